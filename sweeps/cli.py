@@ -1,0 +1,412 @@
+"""The command line. Data goes to stdout, progress and messages to stderr.
+
+Everything heavy is imported inside the command that needs it: `--help` answers without jax or pandas.
+Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n after signal n.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+
+    from sweeps.execute import Executor
+    from sweeps.store import RunFolder
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="What does a weight initialisation do to a network? Grid sweeps, tables, heatmaps.",
+)
+
+Request = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SWEEP] [AXIS=VALUES ...]",
+        help="A sweep file, a name from `winit catalog`, or neither; then words such as gain=log:0.1:10:64.",
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder [runs/NAME].")]
+
+# Beyond this a part without a terminal says how far it is.
+PLAIN_LINE_SECONDS = 10.0
+# Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
+ACCELERATOR_SPEEDUP = 20.0
+
+
+def main() -> None:
+    """The `winit` entry point."""
+    app()
+
+
+def _stop(text: str, code: int = 2) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def _load(request: list[str] | None) -> "Sweep":
+    from sweeps.problems import SpecError
+    from sweeps.spec import load_sweep
+
+    from sweeps.execute import vocabulary
+
+    words = list(request or [])
+    source = words.pop(0) if words and "=" not in words[0] else None
+    try:
+        return load_sweep(source, words, vocabulary())
+    except SpecError as error:
+        _stop(str(error))
+
+
+@app.command()
+def run(
+    request: Request = None,
+    out: OutOption = None,
+    figures: Annotated[bool, typer.Option(help="Draw the standard figures at the end.")] = True,
+) -> None:
+    """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
+    from sweeps import provenance
+
+    sweep = _load(request)
+    folder = _open_folder(out or Path("runs") / sweep.name, sweep)
+    if problem := provenance.known_bad():
+        _stop(problem)
+
+    executor = _executor(sweep)
+    from sweeps.execute import activation_notes
+    from sweeps.store import StoreError
+
+    for note in activation_notes(sweep):
+        typer.echo(f"note: {note}", err=True)
+    try:
+        folder.create(sweep.to_toml())
+        with folder.lock():
+            code = _compute(sweep, folder, executor)
+    except StoreError as error:
+        _stop(str(error))
+    if figures:
+        _draw(folder)
+    typer.echo(folder.path)
+    raise typer.Exit(code)
+
+
+def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
+    """The run folder; a sweep that would change what is in it is refused."""
+    from sweeps.problems import SpecError
+    from sweeps.spec import difference, load_sweep
+
+    from sweeps.execute import vocabulary
+    from sweeps.store import RunFolder
+
+    folder = RunFolder(path)
+    if path.exists() and not path.is_dir():
+        _stop(f"{path} is a file, not a folder. Choose another --out.")
+    if folder.exists():
+        try:
+            stored = load_sweep(folder.sweep_file, [], vocabulary())
+        except SpecError as error:
+            _stop(f"{path} holds a sweep.toml that cannot be read.\n{error}")
+        if problems := difference(stored, sweep):
+            listed = "\n".join(f"  {problem}" for problem in problems)
+            _stop(
+                f"{path} holds another sweep, and only points may be added to it:\n{listed}\n"
+                "Nothing was changed. Choose another --out, or go on with the sweep.toml in the folder."
+            )
+    return folder
+
+
+def _executor(sweep: "Sweep") -> "Executor":
+    from sweeps.inputs import InputError, load_inputs
+
+    from sweeps.execute import Executor
+
+    try:
+        return Executor(sweep, {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width})
+    except InputError as error:
+        _stop(str(error))
+
+
+def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
+    """Compute what is missing; the exit code."""
+    from sweeps import provenance
+    from sweeps import run as runner
+    from sweeps.execute import SelfCheckError, planner
+    from sweeps.store import StoreError
+
+    def describe() -> dict:
+        return {
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
+            "devices": [str(device) for device in executor.devices],
+            "platform": executor.devices[0].platform,
+            "matmul_precision": sweep.compute.matmul_precision,
+            "inputs": {
+                str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
+                for width, data in executor.inputs.items()
+            },
+            "self_check": executor.checks,
+        }
+
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
+    plan = planner(provenance.cores(), speedup)
+    try:
+        with _progress() as on_progress:
+            outcome = runner.run(
+                sweep, folder, plan, executor, runner.lanes(len(executor.devices)), on_progress, describe
+            )
+    except runner.Interrupted as interruption:
+        _stop(
+            f"Interrupted; what was finished is kept. Go on with: winit run {folder.sweep_file} --out {folder.path}",
+            128 + interruption.signal_number,
+        )
+    except (SelfCheckError, StoreError) as error:
+        _stop(str(error), 1)
+    except OSError as error:
+        _stop(f"{folder.path}: {error.strerror or error}. What was finished is kept.", 1)
+    done = outcome.done - outcome.before
+    typer.echo(
+        f"{done:,} networks in {outcome.seconds:.1f} s ({outcome.done:,} of {outcome.total:,} in {folder.path})",
+        err=True,
+    )
+    for failure in outcome.failures:
+        typer.echo(f"failed: {_name_job(failure['networks'])}: {failure['reason']}", err=True)
+    return 1 if outcome.failures else 0
+
+
+def _name_job(job: dict) -> str:
+    inits = ", ".join(
+        point["init"] + ("" if point["scale"] is None else f" {point['scale']:g}")
+        for point in job["points"][:4]
+    )
+    more = len(job["points"]) - 4
+    return (
+        f"{job['activation']}, {inits}{f' and {more} more' if more > 0 else ''}, {job['normalization']}, "
+        f"width {job['width']}, seed {job['seed']}, all depths"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar with networks a second and time left on a terminal, a plain line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        started = last = time.monotonic()
+        first: int | None = None
+
+        def plain(done: int, total: int) -> None:
+            nonlocal last, first
+            first = done if first is None else first
+            now = time.monotonic()
+            if now - last >= PLAIN_LINE_SECONDS:
+                rate = (done - first) / (now - started)
+                left = f", {(total - done) / rate:.0f} s left" if rate else ""
+                typer.echo(f"{done:,} of {total:,} networks, {rate:,.0f} a second{left}", err=True)
+                last = now
+
+        yield plain
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
+
+    columns = (TextColumn("networks"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("networks", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _draw(folder: "RunFolder") -> None:
+    from analysis.figures import standard_figures
+
+    for path in standard_figures(folder.path):
+        typer.echo(f"drew {path}", err=True)
+
+
+@app.command()
+def plan(
+    request: Request = None,
+    out: OutOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count networks, passes, compilations, bytes and time, and touch no device. Example: winit plan phase"""
+    from sweeps.inputs import check_inputs
+
+    from sweeps import provenance
+    from sweeps.execute import planner
+
+    sweep = _load(request)
+    if problems := check_inputs(sweep.inputs):
+        _stop("\n".join(f"{problem.place}: {problem.message}" for problem in problems))
+    folder = _open_folder(out or Path("runs") / sweep.name, sweep)
+    summary = planner(provenance.cores()).summary(sweep)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    seconds, size = summary["seconds"], summary["bytes"]
+    for name, text in (
+        ("networks", f"{summary['networks']:,}"),
+        (
+            "passes",
+            f"{summary['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth",
+        ),
+        ("draws", f"{summary['draws']:,} of the weights, shared by the networks that differ only in scale"),
+        ("compilations", f"{summary['compilations']:,}"),
+        ("tables", f"{summary['rows']:,} rows, about {size / 2**20:,.1f} MiB"),
+        ("time", f"about {seconds:,.1f} s on {provenance.cores()} cores of this machine, after compiling"),
+        ("folder", f"{folder.path}{' (exists)' if folder.exists() else ''}"),
+    ):
+        typer.echo(f"{name:<13} {text}")
+
+
+@app.command()
+def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]) -> None:
+    """Say what is done, missing and failed. Example: winit status runs/phase"""
+    from sweeps.problems import SpecError
+    from sweeps.spec import load_sweep
+
+    from sweeps.execute import vocabulary
+    from sweeps.run import count_done
+    from sweeps.store import RunFolder, StoreError
+
+    folder = RunFolder(directory)
+    try:
+        folder.sweep()
+        sweep = load_sweep(folder.sweep_file, [], vocabulary())
+        done = count_done(sweep, folder.committed())
+    except (StoreError, SpecError) as error:
+        _stop(str(error))
+    info = folder.info()
+    failures = info.get("failures", [])
+    typer.echo(f"{'title':<9} {sweep.title}")
+    typer.echo(f"{'state':<9} {info.get('state', 'unknown')}")
+    typer.echo(f"{'done':<9} {done:,} of {sweep.n_networks:,} networks")
+    typer.echo(f"{'missing':<9} {sweep.n_networks - done:,}")
+    typer.echo(f"{'failed':<9} {len(failures):,}")
+    for failure in failures:
+        typer.echo(f"  {_name_job(failure['networks'])}: {failure['reason']}")
+    if done < sweep.n_networks:
+        typer.echo(f"{'go on':<9} winit run {folder.sweep_file} --out {folder.path}")
+
+
+@app.command()
+def plot(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="heatmap, histograms or profiles [the standard figures]."),
+    ] = None,
+    value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
+    x: Annotated[str | None, typer.Option(help="Key along x.")] = None,
+    y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
+    row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
+    col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
+    seeds: Annotated[
+        str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")
+    ] = "median",
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
+    ] = None,
+    fmt: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write [DIR/figures].")
+    ] = None,
+) -> None:
+    """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
+    from analysis.figures import PlotError, plot, standard_figures
+    from analysis.load import RunFolderError
+
+    conditions = {}
+    for word in where or []:
+        key, separator, values = word.partition("=")
+        if not separator:
+            _stop(f"--where {word}: write KEY=VALUES, for example activation=tanh,relu.")
+        conditions[key] = values.split(",")
+    try:
+        if kind is None:
+            paths = standard_figures(directory, formats=(fmt,))
+        else:
+            paths = plot(
+                directory,
+                kind,
+                value=value,
+                x=x,
+                y=y,
+                row=row,
+                col=col,
+                seeds=seeds,
+                where=conditions,
+                fmt=fmt,
+                out=out,
+            )
+    except (PlotError, RunFolderError) as error:
+        _stop(str(error))
+    for path in paths:
+        typer.echo(path)
+
+
+@app.command()
+def catalog(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this sweep's file.")] = None,
+) -> None:
+    """List the ready sweeps, or print one to start from. Example: winit catalog phase > my.toml"""
+    from sweeps.catalogue import catalogue, sweep_text
+    from sweeps.problems import SpecError
+
+    if name is not None:
+        try:
+            typer.echo(sweep_text(name), nl=False)
+        except SpecError as error:
+            _stop(str(error))
+        return
+    for entry, title, _ in catalogue():
+        typer.echo(f"{entry:<18} {title}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of sweep files, for editors. Example: winit schema > sweep.schema.json"""
+    from sweeps.spec import json_schema
+
+    from sweeps.execute import vocabulary
+
+    typer.echo(json.dumps(json_schema(vocabulary()), indent=2))
+
+
+@app.command()
+def doctor() -> None:
+    """Check devices, versions and arithmetic on this machine. Example: winit doctor"""
+    from sweeps import provenance
+
+    for name, version in provenance.versions().items():
+        typer.echo(f"{name:<12} {version}")
+    problem = provenance.known_bad()
+    typer.echo(f"{'builds':<12} {problem or 'jaxlib is not among the builds known to be bad'}")
+    from sweeps.execute import self_check
+
+    devices, checks, wrong = self_check()
+    typer.echo(f"{'devices':<12} {', '.join(devices)}")
+    for check in checks:
+        typer.echo(f"{'arithmetic':<12} {check}")
+    if wrong:
+        typer.echo(f"{'arithmetic':<12} {wrong}")
+    if problem or wrong:
+        raise typer.Exit(1)

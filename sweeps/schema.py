@@ -1,0 +1,70 @@
+"""The tables of a run folder: columns, types and the version that part files carry."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+VERSION = 1
+METADATA_KEY = b"winit"
+
+NAMES = ("activation", "init", "normalization")
+KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+INTEGERS = ("width", "depth", "seed", "layer", "count")
+
+MEASURED = (
+    "preact_mean",
+    "preact_std",
+    "act_mean",
+    "act_std",
+    "act_min",
+    "act_max",
+    "log10_act_rms",
+    "saturated",
+    "dead",
+    "zero",
+    "unit_similarity",
+    "input_correlation",
+    "nonfinite",
+    "log10_jacobian",
+)
+PREDICTED = ("theory_log10_act_rms", "theory_input_correlation", "theory_log10_jacobian", "chi")
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "networks": (*KEYS, *MEASURED, *PREDICTED),
+    "layers": (*KEYS, "layer", *MEASURED, *PREDICTED),
+    "histograms": (*KEYS, "layer", "bin_low", "bin_high", "count"),
+}
+
+
+def schema(table: str) -> pa.Schema:
+    """The Arrow schema of a table: names are dictionaries, counts are int64, the rest float64."""
+
+    def column_type(name: str) -> pa.DataType:
+        if name in NAMES:
+            return pa.dictionary(pa.int16(), pa.string())
+        return pa.int64() if name in INTEGERS else pa.float64()
+
+    return pa.schema([(name, column_type(name)) for name in TABLES[table]])
+
+
+def make_table(
+    table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]
+) -> pa.Table:
+    """An Arrow table from columns of equal length; columns that are absent become NaN.
+
+    Names come as int codes into `categories`, whose whole list goes into every part.
+    """
+    rows = len(columns["width"])
+    arrays = []
+    for field in schema(table):
+        if field.name in NAMES:
+            codes = pa.array(np.asarray(columns[field.name], np.int16), pa.int16())
+            arrays.append(
+                pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string()))
+            )
+        elif field.name in columns:
+            arrays.append(pa.array(np.asarray(columns[field.name]), field.type))
+        else:
+            arrays.append(pa.array(np.full(rows, np.nan), field.type))
+    return pa.Table.from_arrays(arrays, schema=schema(table))

@@ -1,0 +1,1 @@
+"""The numerics of weight-initialisation sweeps: arrays in, arrays out, in JAX."""

@@ -1,0 +1,252 @@
+"""Many networks at once: the only jit and vmap of the package.
+
+Networks that share their draws and static shape run together: vmap stacks their rows into one tall
+matrix product with Z, and lax.map walks over blocks of them, so that a block's activations stay in
+cache (CPU) or fill the device (accelerators) while it goes through all layers.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax import initializers
+from winit_jax.activations import Activation
+from winit_jax.network import Layer, Scale, Signal, preactivate, respond, scale_product
+from winit_jax.statistics import Sums, columns, count_histogram, count_nonfinite, exponent_of, measure
+
+# Activations of one block on CPU, in MiB: they are read by every statistic, so they should stay in cache.
+CPU_BLOCK_MIB = 1.0
+
+
+class Inputs(NamedTuple):
+    """Data as a signal. samples: [samples, features], RMS near 1. exponent: of the true scale."""
+
+    samples: jax.Array
+    mean: jax.Array
+    exponent: jax.Array
+    rms_exponent: jax.Array
+
+    @property
+    def signal(self) -> Signal:
+        return Signal(self.samples, self.mean, self.exponent, self.rms_exponent)
+
+
+class Networks(NamedTuple):
+    """Scales of N networks, each field a Scale of [N] arrays."""
+
+    first: Scale
+    hidden: Scale
+    bias: Scale
+
+
+class Measured(NamedTuple):
+    """What a pass leaves: Sums of [layers, N], nonfinite counts [layers, N], histograms or None."""
+
+    sums: Sums
+    nonfinite: jax.Array
+    histogram: jax.Array | None
+
+
+def as_inputs(x: np.ndarray) -> Inputs:
+    """Inputs from finite numbers of any scale, [samples, features]."""
+    x = np.asarray(x, dtype=np.float64)
+    rms = float(np.sqrt(np.mean(np.square(x / peak)))) * peak if (peak := float(np.max(np.abs(x)))) else 0.0
+    exponent = math.frexp(rms)[1] if rms else 0
+    scaled = jnp.asarray(np.ldexp(x, -exponent), jnp.float32)
+    return Inputs(
+        samples=scaled,
+        mean=jnp.asarray(np.ldexp(x.mean(axis=0), -exponent), jnp.float32),
+        exponent=jnp.int32(exponent),
+        rms_exponent=exponent_of(jnp.float32(math.ldexp(rms, -exponent))),
+    )
+
+
+def as_scale(values: Sequence[float]) -> Scale:
+    """Standard deviations as mantissas in [0.5, 1) and exponents, so that float64's range survives."""
+    mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
+    return Scale(jnp.asarray(mantissas, jnp.float32), jnp.asarray(exponents, jnp.int32))
+
+
+@lru_cache(maxsize=4)
+def layer_stack(seed: int, shape: str, width: int, first: int, count: int) -> Layer:
+    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis."""
+    weights = initializers.unit_weight_stack(seed, shape, width, first, count)
+    return Layer(weights, jnp.sum(weights, axis=1), initializers.unit_biases(seed, width, first, count))
+
+
+@lru_cache(maxsize=4)
+def first_layer(seed: int, shape: str, width: int, features: int) -> Layer:
+    """Draws of the first layer: weights [features, width]."""
+    weights = initializers.unit_weights(seed, shape, width, 1, features)
+    return Layer(weights, jnp.sum(weights, axis=0), initializers.unit_biases(seed, width, 1, 1)[0])
+
+
+def block_size(networks: int, samples: int, width: int, budget_mib: float, platform: str) -> int:
+    """How many networks go through the layers together.
+
+    A block holds about five arrays of [samples, width] a network at a time, in float32.
+    """
+    one_mib = samples * width * 4 / 2**20
+    fitting = CPU_BLOCK_MIB / one_mib if platform == "cpu" else budget_mib / (5 * one_mib)
+    return max(1, min(networks, int(fitting)))
+
+
+def forward(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Iterable[Layer],
+    activation: Activation,
+    *,
+    block: int,
+    normalization: str = "none",
+    saturation_threshold: float = 0.05,
+    edges: np.ndarray | None = None,
+    precision: str = "highest",
+) -> Measured:
+    """Measure every layer of N networks that share their draws.
+
+    hidden: stacks of layers (leading axis), in order, each drawn when its turn comes; several where one
+        would not fit in memory.
+    block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
+    Out: arrays of [layers, N], on the device; the layers are 1 + those of `hidden`.
+    """
+    count = networks.hidden.mantissa.shape[0]
+    blocks = -(-count // block)
+    padded = jax.tree.map(lambda x: jnp.pad(x, (0, blocks * block - count), mode="edge"), networks)
+    stacked = jax.tree.map(lambda x: x.reshape(blocks, block), padded)
+    static = {
+        "activation": activation,
+        "normalization": normalization,
+        "saturation_threshold": saturation_threshold,
+        "precision": precision,
+    }
+    shifted = None if edges is None else jnp.asarray(np.asarray(edges) - activation.at_zero, jnp.float32)
+    stacks = iter(hidden)
+    stack, following = next(stacks, None), next(stacks, None)
+    if following is None:
+        parts = [_all_layers(inputs, stacked, first, stack, shifted, **static)]
+    else:
+        signals, part = _first_layer(inputs, stacked, first, shifted, **static)
+        parts = [part]
+        while stack is not None:
+            signals, part = _next_layers(signals, stacked, stack, shifted, **static)
+            parts.append(part)
+            stack, following = following, next(stacks, None)
+
+    def join(*arrays: jax.Array) -> jax.Array:  # [blocks, layers, block, ...] -> [layers, N, ...]
+        x = jnp.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0]
+        x = jnp.moveaxis(x, 0, 1)
+        return x.reshape(x.shape[0], blocks * block, *x.shape[3:])[:, :count]
+
+    return jax.tree.map(join, *parts)
+
+
+def _static(function):
+    return jax.jit(
+        function, static_argnames=("activation", "normalization", "saturation_threshold", "precision")
+    )
+
+
+@_static
+def _all_layers(inputs, stacked, first, hidden, edges, **static):
+    def one_block(networks):
+        signals, measured = _enter(inputs, networks, first, edges, **static)
+        measured = jax.tree.map(lambda x: x[None], measured)
+        if hidden is None:
+            return measured
+        _, rest = _descend(signals, networks, hidden, edges, **static)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), measured, rest)
+
+    return jax.lax.map(one_block, stacked)
+
+
+@_static
+def _first_layer(inputs, stacked, first, edges, **static):
+    def one_block(networks):
+        signals, measured = _enter(inputs, networks, first, edges, **static)
+        return signals, jax.tree.map(lambda x: x[None], measured)
+
+    return jax.lax.map(one_block, stacked)
+
+
+@_static
+def _next_layers(signals, stacked, hidden, edges, **static):
+    return jax.lax.map(lambda pair: _descend(*pair, hidden, edges, **static), (signals, stacked))
+
+
+def _enter(inputs, networks, first, edges, *, precision, **static):
+    """The first layer of a block: one product of the inputs serves all its networks."""
+    signal = inputs.signal
+    product = jnp.matmul(signal.response, first.weights, precision=precision)
+    product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=precision)
+
+    def one(weight, bias):
+        preactivation = scale_product(
+            product, product_mean, signal, first, weight, bias, static["activation"], first=True
+        )
+        return _finish(preactivation, **static)
+
+    return _with_counts(*jax.vmap(one)(networks.first, networks.bias), edges)
+
+
+def _descend(signals, networks, hidden, edges, *, precision, **static):
+    """A block through a stack of hidden layers: signals out, and what was measured at each."""
+
+    def one(layer, signal, weight, bias):
+        preactivation = preactivate(
+            signal, layer, weight, bias, static["activation"], first=False, precision=precision
+        )
+        return _finish(preactivation, **static)
+
+    def step(signals, layer):
+        return _with_counts(*jax.vmap(partial(one, layer))(signals, networks.hidden, networks.bias), edges)
+
+    return jax.lax.scan(step, signals, hidden)
+
+
+def _finish(preactivation, *, activation, normalization, saturation_threshold):
+    argument, response, exponents = respond(preactivation, activation, normalization)
+    # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
+    response = jax.lax.optimization_barrier(response)
+    return measure(preactivation, argument, response, exponents, activation, saturation_threshold)
+
+
+def _with_counts(signals: Signal, sums: Sums, edges):
+    """Non-finite responses are looked for only where a sum is not finite, which is rare."""
+    counted = jax.lax.cond(
+        jnp.all(jnp.isfinite(sums.response_within)),
+        lambda response: jnp.zeros(response.shape[0], jnp.int32),
+        jax.vmap(count_nonfinite),
+        signals.response,
+    )
+    histogram = None
+    if edges is not None:
+        exponents = (sums.left_exponent, sums.exponent)
+        histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response, exponents, edges)
+    return signals, Measured(sums, counted, histogram)
+
+
+def to_columns(
+    measured: Measured,
+    activation: Activation,
+    *,
+    samples: int,
+    width: int,
+    log10_scale: np.ndarray | float = 0.0,
+) -> dict[str, np.ndarray]:
+    """The measured columns of a pass as float64 arrays of [layers, N] (see statistics.columns)."""
+    sums = Sums(*(np.asarray(x) for x in measured.sums))
+    return columns(
+        sums,
+        np.asarray(measured.nonfinite),
+        samples=samples,
+        width=width,
+        at_zero=activation.at_zero,
+        log10_scale=log10_scale,
+    )

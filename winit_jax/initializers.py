@@ -1,0 +1,113 @@
+"""Weight initialisations: unit draws and the rules that scale them.
+
+W = std * Z. The draw Z has entries of variance 1 and depends only on (seed, shape, width, layer,
+fan_in, fan_out); the standard deviation comes from the sweep's axis or from a named scheme. All
+networks that differ only in scale or activation so share their draws, and comparisons are paired.
+"""
+
+import math
+import zlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Draw = Callable[[jax.Array, int, int], jax.Array]
+
+# Standard deviation of a standard normal truncated to [-2, 2].
+TRUNCATED_STD = 0.87962566103423978
+
+
+def _normal(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jax.random.normal(key, (fan_in, fan_out))
+
+
+def _uniform(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jax.random.uniform(key, (fan_in, fan_out), minval=-math.sqrt(3), maxval=math.sqrt(3))
+
+
+def _truncated_normal(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jax.random.truncated_normal(key, -2.0, 2.0, (fan_in, fan_out)) / TRUNCATED_STD
+
+
+def _orthogonal(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    """Haar-distributed orthonormal rows or columns, scaled so that the mean square entry is 1."""
+    tall = jax.random.normal(key, (max(fan_in, fan_out), min(fan_in, fan_out)))
+    q, r = jnp.linalg.qr(tall)
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)  # the sign that makes the draw uniform
+    return math.sqrt(max(fan_in, fan_out)) * (q if fan_in >= fan_out else q.T)
+
+
+def _constant(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jnp.ones((fan_in, fan_out))
+
+
+SHAPES: dict[str, Draw] = {
+    "normal": _normal,
+    "uniform": _uniform,
+    "truncated_normal": _truncated_normal,
+    "orthogonal": _orthogonal,
+    "constant": _constant,
+}
+
+# scheme -> (shape, variance of the entries from fan_in and fan_out)
+SCHEMES: dict[str, tuple[str, Callable[[int, int], float]]] = {
+    "zeros": ("constant", lambda fan_in, fan_out: 0.0),
+    "lecun_normal": ("normal", lambda fan_in, fan_out: 1 / fan_in),
+    "lecun_uniform": ("uniform", lambda fan_in, fan_out: 1 / fan_in),
+    "xavier_normal": ("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "xavier_uniform": ("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "he_normal": ("normal", lambda fan_in, fan_out: 2 / fan_in),
+    "he_uniform": ("uniform", lambda fan_in, fan_out: 2 / fan_in),
+}
+
+
+def shape_of(init: str) -> str:
+    """The shape that an init draws from: its own name, or its scheme's."""
+    return SCHEMES[init][0] if init in SCHEMES else init
+
+
+def scheme_std(init: str, fan_in: int, fan_out: int) -> float:
+    """Standard deviation of the weights under a scheme.
+
+    Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852).
+    Errors: KeyError for a shape, which has no standard deviation of its own.
+    """
+    return math.sqrt(SCHEMES[init][1](fan_in, fan_out))
+
+
+def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
+    """The threefry key of a named stream: the same for the same names, wherever work is cut."""
+    key = jax.random.key(seed, impl="threefry2x32")
+    for number in (zlib.crc32(stream.encode()), *numbers):
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> jax.Array:
+    """Z of one layer: [fan_in, width], entries of variance 1 (all 1 for `constant`).
+
+    seed: 0 to 2**32 - 1. layer: 1 for the first. Errors: KeyError for an unknown shape.
+    """
+    return _draw(
+        stream_key(seed, f"weights/{shape}", width, fan_in), shape, jnp.array([layer]), fan_in, width
+    )[0]
+
+
+def unit_weight_stack(seed: int, shape: str, width: int, first: int, count: int) -> jax.Array:
+    """Z of layers first .. first + count - 1, each of fan_in = width: [count, width, width]."""
+    layers = first + jnp.arange(count)
+    return _draw(stream_key(seed, f"weights/{shape}", width, width), shape, layers, width, width)
+
+
+def unit_biases(seed: int, width: int, first: int, count: int) -> jax.Array:
+    """Standard normal biases of layers first .. first + count - 1: [count, width]."""
+    layers = first + jnp.arange(count)
+    return _draw(stream_key(seed, "biases", width), "normal", layers, 1, width)[:, 0]
+
+
+def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jax.lax.map(lambda layer: SHAPES[shape](jax.random.fold_in(key, layer), fan_in, fan_out), layers)
+
+
+_draw = jax.jit(_draw_layers, static_argnums=(1, 3, 4))

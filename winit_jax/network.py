@@ -1,0 +1,190 @@
+"""One network as pure functions: a layer's pre-activations, normalisation and response.
+
+a = h W + b, h' = phi(norm(a)), with the scale carried beside the signal as a power of two:
+the true pre-activation is a * 2^preact_exponent, the true response psi = response * 2^exponent.
+Powers of two are exact, so carrying the scale never rounds.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from winit_jax.activations import Activation
+
+# phi is evaluated at RMS pre-activations of 2^30 (1e9) at most: far enough out that psi follows its degree
+# to float32 rounding, and with room for squares and their sums. The lower end is the activation's own.
+MAX_EXPONENT = 30
+# Exponents saturate here rather than overflow: 2^(2^28), far beyond 10^(10^7).
+EXPONENT_LIMIT = 2**28
+NORM_EPSILON = 1e-5  # added to the variance by batch and layer normalisation, as in most libraries
+
+
+class Scale(NamedTuple):
+    """mantissa * 2^exponent: a standard deviation that need not fit float32. Scalars."""
+
+    mantissa: jax.Array
+    exponent: jax.Array
+
+
+class Signal(NamedTuple):
+    """What one network hands from layer to layer.
+
+    response: psi(h), [samples, fan_in]; the true one is response * 2^exponent.
+    unit_mean: mean of response over samples, [fan_in].
+    exponent: int32. rms_exponent: int32, log2 of the RMS of response, rounded up.
+    """
+
+    response: jax.Array
+    unit_mean: jax.Array
+    exponent: jax.Array
+    rms_exponent: jax.Array
+
+
+class Layer(NamedTuple):
+    """Unit draws of one layer: weights [fan_in, width], their column sums [width], biases [width]."""
+
+    weights: jax.Array
+    column_sums: jax.Array
+    biases: jax.Array
+
+
+class Preactivation(NamedTuple):
+    """a = factor * product + offset, kept in parts so that statistics can centre before they square.
+
+    product: response @ Z, [samples, width]. product_mean: its mean over samples, [width].
+    factor: scalar. offset: [width]. exponent: int32; the true a is a * 2^exponent.
+    """
+
+    product: jax.Array
+    product_mean: jax.Array
+    factor: jax.Array
+    offset: jax.Array
+    exponent: jax.Array
+
+    @property
+    def value(self) -> jax.Array:
+        return self.factor * self.product + self.offset
+
+    @property
+    def unit_mean(self) -> jax.Array:
+        return self.factor * self.product_mean + self.offset
+
+
+def power_of_two(exponent: jax.Array) -> jax.Array:
+    """2^exponent in float32, exactly; 0 below 2^-126, 2^127 above."""
+    bits = (jnp.clip(exponent, -126, 127) + 127).astype(jnp.int32) << 23
+    return jnp.where(exponent < -126, 0.0, jax.lax.bitcast_convert_type(bits, jnp.float32))
+
+
+def exponent_of(x: jax.Array) -> jax.Array:
+    """The least e with abs(x) < 2^e, as int32; -EXPONENT_LIMIT for 0 and for what is not finite."""
+    bits = jax.lax.bitcast_convert_type(jnp.abs(x).astype(jnp.float32), jnp.int32)
+    usable = (x != 0) & jnp.isfinite(x)
+    return jnp.where(usable, (bits >> 23) - 126, -EXPONENT_LIMIT)
+
+
+def preactivate(
+    signal: Signal,
+    layer: Layer,
+    weight: Scale,
+    bias: Scale,
+    activation: Activation,
+    *,
+    first: bool,
+    precision: str,
+) -> Preactivation:
+    """Pre-activations of one layer, at a scale that float32 holds.
+
+    a = std (at_zero 1^T + psi) Z + bias_std b, with 1^T Z the column sums of the draw.
+    The inputs of the first layer are a signal without at_zero.
+    """
+    product = jnp.matmul(signal.response, layer.weights, precision=precision)
+    product_mean = jnp.matmul(signal.unit_mean, layer.weights, precision=precision)
+    return scale_product(product, product_mean, signal, layer, weight, bias, activation, first=first)
+
+
+def scale_product(
+    product: jax.Array,
+    product_mean: jax.Array,
+    signal: Signal,
+    layer: Layer,
+    weight: Scale,
+    bias: Scale,
+    activation: Activation,
+    *,
+    first: bool,
+) -> Preactivation:
+    """The scale bookkeeping of `preactivate`, for a product already at hand."""
+    fan_in = layer.weights.shape[0]
+    at_zero = 0.0 if first else activation.at_zero
+    root_fan_in = math.ceil(math.log2(fan_in) / 2)
+    bias_exponent = jnp.where(bias.mantissa == 0, -EXPONENT_LIMIT, bias.exponent)
+    exponent = jnp.maximum(
+        jnp.where(
+            (signal.rms_exponent == -EXPONENT_LIMIT) | (weight.mantissa == 0),
+            -EXPONENT_LIMIT,
+            weight.exponent + signal.exponent + signal.rms_exponent + root_fan_in,
+        ),
+        bias_exponent,
+    )
+    if at_zero:
+        constant = math.ceil(math.log2(abs(at_zero))) + root_fan_in
+        exponent = jnp.maximum(
+            exponent, jnp.where(weight.mantissa == 0, -EXPONENT_LIMIT, weight.exponent + constant)
+        )
+    clipped = exponent - _clip(exponent, activation)
+    clipped = jnp.where(exponent <= -EXPONENT_LIMIT // 2, 0, clipped)  # exactly 0 has no scale
+    offset = bias.mantissa * power_of_two(bias_exponent - clipped) * layer.biases
+    if at_zero:
+        offset += at_zero * weight.mantissa * power_of_two(weight.exponent - clipped) * layer.column_sums
+    return Preactivation(
+        product=product,
+        product_mean=product_mean,
+        factor=weight.mantissa * power_of_two(weight.exponent + signal.exponent - clipped),
+        offset=offset,
+        exponent=clipped,
+    )
+
+
+def _clip(exponent: jax.Array, activation: Activation) -> jax.Array:
+    """The exponent at which phi is to be evaluated; a steeper degree gets a narrower range."""
+    low, high = activation.degree_at_zero, activation.degree_at_infinity
+    if low is not None:
+        exponent = jnp.maximum(exponent, activation.min_exponent // max(1, low))
+    if high is not None:
+        exponent = jnp.minimum(exponent, MAX_EXPONENT // max(1, *high))
+    return exponent
+
+
+def respond(
+    preactivation: Preactivation, activation: Activation, normalization: str
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
+    """(phi's argument u, the response psi(u), its exponents on the left and right), at the clipped scale.
+
+    u = a, or (a - mean) / sqrt(var + NORM_EPSILON) with mean and var over the samples of a unit
+    (`batch`) or over the units of a sample (`layer`), without trainable scale and shift.
+    """
+    a, exponent = preactivation.value, preactivation.exponent
+    if normalization != "none":
+        a, exponent = _normalize(preactivation, 0 if normalization == "batch" else 1)
+    near = exponent * (activation.degree_at_zero or 0)
+    left, right = activation.degree_at_infinity or (0, 0)
+    exponents = tuple(
+        jnp.clip(jnp.where(exponent < 0, near, exponent * far), -EXPONENT_LIMIT, EXPONENT_LIMIT)
+        for far in (left, right)
+    )
+    return a, activation.response(a), (exponents[0], exponents[1])
+
+
+def _normalize(preactivation: Preactivation, axis: int) -> tuple[jax.Array, jax.Array]:
+    # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above 1 the scale cancels and epsilon
+    # shrinks, below 1 epsilon dominates and the scale stays in front.
+    a, exponent = preactivation.value, preactivation.exponent
+    mean = preactivation.unit_mean if axis == 0 else jnp.mean(a, axis=1, keepdims=True)
+    centred = a - mean
+    variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
+    small, large = jnp.minimum(exponent, 0), jnp.maximum(exponent, 0)
+    spread = jnp.sqrt(variance * power_of_two(2 * small) + NORM_EPSILON * power_of_two(-2 * large))
+    return jnp.where(spread > 0, centred / spread, 0.0), small

@@ -1,0 +1,91 @@
+"""One network in NumPy and float64, written as the definitions read.
+
+Slow on purpose: it shares nothing with the fast pass but the definitions and the function phi itself.
+Every run and `winit doctor` hold a few layers of the fast pass against it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Array = np.ndarray
+
+# What the fast pass may differ by after a few layers in float32; a wrong sum differs by far more.
+RELATIVE_TOLERANCE = 2e-3
+# A count may move by the pairs that lie within rounding of a threshold.
+SHARE_TOLERANCE = 2e-3
+
+
+def forward(
+    x: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    phi: Callable[[Array], Array],
+    slope: Callable[[Array], Array],
+    max_slope: float,
+    saturation_threshold: float = 0.05,
+    normalization: str = "none",
+    epsilon: float = 1e-5,
+) -> list[dict[str, float]]:
+    """The measured columns of each layer.
+
+    x: [samples, features]. weights: [fan_in, width] each. biases: [width] each.
+    phi, slope: float64 in and out, elementwise.
+    """
+    h = np.asarray(x, dtype=np.float64)
+    rows = []
+    with np.errstate(all="ignore"):
+        for weight, bias in zip(weights, biases, strict=True):
+            a = h @ np.asarray(weight, np.float64) + np.asarray(bias, np.float64)
+            u = a
+            if normalization != "none":
+                axis = 0 if normalization == "batch" else 1
+                u = (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + epsilon)
+            h = phi(u)
+            saturated = np.abs(slope(u)) < saturation_threshold * max_slope
+            rows.append(_columns(a, h, saturated))
+    return rows
+
+
+def _columns(a: Array, h: Array, saturated: Array) -> dict[str, float]:
+    samples, width = h.shape
+    total = np.sum(h**2)
+    return {
+        "preact_mean": a.mean(),
+        "preact_std": a.std(),
+        "act_mean": h.mean(),
+        "act_std": h.std(),
+        "act_min": h.min(),
+        "act_max": h.max(),
+        "log10_act_rms": np.log10(np.sqrt(np.mean(h**2))),
+        "saturated": saturated.mean(),
+        "dead": saturated.all(axis=0).mean(),
+        "zero": (h == 0).mean(),
+        "unit_similarity": (np.sum(h.sum(axis=1) ** 2) - total) / ((width - 1) * total),
+        "input_correlation": (np.sum(a.sum(axis=0) ** 2) - np.sum(a**2)) / ((samples - 1) * np.sum(a**2)),
+        "nonfinite": (~np.isfinite(h)).mean(),
+    }
+
+
+def disagreements(measured: dict[str, Array], expected: list[dict[str, float]]) -> list[str]:
+    """Sentences on what differs by more than float32 explains; empty when all is well.
+
+    measured: columns of [layers]; compared with the layers of `expected`.
+    """
+    found = []
+    for layer, row in enumerate(expected):
+        scale = (
+            max(abs(row["preact_std"]), abs(row["preact_mean"])),
+            max(abs(row["act_min"]), abs(row["act_max"])),
+        )
+        for name, value in row.items():
+            got = float(measured[name][layer])
+            if name.startswith("preact_"):
+                tolerance = RELATIVE_TOLERANCE * scale[0]
+            elif name.startswith("act_"):
+                tolerance = RELATIVE_TOLERANCE * scale[1]
+            else:
+                tolerance = SHARE_TOLERANCE
+            if np.isfinite(value) and not abs(got - value) <= tolerance:
+                found.append(f"layer {layer + 1}: {name} is {got:.6g}, float64 NumPy says {value:.6g}")
+    return found

@@ -1,0 +1,252 @@
+"""Activations to numbers: one layer of one network into sums, and sums into the columns of a table.
+
+`measure` runs on the device in float32. Every sum of squares is taken about the mean of its unit,
+which is known before the pass (the mean of a product is the product of the mean), so nothing cancels
+when mean >> std. `columns` runs on the host in float64 and puts the carried scale back.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.activations import Activation
+from winit_jax.network import EXPONENT_LIMIT, Preactivation, Signal, exponent_of, power_of_two
+
+MEASURED = (
+    "preact_mean",
+    "preact_std",
+    "act_mean",
+    "act_std",
+    "act_min",
+    "act_max",
+    "log10_act_rms",
+    "saturated",
+    "dead",
+    "zero",
+    "unit_similarity",
+    "input_correlation",
+    "nonfinite",
+)
+
+# Slices per stage of `over_samples`. Adding slices is elementwise work, which XLA turns into wide vector
+# code on every jaxlib; its own reductions over samples are several times slower on some.
+FOLD = 20
+
+
+class Sums(NamedTuple):
+    """What one layer of one network leaves behind: scalars, float32 unless said.
+
+    m_j is the mean over samples of unit j's pre-activation, h_j that of its response; a bar is the mean
+    over units. preact_* are at scale 2^preact_exponent, response_* at 2^exponent (all int32), but
+    a negative response_min at 2^left_exponent.
+    """
+
+    preact_exponent: jax.Array
+    preact_mean: jax.Array  # m bar
+    preact_between: jax.Array  # sum_j (m_j - m bar)^2
+    preact_within: jax.Array  # sum_ij (a_ij - m_j)^2
+    exponent: jax.Array
+    left_exponent: jax.Array
+    response_mean: jax.Array  # h bar
+    response_between: jax.Array  # sum_j (h_j - h bar)^2
+    response_within: jax.Array  # sum_ij (psi_ij - h_j)^2
+    response_rows: jax.Array  # sum_i (sum_j psi_ij)^2
+    response_min: jax.Array
+    response_max: jax.Array
+    saturated: jax.Array  # int32 count of (sample, unit) pairs
+    dead: jax.Array  # int32 count of units
+    zero: jax.Array  # int32 count of pairs
+
+
+def over_samples(x: jax.Array, combine=jnp.add) -> jax.Array:
+    """Combine [samples, width] over samples, pairwise in slices: [m, width] with m about samples / FOLD.
+
+    combine: an elementwise function of two arrays. What is left is small; reduce it as usual.
+    """
+    samples = x.shape[0]
+    length = samples // FOLD
+    if length == 0:
+        return x
+    slices = [jax.lax.slice_in_dim(x, i * length, (i + 1) * length) for i in range(FOLD)]
+    while len(slices) > 1:
+        pairs = [combine(a, b) for a, b in zip(slices[::2], slices[1::2], strict=False)]
+        slices = pairs + slices[len(slices) - len(slices) % 2 :]
+    folded = jax.lax.optimization_barrier(slices[0])
+    rest = jax.lax.slice_in_dim(x, FOLD * length, samples)
+    return folded if rest.shape[0] == 0 else jnp.concatenate([folded, rest])
+
+
+def _total(x: jax.Array) -> jax.Array:
+    return jnp.sum(over_samples(x))
+
+
+def _count(mask: jax.Array) -> jax.Array:
+    """How many samples of each unit: int32 [width]. Exact: float32 counts to 2^24 samples."""
+    return jnp.sum(over_samples(jnp.where(mask, 1.0, 0.0)), axis=0).astype(jnp.int32)
+
+
+def measure(
+    preactivation: Preactivation,
+    argument: jax.Array,
+    response: jax.Array,
+    exponents: tuple[jax.Array, jax.Array],
+    activation: Activation,
+    saturation_threshold: float,
+) -> tuple[Signal, Sums]:
+    """The sums of one layer, and the signal that the next layer reads.
+
+    argument: phi's argument, response: psi of it, both [samples, width]; exponents: (left, right).
+    """
+    samples = response.shape[0]
+    left, right = exponents
+    exponent = jnp.maximum(left, right)
+
+    preact_means = preactivation.unit_mean
+    preact_mean = jnp.mean(preact_means)
+    product_within = _total(jnp.square(preactivation.product - preactivation.product_mean))
+
+    means = jnp.sum(over_samples(response), axis=0) / samples
+    mean = jnp.mean(means)
+    within = _total(jnp.square(response - means))
+    between = jnp.sum(jnp.square(means - mean))
+    rows = response @ jnp.ones(response.shape[1], response.dtype)
+
+    saturated = _count(activation.is_saturated(argument, response, saturation_threshold))
+    sums = Sums(
+        preact_exponent=preactivation.exponent,
+        preact_mean=preact_mean,
+        preact_between=jnp.sum(jnp.square(preact_means - preact_mean)),
+        preact_within=jnp.square(preactivation.factor) * product_within,
+        exponent=exponent,
+        left_exponent=jnp.where(left < right, left, exponent),
+        response_mean=mean,
+        response_between=between,
+        response_within=within,
+        response_rows=jnp.sum(jnp.square(rows)),
+        response_min=jnp.min(over_samples(response, jnp.minimum)),
+        response_max=jnp.max(over_samples(response, jnp.maximum)),
+        saturated=jnp.sum(saturated),
+        dead=jnp.sum((saturated == samples).astype(jnp.int32)),
+        zero=jnp.sum(_count(activation.is_zero(argument))),
+    )
+    mean_square = within / response.size + between / response.shape[1] + jnp.square(mean)
+    # log2 sqrt(m) = log2(m) / 2, rounded up.
+    rms_exponent = (exponent_of(mean_square) + 1) >> 1
+    rms_exponent = jnp.where(mean_square > 0, rms_exponent, -EXPONENT_LIMIT)
+    return Signal(response, means, exponent, rms_exponent), sums
+
+
+def count_nonfinite(response: jax.Array) -> jax.Array:
+    """How many entries of [samples, width] are NaN or infinite: int32."""
+    return jnp.sum(_count(~jnp.isfinite(response)))
+
+
+def count_histogram(
+    response: jax.Array, exponents: tuple[jax.Array, jax.Array], edges: jax.Array
+) -> jax.Array:
+    """Counts below edges[0], in each bin, above edges[-1], and of what is not finite: int32 [bins + 3].
+
+    edges: [bins + 1], of the true response; exponents: of negative and of positive responses.
+    Bins are [low, high), the last one closed, as in NumPy.
+    """
+    # Edges move to the response's scale, where they may underflow to 0 or overflow to infinity.
+    scaled = edges
+    shift = jnp.clip(-jnp.where(edges < 0, *exponents), -378, 378)
+    for part in (shift // 3, (shift + 1) // 3, (shift + 2) // 3):
+        scaled = scaled * power_of_two(part)
+    finite = jnp.sum(_count(jnp.isfinite(response)))
+    below_infinity = response < jnp.inf
+    at_least = jax.lax.map(lambda edge: jnp.sum(_count((response >= edge) & below_infinity)), scaled)
+    above = jnp.sum(_count((response > scaled[-1]) & below_infinity))
+    starts = jnp.concatenate([finite[None], at_least[:-1], above[None]])
+    counts = starts - jnp.concatenate([starts[1:], jnp.zeros(1, starts.dtype)])
+    return jnp.concatenate([counts, (response.size - finite)[None]])
+
+
+def columns(
+    sums: Sums,
+    nonfinite: np.ndarray,
+    *,
+    samples: int,
+    width: int,
+    at_zero: float,
+    log10_scale: np.ndarray | float = 0.0,
+) -> dict[str, np.ndarray]:
+    """The measured columns, in float64 and at true scale.
+
+    sums, nonfinite: arrays of one shape (any). at_zero: phi(0). log10_scale: broadcast against them, the
+    scale of a network relative to the one measured (positively homogeneous activations).
+    Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
+    so is what one unit or one sample cannot define.
+    """
+    s = Sums(*(np.asarray(x, dtype=np.float64) for x in sums))
+    pairs = samples * width
+    with np.errstate(all="ignore"):
+        preact_unit = _unit(s.preact_exponent, log10_scale)
+        unit = _unit(s.exponent, log10_scale)
+        left_unit = np.where(s.response_min < 0, _unit(s.left_exponent, log10_scale), unit)
+
+        preact_units_square = s.preact_between + width * s.preact_mean**2  # sum_j m_j^2
+        preact_square = s.preact_within + samples * preact_units_square  # sum_ij a_ij^2
+        preact_variance = s.preact_within / pairs + s.preact_between / width
+
+        # Sums of psi, at its own scale; phi = at_zero + unit * psi.
+        variance = s.response_within / pairs + s.response_between / width
+        response_square = variance + s.response_mean**2
+        mean = at_zero + _times(unit, s.response_mean)
+        if at_zero:
+            mean_square = unit**2 * variance + mean**2
+            log10_rms = 0.5 * np.log10(mean_square)
+            overflowing = np.isinf(mean_square)
+            log10_response = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
+            log10_rms = np.where(overflowing, log10_response, log10_rms)
+            cross = 2 * width * at_zero * unit * pairs * s.response_mean
+            rows_square = samples * (width * at_zero) ** 2 + cross + unit**2 * s.response_rows
+            total_square = pairs * mean_square
+            rows_square = np.where(overflowing, s.response_rows, rows_square)
+            total_square = np.where(overflowing, pairs * response_square, total_square)
+        else:
+            log10_rms = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
+            rows_square, total_square = s.response_rows, pairs * response_square
+
+        broken = nonfinite > 0
+        measured = {
+            "preact_mean": _times(preact_unit, s.preact_mean),
+            "preact_std": _times(preact_unit, np.sqrt(preact_variance)),
+            "act_mean": mean,
+            "act_std": _times(unit, np.sqrt(variance)),
+            "act_min": at_zero + _times(left_unit, s.response_min),
+            "act_max": at_zero + _times(unit, s.response_max),
+            "log10_act_rms": log10_rms,
+            "saturated": s.saturated / pairs,
+            "dead": s.dead / width,
+            "zero": s.zero / pairs,
+            "unit_similarity": _ratio(rows_square - total_square, (width - 1) * total_square),
+            "input_correlation": _ratio(
+                samples**2 * preact_units_square - preact_square, (samples - 1) * preact_square
+            ),
+            "nonfinite": nonfinite / pairs,
+        }
+    shape = np.broadcast_shapes(log10_rms.shape, np.shape(log10_scale))
+    scale_free = ("nonfinite", "preact_mean", "preact_std", "input_correlation")
+    return {
+        name: np.broadcast_to(np.where(broken & (name not in scale_free), np.nan, value), shape)
+        for name, value in measured.items()
+    }
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.where(denominator == 0, np.nan, numerator / denominator)
+
+
+def _unit(exponent: np.ndarray, log10_scale: np.ndarray | float) -> np.ndarray:
+    """2^exponent * 10^log10_scale, the two joined before either can overflow alone."""
+    whole, rest = np.divmod(np.asarray(log10_scale) * np.log2(10), 1)
+    return np.ldexp(np.exp2(rest), np.clip(exponent + whole, -5000, 5000).astype(np.int32))
+
+
+def _times(unit: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """unit * x, with inf * 0 = 0: what is exactly 0 is so at any scale."""
+    return np.where(x == 0, 0.0, unit * x)
