@@ -368,7 +368,7 @@ def catalog(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this sweep's file.")] = None,
 ) -> None:
     """List the ready sweeps, or print one to start from. Example: winit catalog phase > my.toml"""
-    from sweeps.catalogue import catalogue, sweep_text
+    from sweeps.catalogue import sweep_text, titles
     from sweeps.problems import SpecError
 
     if name is not None:
@@ -377,7 +377,7 @@ def catalog(
         except SpecError as error:
             _stop(str(error))
         return
-    for entry, title, _ in catalogue():
+    for entry, title in titles().items():
         typer.echo(f"{entry:<18} {title}")
 
 

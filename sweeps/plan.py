@@ -2,18 +2,19 @@
 
 A *family* is a set of networks that differ only in depth: one pass serves them all. A *job* is the
 families that share draws and static shape, so that they run stacked. A *part* is consecutive jobs,
-a second or two of work: the unit that is written, resumed and lost if killed.
+about a second of work: the unit that is written, resumed and lost if killed.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from sweeps.spec import Sweep
 
-# Seconds of work a part should hold, and the most families in one job.
-PART_SECONDS = 2.0
+# Seconds of work that a part holds, roughly, and the most families in one job.
+PART_SECONDS = 1.0
 MAX_FAMILIES = 4096
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
@@ -138,13 +139,9 @@ class Planner:
         by_shape = self.points_by_shape(sweep)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
-        for activation, normalization, width, shape, seed in (
-            (activation, normalization, width, shape, seed)
-            for activation in sweep.grid.activation
-            for normalization in sweep.grid.normalization
-            for width in sweep.grid.width
-            for shape in by_shape
-            for seed in sweep.grid.seed
+        # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
+        for width, shape, seed, normalization, activation in itertools.product(
+            sweep.grid.width, by_shape, sweep.grid.seed, sweep.grid.normalization, sweep.grid.activation
         ):
             points = by_shape[shape]
             one = self.family_seconds(sweep, width)

@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """Scales of N networks, each field a Scale of [N] arrays."""
+    """Scales of N networks, each field a Scale of [N] NumPy arrays."""
 
     first: Scale
     hidden: Scale
@@ -48,8 +48,8 @@ class Measured(NamedTuple):
     """What a pass leaves: Sums of [layers, N], nonfinite counts [layers, N], histograms or None."""
 
     sums: Sums
-    nonfinite: jax.Array
-    histogram: jax.Array | None
+    nonfinite: np.ndarray
+    histogram: np.ndarray | None
 
 
 def as_inputs(x: np.ndarray) -> Inputs:
@@ -69,7 +69,7 @@ def as_inputs(x: np.ndarray) -> Inputs:
 def as_scale(values: Sequence[float]) -> Scale:
     """Standard deviations as mantissas in [0.5, 1) and exponents, so that float64's range survives."""
     mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
-    return Scale(jnp.asarray(mantissas, jnp.float32), jnp.asarray(exponents, jnp.int32))
+    return Scale(mantissas.astype(np.float32), exponents.astype(np.int32))
 
 
 @lru_cache(maxsize=4)
@@ -114,12 +114,12 @@ def forward(
     hidden: stacks of layers (leading axis), in order, each drawn when its turn comes; several where one
         would not fit in memory.
     block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
-    Out: arrays of [layers, N], on the device; the layers are 1 + those of `hidden`.
+    Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
     """
     count = networks.hidden.mantissa.shape[0]
     blocks = -(-count // block)
-    padded = jax.tree.map(lambda x: jnp.pad(x, (0, blocks * block - count), mode="edge"), networks)
-    stacked = jax.tree.map(lambda x: x.reshape(blocks, block), padded)
+    chosen = np.minimum(np.arange(blocks * block), count - 1).reshape(blocks, block)
+    stacked = jax.tree.map(lambda x: x[chosen], networks)
     static = {
         "activation": activation,
         "normalization": normalization,
@@ -139,9 +139,8 @@ def forward(
             parts.append(part)
             stack, following = following, next(stacks, None)
 
-    def join(*arrays: jax.Array) -> jax.Array:  # [blocks, layers, block, ...] -> [layers, N, ...]
-        x = jnp.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0]
-        x = jnp.moveaxis(x, 0, 1)
+    def join(*arrays: jax.Array) -> np.ndarray:  # [blocks, layers, block, ...] -> [layers, N, ...]
+        x = np.moveaxis(np.concatenate(jax.device_get(arrays), axis=1), 0, 1)
         return x.reshape(x.shape[0], blocks * block, *x.shape[3:])[:, :count]
 
     return jax.tree.map(join, *parts)

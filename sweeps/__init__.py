@@ -1,0 +1,1 @@
+"""What to run and where: sweep files, plans, run folders and the command line."""

@@ -1,0 +1,172 @@
+"""Axis expressions: numbers, names, lists and ranges, counted before they are expanded."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sweeps.problems import Problem
+
+MAX_AXIS = 1_000_000
+
+RANGE_FORMS = "lin:START:STOP:NUM, log:START:STOP:NUM or int:START:STOP[:STEP]"
+_RANGE = re.compile(r"(lin|log|int):(.*)")
+# Commas outside parentheses, so that a name may carry arguments.
+_COMMA = re.compile(r",(?![^()]*\))")
+
+Value = str | int | float
+Check = Callable[[Value], str | None]
+
+
+class AxisError(ValueError):
+    """One sentence about one expression."""
+
+
+def expand_range(text: str, whole: bool) -> list[Value] | None:
+    """The values of a range, both ends included; None if the text is not a range.
+
+    lin: equal steps; log: equal ratios, ends exact; int: START, START + STEP, ... up to STOP.
+    whole: the axis takes whole numbers, so `lin` and `log` values must be whole.
+    Errors: AxisError, before anything is allocated.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if not match:
+        return None
+    kind, words = match[1], match[2].split(":")
+    if kind == "int":
+        if len(words) not in (2, 3):
+            raise AxisError(f"{text!r} is not int:START:STOP or int:START:STOP:STEP.")
+        start, stop, step = (_whole(word, text) for word in (*words, "1")[:3])
+        if step < 1:
+            raise AxisError(f"{text!r}: the step must be at least 1.")
+        if stop < start:
+            raise AxisError(f"{text!r}: STOP is less than START.")
+        _check_count((stop - start) // step + 1, text)
+        return list(range(start, stop + 1, step))
+    if len(words) != 3:
+        raise AxisError(f"{text!r} is not {kind}:START:STOP:NUM.")
+    first, last, count = _number(words[0], text), _number(words[1], text), _whole(words[2], text)
+    if count < 1:
+        raise AxisError(f"{text!r}: NUM must be at least 1.")
+    if count == 1 and first != last:
+        raise AxisError(f"{text!r}: one value cannot include both ends; NUM must be at least 2.")
+    if kind == "log" and (first <= 0 or last <= 0):
+        raise AxisError(f"{text!r}: both ends of a log range must be greater than 0.")
+    _check_count(count, text)
+    if count == 1:
+        values = [first]
+    elif kind == "lin":
+        values = [first + (last - first) * (i / (count - 1)) for i in range(count)]
+    else:
+        low, high = math.log(first), math.log(last)
+        values = [math.exp(low + (high - low) * (i / (count - 1))) for i in range(count)]
+    values[0], values[-1] = first, last
+    if whole:
+        return [int(value) if value.is_integer() else value for value in values]
+    return list(values)
+
+
+def _check_count(count: int, text: str) -> None:
+    if count > MAX_AXIS:
+        raise AxisError(f"{text!r} has {count:,} values; an axis may have {MAX_AXIS:,}.")
+
+
+def _whole(word: str, text: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise AxisError(f"{text!r}: {word!r} is not a whole number.") from None
+
+
+def _number(word: str, text: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        raise AxisError(f"{text!r}: {word!r} is not a number.") from None
+    if not math.isfinite(number):
+        raise AxisError(f"{text!r}: {word!r} is not finite.")
+    return number
+
+
+def split_words(text: str) -> list[str]:
+    """A comma-separated word of the command line, commas inside parentheses kept."""
+    return [word.strip() for word in _COMMA.split(text)]
+
+
+def expand(expression: Any, place: str, kind: type, check: Check) -> tuple[list[Value], list[Problem]]:
+    """(values, problems) of one axis.
+
+    expression: a value, a range, a comma-separated word, or a list of these. kind: str, int or float.
+    check: the sentence that says what is wrong with a value of that kind, or None.
+    """
+    items = expression if isinstance(expression, list) else [expression]
+    if not items:
+        return [], [Problem(place, "the list is empty; an axis needs at least one value.")]
+    values: list[Value] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(items):
+        where = f"{place}[{index}]" if isinstance(expression, list) else place
+        try:
+            found = _expand_item(item, kind)
+        except AxisError as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        sentences = dict.fromkeys(sentence for value in found if (sentence := check(value)))
+        problems.extend(Problem(where, sentence) for sentence in list(sentences)[:3])
+        values.extend(found)
+        if len(values) > MAX_AXIS:
+            return [], [Problem(place, f"more than {MAX_AXIS:,} values; an axis may have {MAX_AXIS:,}.")]
+    seen: set[Value] = set()
+    twice = dict.fromkeys(value for value in values if value in seen or seen.add(value))  # type: ignore[func-returns-value]
+    if twice:
+        shown = ", ".join(_show(value) for value in list(twice)[:3])
+        problems.append(Problem(place, f"{shown} is given more than once; each value names one point."))
+    return values, problems
+
+
+def _show(value: Value) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:g}"
+
+
+def _expand_item(item: Any, kind: type) -> list[Value]:
+    """One entry of an axis as values of `kind`. Errors: AxisError."""
+    if isinstance(item, bool) or not isinstance(item, str | int | float):
+        raise AxisError(f"{item!r} is not {_wanted(kind)}.")
+    if kind is str:
+        if not isinstance(item, str):
+            raise AxisError(f"{item!r} is not a name.")
+        return list(split_words(item))
+    if isinstance(item, str):
+        values: list[Value] = []
+        for word in split_words(item):
+            spread = expand_range(word, whole=kind is int)
+            values.extend(spread if spread is not None else [_parse(word, kind)])
+        return [_as_kind(value, kind) for value in values]
+    return [_as_kind(item, kind)]
+
+
+def _parse(word: str, kind: type) -> Value:
+    for read in (int, float):
+        try:
+            return read(word)
+        except ValueError:
+            continue
+    raise AxisError(f"{word!r} is not {_wanted(kind)}, nor a range ({RANGE_FORMS}).")
+
+
+def _as_kind(value: Value, kind: type) -> Value:
+    if kind is int:
+        if isinstance(value, float) and not value.is_integer():
+            raise AxisError(f"{value:g} is not a whole number.")
+        return int(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise AxisError("the number is too large.") from None
+    if not math.isfinite(number):
+        raise AxisError(f"{number} is not finite.")
+    return number
+
+
+def _wanted(kind: type) -> str:
+    return {str: "a name", int: "a whole number", float: "a number"}[kind]

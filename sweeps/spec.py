@@ -1,0 +1,459 @@
+"""The sweep file: what is allowed in it, and every problem at once.
+
+A file is TOML with the tables grid, inputs, measure and compute. `load_sweep` reads one, applies the
+words of a command line, and gives a resolved Sweep or a SpecError with all that is wrong.
+"""
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sweeps.grid import Value, expand
+from sweeps.problems import Problem, SpecError, did_you_mean
+
+MAX_NETWORKS = 100_000_000
+MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
+
+AXES: dict[str, type] = {
+    "activation": str,
+    "init": str,
+    "std": float,
+    "gain": float,
+    "bias_std": float,
+    "normalization": str,
+    "width": int,
+    "depth": int,
+    "seed": int,
+}
+DEFAULTS: dict[str, Any] = {
+    "init": "normal",
+    "bias_std": 0.0,
+    "normalization": "none",
+    "width": 100,
+    "depth": 5,
+    "seed": 0,
+}
+NORMALIZATIONS = ("none", "batch", "layer")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names that the numerics know.
+
+    check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
+    """
+
+    activations: tuple[str, ...]
+    check_activation: Callable[[str], str | None]
+    shapes: tuple[str, ...]
+    schemes: tuple[str, ...]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Histogram(_Table):
+    """Bins of the activations: `bins` equal ones from low to high."""
+
+    bins: int = Field(30, ge=1, le=10_000)
+    low: float = Field(0.0, allow_inf_nan=False)
+    high: float = Field(1.0, allow_inf_nan=False)
+
+
+class Inputs(_Table):
+    """What is fed to the networks."""
+
+    source: str = Field("normal", description="normal, digits, mnist5k, or a path to .npz, IDX or IDX.gz")
+    samples: int = Field(1000, ge=1, le=10_000_000)
+    features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    standardize: bool = False
+
+
+class Measure(_Table):
+    """What is written beside the networks table."""
+
+    layers: bool = True
+    saturation_threshold: float = Field(0.05, gt=0, lt=1)
+    histogram: Histogram | None = None
+
+
+class Compute(_Table):
+    """How it is computed. batch_mib bounds the memory of a batch, and changes no result."""
+
+    matmul_precision: Literal["default", "high", "highest"] = "highest"
+    batch_mib: int = Field(512, ge=16, le=1_000_000)
+
+
+class Grid(_Table):
+    """The resolved axes, every value spelt out."""
+
+    activation: list[str]
+    init: list[str]
+    std: list[float] | None = None
+    gain: list[float] | None = None
+    bias_std: list[float]
+    normalization: list[str]
+    width: list[int]
+    depth: list[int]
+    seed: list[int]
+
+
+TABLES: dict[str, type[_Table]] = {"inputs": Inputs, "measure": Measure, "compute": Compute}
+# What may differ between a folder's sweep and the one run into it.
+FREE = {("title",), ("compute", "batch_mib")}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml."""
+
+    name: str
+    title: str
+    grid: Grid
+    inputs: Inputs
+    measure: Measure
+    compute: Compute
+    schemes: tuple[str, ...]
+    written: dict[str, Any]
+
+    @property
+    def scale_axis(self) -> str | None:
+        """`std`, `gain`, or None where every init is a scheme."""
+        return next((axis for axis in ("std", "gain") if getattr(self.grid, axis) is not None), None)
+
+    def init_points(self) -> list[tuple[str, float | None]]:
+        """(init, value on the scale axis): shapes are crossed with it, schemes are one point each."""
+        points: list[tuple[str, float | None]] = []
+        for init in self.grid.init:
+            if init in self.schemes:
+                points.append((init, None))
+            else:
+                points.extend((init, scale) for scale in getattr(self.grid, str(self.scale_axis)))
+        return points
+
+    @property
+    def n_networks(self) -> int:
+        """Rows of the networks table, by multiplication."""
+        return _count(self.grid, self.schemes)
+
+    def to_toml(self) -> str:
+        """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
+        lines = [f"title = {_toml(self.title)}", "", "[grid]"]
+        lines += [f"{axis} = {_toml(value)}" for axis, value in self.written.items()]
+        for name, table in (("inputs", self.inputs), ("measure", self.measure), ("compute", self.compute)):
+            lines += ["", f"[{name}]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.model_dump().items() if value is not None]
+        return "\n".join(lines) + "\n"
+
+
+def _count(grid: Grid, schemes: Sequence[str]) -> int:
+    shapes = sum(init not in schemes for init in grid.init)
+    scales = len(grid.std or grid.gain or [])
+    others = (grid.activation, grid.bias_std, grid.normalization, grid.width, grid.depth, grid.seed)
+    return (shapes * scales + len(grid.init) - shapes) * math.prod(len(axis) for axis in others)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text if any(mark in text for mark in ".en") else text + ".0"
+    if isinstance(value, int):
+        return str(value)
+    # A JSON string is a TOML basic string once DEL, which JSON leaves bare, is escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Vocabulary) -> Sweep:
+    """The sweep of a file, a catalogue name or words alone, with the words applied over it.
+
+    words: `AXIS=VALUES`, or `TABLE.KEY=VALUE` for the other tables; an empty value takes a key away.
+    Errors: SpecError with every problem.
+    """
+    from sweeps.words import apply_words
+
+    label, name, data, base = _read(source)
+    problems: list[Problem] = []
+    apply_words(data, words, problems)
+    title = data.pop("title", "")
+    if not isinstance(title, str):
+        problems.append(Problem("title", f"{title!r} is not a text."))
+        title = ""
+    raw_grid = data.pop("grid", None)
+    if raw_grid is None:
+        problems.append(Problem("grid", "missing; it names the axes, for example activation, gain and depth."))
+    elif not isinstance(raw_grid, dict):
+        problems.append(Problem("grid", f"{raw_grid!r} is not a table."))
+        raw_grid = None
+    tables = {key: _table(key, data.pop(key, {}), problems) for key in TABLES}
+    known = ("title", "grid", *TABLES)
+    problems.extend(Problem(key, f"not a key of a sweep file.{did_you_mean(key, known)}") for key in data)
+    grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, vocabulary, problems)
+    inputs = _resolve_inputs(tables["inputs"], base, problems)
+    histogram = getattr(tables["measure"], "histogram", None)
+    if histogram and not histogram.low < histogram.high:
+        problems.append(
+            Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
+        )
+    if grid is not None and (total := _count(grid, vocabulary.schemes)) > MAX_NETWORKS:
+        sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
+        largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
+        shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
+        problems.append(
+            Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
+        )
+    if problems or grid is None:
+        raise SpecError(label, problems)
+    sweep = Sweep(
+        name=name,
+        title=title,
+        grid=grid,
+        inputs=inputs,
+        measure=tables["measure"],
+        compute=tables["compute"],
+        schemes=vocabulary.schemes,
+        written=written,
+    )
+    if not name:
+        digest = hashlib.sha256(sweep.to_toml().encode()).hexdigest()[:8]
+        object.__setattr__(sweep, "name", f"grid-{digest}")
+    return sweep
+
+
+def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
+    """(label for errors, name, contents, the folder that relative paths start from)."""
+    if source is None:
+        return "command line", "", {}, Path()
+    path = Path(source)
+    if not (path.suffix == ".toml" or path.is_file()):
+        from sweeps.catalogue import sweep_text
+
+        return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
+    try:
+        text = path.read_bytes().decode("utf-8")
+        return path.name, path.resolve().parent.name if path.stem == "sweep" else path.stem, tomllib.loads(text), path.parent
+    except FileNotFoundError:
+        raise SpecError(str(path), [Problem("", "there is no such file.")]) from None
+    except OSError as error:
+        raise SpecError(str(path), [Problem("", f"cannot be read: {error.strerror}.")]) from None
+    except UnicodeDecodeError:
+        raise SpecError(str(path), [Problem("", "is not a text file in UTF-8.")]) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+
+
+def _table(name: str, raw: Any, problems: list[Problem]) -> Any:
+    """A validated table, or its defaults where it has problems."""
+    model = TABLES[name]
+    if not isinstance(raw, dict):
+        problems.append(Problem(name, f"{raw!r} is not a table."))
+        return model()
+    raw = _whole_floats(raw)
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for item in error.errors():
+            place = ".".join([name, *(str(part) for part in item["loc"])])
+            problems.append(Problem(place, _sentence(item, model)))
+        return model()
+
+
+def _whole_floats(raw: dict[str, Any]) -> dict[str, Any]:
+    """Whole numbers where floats are wanted are floats: strict mode otherwise refuses `low = 0`."""
+    raw = dict(raw)
+    if isinstance(raw.get("histogram"), dict):
+        raw["histogram"] = {
+            key: float(value) if key in ("low", "high") and type(value) is int else value
+            for key, value in raw["histogram"].items()
+        }
+    return raw
+
+
+def _sentence(item: Any, model: type[_Table]) -> str:
+    found, kind, context = item["input"], item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        owner = Histogram if len(item["loc"]) > 1 else model
+        return f"not a key of this table.{did_you_mean(item['loc'][-1], owner.model_fields)}"
+    bounds = {
+        "greater_than_equal": ("ge", "is less than"),
+        "less_than_equal": ("le", "is more than"),
+        "greater_than": ("gt", "is not greater than"),
+        "less_than": ("lt", "is not less than"),
+    }
+    if kind in bounds:
+        key, words = bounds[kind]
+        return f"{found!r} {words} {context[key]:,}."
+    if kind == "literal_error":
+        return f"{found!r} is not allowed.{did_you_mean(str(found), ('default', 'high', 'highest'))}"
+    wanted = {
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "a text",
+        "finite_number": "a finite number",
+        "model_type": "a table",
+        "model_attributes_type": "a table",
+    }.get(kind)
+    return f"{found!r} is not {wanted}." if wanted else f"{found!r}: {item['msg']}."
+
+
+def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) -> tuple[Grid | None, dict[str, Any]]:
+    before = len(problems)
+    for key in raw:
+        if key not in AXES:
+            problems.append(Problem(f"grid.{key}", f"not an axis.{did_you_mean(key, AXES)}"))
+    if "activation" not in raw:
+        problems.append(Problem("grid.activation", "missing; name at least one, for example tanh."))
+    written = {axis: raw.get(axis, DEFAULTS.get(axis)) for axis in AXES if axis in raw or axis in DEFAULTS}
+    checks = _checks(vocabulary)
+    values: dict[str, Any] = {}
+    for axis, expression in written.items():
+        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis])
+        problems.extend(found)
+    _check_scale(raw, values.get("init", []), vocabulary, problems)
+    if len(problems) > before:
+        return None, written
+    return Grid(**values), written
+
+
+def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
+    def name(kind: str, known: Sequence[str]) -> Callable[[Value], str | None]:
+        return lambda value: None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
+
+    def activation(value: Value) -> str | None:
+        if value in vocabulary.activations:
+            return None
+        sentence = vocabulary.check_activation(str(value))
+        if sentence and sentence.endswith("is not an activation."):
+            sentence += did_you_mean(str(value), vocabulary.activations)
+        return sentence
+
+    def between(low: float, high: float) -> Callable[[Value], str | None]:
+        def check(value: Value) -> str | None:
+            if value < low:  # type: ignore[operator]
+                return f"{value:g} is less than {low:g}."
+            return f"{value:,} is more than {high:,}." if value > high else None  # type: ignore[operator]
+
+        return check
+
+    return {
+        "activation": activation,
+        "init": name("an init", (*vocabulary.shapes, *vocabulary.schemes)),
+        "std": between(0, math.inf),
+        "gain": between(0, math.inf),
+        "bias_std": between(0, math.inf),
+        "normalization": name("a normalization", NORMALIZATIONS),
+        "width": between(1, MAX_WIDTH),
+        "depth": between(1, MAX_DEPTH),
+        "seed": between(0, MAX_SEED),
+    }
+
+
+def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
+    given = [axis for axis in ("std", "gain") if axis in raw]
+    if len(given) == 2:
+        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
+    shapes = [init for init in inits if init in vocabulary.shapes]
+    if shapes and not given:
+        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
+    if inits and given and all(init in vocabulary.schemes for init in inits):
+        problems.append(
+            Problem(
+                f"grid.{given[0]}",
+                f"no init of this grid is scaled by it ({', '.join(map(str, inits))}). "
+                f"Take it away ({given[0]}= on the command line), or add a shape such as normal.",
+            )
+        )
+
+
+def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inputs:
+    if inputs.source == "normal" and inputs.standardize:
+        problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
+    if inputs.source in ("normal", "digits", "mnist5k"):
+        if inputs.source != "normal" and inputs.features is not None:
+            problems.append(Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away."))
+        return inputs
+    path = (base / Path(inputs.source).expanduser()).resolve()
+    if not path.exists():
+        known = ("normal", "digits", "mnist5k")
+        looks_like_path = any(mark in inputs.source for mark in "/\\.")
+        hint = "" if looks_like_path else did_you_mean(inputs.source, known)
+        what = "is no file" if looks_like_path else "is neither a source nor a file."
+        problems.append(Problem("inputs.source", f"{inputs.source!r} {what}{hint or '.'}"))
+    if inputs.features is not None:
+        problems.append(Problem("inputs.features", "a file fixes the features; take it away."))
+    return inputs.model_copy(update={"source": str(path)})
+
+
+def difference(old: Sweep, new: Sweep) -> list[str]:
+    """What forbids running `new` into the folder of `old`: anything but added points, as sentences."""
+    found = []
+    if old.scale_axis != new.scale_axis and old.scale_axis and new.scale_axis:
+        found.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
+    else:
+        for axis in AXES:
+            before, after = getattr(old.grid, axis) or [], getattr(new.grid, axis) or []
+            there = set(after)
+            gone = [value for value in before if value not in there]
+            if gone:
+                shown = ", ".join(str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
+                found.append(
+                    f"grid.{axis}: {len(gone)} of {len(before)} values of the folder are not in the new sweep: {shown}"
+                )
+    for name in TABLES:
+        before, after = getattr(old, name).model_dump(), getattr(new, name).model_dump()
+        for key, value in before.items():
+            if (name, key) not in FREE and value != after[key]:
+                found.append(f"{name}.{key}: {value} in the folder, {after[key]} in the new sweep")
+    return found
+
+
+def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The JSON Schema of a sweep file, for editors."""
+    ranges = {"type": "string", "pattern": r"^(lin|log):[^:]+:[^:]+:\d+$|^int:-?\d+:-?\d+(:\d+)?$|^[^:]+$"}
+    inits = [*vocabulary.shapes, *vocabulary.schemes]
+    names = {
+        "activation": {"anyOf": [{"enum": list(vocabulary.activations)}, {"type": "string"}]},
+        "init": {"enum": inits},
+        "normalization": {"enum": list(NORMALIZATIONS)},
+    }
+    axes = {}
+    for axis, kind in AXES.items():
+        item = names.get(axis) or {"anyOf": [{"type": "integer" if kind is int else "number"}, ranges]}
+        axes[axis] = {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "winit sweep",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["grid"],
+        "properties": {
+            "title": {"type": "string"},
+            "grid": {"type": "object", "additionalProperties": False, "required": ["activation"], "properties": axes},
+            **{name: {"$ref": f"#/$defs/{name}"} for name in TABLES},
+        },
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, model in TABLES.items():
+        schema = model.model_json_schema(ref_template="#/$defs/{model}")
+        found.update(schema.pop("$defs", {}))
+        found[name] = schema
+    return found

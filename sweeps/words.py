@@ -1,0 +1,64 @@
+"""Words of the command line over a sweep file: `gain=log:0.1:10:64`, `inputs.samples=500`."""
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from sweeps.grid import split_words
+from sweeps.problems import Problem, did_you_mean
+from sweeps.spec import AXES, TABLES, Histogram
+
+HISTOGRAM = "measure.histogram"
+
+
+def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Problem]) -> None:
+    """Put words into the contents of a sweep file, in place; what is wrong with them joins `problems`."""
+    known = [*AXES, "title", *(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)]
+    known += [f"{HISTOGRAM}.{key}" for key in Histogram.model_fields]
+    for word in words:
+        key, equals, text = word.partition("=")
+        key = key.strip().removeprefix("grid.")
+        if not equals:
+            problems.append(Problem("", f"{word!r} is not AXIS=VALUES. A sweep's name or file comes first."))
+        elif key in AXES:
+            _set_axis(data, key, text)
+        elif key in known:
+            _set_key(data, key, text)
+        else:
+            problems.append(Problem(key, f"not an axis or a key.{did_you_mean(key, known)}"))
+
+
+def _set_axis(data: dict[str, Any], axis: str, text: str) -> None:
+    grid = data.setdefault("grid", {})
+    if not isinstance(grid, dict):
+        return  # said when the table is read
+    other = {"std": "gain", "gain": "std"}.get(axis)
+    if other and text.strip():
+        grid.pop(other, None)  # both scale the weights: the word replaces what the file says
+    if text.strip():
+        values = split_words(text)
+        grid[axis] = values if len(values) > 1 else values[0]
+    else:
+        grid.pop(axis, None)
+
+
+def _set_key(data: dict[str, Any], key: str, text: str) -> None:
+    *tables, last = key.split(".")
+    for name in tables:
+        if not isinstance(data.setdefault(name, {}), dict):
+            return
+        data = data[name]
+    if text.strip():
+        data[last] = _value(text.strip(), last)
+    else:
+        data.pop(last, None)
+
+
+def _value(text: str, key: str) -> Any:
+    """A TOML value where it reads as one, else the text itself."""
+    if key in ("title", "source", "matmul_precision"):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
