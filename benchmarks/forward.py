@@ -20,13 +20,13 @@ from statistics import median
 
 import jax
 import numpy as np
+
+from benchmarks import alternatives
 from sweeps import run as runner
 from sweeps.execute import Executor, planner, vocabulary
 from sweeps.inputs import load_inputs
 from sweeps.provenance import cores, versions
 from sweeps.spec import load_sweep
-
-from benchmarks import alternatives
 
 LAYERS = 50
 
@@ -41,7 +41,13 @@ def sgemm_peak() -> float:
     """The best float32 matrix-product rate of NumPy's BLAS here over several sizes, in FLOP/s."""
     rng = np.random.default_rng(0)
     best = 0.0
-    for rows, inner, columns in ((1000, 100, 100), (2000, 100, 100), (4000, 100, 100), (1000, 1000, 1000), (2000, 2000, 2000)):
+    for rows, inner, columns in (
+        (1000, 100, 100),
+        (2000, 100, 100),
+        (4000, 100, 100),
+        (1000, 1000, 1000),
+        (2000, 2000, 2000),
+    ):
         a = rng.standard_normal((rows, inner), dtype=np.float32)
         b = rng.standard_normal((inner, columns), dtype=np.float32)
         out = np.empty((rows, columns), np.float32)
@@ -73,14 +79,21 @@ class Sweep:
 def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> None:
     x = np.random.default_rng(0).standard_normal((samples, width))
     gain = 1.5
-    weights = [w * gain / np.sqrt(width) for w in np.random.default_rng(1).standard_normal((LAYERS, width, width))]
+    weights = [
+        w * gain / np.sqrt(width) for w in np.random.default_rng(1).standard_normal((LAYERS, width, width))
+    ]
     x32, weights32 = x.astype(np.float32), [w.astype(np.float32) for w in weights]
     try:
         import torch
     except ImportError:
         torch = None
     peaks = []
-    common = (f"gain=log:0.1:10:{gains}", f"depth=int:1:{LAYERS}", f"width={width}", f"inputs.samples={samples}")
+    common = (
+        f"gain=log:0.1:10:{gains}",
+        f"depth=int:1:{LAYERS}",
+        f"width={width}",
+        f"inputs.samples={samples}",
+    )
     for activation in ("tanh", "sigmoid", "relu"):
         sweep = Sweep(f"activation={activation}", f"seed=int:0:{seeds - 1}", *common)
         ways = {"winit": (sweep, sweep.network_layers)}
@@ -91,11 +104,15 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> No
         for full in (True, False):
             name = "" if full else ", 3 statistics"
             ways[f"NumPy float64{name}"] = (
-                lambda full=full, activation=activation: alternatives.numpy_network(x, weights, activation, full),
+                lambda full=full, activation=activation: alternatives.numpy_network(
+                    x, weights, activation, full
+                ),
                 LAYERS,
             )
             ways[f"NumPy float32{name}"] = (
-                lambda full=full, activation=activation: alternatives.numpy_network(x32, weights32, activation, full),
+                lambda full=full, activation=activation: alternatives.numpy_network(
+                    x32, weights32, activation, full
+                ),
                 LAYERS,
             )
             if torch:
@@ -165,7 +182,9 @@ def growth() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="?", choices=("compare", "growth"), default="compare")
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from sweeps.spec import Sweep
-
     from sweeps.execute import Executor
+    from sweeps.spec import Sweep
     from sweeps.store import RunFolder
 
 app = typer.Typer(
@@ -54,10 +53,9 @@ def _stop(text: str, code: int = 2) -> NoReturn:
 
 
 def _load(request: list[str] | None) -> "Sweep":
+    from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
     from sweeps.spec import load_sweep
-
-    from sweeps.execute import vocabulary
 
     words = list(request or [])
     source = words.pop(0) if words and "=" not in words[0] else None
@@ -101,10 +99,9 @@ def run(
 
 def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     """The run folder; a sweep that would change what is in it is refused."""
+    from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
     from sweeps.spec import difference, load_sweep
-
-    from sweeps.execute import vocabulary
     from sweeps.store import RunFolder
 
     folder = RunFolder(path)
@@ -125,9 +122,8 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
 
 
 def _executor(sweep: "Sweep") -> "Executor":
-    from sweeps.inputs import InputError, load_inputs
-
     from sweeps.execute import Executor
+    from sweeps.inputs import InputError, load_inputs
 
     try:
         return Executor(sweep, {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width})
@@ -248,10 +244,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count networks, passes, compilations, bytes and time, and touch no device. Example: winit plan phase"""
-    from sweeps.inputs import check_inputs
-
     from sweeps import provenance
     from sweeps.execute import planner
+    from sweeps.inputs import check_inputs
 
     sweep = _load(request)
     if problems := check_inputs(sweep.inputs):
@@ -280,11 +275,10 @@ def plan(
 @app.command()
 def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""
-    from sweeps.problems import SpecError
-    from sweeps.spec import load_sweep
-
     from sweeps.execute import vocabulary
+    from sweeps.problems import SpecError
     from sweeps.run import count_done
+    from sweeps.spec import load_sweep
     from sweeps.store import RunFolder, StoreError
 
     folder = RunFolder(directory)
@@ -384,9 +378,8 @@ def catalog(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of sweep files, for editors. Example: winit schema > sweep.schema.json"""
-    from sweeps.spec import json_schema
-
     from sweeps.execute import vocabulary
+    from sweeps.spec import json_schema
 
     typer.echo(json.dumps(json_schema(vocabulary()), indent=2))
 

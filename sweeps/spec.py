@@ -73,7 +73,9 @@ class Inputs(_Table):
 
     source: str = Field("normal", description="normal, digits, mnist5k, or a path to .npz, IDX or IDX.gz")
     samples: int = Field(1000, ge=1, le=10_000_000)
-    features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
+    features: int | None = Field(
+        None, ge=1, le=1_000_000, description="for source = normal; default: the width"
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED)
     standardize: bool = False
 
@@ -151,7 +153,9 @@ class Sweep:
         lines += [f"{axis} = {_toml(value)}" for axis, value in self.written.items()]
         for name, table in (("inputs", self.inputs), ("measure", self.measure), ("compute", self.compute)):
             lines += ["", f"[{name}]"]
-            lines += [f"{key} = {_toml(value)}" for key, value in table.model_dump().items() if value is not None]
+            lines += [
+                f"{key} = {_toml(value)}" for key, value in table.model_dump().items() if value is not None
+            ]
         return "\n".join(lines) + "\n"
 
 
@@ -195,7 +199,9 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         title = ""
     raw_grid = data.pop("grid", None)
     if raw_grid is None:
-        problems.append(Problem("grid", "missing; it names the axes, for example activation, gain and depth."))
+        problems.append(
+            Problem("grid", "missing; it names the axes, for example activation, gain and depth.")
+        )
     elif not isinstance(raw_grid, dict):
         problems.append(Problem("grid", f"{raw_grid!r} is not a table."))
         raw_grid = None
@@ -207,14 +213,18 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     histogram = getattr(tables["measure"], "histogram", None)
     if histogram and not histogram.low < histogram.high:
         problems.append(
-            Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
+            Problem(
+                "measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}."
+            )
         )
     if grid is not None and (total := _count(grid, vocabulary.schemes)) > MAX_NETWORKS:
         sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
         largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
         shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
         problems.append(
-            Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
+            Problem(
+                "grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}."
+            )
         )
     if problems or grid is None:
         raise SpecError(label, problems)
@@ -245,7 +255,12 @@ def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
         return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
     try:
         text = path.read_bytes().decode("utf-8")
-        return path.name, path.resolve().parent.name if path.stem == "sweep" else path.stem, tomllib.loads(text), path.parent
+        return (
+            path.name,
+            path.resolve().parent.name if path.stem == "sweep" else path.stem,
+            tomllib.loads(text),
+            path.parent,
+        )
     except FileNotFoundError:
         raise SpecError(str(path), [Problem("", "there is no such file.")]) from None
     except OSError as error:
@@ -311,7 +326,9 @@ def _sentence(item: Any, model: type[_Table]) -> str:
     return f"{found!r} is not {wanted}." if wanted else f"{found!r}: {item['msg']}."
 
 
-def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) -> tuple[Grid | None, dict[str, Any]]:
+def _grid(
+    raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]
+) -> tuple[Grid | None, dict[str, Any]]:
     before = len(problems)
     for key in raw:
         if key not in AXES:
@@ -332,7 +349,9 @@ def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) 
 
 def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
     def name(kind: str, known: Sequence[str]) -> Callable[[Value], str | None]:
-        return lambda value: None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
+        return lambda value: (
+            None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
+        )
 
     def activation(value: Value) -> str | None:
         if value in vocabulary.activations:
@@ -363,13 +382,19 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
     }
 
 
-def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
+def _check_scale(
+    raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]
+) -> None:
     given = [axis for axis in ("std", "gain") if axis in raw]
     if len(given) == 2:
-        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
+        problems.append(
+            Problem("grid.std", "std and gain are both given; they scale the same weights, so give one.")
+        )
     shapes = [init for init in inits if init in vocabulary.shapes]
     if shapes and not given:
-        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
+        problems.append(
+            Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given.")
+        )
     if inits and given and all(init in vocabulary.schemes for init in inits):
         problems.append(
             Problem(
@@ -385,7 +410,9 @@ def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inpu
         problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
     if inputs.source in ("normal", "digits", "mnist5k"):
         if inputs.source != "normal" and inputs.features is not None:
-            problems.append(Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away."))
+            problems.append(
+                Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away.")
+            )
         return inputs
     path = (base / Path(inputs.source).expanduser()).resolve()
     if not path.exists():
@@ -443,7 +470,12 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
         "required": ["grid"],
         "properties": {
             "title": {"type": "string"},
-            "grid": {"type": "object", "additionalProperties": False, "required": ["activation"], "properties": axes},
+            "grid": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["activation"],
+                "properties": axes,
+            },
             **{name: {"$ref": f"#/$defs/{name}"} for name in TABLES},
         },
         "$defs": _definitions(),

@@ -13,7 +13,11 @@ HISTOGRAM = "measure.histogram"
 
 def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Problem]) -> None:
     """Put words into the contents of a sweep file, in place; what is wrong with them joins `problems`."""
-    known = [*AXES, "title", *(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)]
+    known = [
+        *AXES,
+        "title",
+        *(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields),
+    ]
     known += [f"{HISTOGRAM}.{key}" for key in Histogram.model_fields]
     for word in words:
         key, equals, text = word.partition("=")
