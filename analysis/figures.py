@@ -96,9 +96,7 @@ def plot(
     except ValueError as error:
         raise PlotError(str(error)) from error
     if out is not None and len(figures) > 1:
-        raise PlotError(
-            f"--out names one file, and this makes {len(figures)}: keep single values with --where."
-        )
+        raise PlotError(f"--out names one file, and this makes {len(figures)}: keep single values with --where.")
     if out is not None:
         target = Path(out)
         return [_save(next(iter(figures.values())), target.parent, target.stem, fmt)]
@@ -125,21 +123,16 @@ def _heatmaps(
     figures: dict[str, Figure] = {}
     for name, part in _by_kind_of_init(frame).items():
         chosen = {key: name for key, name in places.items() if name}
-        automatic = {
-            place: key for place, key in defaults(part).items() if key and key not in chosen.values()
-        }
+        automatic = {place: key for place, key in defaults(part).items() if key and key not in chosen.values()}
         placed = {*(automatic | chosen).values()}
         same = {"std", "gain"}
         beyond = [
             key
             for key in varying(part)
-            if key not in placed
-            and key != "seed"
-            and not (key in same and (placed & same or "init" in placed))
+            if key not in placed and key != "seed" and not (key in same and (placed & same or "init" in placed))
         ]
         for suffix, rest in _fixed(part, beyond).items():
-            text = f"{TITLES[value]}: {title}" if value in TITLES and title else None
-            figures[name + suffix] = heatmap(rest, value, seeds=seeds, title=text, **chosen)
+            figures[name + suffix] = heatmap(rest, value, seeds=seeds, title=TITLES.get(value), below=title, **chosen)
     return figures
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import style
-from analysis.load import KEYS, NAMES, drop_unused, varying
+from analysis.load import KEYS, NAMES, drop_unused, in_order, varying
 
 AGGREGATES = ("median", "mean", "min", "max", "std")
 
@@ -52,7 +52,7 @@ def is_log_spaced(values: np.ndarray) -> bool:
 def axis(frame: pd.DataFrame, key: str, log: bool | None = None) -> Axis:
     """The axis of a key. log: None decides by the spacing. Errors: ValueError if log cannot be."""
     if key in NAMES:
-        values = [name for name in frame[key].cat.categories if (frame[key] == name).any()]
+        values = in_order(frame, key)
         return Axis(key, values, np.arange(len(values) + 1) - 0.5, False, True)
     values = np.sort(frame[key].unique())
     logarithmic = is_log_spaced(values) if log is None else log
@@ -95,6 +95,7 @@ def heatmap(
     col: str | None = None,
     seeds: str = "median",
     title: str | None = None,
+    below: str = "",
     log_x: bool | None = None,
     log_y: bool | None = None,
 ) -> Figure:
@@ -102,6 +103,7 @@ def heatmap(
 
     frame: the networks table or rows of it. x, y, row, col: keys; those left out come from `defaults`.
     seeds: how seeds are put together (one of AGGREGATES), unless seed is an axis.
+    below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
     A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly
     zero if its log10 is -inf, as not run if it has no rows.
     Errors: ValueError in a sentence for unknown columns and for keys that vary but have no place.
@@ -142,7 +144,7 @@ def heatmap(
             panel_axes.set_ylabel(style.label(y))
         _colour_bar(figure, axes, norm, colour_map, ends, value)
         _legend(figure, used)
-        style.title(figure, title or style.label(value).capitalize(), _subtitle(frame, shown, seeds))
+        style.title(figure, title or style.sentence(style.label(value)), _subtitle(frame, shown, seeds, below))
     return figure
 
 
@@ -174,11 +176,7 @@ def _places(frame, value, x, y, row, col, seeds) -> dict[str, str]:
     covered = {*places.values(), *(same[key] for key in places.values() if key in same)}
     left = [key for key in varying(frame) if key not in covered and key != "seed"]
     if "init" in covered:
-        left = [
-            key
-            for key in left
-            if key not in same or frame.groupby("init", observed=True)[key].nunique().max() > 1
-        ]
+        left = [key for key in left if key not in same or frame.groupby("init", observed=True)[key].nunique().max() > 1]
     if left:
         raise ValueError(
             f"{', '.join(left)} take{'s' if len(left) == 1 else ''} more than one value: "
@@ -221,8 +219,7 @@ def _draw(axes: Axes, cells: pd.DataFrame, across: Axis, up: Axis, norm, colour_
         beyond = np.where(np.isfinite(numbers), np.abs(numbers), 0.0)
         if beyond.max() > style.FLOAT32_LOG10 > beyond.min():
             centres = [
-                np.sqrt(a.edges[1:] * a.edges[:-1]) if a.log else (a.edges[1:] + a.edges[:-1]) / 2
-                for a in (across, up)
+                np.sqrt(a.edges[1:] * a.edges[:-1]) if a.log else (a.edges[1:] + a.edges[:-1]) / 2 for a in (across, up)
             ]
             axes.contour(
                 *centres,
@@ -255,9 +252,10 @@ def _scale(axes: Axes, name: str, spec: Axis) -> None:
             axes.tick_params(axis="x", labelrotation=90)
     elif spec.log:
         getattr(axes, f"set_{name}scale")("log")
-        if len(spec.values) <= 5 or spec.edges[-1] / spec.edges[0] < 30:
-            step = -(-len(spec.values) // 5)
-            ticks = spec.values[::step] if len(spec.values) <= 10 else _nice(spec.edges[0], spec.edges[-1])
+        low, high = spec.edges[0], spec.edges[-1]
+        if len(spec.values) <= 10 or high / low < 30:
+            ticks = spec.values if len(spec.values) <= 10 else _nice(low, high)
+            ticks = style.spaced(ticks, low, high, log=True)
             own.set_major_locator(FixedLocator(ticks))
             own.set_minor_locator(NullLocator())
             own.set_ticklabels([f"{tick:.3g}" for tick in ticks])
@@ -296,12 +294,13 @@ def _legend(figure: Figure, used: set[str]) -> None:
         if kind in used
     ]
     if "float32" in used:
-        handles.append(Line2D([], [], color="black", lw=0.8, ls="--", label="float32 ends here (1e+-38)"))
+        handles.append(Line2D([], [], color="black", lw=0.8, ls="--", label=r"limits of float32, $10^{\pm 38}$"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
 
 
-def _subtitle(frame: pd.DataFrame, shown: list[str], seeds: str) -> str:
+def _subtitle(frame: pd.DataFrame, shown: list[str], seeds: str, below: str) -> str:
     count = frame["seed"].nunique()
     rule = f"{seeds} of {count} seeds" if count > 1 else f"seed {frame['seed'].iloc[0]}"
-    return ", ".join(text for text in (style.held(frame, shown), rule if "seed" not in shown else "") if text)
+    held = ", ".join(text for text in (style.held(frame, shown), rule if "seed" not in shown else "") if text)
+    return f"{below}\n{held}" if below else held

@@ -27,24 +27,18 @@ def histograms(frame: pd.DataFrame, *, title: str | None = None) -> Figure:
     Errors: ValueError if a key varies that has no place.
     """
     frame = drop_unused(frame)
-    scale = "gain" if "gain" in varying(frame) else "std"
+    scale = next((key for key in varying(frame) if key in ("std", "gain")), frame.attrs.get("scale_axis") or "std")
     left = [key for key in varying(frame) if key not in ("init", "std", "gain", "seed")]
     if left:
-        raise ValueError(
-            f"{', '.join(left)} take more than one value: keep one of each for a histogram figure."
-        )
+        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each for a histogram figure.")
     rows = frame[["init", "std", "gain"]].drop_duplicates().sort_values(["init", "std"])
     chosen = rows.iloc[evenly(list(range(len(rows))), MAX_ROWS)]
     layers = evenly(sorted(frame["layer"].unique()), MAX_LAYERS)
     edges = np.sort(np.unique(frame.loc[np.isfinite(frame["bin_low"]), "bin_low"]))
     low, high = edges[0], edges[-1]
-    grouped = frame.groupby(["init", scale, "layer", "bin_low", "bin_high"], observed=True, dropna=False)[
-        "count"
-    ].sum()
+    grouped = frame.groupby(["init", scale, "layer", "bin_low", "bin_high"], observed=True, dropna=False)["count"].sum()
     with style.themed():
-        figure = mpl.figure.Figure(
-            figsize=(1.0 + 1.55 * len(layers), 1.2 + 1.15 * len(chosen)), layout="constrained"
-        )
+        figure = mpl.figure.Figure(figsize=(1.0 + 1.55 * len(layers), 1.2 + 1.15 * len(chosen)), layout="constrained")
         axes = figure.subplots(len(chosen), len(layers), sharex=True, sharey="row", squeeze=False)
         for i, (_, init) in enumerate(chosen.iterrows()):
             for j, layer in enumerate(layers):
@@ -60,7 +54,7 @@ def histograms(frame: pd.DataFrame, *, title: str | None = None) -> Figure:
         style.title(
             figure,
             title or f"Activations of {frame['activation'].iloc[0]} networks, layer by layer",
-            f"width {frame['width'].iloc[0]}, share of activations a bin, {count} seed{'s' if count > 1 else ''} together",
+            f"width {frame['width'].iloc[0]}, share of activations a bin, seeds together: {count}",
         )
     return figure
 
@@ -77,11 +71,7 @@ def _panel(axes, counts: pd.DataFrame, low: float, high: float) -> None:
         f"> {high:g}": counts.loc[np.isposinf(counts["bin_high"]), "count"].sum() / total,
         "not finite": counts.loc[counts["bin_low"].isna(), "count"].sum() / total,
     }
-    lines = [
-        f"{share:.0%} {words}" if share >= 0.01 else f"<1% {words}"
-        for words, share in outside.items()
-        if share
-    ]
+    lines = [f"{share:.0%} {words}" if share >= 0.01 else f"<1% {words}" for words, share in outside.items() if share]
     if lines:
         axes.text(
             0.97,

@@ -48,6 +48,11 @@ class Run:
         return self._table("histograms")
 
     @property
+    def scale_axis(self) -> str | None:
+        """Which of std and gain the sweep varies; frames carry it in their attrs."""
+        return next((axis for axis in ("std", "gain") if axis in self.sweep.get("grid", {})), None)
+
+    @property
     def title(self) -> str:
         return str(self.sweep.get("title", ""))
 
@@ -56,7 +61,9 @@ class Run:
         if not any(folder.glob("*.parquet")):
             return None
         try:
-            return pd.read_parquet(folder)
+            frame = pd.read_parquet(folder)
+            frame.attrs["scale_axis"] = self.scale_axis
+            return frame
         except (pa.ArrowInvalid, OSError) as error:
             raise RunFolderError(f"{folder} cannot be read: {error}.") from error
 
@@ -78,12 +85,24 @@ def load(run_dir: str | Path) -> Run:
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """The key columns that take more than one value, std left out where gain says the same."""
+    """The key columns that take more than one value; of std and gain only the one that the sweep varies.
+
+    Without attrs["scale_axis"] that is the one with fewer values, or gain where they are equal.
+    """
     keys = [key for key in KEYS if key in frame and frame[key].nunique() > 1]
     if "std" in keys and "gain" in keys:
-        # Of the two, the swept one has fewer values where widths differ; else gain, the width-free one.
-        keys.remove("gain" if frame["std"].nunique() < frame["gain"].nunique() else "std")
+        fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
+        swept = frame.attrs.get("scale_axis") or fewer
+        keys.remove("gain" if swept == "std" else "std")
     return keys
+
+
+def in_order(frame: pd.DataFrame, key: str) -> list:
+    """The values of a key: names as the sweep lists them, numbers ascending."""
+    if isinstance(frame[key].dtype, pd.CategoricalDtype):
+        present = set(frame[key].unique())
+        return [name for name in frame[key].cat.categories if name in present]
+    return sorted(frame[key].unique())
 
 
 def drop_unused(frame: pd.DataFrame) -> pd.DataFrame:

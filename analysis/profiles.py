@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator
 
 from analysis import style
 from analysis.histograms import evenly
-from analysis.load import drop_unused, varying
+from analysis.load import drop_unused, in_order, varying
 
 MAX_LINES = 8
 
@@ -38,15 +38,11 @@ def profiles(
     col = col or next((key for key in ("activation", *keys) if key in keys and key != hue), None)
     left = [key for key in keys if key not in (hue, col)]
     if left:
-        raise ValueError(
-            f"{', '.join(left)} take more than one value: keep one of each, or make it hue or col."
-        )
-    panels = list(frame[col].unique()) if col else [None]
-    lines = evenly(sorted(frame[hue].unique()), MAX_LINES)
+        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each, or make it hue or col.")
+    panels = in_order(frame, col) if col else [None]
+    lines = evenly(in_order(frame, hue), MAX_LINES)
     numeric = frame[hue].dtype.kind in "fi"
-    palette = (
-        sns.color_palette("viridis", len(lines)) if numeric else sns.color_palette("colorblind", len(lines))
-    )
+    palette = sns.color_palette("viridis", len(lines)) if numeric else sns.color_palette("colorblind", len(lines))
     with style.themed():
         figure = mpl.figure.Figure(figsize=(1.9 + 2.5 * len(panels), 3.6), layout="constrained")
         axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
@@ -59,12 +55,8 @@ def profiles(
                     .groupby("layer")[value]
                     .agg(["median", "min", "max"])
                 )
-                panel_axes.plot(
-                    spread.index, spread["median"], color=colour, lw=1.3, label=style.number(line)
-                )
-                panel_axes.fill_between(
-                    spread.index, spread["min"], spread["max"], color=colour, alpha=0.25, lw=0
-                )
+                panel_axes.plot(spread.index, spread["median"], color=colour, lw=1.3, label=style.number(line))
+                panel_axes.fill_between(spread.index, spread["min"], spread["max"], color=colour, alpha=0.25, lw=0)
             _finish(panel_axes, frame, value)
             if chosen is not None:
                 panel_axes.set_title(str(chosen) if col == "activation" else f"{col} {style.number(chosen)}")
@@ -74,7 +66,7 @@ def profiles(
         count = frame["seed"].nunique()
         rule = f"median of {count} seeds, band from least to greatest" if count > 1 else "one seed"
         below = ", ".join(text for text in (style.held(frame, (hue, col, "depth")), rule) if text)
-        style.title(figure, title or f"{style.label(value).capitalize()}, layer by layer", below)
+        style.title(figure, title or f"{style.sentence(style.label(value))}, layer by layer", below)
     return figure
 
 

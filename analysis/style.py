@@ -16,7 +16,7 @@ LABELS = {
     "act_std": "std of activations",
     "act_min": "least activation",
     "act_max": "greatest activation",
-    "log10_act_rms": "log10 of RMS activation",
+    "log10_act_rms": "log10 RMS activation",
     "saturated": "saturated share of (input, unit) pairs",
     "dead": "dead share of units",
     "zero": "share of activations that are 0",
@@ -96,9 +96,7 @@ def colours(value: str, numbers: np.ndarray) -> tuple[Normalize, mpl.colors.Colo
     if low == high:
         low, high = low - 0.5, high + 0.5
     beyond = (finite.min() < low, finite.max() > high) if finite.size else (False, False)
-    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[
-        beyond
-    ]
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
     return Normalize(low, high), sns.color_palette("viridis", as_cmap=True), ends
 
 
@@ -122,13 +120,25 @@ def title(figure: Figure, text: str, below: str) -> None:
     figure.suptitle(f"{text}\n{below}" if below else text, x=0.5, ha="center")
 
 
+def sentence(text: str) -> str:
+    """With a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def integer_ticks(low: float, high: float, most: int = 6) -> list[int]:
-    """Round whole numbers from low to high: 1, 10, 20, ... for depths and layers."""
-    low_, high_ = round(low), round(high)
-    step = next(s * 10**p for p in range(9) for s in (1, 2, 5) if (high_ - low_) / (s * 10**p) <= most)
-    ticks = [tick for tick in range(low_ // step * step, high_ + 1, step) if tick >= low_]
-    return (
-        ticks
-        if low_ in ticks or (ticks and ticks[0] - low_ < step / 2 and step > 1 and low_ != 1)
-        else [low_, *[t for t in ticks if t - low_ > step / 3]]
-    )
+    """Whole numbers from low to high: the first one, then round ones: 1, 10, 20, ..."""
+    first, last = round(low), round(high)
+    step = next(s * 10**p for p in range(9) for s in (1, 2, 5) if (last - first) / (s * 10**p) <= most)
+    round_ones = range(first // step * step, last + 1, step)
+    return [first, *(tick for tick in round_ones if tick - first > step / 3)]
+
+
+def spaced(ticks: list[float], low: float, high: float, log: bool, least: float = 0.11) -> list[float]:
+    """The ticks less those whose labels would touch: at least `least` of the axis apart."""
+    place = np.log if log else np.asarray
+    at = (place(np.asarray(ticks, float)) - place(low)) / (place(high) - place(low))
+    kept: list[int] = []
+    for i, position in enumerate(at):
+        if not kept or position - at[kept[-1]] >= least:
+            kept.append(i)
+    return [ticks[i] for i in kept]

@@ -45,8 +45,7 @@ def numpy_network(x, weights, activation, full=True):
                 "zero": (h == 0).mean(),
                 "nonfinite": 1 - np.isfinite(h).mean(),
                 "unit_similarity": (np.sum(h.sum(axis=1) ** 2) - square) / ((width - 1) * square),
-                "input_correlation": (np.sum(a.sum(axis=0) ** 2) - preact_square)
-                / ((samples - 1) * preact_square),
+                "input_correlation": (np.sum(a.sum(axis=0) ** 2) - preact_square) / ((samples - 1) * preact_square),
             }
         )
     return rows

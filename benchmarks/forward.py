@@ -79,9 +79,7 @@ class Sweep:
 def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> None:
     x = np.random.default_rng(0).standard_normal((samples, width))
     gain = 1.5
-    weights = [
-        w * gain / np.sqrt(width) for w in np.random.default_rng(1).standard_normal((LAYERS, width, width))
-    ]
+    weights = [w * gain / np.sqrt(width) for w in np.random.default_rng(1).standard_normal((LAYERS, width, width))]
     x32, weights32 = x.astype(np.float32), [w.astype(np.float32) for w in weights]
     try:
         import torch
@@ -104,15 +102,11 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> No
         for full in (True, False):
             name = "" if full else ", 3 statistics"
             ways[f"NumPy float64{name}"] = (
-                lambda full=full, activation=activation: alternatives.numpy_network(
-                    x, weights, activation, full
-                ),
+                lambda full=full, activation=activation: alternatives.numpy_network(x, weights, activation, full),
                 LAYERS,
             )
             ways[f"NumPy float32{name}"] = (
-                lambda full=full, activation=activation: alternatives.numpy_network(
-                    x32, weights32, activation, full
-                ),
+                lambda full=full, activation=activation: alternatives.numpy_network(x32, weights32, activation, full),
                 LAYERS,
             )
             if torch:
@@ -126,7 +120,7 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> No
             vmapped = alternatives.jax_networks(activation, full)
             keys = jax.random.split(jax.random.key(0), count)
             ways[f"jit(vmap){name}"] = (
-                lambda vmapped=vmapped, keys=keys: jax.block_until_ready(
+                lambda vmapped=vmapped, keys=keys, count=count: jax.block_until_ready(
                     vmapped(x32, keys, np.full(count, gain, np.float32), LAYERS)
                 ),
                 count * LAYERS,
@@ -182,9 +176,7 @@ def growth() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("compare", "growth"), default="compare")
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)

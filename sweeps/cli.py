@@ -180,8 +180,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
 
 def _name_job(job: dict) -> str:
     inits = ", ".join(
-        point["init"] + ("" if point["scale"] is None else f" {point['scale']:g}")
-        for point in job["points"][:4]
+        point["init"] + ("" if point["scale"] is None else f" {point['scale']:g}") for point in job["points"][:4]
     )
     more = len(job["points"]) - 4
     return (
@@ -313,16 +312,12 @@ def plot(
     y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
     row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
     col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
-    seeds: Annotated[
-        str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")
-    ] = "median",
+    seeds: Annotated[str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")] = "median",
     where: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
     ] = None,
     fmt: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write [DIR/figures].")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write [DIR/figures].")] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
     from analysis.figures import PlotError, plot, standard_figures

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 import pyarrow as pa
-from sweeps.inputs import InputData
-from sweeps.spec import Sweep, Vocabulary
 
 from sweeps import schema
+from sweeps.inputs import InputData
 from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
+from sweeps.spec import Sweep, Vocabulary
 from winit_jax import batch, initializers, reference
 from winit_jax.activations import ACTIVATIONS, Activation, activation
 
@@ -67,9 +67,7 @@ def activation_notes(sweep: Sweep) -> list[str]:
 def standard_deviations(job: Job, point: Point, scale_axis: str | None, features: int) -> tuple[float, float]:
     """(first layer's, hidden layers') standard deviation of the weights."""
     if point.scale is None:
-        return tuple(
-            initializers.scheme_std(point.init, fan_in, job.width) for fan_in in (features, job.width)
-        )
+        return tuple(initializers.scheme_std(point.init, fan_in, job.width) for fan_in in (features, job.width))
     if scale_axis == "std":
         return point.scale, point.scale
     return point.scale / math.sqrt(features), point.scale / math.sqrt(job.width)
@@ -160,18 +158,14 @@ class Executor:
             block=block,
             normalization=job.normalization,
             saturation_threshold=sweep.measure.saturation_threshold,
-            edges=None
-            if histogram is None
-            else np.linspace(histogram.low, histogram.high, histogram.bins + 1),
+            edges=None if histogram is None else np.linspace(histogram.low, histogram.high, histogram.bins + 1),
             precision=sweep.compute.matmul_precision,
         )
         as_measured = batch.to_columns(measured, act, samples=samples, width=job.width)
         self._check(job, act, stds[0], biases[0], block, layers, as_measured)
         columns = as_measured
         if not np.isscalar(log10_scale):
-            columns = batch.to_columns(
-                measured, act, samples=samples, width=job.width, log10_scale=log10_scale
-            )
+            columns = batch.to_columns(measured, act, samples=samples, width=job.width, log10_scale=log10_scale)
         if measured.histogram is not None:
             columns["histogram"] = np.asarray(measured.histogram)
         return columns
@@ -192,9 +186,7 @@ class Executor:
             self._checked.add(program)
         depth = min(layers, CHECKED_LAYERS)
         first = batch.first_layer(job.seed, job.shape, job.width, x.shape[1])
-        draws = [
-            (std[0] * np.asarray(first.weights, np.float64), bias * np.asarray(first.biases, np.float64))
-        ]
+        draws = [(std[0] * np.asarray(first.weights, np.float64), bias * np.asarray(first.biases, np.float64))]
         if depth > 1:
             hidden = batch.layer_stack(job.seed, job.shape, job.width, 2, depth - 1)
             draws += [
@@ -211,18 +203,14 @@ class Executor:
             self.sweep.measure.saturation_threshold,
             job.normalization,
         )
-        wrong = reference.disagreements(
-            {name: values[:depth, 0] for name, values in columns.items()}, expected
-        )
+        wrong = reference.disagreements({name: values[:depth, 0] for name, values in columns.items()}, expected)
         if wrong:
             raise SelfCheckError(
                 f"the self-check failed for {job.activation} at width {job.width}: {wrong[0]}"
                 f" ({len(wrong)} in all). This jax and jaxlib cannot be trusted here; see `winit doctor`."
             )
         with self._lock:
-            self.checks.append(
-                f"{job.activation}, {job.normalization}, width {job.width}: {depth} layers agree"
-            )
+            self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {depth} layers agree")
 
     def _tables(
         self, job: Job, std: np.ndarray, depths: tuple[int, ...], measured: dict[str, np.ndarray]

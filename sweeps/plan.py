@@ -82,17 +82,13 @@ class Part:
 
     @classmethod
     def from_json(cls, jobs: list[dict]) -> "Part":
-        return cls(
-            tuple(Job(**{**job, "points": tuple(Point(**point) for point in job["points"])}) for job in jobs)
-        )
+        return cls(tuple(Job(**{**job, "points": tuple(Point(**point) for point in job["points"])}) for job in jobs))
 
     def without(self, done: Callable[[tuple], bool]) -> "Part | None":
         """The part less the families that are done; None if nothing is left."""
         jobs = []
         for job in self.jobs:
-            points = tuple(
-                point for point, family in zip(job.points, job.families(), strict=True) if not done(family)
-            )
+            points = tuple(point for point, family in zip(job.points, job.families(), strict=True) if not done(family))
             if points:
                 jobs.append(job if len(points) == len(job.points) else replace(job, points=points))
         return Part(tuple(jobs)) if jobs else None
@@ -153,9 +149,7 @@ class Planner:
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
                 seconds = one * self.passes(sweep, activation, normalization, chunk)
-                full = (
-                    pending_seconds + seconds > PART_SECONDS or pending_families + len(chunk) > MAX_FAMILIES
-                )
+                full = pending_seconds + seconds > PART_SECONDS or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
@@ -173,9 +167,7 @@ class Planner:
         seconds, passes, programs = 0.0, 0, 0
         for activation in grid.activation:
             for normalization in grid.normalization:
-                a_draw = sum(
-                    self.passes(sweep, activation, normalization, points) for points in by_shape.values()
-                )
+                a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
                 passes += seeds * a_draw * len(grid.width)
                 programs += len(grid.width)
                 seconds += sum(seeds * a_draw * self.family_seconds(sweep, width) for width in grid.width)

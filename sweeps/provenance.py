@@ -45,9 +45,7 @@ def commit() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")) != here.parent:
             return None  # installed inside somebody else's repository
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

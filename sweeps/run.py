@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sweeps.spec import Sweep
-
 from sweeps.plan import Part, Planner
+from sweeps.spec import Sweep
 from sweeps.store import Committed, RunFolder
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
@@ -159,9 +158,7 @@ def run(
 
 def _is_of_the_part(error: BaseException) -> bool:
     """Whether other parts may still succeed: not after a full disk or a failed self-check."""
-    return (
-        isinstance(error, Exception) and not isinstance(error, OSError) and not getattr(error, "fatal", False)
-    )
+    return isinstance(error, Exception) and not isinstance(error, OSError) and not getattr(error, "fatal", False)
 
 
 def _failures(task: Task, error: BaseException) -> Sequence[dict]:

@@ -48,9 +48,7 @@ def schema(table: str) -> pa.Schema:
     return pa.schema([(name, column_type(name)) for name in TABLES[table]])
 
 
-def make_table(
-    table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]
-) -> pa.Table:
+def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]) -> pa.Table:
     """An Arrow table from columns of equal length; columns that are absent become NaN.
 
     Names come as int codes into `categories`, whose whole list goes into every part.
@@ -60,9 +58,7 @@ def make_table(
     for field in schema(table):
         if field.name in NAMES:
             codes = pa.array(np.asarray(columns[field.name], np.int16), pa.int16())
-            arrays.append(
-                pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string()))
-            )
+            arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string())))
         elif field.name in columns:
             arrays.append(pa.array(np.asarray(columns[field.name]), field.type))
         else:

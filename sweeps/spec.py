@@ -73,9 +73,7 @@ class Inputs(_Table):
 
     source: str = Field("normal", description="normal, digits, mnist5k, or a path to .npz, IDX or IDX.gz")
     samples: int = Field(1000, ge=1, le=10_000_000)
-    features: int | None = Field(
-        None, ge=1, le=1_000_000, description="for source = normal; default: the width"
-    )
+    features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
     seed: int = Field(0, ge=0, le=MAX_SEED)
     standardize: bool = False
 
@@ -153,9 +151,7 @@ class Sweep:
         lines += [f"{axis} = {_toml(value)}" for axis, value in self.written.items()]
         for name, table in (("inputs", self.inputs), ("measure", self.measure), ("compute", self.compute)):
             lines += ["", f"[{name}]"]
-            lines += [
-                f"{key} = {_toml(value)}" for key, value in table.model_dump().items() if value is not None
-            ]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.model_dump().items() if value is not None]
         return "\n".join(lines) + "\n"
 
 
@@ -199,9 +195,7 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         title = ""
     raw_grid = data.pop("grid", None)
     if raw_grid is None:
-        problems.append(
-            Problem("grid", "missing; it names the axes, for example activation, gain and depth.")
-        )
+        problems.append(Problem("grid", "missing; it names the axes, for example activation, gain and depth."))
     elif not isinstance(raw_grid, dict):
         problems.append(Problem("grid", f"{raw_grid!r} is not a table."))
         raw_grid = None
@@ -213,18 +207,14 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     histogram = getattr(tables["measure"], "histogram", None)
     if histogram and not histogram.low < histogram.high:
         problems.append(
-            Problem(
-                "measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}."
-            )
+            Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
         )
     if grid is not None and (total := _count(grid, vocabulary.schemes)) > MAX_NETWORKS:
         sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
         largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
         shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
         problems.append(
-            Problem(
-                "grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}."
-            )
+            Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
         )
     if problems or grid is None:
         raise SpecError(label, problems)
@@ -326,9 +316,7 @@ def _sentence(item: Any, model: type[_Table]) -> str:
     return f"{found!r} is not {wanted}." if wanted else f"{found!r}: {item['msg']}."
 
 
-def _grid(
-    raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]
-) -> tuple[Grid | None, dict[str, Any]]:
+def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) -> tuple[Grid | None, dict[str, Any]]:
     before = len(problems)
     for key in raw:
         if key not in AXES:
@@ -349,9 +337,7 @@ def _grid(
 
 def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
     def name(kind: str, known: Sequence[str]) -> Callable[[Value], str | None]:
-        return lambda value: (
-            None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
-        )
+        return lambda value: None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
 
     def activation(value: Value) -> str | None:
         if value in vocabulary.activations:
@@ -382,19 +368,13 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
     }
 
 
-def _check_scale(
-    raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]
-) -> None:
+def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
     given = [axis for axis in ("std", "gain") if axis in raw]
     if len(given) == 2:
-        problems.append(
-            Problem("grid.std", "std and gain are both given; they scale the same weights, so give one.")
-        )
+        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
     shapes = [init for init in inits if init in vocabulary.shapes]
     if shapes and not given:
-        problems.append(
-            Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given.")
-        )
+        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
     if inits and given and all(init in vocabulary.schemes for init in inits):
         problems.append(
             Problem(
@@ -410,9 +390,7 @@ def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inpu
         problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
     if inputs.source in ("normal", "digits", "mnist5k"):
         if inputs.source != "normal" and inputs.features is not None:
-            problems.append(
-                Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away.")
-            )
+            problems.append(Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away."))
         return inputs
     path = (base / Path(inputs.source).expanduser()).resolve()
     if not path.exists():

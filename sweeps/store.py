@@ -55,9 +55,7 @@ class RunFolder:
     def create(self, sweep_toml: str) -> None:
         """Make the folder, or bring its sweep.toml up to date. Errors: StoreError."""
         if self.path.exists() and not self.exists() and any(self.path.iterdir()):
-            raise StoreError(
-                f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out."
-            )
+            raise StoreError(f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out.")
         try:
             for name in (*self.tables(), "staging"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
@@ -104,9 +102,7 @@ class RunFolder:
             try:
                 stored = json.loads(pq.read_schema(file).metadata[schema.METADATA_KEY])
                 if stored["version"] != schema.VERSION:
-                    raise StoreError(
-                        f"{file} has table version {stored['version']}; this is version {schema.VERSION}."
-                    )
+                    raise StoreError(f"{file} has table version {stored['version']}; this is version {schema.VERSION}.")
                 found[file.stem] = Committed(Part.from_json(stored["jobs"]), tuple(stored["depths"]))
             except (KeyError, TypeError, json.JSONDecodeError, pa.ArrowInvalid) as error:
                 raise StoreError(f"{file} is not a part that winit wrote ({error}). Move it away.") from error

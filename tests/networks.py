@@ -17,8 +17,7 @@ def draws(shape, width, features, depth, seed=0):
     if depth > 1:
         hidden = batch.layer_stack(seed, shape, width, 2, depth - 1)
         layers += [
-            (np.asarray(w, float), np.asarray(b, float))
-            for w, b in zip(hidden.weights, hidden.biases, strict=True)
+            (np.asarray(w, float), np.asarray(b, float)) for w, b in zip(hidden.weights, hidden.biases, strict=True)
         ]
     return layers
 

@@ -110,9 +110,7 @@ def test_probing_finds_powers_and_says_what_it_cannot_know():
 
 
 def test_a_function_of_the_users_own_is_found_in_the_working_directory(tmp_path, monkeypatch):
-    (tmp_path / "my_own_acts.py").write_text(
-        "import jax.numpy as jnp\ndef snake(a):\n    return a + jnp.sin(a) ** 2\n"
-    )
+    (tmp_path / "my_own_acts.py").write_text("import jax.numpy as jnp\ndef snake(a):\n    return a + jnp.sin(a) ** 2\n")
     monkeypatch.chdir(tmp_path)
     snake = activation("my_own_acts:snake")
     np.testing.assert_allclose(snake(jnp.asarray([0.5])), 0.5 + np.sin(0.5) ** 2, rtol=4 * EPSILON)

@@ -47,9 +47,7 @@ def test_every_column_agrees_with_its_definition(name):
     columns = fast(x, name, stds, biases, width=width, depth=depth)
     assert set(columns) == set(MEASURED)
     for network, (std, bias) in enumerate(zip(stds, biases, strict=True)):
-        assert_agrees(
-            columns, reference(x, name, std, bias, width=width, depth=depth), network, x.shape[0] * width
-        )
+        assert_agrees(columns, reference(x, name, std, bias, width=width, depth=depth), network, x.shape[0] * width)
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES))
@@ -69,18 +67,14 @@ def test_normalized_networks_agree(normalization, std):
     assert_agrees(columns, expected, 0, x.shape[0] * 10, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("samples", "width", "depth"), [(1, 5, 3), (30, 1, 3), (1, 1, 1), (41, 6, 1), (40, 6, 2)]
-)
+@pytest.mark.parametrize(("samples", "width", "depth"), [(1, 5, 3), (30, 1, 3), (1, 1, 1), (41, 6, 1), (40, 6, 2)])
 def test_one_sample_one_unit_and_one_layer_are_no_special_case(samples, width, depth):
     x = inputs(samples=samples, features=4)
     expected = reference(x, "tanh", 0.9, 0.0, width=width, depth=depth)
     columns = fast(x, "tanh", [0.9], width=width, depth=depth)
     for layer, row in enumerate(expected):
         for name, value in row.items():
-            undefined = (name == "unit_similarity" and width == 1) or (
-                name == "input_correlation" and samples == 1
-            )
+            undefined = (name == "unit_similarity" and width == 1) or (name == "input_correlation" and samples == 1)
             got = columns[name][layer, 0]
             assert np.isnan(got) if undefined else got == pytest.approx(value, abs=1e-4), name
 
@@ -98,9 +92,7 @@ def test_a_vanishing_signal_is_measured_far_below_float32():
     np.testing.assert_allclose(got, [row["log10_act_rms"] for row in expected], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(n for n in ACTIVATIONS if ACTIVATIONS[n].degree_at_infinity == (0, 1))
-)
+@pytest.mark.parametrize("name", sorted(n for n in ACTIVATIONS if ACTIVATIONS[n].degree_at_infinity == (0, 1)))
 def test_an_exploding_signal_is_measured_far_above_float32(name):
     # Far out every relu-like function is relu, so the two networks share their log10 rms.
     x, width, depth = inputs(samples=100, features=40), 40, 60
@@ -145,9 +137,7 @@ def test_inputs_of_any_scale_are_taken_as_they_are():
     for scale in (1e-200, 1e200):
         columns = fast(scale * x, "relu", [1.0], width=10, depth=2)
         plain = fast(x, "relu", [1.0], width=10, depth=2)
-        np.testing.assert_allclose(
-            columns["log10_act_rms"] - plain["log10_act_rms"], np.log10(scale), atol=1e-5
-        )
+        np.testing.assert_allclose(columns["log10_act_rms"] - plain["log10_act_rms"], np.log10(scale), atol=1e-5)
 
 
 def test_a_standard_deviation_need_not_fit_float32():

@@ -147,9 +147,7 @@ def forward(
 
 
 def _static(function):
-    return jax.jit(
-        function, static_argnames=("activation", "normalization", "saturation_threshold", "precision")
-    )
+    return jax.jit(function, static_argnames=("activation", "normalization", "saturation_threshold", "precision"))
 
 
 @_static
@@ -198,9 +196,7 @@ def _descend(signals, networks, hidden, edges, *, precision, **static):
     """A block through a stack of hidden layers: signals out, and what was measured at each."""
 
     def one(layer, signal, weight, bias):
-        preactivation = preactivate(
-            signal, layer, weight, bias, static["activation"], first=False, precision=precision
-        )
+        preactivation = preactivate(signal, layer, weight, bias, static["activation"], first=False, precision=precision)
         return _finish(preactivation, **static)
 
     def step(signals, layer):

@@ -89,9 +89,7 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
 
     seed: 0 to 2**32 - 1. layer: 1 for the first. Errors: KeyError for an unknown shape.
     """
-    return _draw(
-        stream_key(seed, f"weights/{shape}", width, fan_in), shape, jnp.array([layer]), fan_in, width
-    )[0]
+    return _draw(stream_key(seed, f"weights/{shape}", width, fan_in), shape, jnp.array([layer]), fan_in, width)[0]
 
 
 def unit_weight_stack(seed: int, shape: str, width: int, first: int, count: int) -> jax.Array:

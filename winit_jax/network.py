@@ -131,9 +131,7 @@ def scale_product(
     )
     if at_zero:
         constant = math.ceil(math.log2(abs(at_zero))) + root_fan_in
-        exponent = jnp.maximum(
-            exponent, jnp.where(weight.mantissa == 0, -EXPONENT_LIMIT, weight.exponent + constant)
-        )
+        exponent = jnp.maximum(exponent, jnp.where(weight.mantissa == 0, -EXPONENT_LIMIT, weight.exponent + constant))
     clipped = exponent - _clip(exponent, activation)
     clipped = jnp.where(exponent <= -EXPONENT_LIMIT // 2, 0, clipped)  # exactly 0 has no scale
     offset = bias.mantissa * power_of_two(bias_exponent - clipped) * layer.biases

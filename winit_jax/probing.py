@@ -69,9 +69,7 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     if left is None or right is None:
         notes.append(f"{name}: no power law found far out; signals beyond 1e+38 count as overflow.")
     if max_slope > 1.01 * np.nanmax(slopes[1000:-1000]):
-        notes.append(
-            f"{name}: its slope grows on; `saturated` takes {max_slope:.4g}, on [-50, 50], as its maximum."
-        )
+        notes.append(f"{name}: its slope grows on; `saturated` takes {max_slope:.4g}, on [-50, 50], as its maximum.")
     if at_zero:
         notes.append(f"{name}: phi(0) is {at_zero:.6g}; responses below 1e-7 of that are lost to rounding.")
     if not math.isfinite(max_slope) or max_slope == 0:
@@ -98,9 +96,7 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         jax.jit(function)(points)
     except Exception as error:
         raise ValueError(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
-    if together.shape != points.shape or not bool(
-        jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)
-    ):
+    if together.shape != points.shape or not bool(jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)):
         raise ValueError(f"{name!r} does not act on each element alone.")
 
 

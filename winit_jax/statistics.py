@@ -143,9 +143,7 @@ def count_nonfinite(response: jax.Array) -> jax.Array:
     return jnp.sum(_count(~jnp.isfinite(response)))
 
 
-def count_histogram(
-    response: jax.Array, exponents: tuple[jax.Array, jax.Array], edges: jax.Array
-) -> jax.Array:
+def count_histogram(response: jax.Array, exponents: tuple[jax.Array, jax.Array], edges: jax.Array) -> jax.Array:
     """Counts below edges[0], in each bin, above edges[-1], and of what is not finite: int32 [bins + 3].
 
     edges: [bins + 1], of the true response; exponents: of negative and of positive responses.
