@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -112,17 +113,22 @@ def _figures(
     if kind == "profiles":
         parts = _fixed(frame, _beyond_profiles(frame))
         return {f"profiles-{value}{suffix}": profiles(part, value) for suffix, part in parts.items()}
-    found = _heatmaps(frame, value, run.title, seeds=seeds, **places)
+    found = _heatmaps(frame, value, run.title, seeds=seeds, places=places)
     return {f"heatmap-{value}{suffix}": figure for suffix, figure in found.items()}
 
 
 def _heatmaps(
-    frame: pd.DataFrame, value: str, title: str, *, seeds: str = "median", **places: str | None
+    frame: pd.DataFrame,
+    value: str,
+    title: str,
+    *,
+    seeds: str = "median",
+    places: Mapping[str, str | None] | None = None,
 ) -> dict[str, Figure]:
     """Heatmaps by file suffix: schemes apart from shapes, and one for each value of what has no place."""
     figures: dict[str, Figure] = {}
     for name, part in _by_kind_of_init(frame).items():
-        chosen = {key: name for key, name in places.items() if name}
+        chosen: dict[str, Any] = {key: name for key, name in (places or {}).items() if name}
         automatic = {place: key for place, key in defaults(part).items() if key and key not in chosen.values()}
         placed = {*(automatic | chosen).values()}
         same = {"std", "gain"}

@@ -1,6 +1,7 @@
 """Heatmaps of a column over two axes of a sweep, facetted by two more."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -54,11 +55,11 @@ def axis(frame: pd.DataFrame, key: str, log: bool | None = None) -> Axis:
     if key in NAMES:
         values = in_order(frame, key)
         return Axis(key, values, np.arange(len(values) + 1) - 0.5, False, True)
-    values = np.sort(frame[key].unique())
-    logarithmic = is_log_spaced(values) if log is None else log
-    if logarithmic and np.any(values <= 0):
+    numbers = np.sort(frame[key].unique())
+    logarithmic = is_log_spaced(numbers) if log is None else log
+    if logarithmic and np.any(numbers <= 0):
         raise ValueError(f"{key} has values that are not positive, so its axis cannot be logarithmic.")
-    return Axis(key, list(values), cell_edges(values, logarithmic), logarithmic, False)
+    return Axis(key, list(numbers), cell_edges(numbers, logarithmic), logarithmic, False)
 
 
 def defaults(frame: pd.DataFrame) -> dict[str, str | None]:
@@ -74,11 +75,8 @@ def defaults(frame: pd.DataFrame) -> dict[str, str | None]:
         scale = None
     order_x = [scale, "init", "depth", "bias_std", "width", "normalization", "activation", "depth"]
     x = next((key for key in order_x if key in keys), "depth")
-    y = next(
-        (key for key in ("depth", "bias_std", "width", "init", "normalization") if key in keys and key != x),
-        None,
-    )
-    y = y or ("seed" if x != "seed" else "depth")
+    order_y = ["depth", "bias_std", "width", "init", "normalization"]
+    y = next((key for key in order_y if key in keys and key != x), "seed" if x != "seed" else "depth")
     rest = [key for key in keys if key not in (x, y)]
     col = next((key for key in ("activation", *rest) if key in rest), None)
     row = next((key for key in rest if key != col), None)
@@ -235,7 +233,7 @@ def _draw(axes: Axes, cells: pd.DataFrame, across: Axis, up: Axis, norm, colour_
     return used
 
 
-def _hatch(axes: Axes, across: Axis, up: Axis, mask: np.ndarray, look: dict[str, str]) -> None:
+def _hatch(axes: Axes, across: Axis, up: Axis, mask: np.ndarray, look: dict[str, Any]) -> None:
     """Hatch the cells of a mask: one patch for each run of cells along x."""
     for i, line in enumerate(mask):
         ends = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(int), [0]])))

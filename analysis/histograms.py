@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.load import drop_unused, varying
 
-MAX_LAYERS, MAX_ROWS = 6, 6
+MAX_LAYERS, MAX_ROWS = 5, 5
 
 
 def evenly(values: list, most: int) -> list:

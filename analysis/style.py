@@ -1,6 +1,7 @@
 """How figures look: words for columns, colours, number formats, and what goes under a title."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -38,7 +39,7 @@ GROWTHS = ("log10_act_rms", "log10_jacobian", "theory_log10_act_rms", "theory_lo
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
 
-HATCHES = {
+HATCHES: dict[str, dict[str, Any]] = {
     "overflow": {"facecolor": "#fff3c4", "edgecolor": "#a3742b", "hatch": "xxxx"},
     "zero": {"facecolor": "#e3e3e3", "edgecolor": "#777777", "hatch": "...."},
     "missing": {"facecolor": "#ffffff", "edgecolor": "#b5b5b5", "hatch": "////"},
@@ -58,7 +59,8 @@ RC = {
 
 def themed():
     """A context in which figures are made: seaborn's ticks theme with small type."""
-    return mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **RC})
+    settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **RC}
+    return mpl.rc_context(settings)
 
 
 def label(name: str) -> str:
@@ -100,7 +102,7 @@ def colours(value: str, numbers: np.ndarray) -> tuple[Normalize, mpl.colors.Colo
     return Normalize(low, high), sns.color_palette("viridis", as_cmap=True), ends
 
 
-def held(frame: pd.DataFrame, shown: Iterable[str]) -> str:
+def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
     for key in ("init", "gain", "std", "bias_std", "normalization", "width", "depth", "activation"):

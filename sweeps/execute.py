@@ -5,7 +5,7 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import jax
@@ -15,7 +15,7 @@ import pyarrow as pa
 from sweeps import schema
 from sweeps.inputs import InputData
 from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
-from sweeps.spec import Sweep, Vocabulary
+from sweeps.spec import Histogram, Sweep, Vocabulary
 from winit_jax import batch, initializers, reference
 from winit_jax.activations import ACTIVATIONS, Activation, activation
 
@@ -67,7 +67,8 @@ def activation_notes(sweep: Sweep) -> list[str]:
 def standard_deviations(job: Job, point: Point, scale_axis: str | None, features: int) -> tuple[float, float]:
     """(first layer's, hidden layers') standard deviation of the weights."""
     if point.scale is None:
-        return tuple(initializers.scheme_std(point.init, fan_in, job.width) for fan_in in (features, job.width))
+        first, hidden = (initializers.scheme_std(point.init, fan_in, job.width) for fan_in in (features, job.width))
+        return first, hidden
     if scale_axis == "std":
         return point.scale, point.scale
     return point.scale / math.sqrt(features), point.scale / math.sqrt(job.width)
@@ -146,6 +147,12 @@ class Executor:
         networks = batch.Networks(*(batch.as_scale(x) for x in (stds[:, 0], stds[:, 1], biases)))
         histogram = sweep.measure.histogram
         first = batch.first_layer(job.seed, job.shape, job.width, features)
+        settings = batch.Settings(
+            activation=act,
+            normalization=job.normalization,
+            saturation_threshold=sweep.measure.saturation_threshold,
+            precision=sweep.compute.matmul_precision,
+        )
         measured = batch.forward(
             self._inputs(job.width),
             networks,
@@ -154,12 +161,9 @@ class Executor:
                 batch.layer_stack(job.seed, job.shape, job.width, start, min(count, layers + 1 - start))
                 for start in range(2, layers + 1, count)
             ),
-            act,
+            settings,
             block=block,
-            normalization=job.normalization,
-            saturation_threshold=sweep.measure.saturation_threshold,
-            edges=None if histogram is None else np.linspace(histogram.low, histogram.high, histogram.bins + 1),
-            precision=sweep.compute.matmul_precision,
+            edges=None if histogram is None else bin_edges(histogram),
         )
         as_measured = batch.to_columns(measured, act, samples=samples, width=job.width)
         self._check(job, act, stds[0], biases[0], block, layers, as_measured)
@@ -235,7 +239,7 @@ class Executor:
             "width": np.full(count, job.width),
             "seed": np.full(count, job.seed),
         }
-        histogram = measured.pop("histogram", None)
+        spec, counts = sweep.measure.histogram, measured.pop("histogram", None)
         wanted = np.array(depths) - 1
 
         def long(rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
@@ -259,16 +263,18 @@ class Executor:
                 | {name: values[:deepest].T.ravel() for name, values in measured.items()},
                 categories,
             )
-        if histogram is not None:
+        if spec is not None and counts is not None:
             tables["histograms"] = schema.make_table(
-                "histograms", self._histogram_columns(histogram, layers, long), categories
+                "histograms", self._histogram_columns(spec, counts, layers, long), categories
             )
         return tables
 
-    def _histogram_columns(self, counts: np.ndarray, layers: np.ndarray, long) -> dict[str, np.ndarray]:
+    @staticmethod
+    def _histogram_columns(
+        histogram: Histogram, counts: np.ndarray, layers: np.ndarray, long: Callable[..., dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
         """counts: [layers, points, bins + 3], below first, then above and not finite (NaN edges)."""
-        spec = self.sweep.measure.histogram
-        edges = np.linspace(spec.low, spec.high, spec.bins + 1)
+        edges = bin_edges(histogram)
         low = np.concatenate([[-np.inf], edges, [np.nan]])
         high = np.concatenate([edges, [np.inf, np.nan]])
         bins = len(low)
@@ -280,6 +286,11 @@ class Executor:
             bin_low=np.tile(low, deepest),
             bin_high=np.tile(high, deepest),
         ) | {"count": np.moveaxis(counts, 0, 1).ravel()}
+
+
+def bin_edges(histogram: Histogram) -> np.ndarray:
+    """Edges of a sweep's histogram bins: [bins + 1]."""
+    return np.linspace(histogram.low, histogram.high, histogram.bins + 1)
 
 
 def stack_layers(width: int, hidden: int, batch_mib: float) -> int:

@@ -35,7 +35,8 @@ def fast(
     seed=0,
     stack=None,
     block=2,
-    **options,
+    edges=None,
+    **settings,
 ):
     """Columns of [depth, networks] from the batched pass; `stack` layers of draws at a time."""
     stds = np.atleast_1d(np.asarray(stds, float))
@@ -53,9 +54,9 @@ def fast(
         networks,
         batch.first_layer(seed, shape, width, x.shape[1]),
         hidden,
-        act,
+        batch.Settings(act, **settings),
         block=block,
-        **options,
+        edges=edges,
     )
     columns = batch.to_columns(measured, act, samples=x.shape[0], width=width)
     if measured.histogram is not None:

@@ -7,6 +7,7 @@ cache (CPU) or fill the device (accelerators) while it goes through all layers.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from winit_jax import initializers
 from winit_jax.activations import Activation
-from winit_jax.network import Layer, Scale, Signal, preactivate, respond, scale_product
+from winit_jax.network import Layer, Preactivation, Scale, Signal, preactivate, respond, scale_product
 from winit_jax.statistics import Sums, columns, count_histogram, count_nonfinite, exponent_of, measure
 
 # Activations of one block on CPU, in MiB: they are read by every statistic, so they should stay in cache.
@@ -48,8 +49,8 @@ class Measured(NamedTuple):
     """What a pass leaves: Sums of [layers, N], nonfinite counts [layers, N], histograms or None."""
 
     sums: Sums
-    nonfinite: np.ndarray
-    histogram: np.ndarray | None
+    nonfinite: jax.Array | np.ndarray
+    histogram: jax.Array | np.ndarray | None
 
 
 def as_inputs(x: np.ndarray) -> Inputs:
@@ -66,10 +67,10 @@ def as_inputs(x: np.ndarray) -> Inputs:
     )
 
 
-def as_scale(values: Sequence[float]) -> Scale:
+def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
     """Standard deviations as mantissas in [0.5, 1) and exponents, so that float64's range survives."""
     mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
-    return Scale(mantissas.astype(np.float32), exponents.astype(np.int32))
+    return Scale._make((mantissas.astype(np.float32), exponents.astype(np.int32)))
 
 
 @lru_cache(maxsize=4)
@@ -96,18 +97,25 @@ def block_size(networks: int, samples: int, width: int, budget_mib: float, platf
     return max(1, min(networks, int(fitting)))
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words."""
+
+    activation: Activation
+    normalization: str = "none"
+    saturation_threshold: float = 0.05
+    precision: str = "highest"
+
+
 def forward(
     inputs: Inputs,
     networks: Networks,
     first: Layer,
     hidden: Iterable[Layer],
-    activation: Activation,
+    settings: Settings,
     *,
     block: int,
-    normalization: str = "none",
-    saturation_threshold: float = 0.05,
     edges: np.ndarray | None = None,
-    precision: str = "highest",
 ) -> Measured:
     """Measure every layer of N networks that share their draws.
 
@@ -120,22 +128,17 @@ def forward(
     blocks = -(-count // block)
     chosen = np.minimum(np.arange(blocks * block), count - 1).reshape(blocks, block)
     stacked = jax.tree.map(lambda x: x[chosen], networks)
-    static = {
-        "activation": activation,
-        "normalization": normalization,
-        "saturation_threshold": saturation_threshold,
-        "precision": precision,
-    }
-    shifted = None if edges is None else jnp.asarray(np.asarray(edges) - activation.at_zero, jnp.float32)
+    at_zero = settings.activation.at_zero
+    shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
     stacks = iter(hidden)
     stack, following = next(stacks, None), next(stacks, None)
     if following is None:
-        parts = [_all_layers(inputs, stacked, first, stack, shifted, **static)]
+        parts = [_all_layers(inputs, stacked, first, stack, shifted, settings)]
     else:
-        signals, part = _first_layer(inputs, stacked, first, shifted, **static)
+        signals, part = _first_layer(inputs, stacked, first, shifted, settings)
         parts = [part]
         while stack is not None:
-            signals, part = _next_layers(signals, stacked, stack, shifted, **static)
+            signals, part = _next_layers(signals, stacked, stack, shifted, settings)
             parts.append(part)
             stack, following = following, next(stacks, None)
 
@@ -146,73 +149,73 @@ def forward(
     return jax.tree.map(join, *parts)
 
 
-def _static(function):
-    return jax.jit(function, static_argnames=("activation", "normalization", "saturation_threshold", "precision"))
-
-
-@_static
-def _all_layers(inputs, stacked, first, hidden, edges, **static):
+@partial(jax.jit, static_argnames="settings")
+def _all_layers(inputs, stacked, first, hidden, edges, settings: Settings):
     def one_block(networks):
-        signals, measured = _enter(inputs, networks, first, edges, **static)
+        signals, measured = _enter(inputs, networks, first, edges, settings)
         measured = jax.tree.map(lambda x: x[None], measured)
         if hidden is None:
             return measured
-        _, rest = _descend(signals, networks, hidden, edges, **static)
+        _, rest = _descend(signals, networks, hidden, edges, settings)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), measured, rest)
 
     return jax.lax.map(one_block, stacked)
 
 
-@_static
-def _first_layer(inputs, stacked, first, edges, **static):
+@partial(jax.jit, static_argnames="settings")
+def _first_layer(inputs, stacked, first, edges, settings: Settings):
     def one_block(networks):
-        signals, measured = _enter(inputs, networks, first, edges, **static)
+        signals, measured = _enter(inputs, networks, first, edges, settings)
         return signals, jax.tree.map(lambda x: x[None], measured)
 
     return jax.lax.map(one_block, stacked)
 
 
-@_static
-def _next_layers(signals, stacked, hidden, edges, **static):
-    return jax.lax.map(lambda pair: _descend(*pair, hidden, edges, **static), (signals, stacked))
+@partial(jax.jit, static_argnames="settings")
+def _next_layers(signals, stacked, hidden, edges, settings: Settings):
+    def one_block(block):
+        return _descend(block[0], block[1], hidden, edges, settings)
+
+    return jax.lax.map(one_block, (signals, stacked))
 
 
-def _enter(inputs, networks, first, edges, *, precision, **static):
+def _enter(inputs: Inputs, networks: Networks, first: Layer, edges, settings: Settings):
     """The first layer of a block: one product of the inputs serves all its networks."""
     signal = inputs.signal
-    product = jnp.matmul(signal.response, first.weights, precision=precision)
-    product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=precision)
+    product = jnp.matmul(signal.response, first.weights, precision=settings.precision)
+    product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
 
-    def one(weight, bias):
-        preactivation = scale_product(
-            product, product_mean, signal, first, weight, bias, static["activation"], first=True
-        )
-        return _finish(preactivation, **static)
+    def one(weight: Scale, bias: Scale):
+        scaled = scale_product(product, product_mean, signal, first, weight, bias, settings.activation, first=True)
+        return _finish(scaled, settings)
 
-    return _with_counts(*jax.vmap(one)(networks.first, networks.bias), edges)
+    signals, sums = jax.vmap(one)(networks.first, networks.bias)
+    return _with_counts(signals, sums, edges)
 
 
-def _descend(signals, networks, hidden, edges, *, precision, **static):
+def _descend(signals: Signal, networks: Networks, hidden: Layer, edges, settings: Settings):
     """A block through a stack of hidden layers: signals out, and what was measured at each."""
 
-    def one(layer, signal, weight, bias):
-        preactivation = preactivate(signal, layer, weight, bias, static["activation"], first=False, precision=precision)
-        return _finish(preactivation, **static)
+    def step(signals: Signal, layer: Layer):
+        def one(signal: Signal, weight: Scale, bias: Scale):
+            return _finish(
+                preactivate(signal, layer, weight, bias, settings.activation, precision=settings.precision), settings
+            )
 
-    def step(signals, layer):
-        return _with_counts(*jax.vmap(partial(one, layer))(signals, networks.hidden, networks.bias), edges)
+        signals, sums = jax.vmap(one)(signals, networks.hidden, networks.bias)
+        return _with_counts(signals, sums, edges)
 
     return jax.lax.scan(step, signals, hidden)
 
 
-def _finish(preactivation, *, activation, normalization, saturation_threshold):
-    argument, response, exponents = respond(preactivation, activation, normalization)
+def _finish(preactivation: Preactivation, settings: Settings) -> tuple[Signal, Sums]:
+    argument, response, exponents = respond(preactivation, settings.activation, settings.normalization)
     # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
     response = jax.lax.optimization_barrier(response)
-    return measure(preactivation, argument, response, exponents, activation, saturation_threshold)
+    return measure(preactivation, argument, response, exponents, settings.activation, settings.saturation_threshold)
 
 
-def _with_counts(signals: Signal, sums: Sums, edges):
+def _with_counts(signals: Signal, sums: Sums, edges) -> tuple[Signal, Measured]:
     """Non-finite responses are looked for only where a sum is not finite, which is rare."""
     counted = jax.lax.cond(
         jnp.all(jnp.isfinite(sums.response_within)),
@@ -236,7 +239,7 @@ def to_columns(
     log10_scale: np.ndarray | float = 0.0,
 ) -> dict[str, np.ndarray]:
     """The measured columns of a pass as float64 arrays of [layers, N] (see statistics.columns)."""
-    sums = Sums(*(np.asarray(x) for x in measured.sums))
+    sums = Sums._make(np.asarray(x) for x in measured.sums)
     return columns(
         sums,
         np.asarray(measured.nonfinite),

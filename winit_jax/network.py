@@ -92,17 +92,15 @@ def preactivate(
     bias: Scale,
     activation: Activation,
     *,
-    first: bool,
     precision: str,
 ) -> Preactivation:
-    """Pre-activations of one layer, at a scale that float32 holds.
+    """Pre-activations of one hidden layer, at a scale that float32 holds.
 
-    a = std (at_zero 1^T + psi) Z + bias_std b, with 1^T Z the column sums of the draw.
-    The inputs of the first layer are a signal without at_zero.
+    a = std (at_zero 1 + psi) Z + bias_std b, where 1 Z are the column sums of the draw.
     """
     product = jnp.matmul(signal.response, layer.weights, precision=precision)
     product_mean = jnp.matmul(signal.unit_mean, layer.weights, precision=precision)
-    return scale_product(product, product_mean, signal, layer, weight, bias, activation, first=first)
+    return scale_product(product, product_mean, signal, layer, weight, bias, activation)
 
 
 def scale_product(
@@ -114,9 +112,12 @@ def scale_product(
     bias: Scale,
     activation: Activation,
     *,
-    first: bool,
+    first: bool = False,
 ) -> Preactivation:
-    """The scale bookkeeping of `preactivate`, for a product already at hand."""
+    """The scale bookkeeping of `preactivate`, for a product already at hand.
+
+    first: the signal is the inputs, which are no response and have no at_zero.
+    """
     fan_in = layer.weights.shape[0]
     at_zero = 0.0 if first else activation.at_zero
     root_fan_in = math.ceil(math.log2(fan_in) / 2)

@@ -44,6 +44,15 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     is None, and said in `notes`.
     Errors: ValueError with one sentence.
     """
+    try:
+        return _probe(function, name)
+    except ValueError:
+        raise
+    except Exception as error:  # a user's function may fail in any way
+        raise ValueError(f"{name!r} cannot be evaluated: {_first_line(error)}") from error
+
+
+def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     with jax.enable_x64(True):
         _check_elementwise(function, name)
         at_zero = float(function(jnp.zeros(1))[0])

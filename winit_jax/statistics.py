@@ -5,7 +5,7 @@ which is known before the pass (the mean of a product is the product of the mean
 when mean >> std. `columns` runs on the host in float64 and puts the carried scale back.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +179,7 @@ def columns(
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
     so is what one unit or one sample cannot define.
     """
-    s = Sums(*(np.asarray(x, dtype=np.float64) for x in sums))
+    s: Any = Sums._make(np.asarray(x, dtype=np.float64) for x in sums)
     pairs = samples * width
     with np.errstate(all="ignore"):
         preact_unit = _unit(s.preact_exponent, log10_scale)

