@@ -86,8 +86,9 @@ def run(
     for note in activation_notes(sweep):
         typer.echo(f"note: {note}", err=True)
     try:
-        folder.create(sweep.to_toml())
+        folder.create()
         with folder.lock():
+            folder.write_sweep(sweep.to_toml())
             code = _compute(sweep, folder, executor)
     except StoreError as error:
         _stop(str(error))

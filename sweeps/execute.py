@@ -197,17 +197,22 @@ class Executor:
                 (std[1] * np.asarray(w, np.float64), bias * np.asarray(b, np.float64))
                 for w, b in zip(hidden.weights, hidden.biases, strict=True)
             ]
-        expected = reference.forward(
-            x,
-            [weights for weights, _ in draws],
-            [biases for _, biases in draws],
-            _in_float64(act),
-            _in_float64(act.slope),
-            act.max_slope,
-            self.sweep.measure.saturation_threshold,
-            job.normalization,
+        rounded = [(w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23), b) for w, b in draws]
+        expected, nudged = (
+            reference.forward(
+                x,
+                [weights for weights, _ in version],
+                [biases for _, biases in version],
+                _in_float64(act),
+                _in_float64(act.slope),
+                act.max_slope,
+                self.sweep.measure.saturation_threshold,
+                job.normalization,
+            )
+            for version in (draws, rounded)
         )
-        wrong = reference.disagreements({name: values[:depth, 0] for name, values in columns.items()}, expected)
+        first_network = {name: values[:depth, 0] for name, values in columns.items()}
+        wrong = reference.disagreements(first_network, expected, nudged, x.shape[0] * job.width)
         if wrong:
             raise SelfCheckError(
                 f"the self-check failed for {job.activation} at width {job.width}: {wrong[0]}"

@@ -98,18 +98,24 @@ def run(
     outcome.done = outcome.before
     depths = tuple(sweep.grid.depth)
     started = time.monotonic()
-    earlier = folder.info().get("seconds", 0.0)
+    earlier = folder.info()
+    if outcome.done == outcome.total and earlier.get("state") == "done":
+        on_progress(outcome.done, outcome.total)
+        return outcome
 
     def save(state: str) -> None:
         outcome.seconds = time.monotonic() - started
+        found = describe()
+        checks = dict.fromkeys([*earlier.get("self_check", []), *found.get("self_check", [])])
         folder.write_info(
             {
                 "state": state,
                 "title": sweep.title,
                 "networks": outcome.total,
                 "networks_done": outcome.done,
-                "seconds": round(earlier + outcome.seconds, 3),
-                **describe(),
+                "seconds": round(earlier.get("seconds", 0.0) + outcome.seconds, 3),
+                **found,
+                "self_check": list(checks),
                 "failures": outcome.failures,
             }
         )

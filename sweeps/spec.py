@@ -19,6 +19,8 @@ from sweeps.grid import Value, expand
 from sweeps.problems import Problem, SpecError, did_you_mean
 
 MAX_NETWORKS = 100_000_000
+# Activations of one layer of one network: counts are int32 on the device.
+MAX_PAIRS = 2**30
 MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
 
 AXES: dict[str, type] = {
@@ -215,6 +217,14 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
         problems.append(
             Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
+        )
+    if grid is not None and (largest := inputs.samples * max(grid.width)) > MAX_PAIRS:
+        problems.append(
+            Problem(
+                "inputs.samples",
+                f"{inputs.samples:,} samples through {max(grid.width):,} units are {largest:,} activations a layer; "
+                f"{MAX_PAIRS:,} can be counted.",
+            )
         )
     if problems or grid is None:
         raise SpecError(label, problems)

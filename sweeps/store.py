@@ -52,16 +52,20 @@ class RunFolder:
     def exists(self) -> bool:
         return self.sweep_file.is_file()
 
-    def create(self, sweep_toml: str) -> None:
-        """Make the folder, or bring its sweep.toml up to date. Errors: StoreError."""
-        if self.path.exists() and not self.exists() and any(self.path.iterdir()):
+    def create(self) -> None:
+        """Make the folder where there is none. Errors: StoreError."""
+        own = {*self.tables(), "staging"}  # all that a run killed at its very start leaves
+        if self.path.exists() and not self.exists() and {entry.name for entry in self.path.iterdir()} - own:
             raise StoreError(f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out.")
         try:
             for name in (*self.tables(), "staging"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
-        self._replace_text(self.sweep_file, sweep_toml)
+
+    def write_sweep(self, text: str) -> None:
+        """Make `text` the folder's sweep.toml."""
+        self._replace_text(self.sweep_file, text)
 
     def tables(self) -> tuple[str, ...]:
         return tuple(schema.TABLES)

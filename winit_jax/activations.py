@@ -171,7 +171,7 @@ _ENTRIES = (
         slope=lambda a: _normal_cdf(a) + a * _normal_pdf(a),
         max_slope=1.1289041452,  # at a = sqrt(2)
         degree_at_infinity=(0, 1),
-        zero_below=-38.5,
+        zero_below=-37.68,
     ),
     Activation(
         "silu",

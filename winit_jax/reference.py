@@ -14,6 +14,10 @@ Array = np.ndarray
 RELATIVE_TOLERANCE = 2e-3
 # A count may move by the pairs that lie within rounding of a threshold.
 SHARE_TOLERANCE = 2e-3
+# How many times the effect of rounding the weights to float32 once is put down to rounding.
+NUDGE_ALLOWANCE = 10.0
+# Scales that can be compared: their squares fit float64, and float32 holds them with room for sums.
+SMALLEST, LARGEST = 1e-140, 1e15
 
 
 def forward(
@@ -67,25 +71,29 @@ def _columns(a: Array, h: Array, saturated: Array) -> dict[str, float]:
     }
 
 
-def disagreements(measured: dict[str, Array], expected: list[dict[str, float]]) -> list[str]:
+def disagreements(
+    measured: dict[str, Array], expected: list[dict[str, float]], nudged: list[dict[str, float]], pairs: int
+) -> list[str]:
     """Sentences on what differs by more than float32 explains; empty when all is well.
 
-    measured: columns of [layers]; compared with the layers of `expected`.
+    measured: columns of [layers]; compared with the layers of `expected`. nudged: the same with weights
+    changed by float32's rounding: what that moves is the network's own sensitivity, and is allowed
+    NUDGE_ALLOWANCE times. pairs: samples times units. From the first layer on that float32 or float64
+    cannot hold without a carried scale, nothing is compared.
     """
     found = []
-    for layer, row in enumerate(expected):
-        scale = (
-            max(abs(row["preact_std"]), abs(row["preact_mean"])),
-            max(abs(row["act_min"]), abs(row["act_max"])),
-        )
+    for layer, (row, other) in enumerate(zip(expected, nudged, strict=True)):
+        preact = max(row["preact_std"], abs(row["preact_mean"]))
+        act = max(abs(row["act_min"]), abs(row["act_max"]))
+        if measured["nonfinite"][layer] > 0 or not (SMALLEST < preact < LARGEST and act < LARGEST):
+            break
         for name, value in row.items():
             got = float(measured[name][layer])
-            if name.startswith("preact_"):
-                tolerance = RELATIVE_TOLERANCE * scale[0]
-            elif name.startswith("act_"):
-                tolerance = RELATIVE_TOLERANCE * scale[1]
+            if name.startswith(("preact_", "act_")):
+                tolerance = RELATIVE_TOLERANCE * (preact if name.startswith("preact_") else act)
             else:
-                tolerance = SHARE_TOLERANCE
+                tolerance = max(SHARE_TOLERANCE, 3 / pairs)
+            tolerance += NUDGE_ALLOWANCE * abs(other[name] - value)
             if np.isfinite(value) and not abs(got - value) <= tolerance:
                 found.append(f"layer {layer + 1}: {name} is {got:.6g}, float64 NumPy says {value:.6g}")
     return found
