@@ -218,11 +218,11 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         problems.append(
             Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
         )
-    if grid is not None and (largest := inputs.samples * max(grid.width)) > MAX_PAIRS:
+    if grid is not None and (pairs := inputs.samples * max(grid.width)) > MAX_PAIRS:
         problems.append(
             Problem(
                 "inputs.samples",
-                f"{inputs.samples:,} samples through {max(grid.width):,} units are {largest:,} activations a layer; "
+                f"{inputs.samples:,} samples through {max(grid.width):,} units are {pairs:,} activations a layer; "
                 f"{MAX_PAIRS:,} can be counted.",
             )
         )
