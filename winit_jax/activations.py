@@ -39,7 +39,8 @@ class Activation:
         unknown (then nothing is clipped, and overflow is recorded as overflow).
     homogeneous: phi(s a) = s phi(a) for every s > 0.
     zero_below: phi(a) = 0 for a <= zero_below, in exact arithmetic or because double precision
-        underflows there (so that `zero` means the same in float32 and float64).
+        underflows there (so that `zero` means the same in float32 and float64). Without meaning where
+        at_zero != 0: such a phi (sigmoid, softplus) is taken to be 0 nowhere.
     min_exponent: below RMS pre-activations of 2^min_exponent psi is evaluated there and scaled by its
         degree: near enough to 0 to follow it to float32 rounding, far enough to keep its digits.
     notes: what could not be known of a function given by import path, in sentences.
@@ -67,12 +68,12 @@ class Activation:
         slope = self.slope_of_response(response) if self.slope_of_response else self.slope(a)
         return jnp.abs(slope) < threshold * self.max_slope
 
-    def is_zero(self, a: jax.Array) -> jax.Array:
+    def is_zero(self, a: jax.Array, response: jax.Array) -> jax.Array:
         """Where phi(a) is exactly 0; boolean, same shape."""
-        if math.isinf(self.zero_below):
-            return a == 0 if self.at_zero == 0 else jnp.zeros(a.shape, bool)
-        below = a <= self.zero_below
-        return below if self.zero_below >= 0 or self.at_zero else below | (a == 0)
+        if self.at_zero:
+            return jnp.zeros(a.shape, bool)
+        # The response, just written, is cheaper to read; but float32 underflows before double precision.
+        return (a == 0) | (a <= self.zero_below) if -math.inf < self.zero_below < 0 else response == 0
 
 
 def _leaky_relu(slope: float = 0.01) -> Activation:
@@ -80,6 +81,7 @@ def _leaky_relu(slope: float = 0.01) -> Activation:
         f"leaky_relu({slope:g})" if slope != 0.01 else "leaky_relu",
         response=lambda a: jnp.where(a > 0, a, slope * a),
         slope=lambda a: jnp.where(a > 0, 1.0, slope),
+        slope_of_response=(lambda psi: jnp.where(psi > 0, 1.0, slope)) if slope > 0 else None,
         max_slope=max(1.0, abs(slope)),
         homogeneous=True,
     )
@@ -131,7 +133,6 @@ _ENTRIES = (
         max_slope=0.25,
         at_zero=0.5,
         degree_at_infinity=(0, 0),
-        zero_below=-745.2,
     ),
     Activation(
         "tanh",
@@ -145,6 +146,7 @@ _ENTRIES = (
         "relu",
         response=lambda a: jnp.maximum(a, 0),
         slope=lambda a: jnp.where(a > 0, 1.0, 0.0),
+        slope_of_response=lambda psi: jnp.where(psi > 0, 1.0, 0.0),
         max_slope=1.0,
         degree_at_infinity=(0, 1),
         homogeneous=True,
@@ -155,6 +157,7 @@ _ENTRIES = (
         "elu",
         response=lambda a: jnp.where(a > 0, a, jnp.expm1(jnp.minimum(a, 0))),
         slope=lambda a: jnp.exp(jnp.minimum(a, 0)),
+        slope_of_response=lambda psi: 1 + jnp.minimum(psi, 0),
         max_slope=1.0,
         degree_at_infinity=(0, 1),
     ),
@@ -162,6 +165,7 @@ _ENTRIES = (
         "selu",
         response=lambda a: SELU_SCALE * jnp.where(a > 0, a, SELU_ALPHA * jnp.expm1(jnp.minimum(a, 0))),
         slope=lambda a: SELU_SCALE * jnp.where(a > 0, 1.0, SELU_ALPHA * jnp.exp(jnp.minimum(a, 0))),
+        slope_of_response=lambda psi: jnp.where(psi > 0, SELU_SCALE, psi + SELU_SCALE * SELU_ALPHA),
         max_slope=SELU_SCALE * SELU_ALPHA,
         degree_at_infinity=(0, 1),
     ),
@@ -188,7 +192,6 @@ _ENTRIES = (
         max_slope=1.0,
         at_zero=LOG_2,
         degree_at_infinity=(0, 1),
-        zero_below=-745.2,
     ),
     Activation(
         "erf",
@@ -201,6 +204,7 @@ _ENTRIES = (
         "hard_tanh",
         response=lambda a: jnp.clip(a, -1, 1),
         slope=lambda a: jnp.where(jnp.abs(a) < 1, 1.0, 0.0),
+        slope_of_response=lambda psi: jnp.where(jnp.abs(psi) < 1, 1.0, 0.0),
         max_slope=1.0,
         degree_at_infinity=(0, 0),
     ),

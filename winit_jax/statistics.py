@@ -33,6 +33,8 @@ MEASURED = (
 # Slices per stage of `over_samples`. Adding slices is elementwise work, which XLA turns into wide vector
 # code on every jaxlib; its own reductions over samples are several times slower on some.
 FOLD = 20
+# Counts below this share a float32 sum: 4095 + 4096 * 4095 < 2^24.
+SIDE_BY_SIDE = 4096
 
 
 class Sums(NamedTuple):
@@ -87,6 +89,15 @@ def _count(mask: jax.Array) -> jax.Array:
     return jnp.sum(over_samples(jnp.where(mask, 1.0, 0.0)), axis=0).astype(jnp.int32)
 
 
+def _count_both(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`_count` of two masks, in one pass where both counts fit float32's 24 bits side by side."""
+    if one.shape[0] >= SIDE_BY_SIDE:
+        return _count(one), _count(other)
+    packed = jnp.where(one, 1.0, 0.0) + jnp.where(other, float(SIDE_BY_SIDE), 0.0)
+    both = jnp.sum(over_samples(packed), axis=0).astype(jnp.int32)
+    return both % SIDE_BY_SIDE, both // SIDE_BY_SIDE
+
+
 def measure(
     preactivation: Preactivation,
     argument: jax.Array,
@@ -113,7 +124,9 @@ def measure(
     between = jnp.sum(jnp.square(means - mean))
     rows = response @ jnp.ones(response.shape[1], response.dtype)
 
-    saturated = _count(activation.is_saturated(argument, response, saturation_threshold))
+    saturated, zero = _count_both(
+        activation.is_saturated(argument, response, saturation_threshold), activation.is_zero(argument, response)
+    )
     sums = Sums(
         preact_exponent=preactivation.exponent,
         preact_mean=preact_mean,
@@ -129,7 +142,7 @@ def measure(
         response_max=jnp.max(over_samples(response, jnp.maximum)),
         saturated=jnp.sum(saturated),
         dead=jnp.sum((saturated == samples).astype(jnp.int32)),
-        zero=jnp.sum(_count(activation.is_zero(argument))),
+        zero=jnp.sum(zero),
     )
     mean_square = within / response.size + between / response.shape[1] + jnp.square(mean)
     # log2 sqrt(m) = log2(m) / 2, rounded up.
