@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sweeps.problems import Problem
+from sweeps.problems import Problem, briefly
 
 MAX_AXIS = 1_000_000
+# Of a whole number in a range. Python refuses to read or print integers of more than 4300 digits.
+MAX_DIGITS = 40
 
 RANGE_FORMS = "lin:START:STOP:NUM, log:START:STOP:NUM or int:START:STOP[:STEP]"
 _RANGE = re.compile(r"(lin|log|int):(.*)")
@@ -72,6 +74,8 @@ def _check_count(count: int, text: str) -> None:
 
 
 def _whole(word: str, text: str) -> int:
+    if len(word) > MAX_DIGITS:
+        raise AxisError(f"{briefly(text)}: the number is too large.")
     try:
         return int(word)
     except ValueError:
@@ -131,7 +135,7 @@ def _show(value: Value) -> str:
 def _expand_item(item: Any, kind: type) -> list[Value]:
     """One entry of an axis as values of `kind`. Errors: AxisError."""
     if isinstance(item, bool) or not isinstance(item, str | int | float):
-        raise AxisError(f"{item!r} is not {_wanted(kind)}.")
+        raise AxisError(f"{briefly(item)} is not {_wanted(kind)}.")
     if kind is str:
         if not isinstance(item, str):
             raise AxisError(f"{item!r} is not a name.")

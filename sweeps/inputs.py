@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sweeps.spec import Inputs
 
 DIGITS_FEATURES, MNIST_FEATURES = 64, 784
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 32  # of an IDX file; NumPy's arrays end at 64
 IMAGE_NAMES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
 ARRAY_NAMES = ("x", "X", "data", "images", "x_train")
 LABEL_NAMES = ("y", "labels", "target", "y_train")
@@ -46,7 +48,7 @@ def load_inputs(inputs: Inputs, width: int) -> InputData:
     if inputs.source == "normal":
         return _normal(inputs, width)
     images, labels, digest = _read(inputs.source)
-    if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
+    if images.dtype.kind not in "iuf":
         raise InputError(f"{inputs.source}: the array holds {images.dtype}, not real numbers.")
     if images.ndim < 2 or images.size == 0:
         raise InputError(f"{inputs.source}: an array of shape {images.shape} is not [samples, ...features].")
@@ -56,6 +58,8 @@ def load_inputs(inputs: Inputs, width: int) -> InputData:
     x = x.astype(np.float64)
     if not np.all(np.isfinite(x)):
         raise InputError(f"{inputs.source}: {np.sum(~np.isfinite(x)):,} values are NaN or infinite.")
+    if (largest := np.abs(x).max()) > np.finfo(np.float32).max:
+        raise InputError(f"{inputs.source}: {largest:g} is too large for float32.")
     if inputs.samples > len(x):
         raise InputError(f"inputs.samples: {inputs.samples:,} asked for, {inputs.source} has {len(x):,}.")
     if inputs.samples < len(x):
@@ -109,13 +113,32 @@ def _read(source: str) -> tuple[np.ndarray, np.ndarray | None, str]:
     if zipfile.is_zipfile(path):
         return (*_read_npz(path), digest)
     images = _parse_idx(raw, path)
-    labels_path = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    labels = None
-    if labels_path != path and labels_path.is_file():
-        labels = _parse_idx(labels_path.read_bytes(), labels_path).astype(np.int64).ravel()
-        if len(labels) != len(images):
-            raise InputError(f"{labels_path} has {len(labels):,} labels for {len(images):,} images.")
-    return images, labels, digest
+    return images, _labels_beside(path, len(images)), digest
+
+
+def _labels_beside(path: Path, count: int) -> np.ndarray | None:
+    """The labels of an IDX file of images: the file named after it, compressed or not; None if there is none."""
+    plain = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    if plain == path.name.removesuffix(".gz"):
+        return None
+    for labels_path in (path.with_name(plain), path.with_name(f"{plain}.gz")):
+        if labels_path.is_file():
+            try:
+                raw = labels_path.read_bytes()
+            except OSError as error:
+                raise InputError(f"{labels_path} cannot be read: {error.strerror}.") from None
+            labels = _parse_idx(raw, labels_path)
+            if labels.shape != (count,):
+                raise InputError(f"{labels_path} has labels of shape {labels.shape} for {count:,} images.")
+            return _as_labels(labels, labels_path)
+    return None
+
+
+def _as_labels(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Whole numbers as int64. Errors: InputError for text, NaN and fractions, which a cast would turn into numbers."""
+    if labels.dtype.kind not in "iuf" or not np.all(np.mod(labels, 1) == 0):
+        raise InputError(f"{path}: the labels are not whole numbers.")
+    return labels.astype(np.int64)
 
 
 def _images_in(folder: Path) -> Path:
@@ -129,8 +152,9 @@ def _images_in(folder: Path) -> Path:
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            # A zip may hold other files too, which np.load hands out as bytes.
+            arrays = {name: array for name in file.files if isinstance(array := file[name], np.ndarray)}
+    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a readable .npz: {error}.") from None
     named = next((name for name in ARRAY_NAMES if name in arrays), None)
     large = [name for name, array in arrays.items() if array.ndim >= 2]
@@ -142,7 +166,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     labels = next((arrays[name] for name in LABEL_NAMES if name in arrays), None)
     if labels is not None and labels.shape != (len(arrays[named]),):
         raise InputError(f"{path}: labels of shape {labels.shape} for {len(arrays[named]):,} samples.")
-    return arrays[named], None if labels is None else labels.astype(np.int64)
+    return arrays[named], None if labels is None else _as_labels(labels, path)
 
 
 def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
@@ -150,9 +174,9 @@ def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path} is a damaged gzip file: {error}.") from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES or raw[3] == 0:
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES or not 0 < raw[3] <= MAX_DIMENSIONS:
         raise InputError(f"{path} is neither .npz nor IDX (MNIST's format).")
     header = 4 + 4 * raw[3]
     if len(raw) < header:

@@ -1,6 +1,7 @@
 """What is wrong with a request: places, sentences, and the nearest right word."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,13 @@ class SpecError(Exception):
         count = len(self.problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{source}: {count} problem{'s' if count != 1 else ''}\n{listed}")
+
+
+def briefly(value: object) -> str:
+    """repr() of what was found, cut where it is long or deep, so that a sentence stays a sentence."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 120
+    return short.repr(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.grid import Value, expand
-from sweeps.problems import Problem, SpecError, did_you_mean
+from sweeps.problems import Problem, SpecError, briefly, did_you_mean
 
 MAX_NETWORKS = 100_000_000
 # Activations of one layer of one network: counts are int32 on the device.
@@ -191,15 +191,17 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     label, name, data, base = _read(source)
     problems: list[Problem] = []
     apply_words(data, words, problems)
+    if too_large := _too_large(data):
+        raise SpecError(label, [*problems, *too_large])
     title = data.pop("title", "")
     if not isinstance(title, str):
-        problems.append(Problem("title", f"{title!r} is not a text."))
+        problems.append(Problem("title", f"{briefly(title)} is not a text."))
         title = ""
     raw_grid = data.pop("grid", None)
     if raw_grid is None:
         problems.append(Problem("grid", "missing; it names the axes, for example activation, gain and depth."))
     elif not isinstance(raw_grid, dict):
-        problems.append(Problem("grid", f"{raw_grid!r} is not a table."))
+        problems.append(Problem("grid", f"{briefly(raw_grid)} is not a table."))
         raw_grid = None
     tables = {key: _table(key, data.pop(key, {}), problems) for key in TABLES}
     known = ("title", "grid", *TABLES)
@@ -249,7 +251,11 @@ def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
     if source is None:
         return "command line", "", {}, Path()
     path = Path(source)
-    if not (path.suffix == ".toml" or path.is_file()):
+    try:
+        is_file = path.suffix == ".toml" or path.is_file()
+    except OSError:  # a name longer than the system allows
+        is_file = False
+    if not is_file:
         from sweeps.catalogue import sweep_text
 
         return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
@@ -269,13 +275,34 @@ def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
         raise SpecError(str(path), [Problem("", "is not a text file in UTF-8.")]) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+    except ValueError as error:
+        if "\0" in str(path):
+            raise SpecError(briefly(str(path)), [Problem("", "is no file name.")]) from None
+        # TOML's integers have 64 bits; Python's parser gives up on those of more than 4300 digits.
+        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+
+
+def _too_large(data: dict[str, Any]) -> list[Problem]:
+    """Integers beyond TOML's 64 bits, wherever they stand. A stack, for dotted keys nest without a limit."""
+    found = []
+    rest: list[tuple[str, Any]] = [("", data)]
+    while rest:
+        place, value = rest.pop()
+        if isinstance(value, dict):
+            # A place stays readable: what lies deep in unknown tables is named by its beginning.
+            rest.extend((f"{place}.{key}".lstrip(".")[:200], item) for key, item in value.items())
+        elif isinstance(value, list):
+            rest.extend((f"{place}[{index}]", item) for index, item in enumerate(value))
+        elif isinstance(value, int) and value.bit_length() > 64:
+            found.append(Problem(place, "the number is too large."))
+    return found[::-1]
 
 
 def _table(name: str, raw: Any, problems: list[Problem]) -> Any:
     """A validated table, or its defaults where it has problems."""
     model = TABLES[name]
     if not isinstance(raw, dict):
-        problems.append(Problem(name, f"{raw!r} is not a table."))
+        problems.append(Problem(name, f"{briefly(raw)} is not a table."))
         return model()
     raw = _whole_floats(raw)
     try:
@@ -311,9 +338,9 @@ def _sentence(item: Any, model: type[_Table]) -> str:
     }
     if kind in bounds:
         key, words = bounds[kind]
-        return f"{found!r} {words} {context[key]:,}."
+        return f"{briefly(found)} {words} {context[key]:,}."
     if kind == "literal_error":
-        return f"{found!r} is not allowed.{did_you_mean(str(found), ('default', 'high', 'highest'))}"
+        return f"{briefly(found)} is not allowed.{did_you_mean(str(found), ('default', 'high', 'highest'))}"
     wanted = {
         "int_type": "a whole number",
         "float_type": "a number",
@@ -323,7 +350,7 @@ def _sentence(item: Any, model: type[_Table]) -> str:
         "model_type": "a table",
         "model_attributes_type": "a table",
     }.get(kind)
-    return f"{found!r} is not {wanted}." if wanted else f"{found!r}: {item['msg']}."
+    return f"{briefly(found)} is not {wanted}." if wanted else f"{briefly(found)}: {item['msg']}."
 
 
 def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) -> tuple[Grid | None, dict[str, Any]]:
@@ -402,13 +429,17 @@ def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inpu
         if inputs.source != "normal" and inputs.features is not None:
             problems.append(Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away."))
         return inputs
-    path = (base / Path(inputs.source).expanduser()).resolve()
-    if not path.exists():
+    try:
+        path = (base / Path(inputs.source).expanduser()).resolve()
+        exists = bool(inputs.source) and path.exists()
+    except (OSError, ValueError, RuntimeError):  # too long, holds a NUL, or the home of an unknown user
+        path, exists = Path(), False
+    if not exists:
         known = ("normal", "digits", "mnist5k")
         looks_like_path = any(mark in inputs.source for mark in "/\\.")
         hint = "" if looks_like_path else did_you_mean(inputs.source, known)
         what = "is no file" if looks_like_path else "is neither a source nor a file."
-        problems.append(Problem("inputs.source", f"{inputs.source!r} {what}{hint or '.'}"))
+        problems.append(Problem("inputs.source", f"{briefly(inputs.source)} {what}{hint or '.'}"))
     if inputs.features is not None:
         problems.append(Problem("inputs.features", "a file fixes the features; take it away."))
     return inputs.model_copy(update={"source": str(path)})

@@ -64,5 +64,5 @@ def _value(text: str, key: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # TOML's own error is a ValueError, as is an integer of 5000 digits
         return text

@@ -1,7 +1,10 @@
 """Inputs: real data in the formats people have it in, and sentences for what is broken."""
 
+import contextlib
 import gzip
+import io
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -93,6 +96,11 @@ def write(tmp_path, name, content):
         ("a.npz", {"x": np.array([["a", "b"]])}, ": the array holds <U1, not real numbers."),
         ("a.npz", {"x": np.zeros((2, 3)), "y": np.zeros(5)}, ": labels of shape (5,) for 2 samples."),
         ("a.npz", {"x": np.zeros((2, 3))}, "inputs.samples: 7 asked for, "),
+        ("a.npz", {"x": np.zeros((2, 3)), "y": np.array(["a", "b"])}, ": the labels are not whole numbers."),
+        ("a.npz", {"x": np.zeros((2, 3)), "y": np.array([1, np.nan])}, ": the labels are not whole numbers."),
+        ("a.npz", {"x": np.zeros((2, 3), "m8[s]")}, ": the array holds timedelta64[s], not real numbers."),
+        ("a.npz", {"x": np.array([[1e300, 1.0]])}, ": 1e+300 is too large for float32."),
+        ("a.idx", bytes([0, 0, 8, 255]) + bytes(4 * 255), "is neither .npz nor IDX (MNIST's format)."),
     ],
 )
 def test_broken_data_gets_a_sentence(tmp_path, name, content, sentence):
@@ -101,3 +109,36 @@ def test_broken_data_gets_a_sentence(tmp_path, name, content, sentence):
         load_inputs(Inputs(source=str(path), samples=7 if "asked" in sentence else 1), width=1)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _zip(save):
+    buffer = io.BytesIO()
+    save(buffer, x=np.arange(50.0).reshape(10, 5))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "good",
+    [_zip(np.savez), _zip(np.savez_compressed), gzip.compress(idx(IMAGES, 0x08))],
+    ids=["npz", "compressed npz", "gzip"],
+)
+def test_a_file_with_any_one_byte_damaged_is_read_or_gets_a_sentence(tmp_path, good):
+    for position in range(len(good)):
+        damaged = bytearray(good)
+        damaged[position] ^= 0xFF
+        path = write(tmp_path, "damaged", bytes(damaged))
+        with contextlib.suppress(InputError):
+            assert np.all(np.isfinite(load_inputs(Inputs(source=str(path), samples=1), width=1).x))
+
+
+def test_a_zip_without_arrays_gets_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as file:
+        file.writestr("notes.txt", "hello")
+    with pytest.raises(InputError, match="it has nothing"):
+        load_inputs(Inputs(source=str(tmp_path / "notes.zip"), samples=1), width=1)
+
+
+def test_labels_are_found_beside_images_of_the_other_compression(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES, 0x08))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS, 0x08)))
+    np.testing.assert_array_equal(load_inputs(Inputs(source=str(tmp_path), samples=5), width=1).labels, LABELS)

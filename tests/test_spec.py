@@ -281,3 +281,48 @@ def test_relative_paths_start_at_the_sweep_file(tmp_path):
     path = file(tmp_path, "[grid]\nactivation = 'tanh'\ngain = 1\n[inputs]\nsource = 'data.npz'\n")
     assert sweep(source=path).inputs.source == str(tmp_path / "data.npz")
     assert tomllib.loads(sweep(source=path).to_toml())["inputs"]["source"] == str(tmp_path / "data.npz")
+
+
+GRID = "[grid]\nactivation = 'tanh'\ngain = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{GRID}seed = 0x{'f' * 5000}", "grid.seed: the number is too large."),
+        (f"{GRID}[inputs]\nsamples = 0x{'f' * 5000}", "inputs.samples: the number is too large."),
+        (
+            f"{GRID}[measure]\nhistogram = {{ low = 1{'0' * 400} }}",
+            "measure.histogram.low: the number is too large.",
+        ),
+        (f"{GRID}[inputs]\nsource = ''", "inputs.source: '' is neither a source nor a file."),
+        (f'{GRID}[inputs]\nsource = "a\\u0000.npz"', "inputs.source: 'a\\x00.npz' is no file."),
+        (f"{GRID}[inputs]\nsource = '~no-such-user/x.npz'", "inputs.source: '~no-such-user/x.npz' is no file."),
+        (f"{GRID}[inputs]\nsource = '{'a' * 5000}'", "inputs.source: 'aaaa"),
+        (f"{GRID}[inputs]\nsamples.{'a.' * 3000}b = 1", "inputs.samples: {'a': {'a':"),
+        (f"title.{'a.' * 3000}b = 1\n{GRID}", "title: {'a': {'a':"),
+    ],
+    ids=["seed", "samples", "bin edge", "no path", "NUL", "unknown home", "long path", "deep samples", "deep title"],
+)
+def test_giant_deep_and_impossible_values_get_one_short_sentence(tmp_path, text, expected):
+    (found,) = problems(source=file(tmp_path, text))
+    assert found.startswith(expected)
+    assert len(found) < 300
+
+
+def test_an_integer_that_python_cannot_read_gets_a_sentence(tmp_path):
+    (found,) = problems(source=file(tmp_path, f"{GRID}seed = 1{'0' * 5000}"))
+    assert found.startswith("is not TOML: Exceeds the limit (4300 digits)")
+
+
+def test_words_of_hostile_size_get_a_sentence():
+    (deep,) = problems(*GOOD, "inputs.samples=" + "[" * 5000)
+    assert deep.endswith("is not a whole number.")
+    (long,) = problems(*GOOD, "inputs.samples=" + "1" * 5000)
+    assert long.endswith("is not a whole number.")
+    assert len(long) < 200
+
+
+def test_names_that_no_file_can_have_get_a_sentence():
+    assert problems(source="a\0b.toml") == ["is no file name."]
+    assert "is neither a file nor a ready sweep." in problems(source="a" * 5000)[0]
