@@ -26,7 +26,7 @@ from sweeps import run as runner
 from sweeps.execute import Executor, planner, vocabulary
 from sweeps.inputs import load_inputs
 from sweeps.provenance import cores, versions
-from sweeps.spec import load_sweep
+from sweeps.reading import load_sweep
 
 LAYERS = 50
 
@@ -96,7 +96,7 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> No
         sweep = Sweep(f"activation={activation}", f"seed=int:0:{seeds - 1}", *common)
         ways = {"winit": (sweep, sweep.network_layers)}
         if activation == "relu":  # a bias too small to matter takes the shortcut away
-            plain = Sweep("activation=relu", "seed=0", "bias_std=1e-30", *common)
+            plain = Sweep("activation=relu", f"seed=int:0:{seeds - 1}", "bias_std=1e-30", *common)
             ways = {"winit, no shortcut": (plain, plain.network_layers), "winit": ways["winit"]}
         count = max(1, min(4, 400 // width))
         for full in (True, False):

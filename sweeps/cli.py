@@ -55,7 +55,7 @@ def _stop(text: str, code: int = 2) -> NoReturn:
 def _load(request: list[str] | None) -> "Sweep":
     from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
-    from sweeps.spec import load_sweep
+    from sweeps.reading import load_sweep
 
     words = list(request or [])
     source = words.pop(0) if words and "=" not in words[0] else None
@@ -88,6 +88,7 @@ def run(
     try:
         folder.create()
         with folder.lock():
+            _refuse_changed_inputs(folder, executor)
             folder.write_sweep(sweep.to_toml())
             code = _compute(sweep, folder, executor)
     except StoreError as error:
@@ -102,7 +103,8 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     """The run folder; a sweep that would change what is in it is refused."""
     from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
-    from sweeps.spec import difference, load_sweep
+    from sweeps.reading import load_sweep
+    from sweeps.spec import difference
     from sweeps.store import RunFolder
 
     folder = RunFolder(path)
@@ -130,6 +132,17 @@ def _executor(sweep: "Sweep") -> "Executor":
         return Executor(sweep, {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width})
     except InputError as error:
         _stop(str(error))
+
+
+def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
+    """The same path may hold other data than when the folder was begun."""
+    for width, before in folder.info().get("inputs", {}).items():
+        now = executor.inputs.get(int(width))
+        if now is not None and before.get("sha256") != now.sha256:
+            _stop(
+                f"{now.source} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
+                f"{now.sha256} now). Put the old data back, or choose another --out."
+            )
 
 
 def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
@@ -277,8 +290,8 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run 
     """Say what is done, missing and failed. Example: winit status runs/phase"""
     from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
+    from sweeps.reading import load_sweep
     from sweeps.run import count_done
-    from sweeps.spec import load_sweep
     from sweeps.store import RunFolder, StoreError
 
     folder = RunFolder(directory)
@@ -374,8 +387,8 @@ def catalog(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of sweep files, for editors. Example: winit schema > sweep.schema.json"""
+    from sweeps.editors import json_schema
     from sweeps.execute import vocabulary
-    from sweeps.spec import json_schema
 
     typer.echo(json.dumps(json_schema(vocabulary()), indent=2))
 

@@ -317,7 +317,7 @@ def _in_float64(function):
 def self_check() -> tuple[list[str], list[str], str | None]:
     """A small sweep against float64 NumPy: (devices, what agreed, what did not)."""
     from sweeps.inputs import load_inputs
-    from sweeps.spec import load_sweep
+    from sweeps.reading import load_sweep
 
     words = ["activation=tanh,sigmoid,relu,gelu", "gain=1.5", "width=100", "depth=3", "inputs.samples=1000"]
     sweep = load_sweep(None, words, vocabulary())

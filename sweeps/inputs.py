@@ -53,18 +53,17 @@ def load_inputs(inputs: Inputs, width: int) -> InputData:
     if images.ndim < 2 or images.size == 0:
         raise InputError(f"{inputs.source}: an array of shape {images.shape} is not [samples, ...features].")
     x = images.reshape(len(images), -1)
-    if np.issubdtype(x.dtype, np.integer):
-        x = x / max(1, int(x.max()))
-    x = x.astype(np.float64)
+    if inputs.samples > len(x):
+        raise InputError(f"inputs.samples: {inputs.samples:,} asked for, {inputs.source} has {len(x):,}.")
+    largest_pixel = max(1, int(x.max())) if np.issubdtype(x.dtype, np.integer) else 1
+    if inputs.samples < len(x):
+        chosen = np.random.default_rng(inputs.seed).permutation(len(x))[: inputs.samples]
+        x, labels = x[chosen], None if labels is None else labels[chosen]
+    x = x.astype(np.float64) / largest_pixel
     if not np.all(np.isfinite(x)):
         raise InputError(f"{inputs.source}: {np.sum(~np.isfinite(x)):,} values are NaN or infinite.")
     if (largest := np.abs(x).max()) > np.finfo(np.float32).max:
         raise InputError(f"{inputs.source}: {largest:g} is too large for float32.")
-    if inputs.samples > len(x):
-        raise InputError(f"inputs.samples: {inputs.samples:,} asked for, {inputs.source} has {len(x):,}.")
-    if inputs.samples < len(x):
-        chosen = np.random.default_rng(inputs.seed).permutation(len(x))[: inputs.samples]
-        x, labels = x[chosen], None if labels is None else labels[chosen]
     if inputs.standardize:
         if (spread := x.std()) == 0:
             raise InputError(f"{inputs.source}: all values are equal, so they cannot be standardized.")

@@ -16,6 +16,8 @@ from sweeps.spec import Sweep
 # Seconds of work that a part holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
 MAX_FAMILIES = 4096
+# A small sweep is cut into about this many parts all the same, so that every lane has work.
+LEAST_PARTS = 8
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
 # What one CPU core does, measured on AVX-512 servers with 1000 inputs (docs/performance.md): matrix products
@@ -133,6 +135,7 @@ class Planner:
     def parts(self, sweep: Sweep) -> Iterator[Part]:
         """The parts of a sweep in a fixed order, made as they are asked for."""
         by_shape = self.points_by_shape(sweep)
+        target = min(PART_SECONDS, self.seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
@@ -143,13 +146,13 @@ class Planner:
             one = self.family_seconds(sweep, width)
             shared = self.passes(sweep, activation, normalization, points) < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
-            most = max(1, int(min(PART_SECONDS / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
+            most = max(1, int(min(target / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
                 seconds = one * self.passes(sweep, activation, normalization, chunk)
-                full = pending_seconds + seconds > PART_SECONDS or pending_families + len(chunk) > MAX_FAMILIES
+                full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
@@ -159,18 +162,28 @@ class Planner:
         if pending:
             yield Part(tuple(pending))
 
+    def seconds(self, sweep: Sweep) -> float:
+        """Estimated time of a whole sweep, after compiling."""
+        by_shape = self.points_by_shape(sweep)
+        one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
+        return one * sum(
+            self.passes(sweep, activation, normalization, points)
+            for activation in sweep.grid.activation
+            for normalization in sweep.grid.normalization
+            for points in by_shape.values()
+        )
+
     def summary(self, sweep: Sweep) -> dict[str, int | float]:
         """Counts and estimates by arithmetic alone, without making a part."""
         by_shape = self.points_by_shape(sweep)
         grid = sweep.grid
         seeds, layers = len(grid.seed), max(grid.depth)
-        seconds, passes, programs = 0.0, 0, 0
+        passes, programs = 0, 0
         for activation in grid.activation:
             for normalization in grid.normalization:
                 a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
                 passes += seeds * a_draw * len(grid.width)
                 programs += len(grid.width)
-                seconds += sum(seeds * a_draw * self.family_seconds(sweep, width) for width in grid.width)
         families = sweep.n_networks // len(grid.depth)
         rows = {"networks": sweep.n_networks}
         if sweep.measure.layers:
@@ -185,7 +198,7 @@ class Planner:
             "draws": seeds * len(by_shape) * len(grid.width),
             "rows": sum(rows.values()),
             "bytes": sum(count * BYTES_A_ROW[table] for table, count in rows.items()),
-            "seconds": seconds,
+            "seconds": self.seconds(sweep),
         }
 
 

@@ -76,7 +76,8 @@ def test_a_layers_row_is_the_network_of_that_depth(undisturbed):
 def test_chunked_is_whole(undisturbed, tmp_path):
     run(tmp_path / "whole", *SMALL, "compute.batch_mib=1024")
     whole, chunked = table(tmp_path / "whole"), table(undisturbed)
-    assert len(list((tmp_path / "whole" / "networks").iterdir())) == 1
+    files = [len(list((folder / "networks").iterdir())) for folder in (tmp_path / "whole", undisturbed)]
+    assert files[0] < files[1]
     pd.testing.assert_frame_equal(whole, chunked, rtol=2e-5, atol=2e-6)
 
 
@@ -294,3 +295,20 @@ def test_units_are_equal_under_equal_weights(tmp_path):
     zeros = frame[(frame["init"] == "zeros") & (frame["activation"] != "sigmoid")]
     assert (zeros["zero"] == 1).all()
     assert np.isneginf(zeros["log10_act_rms"]).all()
+
+
+def test_data_that_changed_under_a_run_are_not_mixed(tmp_path):
+    words = [
+        "activation=tanh",
+        "gain=1",
+        "width=8",
+        "depth=2",
+        "inputs.samples=5",
+        f"inputs.source={tmp_path / 'x.npz'}",
+    ]
+    np.savez(tmp_path / "x.npz", x=np.eye(5))
+    run(tmp_path / "run", *words)
+    np.savez(tmp_path / "x.npz", x=2 * np.eye(5))
+    said = run(tmp_path / "run", *words, "seed=0,1", code=2)
+    assert said.startswith(f"{tmp_path / 'x.npz'} has changed since {tmp_path / 'run'} was begun (SHA-256 ")
+    assert len(table(tmp_path / "run")) == 1

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.catalogue import names, titles
+from sweeps.editors import json_schema
 from sweeps.execute import vocabulary
 from sweeps.grid import MAX_AXIS, AxisError, expand_range
 from sweeps.problems import SpecError
-from sweeps.spec import MAX_NETWORKS, difference, json_schema, load_sweep
+from sweeps.reading import load_sweep
+from sweeps.spec import MAX_NETWORKS, difference
 
 VOCABULARY = vocabulary()
 GOOD = ["activation=tanh", "gain=1"]
@@ -232,7 +234,7 @@ AXIS = st.one_of(
     histogram=st.one_of(st.none(), st.tuples(st.integers(1, 99), st.floats(-1e9, 0), st.floats(1, 1e9))),
 )
 def test_a_sweep_survives_the_way_through_toml(tmp_path_factory, title, scale, axis, samples, threshold, histogram):
-    from sweeps.spec import _toml
+    from sweeps.spec import toml_value as _toml
 
     text = f"title = {_toml(title)}\n[grid]\nactivation = ['tanh', 'leaky_relu(0.2)']\n{scale} = {_toml(axis)}\n"
     text += f"[inputs]\nsamples = {samples}\n[measure]\nsaturation_threshold = {threshold!r}\n"
