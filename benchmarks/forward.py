@@ -76,7 +76,7 @@ class Sweep:
         return self.sweep.n_networks // len(self.sweep.grid.depth) * max(self.sweep.grid.depth)
 
 
-def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> None:
+def compare(width: int, samples: int, rounds: int, gains: int, seeds: int, activations: list[str]) -> None:
     x = np.random.default_rng(0).standard_normal((samples, width))
     gain = 1.5
     weights = [w * gain / np.sqrt(width) for w in np.random.default_rng(1).standard_normal((LAYERS, width, width))]
@@ -92,7 +92,7 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int) -> No
         f"width={width}",
         f"inputs.samples={samples}",
     )
-    for activation in ("tanh", "sigmoid", "relu"):
+    for activation in activations:
         sweep = Sweep(f"activation={activation}", f"seed=int:0:{seeds - 1}", *common)
         ways = {"winit": (sweep, sweep.network_layers)}
         if activation == "relu":  # a bias too small to matter takes the shortcut away
@@ -183,13 +183,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gains", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=4)
+    known = ["tanh", "sigmoid", "relu"]
+    parser.add_argument("--activations", nargs="+", choices=known, default=known)
     arguments = parser.parse_args()
     found = versions()
     print(f"{cores()} cores, Python {found['python']}, jaxlib {found['jaxlib']}, numpy {found['numpy']}")
     if arguments.what == "growth":
         growth()
     else:
-        compare(arguments.width, arguments.samples, arguments.rounds, arguments.gains, arguments.seeds)
+        a = arguments
+        compare(a.width, a.samples, a.rounds, a.gains, a.seeds, a.activations)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class Executor:
         groups = self._groups(job, act, stds, features, max(depths))
         measured: dict[str, np.ndarray] = {}
         for members, columns in groups:
+            self._check(job, act, stds[members[0]], job.points[members[0]].bias_std, columns)
             for name, values in columns.items():
                 shape = (values.shape[0], len(job.points), *values.shape[2:])
                 measured.setdefault(name, np.empty(shape, values.dtype))[:, members] = values
@@ -165,11 +166,7 @@ class Executor:
             block=block,
             edges=None if histogram is None else bin_edges(histogram),
         )
-        as_measured = batch.to_columns(measured, act, samples=samples, width=job.width)
-        self._check(job, act, stds[0], biases[0], block, layers, as_measured)
-        columns = as_measured
-        if not np.isscalar(log10_scale):
-            columns = batch.to_columns(measured, act, samples=samples, width=job.width, log10_scale=log10_scale)
+        columns = batch.to_columns(measured, act, samples=samples, width=job.width, log10_scale=log10_scale)
         if measured.histogram is not None:
             columns["histogram"] = np.asarray(measured.histogram)
         return columns
@@ -180,21 +177,26 @@ class Executor:
                 self._prepared[width] = batch.as_inputs(self.inputs[width].x)
             return self._prepared[width]
 
-    def _check(self, job: Job, act: Activation, std, bias, block: int, layers: int, columns) -> None:
-        """Once a compiled program: its first network against float64 NumPy, for a few layers."""
+    def _check(
+        self, job: Job, act: Activation, std: np.ndarray, bias_std: float, columns: dict[str, np.ndarray]
+    ) -> None:
+        """Once for each activation, normalization and width: the first network against float64 NumPy.
+
+        std: of its first and hidden layers. columns: [layers, networks], the first of which is compared.
+        """
         x = self.inputs[job.width].x
-        program = (job.activation, job.normalization, job.width, block)
+        program = (job.activation, job.normalization, job.width)
         with self._lock:
             if program in self._checked or x.shape[0] * job.width > CHECKED_PAIRS:
                 return
             self._checked.add(program)
-        depth = min(layers, CHECKED_LAYERS)
+        depth = min(len(columns["nonfinite"]), CHECKED_LAYERS)
         first = batch.first_layer(job.seed, job.shape, job.width, x.shape[1])
-        draws = [(std[0] * np.asarray(first.weights, np.float64), bias * np.asarray(first.biases, np.float64))]
+        draws = [(std[0] * np.asarray(first.weights, np.float64), bias_std * np.asarray(first.biases, np.float64))]
         if depth > 1:
             hidden = batch.layer_stack(job.seed, job.shape, job.width, 2, depth - 1)
             draws += [
-                (std[1] * np.asarray(w, np.float64), bias * np.asarray(b, np.float64))
+                (std[1] * np.asarray(w, np.float64), bias_std * np.asarray(b, np.float64))
                 for w, b in zip(hidden.weights, hidden.biases, strict=True)
             ]
         rounded = [(w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23), b) for w, b in draws]
