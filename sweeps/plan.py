@@ -16,7 +16,7 @@ from sweeps.spec import Sweep
 # Seconds of work that a part holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
 MAX_FAMILIES = 4096
-# A small sweep is cut into about this many parts all the same, so that every lane has work.
+# The jobs of a small sweep are spread over about this many parts all the same, so that every lane has work.
 LEAST_PARTS = 8
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
@@ -146,7 +146,7 @@ class Planner:
             one = self.family_seconds(sweep, width)
             shared = self.passes(sweep, activation, normalization, points) < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
-            most = max(1, int(min(target / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
+            most = max(1, int(min(PART_SECONDS / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
