@@ -312,3 +312,9 @@ def test_data_that_changed_under_a_run_are_not_mixed(tmp_path):
     said = run(tmp_path / "run", *words, "seed=0,1", code=2)
     assert said.startswith(f"{tmp_path / 'x.npz'} has changed since {tmp_path / 'run'} was begun (SHA-256 ")
     assert len(table(tmp_path / "run")) == 1
+
+
+def test_the_schema_holds_what_the_numerics_measure():
+    from winit_jax.statistics import MEASURED
+
+    assert (*MEASURED, "log10_jacobian") == schema.MEASURED
