@@ -88,7 +88,7 @@ def plot(
         if key is not None:
             _known(name, key, KEYS)
     if value is not None:
-        _known("value", value, [column for column in frame if column not in KEYS])
+        _known("value", value, [str(column) for column in frame if column not in KEYS])
     for key, words in (where or {}).items():
         _known("where", key, KEYS)
         frame = _keep(frame, key, words)
