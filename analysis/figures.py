@@ -1,52 +1,75 @@
 """Figures of a run folder as files: what the command line draws."""
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.heatmaps import AGGREGATES, defaults, heatmap
-from analysis.histograms import histogram_figures
-from analysis.load import KEYS, NAMES, Run, RunFolderError, load, varying
+from analysis import style
+from analysis.cells import AGGREGATES, defaults
+from analysis.heatmaps import heatmap
+from analysis.histograms import histogram_parts, histograms
+from analysis.load import KEYS, Expected, Run, RunFolderError, follows_init, in_order, load, tidy, varying
 from analysis.profiles import profiles
+from analysis.selection import PlotError, beyond_profiles, by_kind_of_init, cut, keep, known
 
 KINDS = ("heatmap", "histograms", "profiles")
 FORMATS = ("png", "svg", "pdf")
 MAX_FILES = 24
+MAX_STANDARD = 6
+STANDARD_LINES = 16
 DPI = 160
 
 STANDARD = {"vanishing-exploding": "log10_act_rms", "saturation": "saturated"}
 TITLES = {"log10_act_rms": "Vanishing and exploding signals", "saturated": "Saturation"}
 
+# Figures by file name, drawn when called: a figure that is not wanted costs nothing.
+Drawings = dict[str, Callable[[], Figure]]
 
-class PlotError(Exception):
-    """One sentence about a figure that cannot be drawn as asked."""
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
 
 
-def standard_figures(run_dir: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+def standard_figures(
+    run_dir: str | Path, formats: Sequence[str] = ("png",), report: Callable[[str], None] = _warn
+) -> list[Path]:
     """Draw the standard figures into run_dir/figures: two heatmaps, histograms and profiles if measured.
 
+    Keys that have no place in a figure make a file for each of their values, at most MAX_STANDARD of a kind.
+    report: told, in a sentence, of figures left out.
     Errors: RunFolderError, PlotError.
     """
     for fmt in formats:
-        _known("format", fmt, FORMATS)
+        known("format", fmt, FORMATS)
     run = load(run_dir)
-    paths: list[Path] = []
-    for name, value in STANDARD.items():
-        for suffix, figure in _heatmaps(run.networks, value, run.title).items():
-            paths += [_save(figure, run.path / "figures", name + suffix, fmt) for fmt in formats]
+    kinds = [_heatmaps(run, tidy(run.networks), run.expected, value, file) for file, value in STANDARD.items()]
     if run.histograms is not None:
-        for name, figure in histogram_figures(run.histograms).items():
-            paths += [_save(figure, run.path / "figures", f"histograms-{name}", fmt) for fmt in formats]
+        kinds.append(_histograms(run.histograms))
     if run.layers is not None and run.layers["layer"].nunique() > 1:
-        for suffix, part in _fixed(run.layers, _beyond_profiles(run.layers)).items():
-            figure = profiles(part)
-            paths += [_save(figure, run.path / "figures", f"profiles{suffix}", fmt) for fmt in formats]
+        kinds.append(_profiles(run, tidy(run.layers), "log10_act_rms", "profiles"))
+    paths: list[Path] = []
+    for drawings in kinds:
+        names = list(drawings)
+        if len(names) > MAX_STANDARD:
+            report(
+                f"Drew {MAX_STANDARD} of {len(names)} figures {names[0]}, {names[1]}, ...; "
+                "choose others with `winit plot` and --where."
+            )
+        for name in names[:MAX_STANDARD]:
+            try:
+                figure = drawings[name]()
+            except ValueError as error:
+                report(f"No figure {name}: {error}")
+                continue
+            paths += [_save(figure, run.path / "figures", name, fmt) for fmt in formats]
     return paths
 
 
@@ -66,150 +89,132 @@ def plot(
 ) -> list[Path]:
     """Draw one kind of figure of a run; a file for each value of keys that have no place in it.
 
-    where: key -> the values to keep, as words. out: a file for a single figure (its ending is the format).
+    where: key -> the values to keep, as words. out: a file for a single figure (its ending is the format),
+    or a folder.
     Errors: RunFolderError, PlotError.
     """
-    _known("kind", kind, KINDS)
-    if out is not None and Path(out).suffix:
-        fmt = Path(out).suffix[1:].lower()
-    _known("format", fmt, FORMATS)
-    _known("seeds", seeds, AGGREGATES)
+    known("kind", kind, KINDS)
+    target = Path(out) if out is not None else None
+    if target is not None and target.suffix and not target.is_dir():
+        fmt = target.suffix[1:].lower()
+    known("format", fmt, FORMATS)
+    known("seeds", seeds, AGGREGATES)
     run = load(run_dir)
-    frame = {
-        "heatmap": lambda: run.networks,
-        "histograms": lambda: run.histograms,
-        "profiles": lambda: run.layers,
-    }[kind]()
-    if frame is None:
-        raise PlotError(
-            f"{run.path} has no {'layers' if kind == 'profiles' else kind} table: its sweep does not measure it."
-        )
-    for name, key in {"x": x, "y": y, "row": row, "col": col}.items():
+    places = {"x": x, "y": y, "row": row, "col": col}
+    for name, key in places.items():
         if key is not None:
-            _known(name, key, KEYS)
+            known(name, key, KEYS)
+    _refuse_unused(kind, value, places, seeds)
+    frame = _table(run, kind)
     if value is not None:
-        _known("value", value, [str(column) for column in frame if column not in KEYS])
-    for key, words in (where or {}).items():
-        _known("where", key, KEYS)
-        frame = _keep(frame, key, words)
-    try:
-        figures = _figures(kind, run, frame, value, {"x": x, "y": y, "row": row, "col": col}, seeds)
-    except ValueError as error:
-        raise PlotError(str(error)) from error
-    if out is not None and len(figures) > 1:
-        raise PlotError(f"--out names one file, and this makes {len(figures)}: keep single values with --where.")
-    if out is not None:
-        target = Path(out)
-        return [_save(next(iter(figures.values())), target.parent, target.stem, fmt)]
-    return [_save(figure, run.path / "figures", name, fmt) for name, figure in figures.items()]
-
-
-def _figures(
-    kind: str, run: Run, frame: pd.DataFrame, value: str | None, places: dict, seeds: str
-) -> dict[str, Figure]:
+        known("value", value, [str(column) for column in frame if column not in (*KEYS, "layer")])
+    frame = tidy(keep(frame, where or {}))
     if kind == "histograms":
-        return {f"histograms-{name}": figure for name, figure in histogram_figures(frame).items()}
-    value = value or "log10_act_rms"
-    if kind == "profiles":
-        parts = _fixed(frame, _beyond_profiles(frame))
-        return {f"profiles-{value}{suffix}": profiles(part, value) for suffix, part in parts.items()}
-    found = _heatmaps(frame, value, run.title, seeds=seeds, places=places)
-    return {f"heatmap-{value}{suffix}": figure for suffix, figure in found.items()}
+        drawings = _histograms(frame)
+    elif kind == "profiles":
+        value = value or "log10_act_rms"
+        drawings = _profiles(run, frame, value, f"profiles-{value}", col)
+    else:
+        value = value or "log10_act_rms"
+        # What was kept by --where is all that was asked for of those keys.
+        expected = run.expected | {key: in_order(frame, key) for key in where or {}}
+        drawings = _heatmaps(run, frame, expected, value, f"heatmap-{value}", seeds=seeds, places=places)
+    single = target is not None and not target.is_dir()
+    if single and len(drawings) > 1:
+        raise PlotError(f"--out names one file, and this makes {len(drawings)}: keep single values with --where.")
+    if len(drawings) > MAX_FILES:
+        raise PlotError(f"This would make {len(drawings)} figures, more than {MAX_FILES}: keep fewer with --where.")
+    paths = []
+    for name, draw in drawings.items():
+        try:
+            figure = draw()
+        except ValueError as error:
+            raise PlotError(str(error)) from error
+        if target is not None and single:
+            paths.append(_save(figure, target.parent, target.stem, fmt, file_name=f"{target.stem}.{fmt}"))
+        else:
+            paths.append(_save(figure, target or run.path / "figures", name, fmt))
+    return paths
+
+
+def _refuse_unused(kind: str, value: str | None, places: Mapping[str, str | None], seeds: str) -> None:
+    """Errors: PlotError for options that the kind of figure has no use for."""
+    given = [name for name, key in places.items() if key] + ["value"] * (value is not None)
+    used = {"heatmap": {"x", "y", "row", "col", "value"}, "profiles": {"col", "value"}, "histograms": set()}[kind]
+    if wrong := [name for name in given if name not in used]:
+        raise PlotError(f"{kind} take no {', '.join(wrong)}; keep values with --where.")
+    if kind != "heatmap" and seeds != "median":
+        shown = "all seeds together" if kind == "histograms" else "the median and the range of seeds"
+        raise PlotError(f"{kind} show {shown}, so seeds = {seeds!r} has no place in them.")
+
+
+def _table(run: Run, kind: str) -> pd.DataFrame:
+    name = {"heatmap": "networks", "histograms": "histograms", "profiles": "layers"}[kind]
+    frame = getattr(run, name)
+    if frame is None:
+        _ = run.networks  # a run with nothing finished says so
+        raise PlotError(f"{run.path} has no {name} table: its sweep does not measure it.")
+    return frame
+
+
+def _histograms(frame: pd.DataFrame) -> Drawings:
+    return {f"histograms-{name}": partial(histograms, part) for name, part in histogram_parts(frame).items()}
+
+
+def _profiles(run: Run, frame: pd.DataFrame, value: str, file: str, col: str | None = None) -> Drawings:
+    # A key asked for as panels needs no figure for each of its values; activations then do.
+    keys = [key for key in beyond_profiles(frame) if key != col]
+    if col not in (None, "activation") and "activation" in varying(frame):
+        keys.append("activation")
+    options: dict[str, Any] = {"col": col, "most": STANDARD_LINES, "below": run.title}
+    return {file + suffix: partial(profiles, part, value, **options) for suffix, part in cut(frame, keys).items()}
 
 
 def _heatmaps(
+    run: Run,
     frame: pd.DataFrame,
+    expected: Expected,
     value: str,
-    title: str,
+    file: str,
     *,
     seeds: str = "median",
     places: Mapping[str, str | None] | None = None,
-) -> dict[str, Figure]:
-    """Heatmaps by file suffix: schemes apart from shapes, and one for each value of what has no place."""
-    figures: dict[str, Figure] = {}
-    for name, part in _by_kind_of_init(frame).items():
-        chosen: dict[str, Any] = {key: name for key, name in (places or {}).items() if name}
-        automatic = {place: key for place, key in defaults(part).items() if key and key not in chosen.values()}
+) -> Drawings:
+    """Heatmaps by file name: schemes apart from shapes, and one for each value of what has no place."""
+    title = TITLES.get(value) if seeds != "std" else None
+    drawings: Drawings = {}
+    for suffix, (part, asked) in by_kind_of_init(frame, expected).items():
+        chosen: dict[str, Any] = {place: key for place, key in (places or {}).items() if key}
+        automatic = {p: key for p, key in defaults(part, asked).items() if key and key not in chosen.values()}
         placed = {*(automatic | chosen).values()}
         same = {"std", "gain"}
-        beyond = [
-            key
-            for key in varying(part)
-            if key not in placed and key != "seed" and not (key in same and (placed & same or "init" in placed))
-        ]
-        for suffix, rest in _fixed(part, beyond).items():
-            figures[name + suffix] = heatmap(rest, value, seeds=seeds, title=TITLES.get(value), below=title, **chosen)
-    return figures
+        covered = bool(placed & same) or ("init" in placed and follows_init(part))
+        beyond = [key for key in varying(part) if key not in placed and key != "seed" and not (key in same and covered)]
+        options: dict[str, Any] = {"seeds": seeds, "title": title, "below": run.title, **chosen}
+        for fixed, rest in cut(part, beyond).items():
+            # Keys that are fixed here do not vary, whatever the sweep asks for.
+            here = {key: values for key, values in asked.items() if key not in beyond}
+            drawings[file + suffix + fixed] = partial(heatmap, rest, value, expected=here, **options)
+    return drawings
 
 
-def _by_kind_of_init(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Shapes that are scaled by an axis, and schemes that are one point each, are different pictures."""
-    scales = frame.groupby("init", observed=True)[["std", "gain"]].nunique().min(axis=1)
-    many, one = [list(scales[scales > 1].index), list(scales[scales == 1].index)]
-    if not many or not one:
-        return {"": frame}
-    return {"": frame[frame["init"].isin(many)], "-schemes": frame[frame["init"].isin(one)]}
-
-
-def _beyond_profiles(frame: pd.DataFrame) -> list[str]:
-    keys = [key for key in varying(frame) if key not in ("seed", "depth", "activation")]
-    scales = frame.groupby("init", observed=True)["std"].nunique().max()
-    if "init" in keys and scales == 1:
-        return [key for key in keys if key not in ("init", "std", "gain")]
-    hue = next((key for key in ("gain", "std", "init", *keys) if key in keys), None)
-    return [key for key in keys if key != hue]
-
-
-def _fixed(frame: pd.DataFrame, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """The frame cut by the values of keys, by file suffix; at most MAX_FILES."""
-    keys = list(keys)
-    if not keys:
-        return {"": frame}
-    parts = frame.groupby(keys, observed=True, sort=False)
-    if parts.ngroups > MAX_FILES:
-        raise PlotError(
-            f"{' and '.join(keys)} would make {parts.ngroups} figures; keep fewer values with --where {keys[0]}=..."
-        )
-    return {
-        "-" + "-".join(f"{key}-{value}" for key, value in zip(keys, values, strict=True)): part
-        for values, part in parts
-    }
-
-
-def _keep(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
-    if key in NAMES:
-        for word in words:
-            _known(f"where {key}", word, list(frame[key].cat.categories))
-        return frame[frame[key].isin(list(words))]
-    mask = pd.Series(False, index=frame.index)
-    for word in words:
-        try:
-            wanted = float(word)
-        except ValueError:
-            raise PlotError(f"where {key}: {word!r} is not a number.") from None
-        values = frame[key].unique()
-        nearest = min(values, key=lambda v: abs(v - wanted))
-        if abs(nearest - wanted) > 5e-3 * max(abs(wanted), 1e-300):
-            raise PlotError(f"where {key}: {word} is not there; the nearest is {nearest:.6g}.")
-        mask |= frame[key] == nearest
-    return frame[mask]
-
-
-def _known(what: str, word: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if word not in names:
-        near = difflib.get_close_matches(word, names, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
-
-
-def _save(figure: Figure, folder: Path, name: str, fmt: str) -> Path:
-    """Write a figure whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
+def _save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
+    """Write a figure whole or not at all. Errors: PlotError if the folder cannot be written."""
+    plain = f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
+    path = folder / (file_name or plain)
     staged = path.with_name(f".{path.name}.part")
-    figure.savefig(staged, format=fmt, dpi=DPI)
-    os.replace(staged, path)
+    # The time of drawing would make every file of the same figure different.
+    metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[fmt]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with style.themed():
+            figure.savefig(staged, format=fmt, dpi=DPI, metadata=metadata)
+        os.replace(staged, path)
+    except OSError as error:
+        raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
     return path
 
 

@@ -1,5 +1,6 @@
 """Heatmaps of a column over two axes of a sweep, facetted by two more."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,80 +8,30 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import style
-from analysis.load import KEYS, NAMES, drop_unused, in_order, varying
+from analysis.axes import Axis, cell_edges, is_log_spaced, make_axis
+from analysis.cells import AGGREGATES, aggregate, defaults, on_grid, place, seeds_rule
+from analysis.load import NAMES, Expected, in_order, tidy
 
-AGGREGATES = ("median", "mean", "min", "max", "std")
+__all__ = ["AGGREGATES", "cell_edges", "defaults", "heatmap", "is_log_spaced"]
+
+COLUMNS = 5
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One axis of a heatmap: its values in order, cell edges, and whether it is logarithmic or of names."""
+class Panel:
+    """One panel: where it is, which rows are in it (key -> value), and its name."""
 
-    key: str
-    values: list
-    edges: np.ndarray
-    log: bool
-    named: bool
-
-
-def cell_edges(values: np.ndarray, log: bool) -> np.ndarray:
-    """Edges of cells around sorted values: midpoints, geometric on a log axis; [n] -> [n + 1]."""
-    v = np.log(values) if log else np.asarray(values, float)
-    if len(v) == 1:
-        v = np.array([v[0] - 0.5, v[0] + 0.5])
-        return np.exp(v) if log else v
-    middle = (v[1:] + v[:-1]) / 2
-    edges = np.concatenate([[2 * v[0] - middle[0]], middle, [2 * v[-1] - middle[-1]]])
-    return np.exp(edges) if log else edges
-
-
-def is_log_spaced(values: np.ndarray) -> bool:
-    """Whether positive values are nearer to equal ratios than to equal steps (two values: a factor above 3)."""
-    if len(values) < 2 or np.any(values <= 0):
-        return False
-    if len(values) == 2:
-        return bool(values[1] / values[0] > 3)
-    steps, ratios = np.diff(values), np.diff(np.log(values))
-    return bool(np.std(ratios) / np.mean(ratios) < np.std(steps) / np.mean(steps))
-
-
-def axis(frame: pd.DataFrame, key: str, log: bool | None = None) -> Axis:
-    """The axis of a key. log: None decides by the spacing. Errors: ValueError if log cannot be."""
-    if key in NAMES:
-        values = in_order(frame, key)
-        return Axis(key, values, np.arange(len(values) + 1) - 0.5, False, True)
-    numbers = np.sort(frame[key].unique())
-    logarithmic = is_log_spaced(numbers) if log is None else log
-    if logarithmic and np.any(numbers <= 0):
-        raise ValueError(f"{key} has values that are not positive, so its axis cannot be logarithmic.")
-    return Axis(key, list(numbers), cell_edges(numbers, logarithmic), logarithmic, False)
-
-
-def defaults(frame: pd.DataFrame) -> dict[str, str | None]:
-    """x, y, row and col for a frame: scale across, depth up, activation beside, the next key below.
-
-    Keys that vary beyond these four must be fixed first (`figures.plot` makes a figure for each value).
-    """
-    keys = [key for key in varying(frame) if key != "seed"]
-    scale = next((key for key in ("gain", "std") if key in keys), None)
-    # A scale that only follows the init (schemes) is no axis of its own.
-    if scale and "init" in keys and frame.groupby("init", observed=True)[scale].nunique().max() == 1:
-        keys.remove(scale)
-        scale = None
-    order_x = [scale, "init", "depth", "bias_std", "width", "normalization", "activation", "depth"]
-    x = next((key for key in order_x if key in keys), "depth")
-    order_y = ["depth", "bias_std", "width", "init", "normalization"]
-    y = next((key for key in order_y if key in keys and key != x), "seed" if x != "seed" else "depth")
-    rest = [key for key in keys if key not in (x, y)]
-    col = next((key for key in ("activation", *rest) if key in rest), None)
-    row = next((key for key in rest if key != col), None)
-    return {"x": x, "y": y, "row": row, "col": col}
+    axes: Axes
+    holds: dict[str, object]
+    name: str
 
 
 def heatmap(
@@ -92,6 +43,7 @@ def heatmap(
     row: str | None = None,
     col: str | None = None,
     seeds: str = "median",
+    expected: Expected | None = None,
     title: str | None = None,
     below: str = "",
     log_x: bool | None = None,
@@ -101,144 +53,125 @@ def heatmap(
 
     frame: the networks table or rows of it. x, y, row, col: keys; those left out come from `defaults`.
     seeds: how seeds are put together (one of AGGREGATES), unless seed is an axis.
+    expected: key -> values that were asked for (`Run.expected`); cells of them without rows are hatched.
     below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
     A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly
-    zero if its log10 is -inf, as not run if it has no rows.
+    zero if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run.
     Errors: ValueError in a sentence for unknown columns and for keys that vary but have no place.
     """
-    frame = drop_unused(frame)
-    places = _places(frame, value, x, y, row, col, seeds)
-    x, y, row, col = places["x"], places["y"], places["row"], places["col"]
-    shown = [key for key in (row, col, y, x) if key]
-    cells = _cells(frame, value, shown, seeds)
-    across, up = axis(frame, x, log_x), axis(frame, y, log_y)
-    rows = axis(frame, row).values if row else [None]
-    columns = axis(frame, col).values if col else [None]
-    norm, colour_map, ends = style.colours(value, cells["value"].to_numpy())
+    _check(frame, value, seeds)
+    frame = tidy(frame)
+    places = place(frame, {"x": x, "y": y, "row": row, "col": col}, expected)
+    cells = aggregate(frame, value, places.shown, seeds)
+    across, up = (
+        make_axis(key, in_order(frame, key, expected), key in NAMES, log)
+        for key, log in ((places.x, log_x), (places.y, log_y))
+    )
+    rows = in_order(frame, places.row, expected) if places.row else []
+    columns = in_order(frame, places.col, expected) if places.col else []
+    spread = seeds == "std" and "seed" not in places.shown
+    norm, colour_map, ends = style.colours(value, cells["value"].to_numpy(), spread=spread)
     with style.themed():
-        width = 1.9 + 2.5 * len(columns) if len(columns) > 1 else 5.2
-        figure, axes = (
-            mpl.figure.Figure(figsize=(width, 1.3 + 2.3 * len(rows)), layout="constrained"),
-            np.empty((len(rows), len(columns)), object),
-        )
-        axes[:] = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        figure, panels = _panels(places.row, rows, places.col, columns)
         used: set[str] = set()
-        for i, row_value in enumerate(rows):
-            for j, column_value in enumerate(columns):
-                panel = cells
-                for key, chosen in ((row, row_value), (col, column_value)):
-                    if key:
-                        panel = panel[panel[key] == chosen]
-                used |= _draw(axes[i, j], panel, across, up, norm, colour_map, value)
-                named = [
-                    f"{key} {style.number(v)}" if key not in NAMES else str(v)
-                    for key, v in ((row, row_value), (col, column_value))
-                    if key
-                ]
-                axes[i, j].set_title(", ".join(named))
-        for panel_axes in axes[-1]:
-            panel_axes.set_xlabel(style.label(x))
-        for panel_axes in axes[:, 0]:
-            panel_axes.set_ylabel(style.label(y))
-        _colour_bar(figure, axes, norm, colour_map, ends, value)
+        for panel in panels:
+            here = cells
+            for key, chosen in panel.holds.items():
+                here = here[here[key] == chosen]
+            numbers, kinds = on_grid(here, across, up, value)
+            used |= _draw(panel.axes, numbers, kinds, across, up, norm, colour_map)
+            if value in style.GROWTHS and not spread and _limits(panel.axes, numbers, kinds, across, up):
+                used.add("float32")
+            panel.axes.set_title(panel.name)
+            if style.is_first_col(panel.axes):
+                panel.axes.set_ylabel(style.label(places.y))
+            if panel.axes.xaxis.get_tick_params()["labelbottom"]:
+                panel.axes.set_xlabel(style.label(places.x))
+        _colour_bar(figure, [panel.axes for panel in panels], norm, colour_map, ends, value, spread)
         _legend(figure, used)
-        style.title(figure, title or style.sentence(style.label(value)), _subtitle(frame, shown, seeds, below))
+        rule = "" if "seed" in places.shown else seeds_rule(cells, frame, seeds)
+        held = ", ".join(text for text in (style.held(frame, places.shown), rule) if text)
+        heading = style.sentence(f"spread over seeds: {style.label(value)}" if spread else style.label(value))
+        style.title(figure, title or heading, below, held)
     return figure
 
 
-def _places(frame, value, x, y, row, col, seeds) -> dict[str, str]:
+def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
     if value not in frame:
         raise ValueError(f"{value!r} is not a column of this table.")
-    if frame[value].isna().all():
+    if frame.empty:
+        raise ValueError("There are no rows to draw.")
+    if frame[value].dtype.kind not in "fiub":
+        raise ValueError(f"{value} is a name, not a number that colours could show.")
+    if frame[value].isna().all() and not ("nonfinite" in frame and (frame["nonfinite"] > 0).any()):
         raise ValueError(f"{value} is empty in this table: the run did not measure it.")
     if seeds not in AGGREGATES:
         raise ValueError(f"seeds = {seeds!r} is not one of {', '.join(AGGREGATES)}.")
-    given = {"x": x, "y": y, "row": row, "col": col}
-    for name, key in given.items():
-        if key is not None and key not in KEYS:
-            raise ValueError(f"{name} = {key!r} is not a key. Keys: {', '.join(KEYS)}.")
-    chosen = [key for key in given.values() if key]
-    if len(set(chosen)) < len(chosen):
-        raise ValueError("x, y, row and col must be different keys.")
-    automatic = {name: key for name, key in defaults(frame).items() if key not in chosen}
-    places = dict(given)
-    for name in given:
-        if places[name] is None:
-            places[name] = automatic.get(name)
-    if places["y"] is None or places["x"] is None:
-        spare = [key for key in (*varying(frame), "depth", "seed") if key not in places.values()]
-        for name in ("x", "y"):
-            if places[name] is None:
-                places[name] = spare.pop(0)
-    same = {"std": "gain", "gain": "std"}
-    covered = {*places.values(), *(same[key] for key in places.values() if key in same)}
-    left = [key for key in varying(frame) if key not in covered and key != "seed"]
-    if "init" in covered:
-        left = [key for key in left if key not in same or frame.groupby("init", observed=True)[key].nunique().max() > 1]
-    if left:
-        raise ValueError(
-            f"{', '.join(left)} take{'s' if len(left) == 1 else ''} more than one value: "
-            "make it an axis (x, y, row, col) or keep one value of it."
-        )
-    return places
+    if seeds == "std" and frame["seed"].nunique() == 1:
+        raise ValueError("seeds = 'std' needs two seeds or more, and this table has one.")
 
 
-def _cells(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> pd.DataFrame:
-    """One row a cell: its value, and whether any of its networks overflowed."""
-    grouped = frame.assign(broken=frame["nonfinite"] > 0).groupby(keys, observed=True)
-    with np.errstate(invalid="ignore"):
-        cells = grouped.agg(value=(value, seeds), overflow=("broken", "any"))
-    return cells.reset_index()
+def _panels(row: str | None, rows: Sequence, col: str | None, columns: Sequence) -> tuple[Figure, list[Panel]]:
+    """A panel for each pair of values; the panels of one key alone run on over several rows."""
+    facets: list[dict[str, object]] = [
+        {key: v for key, v in ((row, row_value), (col, column_value)) if key}
+        for row_value in (rows or [None])
+        for column_value in (columns or [None])
+    ]
+    n_columns = len(columns) or 1 if row else style.in_rows_of(len(facets), COLUMNS)
+    n_rows = -(-len(facets) // n_columns)
+    # More panels than fit a page beside each other become narrower.
+    each = 2.5 if n_columns <= COLUMNS else max(1.35, 2.5 * COLUMNS / n_columns)
+    width = 1.9 + each * n_columns if n_columns > 1 else 5.2
+    figure = style.NotebookFigure(figsize=(width, 1.3 + 2.3 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    style.close_gaps(axes, len(facets), n_columns)
+    return figure, [Panel(each, holds, _name(holds)) for each, holds in zip(axes, facets, strict=False)]
 
 
-def _draw(axes: Axes, cells: pd.DataFrame, across: Axis, up: Axis, norm, colour_map, value: str) -> set[str]:
-    """Fill one panel; the kinds of hatched cell that it has."""
-    shape = (len(up.values), len(across.values))
-    at = (
-        pd.Index(up.values).get_indexer(cells[up.key]),
-        pd.Index(across.values).get_indexer(cells[across.key]),
-    )
-    numbers, kinds = np.full(shape, np.nan), np.full(shape, "missing", object)
-    numbers[at] = cells["value"]
-    kinds[at] = ""
-    kinds[np.isneginf(numbers)] = "zero"
-    kinds[(kinds == "") & np.isnan(numbers)] = "missing"
-    overflow = np.zeros(shape, bool)
-    overflow[at] = cells["overflow"]
-    kinds[overflow] = "overflow"
+def _name(holds: dict[str, object]) -> str:
+    return ", ".join(str(v) if key in NAMES else f"{key} {style.number(v)}" for key, v in holds.items())
+
+
+def _draw(
+    axes: Axes, numbers: np.ndarray, kinds: np.ndarray, across: Axis, up: Axis, norm: Normalize, colour_map: Colormap
+) -> set[str]:
+    """Fill one panel from [up, across] arrays; the kinds of hatched cell that it has."""
     masked = np.ma.masked_where(kinds != "", numbers)
     axes.pcolormesh(across.edges, up.edges, masked, norm=norm, cmap=colour_map, rasterized=True)
-    used = set()
-    for kind in style.HATCHES:
-        if (kinds == kind).any():
-            used.add(kind)
-            _hatch(axes, across, up, kinds == kind, style.HATCHES[kind])
-    if value in style.GROWTHS and min(shape) > 2 and not (across.named or up.named):
-        beyond = np.where(np.isfinite(numbers), np.abs(numbers), 0.0)
-        if beyond.max() > style.FLOAT32_LOG10 > beyond.min():
-            centres = [
-                np.sqrt(a.edges[1:] * a.edges[:-1]) if a.log else (a.edges[1:] + a.edges[:-1]) / 2 for a in (across, up)
-            ]
-            axes.contour(
-                *centres,
-                beyond,
-                levels=[style.FLOAT32_LOG10],
-                colors="black",
-                linewidths=0.8,
-                linestyles="--",
-            )
-            used.add("float32")
+    used = {kind for kind in style.HATCHES if (kinds == kind).any()}
+    for kind in used:
+        axes.add_patch(PathPatch(_outline(kinds == kind, across, up), linewidth=0, zorder=2.5, **style.HATCHES[kind]))
     for name, spec in (("x", across), ("y", up)):
         _scale(axes, name, spec)
     return used
 
 
-def _hatch(axes: Axes, across: Axis, up: Axis, mask: np.ndarray, look: dict[str, Any]) -> None:
-    """Hatch the cells of a mask: one patch for each run of cells along x."""
-    for i, line in enumerate(mask):
-        ends = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(int), [0]])))
-        for start, stop in ends.reshape(-1, 2):
-            axes.fill_between(across.edges[[start, stop]], up.edges[i], up.edges[i + 1], linewidth=0, **look)
+def _outline(mask: np.ndarray, across: Axis, up: Axis) -> Path:
+    """The cells of a mask as one path, a rectangle for each run of cells along x: thousands draw as one."""
+    padded = np.pad(mask.astype(int), ((0, 0), (1, 1)))
+    line, start = np.nonzero(np.diff(padded, axis=1) == 1)
+    stop = np.nonzero(np.diff(padded, axis=1) == -1)[1]
+    left, right, low, high = across.edges[start], across.edges[stop], up.edges[line], up.edges[line + 1]
+    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
+    codes = np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(left))
+    return Path(corners, codes)
+
+
+def _limits(axes: Axes, numbers: np.ndarray, kinds: np.ndarray, across: Axis, up: Axis) -> bool:
+    """Draw where a signal leaves the range of float32; whether it does."""
+    if min(numbers.shape) < 2 or across.named or up.named:
+        return False
+    limit = style.FLOAT32_LOG10
+    # Exact zeros lie beyond the lower limit; their -inf would break the interpolation.
+    signal = np.clip(np.where(kinds == "missing", np.nan, numbers), -3 * limit, 3 * limit)
+    finite = numbers[np.isfinite(numbers)]
+    levels = [level for level in (-limit, limit) if np.any(finite > level) and np.any(finite < level)]
+    if not levels:
+        return False
+    look: dict[str, Any] = {"colors": "black", "linewidths": 0.8, "linestyles": "--"}
+    axes.contour(across.centres, up.centres, np.ma.masked_invalid(signal), levels=levels, **look)
+    return True
 
 
 def _scale(axes: Axes, name: str, spec: Axis) -> None:
@@ -252,37 +185,33 @@ def _scale(axes: Axes, name: str, spec: Axis) -> None:
         getattr(axes, f"set_{name}scale")("log")
         low, high = spec.edges[0], spec.edges[-1]
         if len(spec.values) <= 10 or high / low < 30:
-            ticks = spec.values if len(spec.values) <= 10 else _nice(low, high)
-            ticks = style.spaced(ticks, low, high, log=True)
-            own.set_major_locator(FixedLocator(ticks))
-            own.set_minor_locator(NullLocator())
-            own.set_ticklabels([f"{tick:.3g}" for tick in ticks])
+            ticks = spec.values if len(spec.values) <= 10 else style.round_ticks(low, high)
+            _ticks(own, style.spaced(ticks, low, high, log=True))
     elif len(spec.values) <= 6:
-        own.set_major_locator(FixedLocator(spec.values))
-        own.set_ticklabels([style.number(v) for v in spec.values])
-    elif spec.key in ("depth", "width", "seed", "layer"):
+        _ticks(own, style.spaced(spec.values, spec.edges[0], spec.edges[-1], log=False))
+    elif spec.key in ("depth", "width", "seed"):
         own.set_major_locator(FixedLocator(style.integer_ticks(spec.values[0], spec.values[-1])))
 
 
-def _nice(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten within a range."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+def _ticks(own: mpl.axis.Axis, ticks: list[float]) -> None:
+    own.set_major_locator(FixedLocator(ticks))
+    own.set_minor_locator(NullLocator())
+    own.set_ticklabels([style.number(tick) for tick in ticks])
 
 
-def _colour_bar(figure: Figure, axes, norm, colour_map, ends: str, value: str) -> None:
-    bar = figure.colorbar(
-        mpl.cm.ScalarMappable(norm, colour_map), ax=list(axes.ravel()), extend=ends, pad=0.02, aspect=25
-    )
-    bar.set_label(style.label(value) + (" (0: unchanged)" if value in style.GROWTHS else ""))
-    if value in style.GROWTHS:
-        limit = norm.vmax
-        ticks = [t for t in (0.3, 1, 3, 10, 30, 100, 300, 1000) if t <= limit]
-        if len(ticks) > 5:
-            ticks = ticks[1::2] if len(ticks) % 2 == 0 else ticks[::2]
-        signed = [-t for t in reversed(ticks)] + [0] + ticks
-        bar.set_ticks(signed, labels=[f"{t:g}" for t in signed])
+def _colour_bar(
+    figure: Figure, axes: list[Axes], norm: Normalize, colour_map: Colormap, ends: str, value: str, spread: bool
+) -> None:
+    bar = style.colour_bar(figure, axes, mpl.cm.ScalarMappable(norm, colour_map), ends)
+    name, bracket, note = style.label(value).partition(" (")
+    words = f"{name}, last layer" + (f"\n({note}" if bracket else "")
+    if spread:
+        words = f"std over seeds: {words}"
+    elif value in style.GROWTHS:
+        words += "\n(0: unchanged)"
+        bar.set_ticks(ticks := style.growth_ticks(norm.vmax or 1.0, 0.3, 5), labels=[f"{t:g}" for t in ticks])
         bar.ax.minorticks_off()
+    bar.set_label(style.wrapped(words, 38), linespacing=1.2)
 
 
 def _legend(figure: Figure, used: set[str]) -> None:
@@ -294,11 +223,5 @@ def _legend(figure: Figure, used: set[str]) -> None:
     if "float32" in used:
         handles.append(Line2D([], [], color="black", lw=0.8, ls="--", label=r"limits of float32, $10^{\pm 38}$"))
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-
-
-def _subtitle(frame: pd.DataFrame, shown: list[str], seeds: str, below: str) -> str:
-    count = frame["seed"].nunique()
-    rule = f"{seeds} of {count} seeds" if count > 1 else f"seed {frame['seed'].iloc[0]}"
-    held = ", ".join(text for text in (style.held(frame, shown), rule if "seed" not in shown else "") if text)
-    return f"{below}\n{held}" if below else held
+        ncols = max(1, min(len(handles), int(figure.get_figwidth() / 1.6)))
+        figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)

@@ -2,16 +2,24 @@
 
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from analysis.axes import AxisError, expand
+
 KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
 NAMES = ("activation", "init", "normalization")
+# Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
+
+Expected = Mapping[str, Sequence[Any]]
 
 
 class RunFolderError(Exception):
@@ -47,14 +55,31 @@ class Run:
         """One row a network, layer and bin."""
         return self._table("histograms")
 
+    @cached_property
+    def expected(self) -> dict[str, list]:
+        """The points that the sweep asks for, done or not: key -> values of its axis, ranges expanded.
+
+        Axes that the sweep leaves to their defaults are absent. Errors: RunFolderError for an axis that
+        cannot be read.
+        """
+        try:
+            return {key: expand(value, key in NAMES) for key, value in self._grid.items() if key in KEYS}
+        except AxisError as error:
+            raise RunFolderError(f"{self.path / 'sweep.toml'}: {error}") from error
+
     @property
     def scale_axis(self) -> str | None:
         """Which of std and gain the sweep varies; frames carry it in their attrs."""
-        return next((axis for axis in ("std", "gain") if axis in self.sweep.get("grid", {})), None)
+        return next((axis for axis in ("std", "gain") if axis in self._grid), None)
 
     @property
     def title(self) -> str:
         return str(self.sweep.get("title", ""))
+
+    @property
+    def _grid(self) -> dict[str, Any]:
+        grid = self.sweep.get("grid")
+        return grid if isinstance(grid, dict) else {}
 
     def _table(self, name: str) -> pd.DataFrame | None:
         folder = self.path / name
@@ -62,10 +87,14 @@ class Run:
             return None
         try:
             frame = pd.read_parquet(folder)
-            frame.attrs["scale_axis"] = self.scale_axis
-            return frame
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{folder} cannot be read: {error}.") from error
+        if absent := [key for key in KEYS if key not in frame]:
+            raise RunFolderError(f"{folder} has no column {', '.join(absent)}: it is not a table of a sweep.")
+        if frame.empty:
+            return None
+        frame.attrs["scale_axis"] = self.scale_axis
+        return frame
 
 
 def load(run_dir: str | Path) -> Run:
@@ -73,23 +102,26 @@ def load(run_dir: str | Path) -> Run:
     path = Path(run_dir)
     try:
         sweep = tomllib.loads((path / "sweep.toml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunFolderError(f"{path} is not a run folder: it has no sweep.toml.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        why = "it has no sweep.toml" if path.is_dir() else "there is no such folder"
+        raise RunFolderError(f"{path} is not a run folder: {why}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RunFolderError(f"{path / 'sweep.toml'} cannot be read: {error}.") from error
     try:
         info = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         info = {}
-    return Run(path, sweep, info)
+    return Run(path, sweep, info if isinstance(info, dict) else {})
 
 
-def varying(frame: pd.DataFrame) -> list[str]:
+def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
     """The key columns that take more than one value; of std and gain only the one that the sweep varies.
 
-    Without attrs["scale_axis"] that is the one with fewer values, or gain where they are equal.
+    expected: key -> values that the sweep asks for; they count although no row has them yet.
+    Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal.
     """
-    keys = [key for key in KEYS if key in frame and frame[key].nunique() > 1]
+    asked = expected or {}
+    keys = [key for key in KEYS if key in frame and (frame[key].nunique() > 1 or len(asked.get(key, ())) > 1)]
     if "std" in keys and "gain" in keys:
         fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
         swept = frame.attrs.get("scale_axis") or fewer
@@ -97,15 +129,36 @@ def varying(frame: pd.DataFrame) -> list[str]:
     return keys
 
 
-def in_order(frame: pd.DataFrame, key: str) -> list:
-    """The values of a key: names as the sweep lists them, numbers ascending."""
-    if isinstance(frame[key].dtype, pd.CategoricalDtype):
-        present = set(frame[key].unique())
-        return [name for name in frame[key].cat.categories if name in present]
-    return sorted(frame[key].unique())
+def follows_init(frame: pd.DataFrame) -> bool:
+    """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
+    scales = frame.groupby("init", observed=True)[["std", "gain"]].nunique()
+    return bool(scales.min(axis=1).max() == 1)
 
 
-def drop_unused(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with categories that no row has taken away."""
-    names = {name: frame[name].cat.remove_unused_categories() for name in NAMES if name in frame}
-    return frame.assign(**names)
+def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list:
+    """The values of a key, asked for or there: names as the sweep lists them, numbers ascending."""
+    asked = list((expected or {}).get(key, ()))
+    present = frame[key].unique()
+    if key in NAMES:
+        listed = frame[key].cat.categories if isinstance(frame[key].dtype, pd.CategoricalDtype) else present
+        return list(dict.fromkeys([*(name for name in listed if name in {*present}), *asked]))
+    # The last digit of an expanded range may differ from that in the table.
+    new = [value for value in asked if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
+    return sorted([*present.tolist(), *new])
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame ready for figures: names as categories that some row has, scales to ten digits.
+
+    A scheme's gain, computed as std * sqrt(width), differs in its last digits from width to width.
+    """
+    columns: dict[str, Any] = {}
+    for name in NAMES:
+        if name in frame:
+            columns[name] = frame[name].astype("category").cat.remove_unused_categories()
+    for name in ("std", "gain"):
+        if name in frame:
+            known = {value: float(f"{value:.10g}") for value in frame[name].unique()}
+            if any(value != short for value, short in known.items()):
+                columns[name] = frame[name].map(known)
+    return frame.assign(**columns)

@@ -1,17 +1,27 @@
 """A column layer by layer: lines over depth, with bands over seeds."""
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import style
+from analysis.axes import is_log_spaced
 from analysis.histograms import evenly
-from analysis.load import drop_unused, in_order, varying
+from analysis.load import KEYS, NAMES, follows_init, in_order, tidy, varying
 
 MAX_LINES = 8
+COLUMNS = 5
+BANDS = {"range": (0.0, 1.0, "band from least to greatest"), "quantiles": (0.1, 0.9, "band from 10% to 90%")}
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+MARKS = {"overflow": ("x", "first overflow of any seed"), "zero": ("v", "exactly zero from here on")}
 
 
 def profiles(
@@ -20,71 +30,164 @@ def profiles(
     *,
     hue: str | None = None,
     col: str | None = None,
+    most: int = MAX_LINES,
+    band: str = "range",
     title: str | None = None,
+    below: str = "",
 ) -> Figure:
-    """A column of the layers table against the layer: median over seeds, and a band from least to greatest.
+    """A column of the layers table against the layer: median over seeds, and a band.
 
-    hue: the key that tells lines apart (default: the scale, else the init), at most MAX_LINES of its values,
-    evenly chosen; col: the key of the panels (default: activation).
+    hue: the key that tells lines apart (default: the scale, else the init), at most `most` of its values,
+    evenly chosen; more than MAX_LINES numbers are told by a colour bar. col: the key of the panels (default:
+    activation). band: range (least to greatest of seeds) or quantiles (10% to 90%).
+    below: put under the title, before what is held fixed.
+    A mark at the edge tells where any seed first overflows, which then leaves the median and the band, and
+    where the median becomes exactly zero.
     Errors: ValueError for a column that is empty or a key that varies without a place.
     """
     if value not in frame or frame[value].isna().all():
         raise ValueError(f"{value} is not measured in this table.")
-    frame = drop_unused(frame)
-    keys = [key for key in varying(frame) if key not in ("seed", "depth")]
-    if "init" in keys and frame.groupby("init", observed=True)["std"].nunique().max() == 1:
-        keys = [key for key in keys if key not in ("std", "gain")]
-    hue = hue or next((key for key in ("gain", "std", "init", *keys) if key in keys and key != col), "init")
-    col = col or next((key for key in ("activation", *keys) if key in keys and key != hue), None)
-    left = [key for key in keys if key not in (hue, col)]
-    if left:
-        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each, or make it hue or col.")
+    if band not in BANDS:
+        raise ValueError(f"band = {band!r} is not one of {', '.join(BANDS)}.")
+    frame = tidy(frame)
+    hue, col = _places(frame, hue, col)
     panels = in_order(frame, col) if col else [None]
-    lines = evenly(in_order(frame, hue), MAX_LINES)
-    numeric = frame[hue].dtype.kind in "fi"
-    palette = sns.color_palette("viridis", len(lines)) if numeric else sns.color_palette("colorblind", len(lines))
+    values = in_order(frame, hue)
+    lines = evenly(values, most)
+    numeric = hue not in NAMES
     with style.themed():
-        figure = mpl.figure.Figure(figsize=(1.9 + 2.5 * len(panels), 3.6), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        n_columns = style.in_rows_of(len(panels), COLUMNS)
+        n_rows = -(-len(panels) // n_columns)
+        size = (2.2 + 2.5 * max(n_columns, 1.6), 1.1 + 2.5 * n_rows)
+        figure = style.NotebookFigure(figsize=size, layout="constrained")
+        axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+        style.close_gaps(axes, len(panels), n_columns)
+        axes = axes[: len(panels)]
+        norm, palette = _palette(lines, numeric)
+        dashes = itertools.repeat("-") if numeric else itertools.cycle(DASHES)
+        looks = dict(zip(lines, zip(palette, dashes, strict=False), strict=False))
+        spread = _spread(frame[frame[hue].isin(lines)], value, col, hue, band)
+        used: set[str] = set()
         for panel_axes, chosen in zip(axes, panels, strict=True):
-            part = frame if chosen is None else frame[frame[col] == chosen]
-            for line, colour in zip(lines, palette, strict=True):
-                spread = (
-                    part.loc[part[hue] == line, ["layer", value]]
-                    .replace([np.inf, -np.inf], np.nan)
-                    .groupby("layer")[value]
-                    .agg(["median", "min", "max"])
-                )
-                panel_axes.plot(spread.index, spread["median"], color=colour, lw=1.3, label=style.number(line))
-                panel_axes.fill_between(spread.index, spread["min"], spread["max"], color=colour, alpha=0.25, lw=0)
+            part = spread if col is None else spread[spread[col] == chosen]
+            for line, (colour, dash) in looks.items():
+                used |= _line(panel_axes, part[part[hue] == line], colour, dash, style.number(line))
             _finish(panel_axes, frame, value)
             if chosen is not None:
-                panel_axes.set_title(str(chosen) if col == "activation" else f"{col} {style.number(chosen)}")
-        axes[0].set_ylabel(style.label(value))
-        handles, words = axes[0].get_legend_handles_labels()
-        figure.legend(handles, words, title=hue, loc="outside right center", frameon=False)
-        count = frame["seed"].nunique()
-        rule = f"median of {count} seeds, band from least to greatest" if count > 1 else "one seed"
-        below = ", ".join(text for text in (style.held(frame, (hue, col, "depth")), rule) if text)
-        style.title(figure, title or f"{style.sentence(style.label(value))}, layer by layer", below)
+                panel_axes.set_title(str(chosen) if col in NAMES else f"{col} {style.number(chosen)}")
+            if style.is_first_col(panel_axes):
+                panel_axes.set_ylabel(style.wrapped(style.label(value), 34))
+        if numeric and len(lines) > MAX_LINES:
+            _colour_bar(figure, axes, norm, hue)
+        elif len(values) > 1:
+            handles, words = axes[0].get_legend_handles_labels()
+            figure.legend(handles, words, title=hue, loc="outside right center", frameon=False)
+        _legend(figure, used)
+        texts = [style.held(frame, (hue if len(values) > 1 else None, col, "depth")), _rule(frame, band)]
+        if len(lines) < len(values):
+            texts.append(f"{len(lines)} of {len(values)} values of {hue}")
+        heading = title or f"Layer by layer: {style.label(value)}"
+        style.title(figure, heading, below, ", ".join(text for text in texts if text))
     return figure
 
 
-def _finish(axes, frame: pd.DataFrame, value: str) -> None:
+def _places(frame: pd.DataFrame, hue: str | None, col: str | None) -> tuple[str, str | None]:
+    """The keys of lines and panels. Errors: ValueError for unknown keys, and keys that vary without a place."""
+    for name, key in (("hue", hue), ("col", col)):
+        if key is not None and key not in KEYS:
+            raise ValueError(f"{name} = {key!r} is not a key. Keys: {', '.join(KEYS)}.")
+    keys = [key for key in varying(frame) if key not in ("seed", "depth")]
+    if "init" in keys and follows_init(frame):
+        keys = [key for key in keys if key not in ("std", "gain")]
+    hue = hue or next((key for key in ("gain", "std", "init", *keys) if key in keys and key != col), "init")
+    col = col or next((key for key in ("activation", *keys) if key in keys and key != hue), None)
+    same = {"std": "gain", "gain": "std"}
+    left = [key for key in keys if key not in (hue, col, same.get(hue), same.get(col or ""))]
+    if left:
+        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each, or make it hue or col.")
+    return hue, col
+
+
+def _spread(frame: pd.DataFrame, value: str, col: str | None, hue: str, band: str) -> pd.DataFrame:
+    """One row a panel, line and layer: median, low, high over seeds, and whether any seed overflowed."""
+    keys = [*([col] if col else []), hue, "layer"]
+    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else False
+    numbers = frame[value].where(frame[value] < np.inf)
+    groups = frame[keys].assign(number=numbers, broken=broken).groupby(keys, observed=True)
+    low, high, _ = BANDS[band]
+    columns = {"median": groups["number"].median(), "overflow": groups["broken"].any()}
+    if band == "range":
+        columns |= {"low": groups["number"].min(), "high": groups["number"].max()}
+    else:
+        columns |= {"low": groups["number"].quantile(low), "high": groups["number"].quantile(high)}
+    return pd.DataFrame(columns).reset_index()
+
+
+def _palette(lines: list, numeric: bool) -> tuple[Normalize, list]:
+    if not numeric:
+        return Normalize(), sns.color_palette("colorblind", len(lines))
+    log = is_log_spaced(np.asarray(lines, float))
+    norm = (LogNorm if log else Normalize)(float(lines[0]), float(lines[-1]))
+    if len(lines) > MAX_LINES:
+        return norm, list(mpl.colormaps["viridis"](norm(np.asarray(lines, float))))
+    return norm, sns.color_palette("viridis", len(lines))
+
+
+def _line(axes: Axes, part: pd.DataFrame, colour: object, dash: object, label: str) -> set[str]:
+    """One line with its band, and a mark at the first layer that cannot be drawn; the kinds of marks made."""
+    layer = part["layer"].to_numpy()
+    median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
+    axes.plot(layer, median, color=colour, ls=dash, lw=1.3, label=label)
+    axes.fill_between(layer, low, high, color=colour, alpha=0.22, lw=0)
+    used = set()
+    for kind, where in (("overflow", part["overflow"].to_numpy()), ("zero", np.isneginf(part["median"].to_numpy()))):
+        if where.any():
+            at, height = layer[np.argmax(where)], {"overflow": 0.97, "zero": 0.03}[kind]
+            place = axes.get_xaxis_transform()
+            axes.plot([at], [height], MARKS[kind][0], color=colour, ms=5, transform=place, clip_on=False)
+            used.add(kind)
+    return used
+
+
+def _legend(figure: Figure, used: set[str]) -> None:
+    handles = [
+        Line2D([], [], color="#555555", marker=mark, ls="", ms=5, label=words)
+        for kind, (mark, words) in MARKS.items()
+        if kind in used
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _colour_bar(figure: Figure, axes: list[Axes], norm: Normalize, hue: str) -> None:
+    bar = style.colour_bar(figure, axes, mpl.cm.ScalarMappable(norm, "viridis"), "neither")
+    bar.set_label(style.label(hue))
+    low, high = norm.vmin or 0.0, norm.vmax or 1.0
+    if isinstance(norm, LogNorm):
+        ticks = style.spaced(style.round_ticks(low, high), low, high, log=True)
+        bar.set_ticks(ticks, labels=[style.number(tick) for tick in ticks])
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _rule(frame: pd.DataFrame, band: str) -> str:
+    count = frame["seed"].nunique()
+    return f"median of {count} seeds, {BANDS[band][2]}" if count > 1 else "one seed"
+
+
+def _finish(axes: Axes, frame: pd.DataFrame, value: str) -> None:
     low, high = frame["layer"].min(), frame["layer"].max()
     axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
-    axes.set_xlabel("layer")
+    if axes.xaxis.get_tick_params()["labelbottom"]:
+        axes.set_xlabel("layer")
     axes.set_xlim(low, max(high, low + 1))
     if value in style.GROWTHS:
         numbers = frame[value].to_numpy()
         largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=1.0)
         if largest > 5:
             axes.set_yscale("symlog", linthresh=1.0, linscale=0.6)
-            ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000) if t <= largest * 1.05]
-            ticks = ticks if len(ticks) <= 4 else [t for t in ticks if np.log10(t) % 1 == 0]
-            signed = [-t for t in reversed(ticks)] + [0] + ticks
-            axes.yaxis.set_major_locator(FixedLocator(signed))
-            axes.set_yticklabels([f"{t:g}" for t in signed])
+            ticks = style.growth_ticks(largest, 1.0, 4)
+            axes.yaxis.set_major_locator(FixedLocator(ticks))
+            axes.set_yticklabels([f"{t:g}" for t in ticks])
             axes.minorticks_off()
         axes.axhline(0, color="#999999", lw=0.6, zorder=0)
     elif value in style.SHARES:

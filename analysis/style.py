@@ -1,12 +1,17 @@
 """How figures look: words for columns, colours, number formats, and what goes under a title."""
 
-from collections.abc import Iterable
+import io
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
@@ -17,15 +22,19 @@ LABELS = {
     "act_std": "std of activations",
     "act_min": "least activation",
     "act_max": "greatest activation",
-    "log10_act_rms": "log10 RMS activation",
+    "log10_act_rms": "log₁₀ RMS activation",
     "saturated": "saturated share of (input, unit) pairs",
     "dead": "dead share of units",
     "zero": "share of activations that are 0",
     "unit_similarity": "similarity of units (1: all say the same)",
     "input_correlation": "correlation of inputs (1: all look the same)",
     "nonfinite": "share of activations not finite",
-    "log10_jacobian": "log10 of RMS singular value of the Jacobian",
-    "gain": "gain, std x sqrt(fan-in)",
+    "log10_jacobian": "log₁₀ RMS singular value of the Jacobian",
+    "theory_log10_act_rms": "log₁₀ RMS activation, mean field",
+    "theory_input_correlation": "correlation of inputs, mean field",
+    "theory_log10_jacobian": "log₁₀ RMS singular value of the Jacobian, mean field",
+    "chi": "χ, growth of a small difference a layer",
+    "gain": "gain, std × √fan-in",
     "std": "std of weights",
     "bias_std": "std of biases",
     "depth": "depth (layers)",
@@ -42,9 +51,10 @@ FLOAT32_LOG10 = 38.0
 HATCHES: dict[str, dict[str, Any]] = {
     "overflow": {"facecolor": "#fff3c4", "edgecolor": "#a3742b", "hatch": "xxxx"},
     "zero": {"facecolor": "#e3e3e3", "edgecolor": "#777777", "hatch": "...."},
+    "undefined": {"facecolor": "#f1e6f5", "edgecolor": "#8a5f9e", "hatch": "\\\\\\\\"},
     "missing": {"facecolor": "#ffffff", "edgecolor": "#b5b5b5", "hatch": "////"},
 }
-HATCH_WORDS = {"overflow": "overflow", "zero": "exactly zero", "missing": "not run"}
+HATCH_WORDS = {"overflow": "overflow", "zero": "exactly zero", "undefined": "not defined", "missing": "not run"}
 
 RC = {
     "font.size": 9,
@@ -54,11 +64,22 @@ RC = {
     "axes.grid": False,
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "winit",
+    "pdf.fonttype": 42,
 }
 
 
-def themed():
-    """A context in which figures are made: seaborn's ticks theme with small type."""
+class NotebookFigure(Figure):
+    """A figure that shows itself in a notebook without pyplot, which would keep every figure alive."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with themed():
+            self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
+def themed() -> AbstractContextManager[None]:
+    """A context in which figures are made and saved: seaborn's ticks theme with small type."""
     settings: dict[Any, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **RC}
     return mpl.rc_context(settings)
 
@@ -73,13 +94,18 @@ def number(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def colours(value: str, numbers: np.ndarray) -> tuple[Normalize, mpl.colors.Colormap, str]:
+def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Normalize, mpl.colors.Colormap, str]:
     """(norm, map, which ends of the colour bar run on) shared by every panel of a figure.
 
     Growth is diverging about 0 (unchanged) and symmetric-logarithmic, so that a factor of 2 and one of
-    1e50 both show; shares run from 0 to 1; the rest from least to greatest.
+    1e50 both show; shares run from 0 to 1; the rest from least to greatest. spread: the numbers are standard
+    deviations over seeds, which run from 0.
     """
     finite = numbers[np.isfinite(numbers)]
+    if spread:
+        top = float(np.quantile(finite, 0.995)) if finite.size else 1.0
+        limits = Normalize(0, top or 1.0)
+        return limits, sns.color_palette("viridis", as_cmap=True), "max" if finite.max(initial=0) > top else "neither"
     if value in GROWTHS:
         largest = float(np.quantile(np.abs(finite), 0.995)) if finite.size else 1.0
         limit = max(1.0, largest)
@@ -102,6 +128,11 @@ def colours(value: str, numbers: np.ndarray) -> tuple[Normalize, mpl.colors.Colo
     return Normalize(low, high), sns.color_palette("viridis", as_cmap=True), ends
 
 
+def word(value: object) -> str:
+    """A value of a key in a file name: all digits that tell it from another."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
@@ -109,7 +140,7 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
-        if (key == "bias_std" and value == 0) or (key == "normalization" and value == "none"):
+        if key == "normalization" and value == "none":
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue
@@ -117,14 +148,54 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     return ", ".join(words)
 
 
-def title(figure: Figure, text: str, below: str) -> None:
-    """A title, and a line under it that says what is fixed and how seeds are put together."""
-    figure.suptitle(f"{text}\n{below}" if below else text, x=0.5, ha="center")
+def title(figure: Figure, text: str, *below: str) -> None:
+    """A title, and lines under it: the sweep's, then what is fixed and how seeds are put together.
+
+    Lines too long for the figure are wrapped.
+    """
+    # A letter of the title's size is about 0.085 inches wide.
+    most = int(figure.get_figwidth() / 0.085)
+    figure.suptitle("\n".join(wrapped(line, most) for line in (text, *below) if line), x=0.5, ha="center")
+
+
+def wrapped(text: str, most: int) -> str:
+    """The text in lines of at most so many letters, of about equal length; its own line ends are kept."""
+    lines = []
+    for line in text.split("\n"):
+        count = max(1, -(-len(line) // most))
+        narrow = textwrap.wrap(line, min(most, len(line) // count + 8))
+        lines += narrow if len(narrow) <= count else textwrap.wrap(line, most)
+    return "\n".join(lines)
+
+
+def in_rows_of(count: int, most: int) -> int:
+    """How many of count panels to put in a row, at most so many, for rows of about equal length."""
+    return -(-count // -(-count // most))
+
+
+def is_first_col(axes: Axes) -> bool:
+    """Whether a panel is at the left of its figure."""
+    place = axes.get_subplotspec()
+    return place is not None and place.is_first_col()
+
+
+def colour_bar(figure: Figure, axes: list[Axes], mappable: mpl.cm.ScalarMappable, ends: Any) -> Colorbar:
+    """A colour bar beside all panels, as wide and as pointed however many rows of them it spans."""
+    rows = sum(is_first_col(panel) for panel in axes)
+    return figure.colorbar(mappable, ax=axes, extend=ends, pad=0.02, aspect=25 * rows, extendfrac=0.05 / rows)
+
+
+def close_gaps(axes: Sequence[Axes], used: int, n_columns: int) -> None:
+    """Take away the panels after the used ones, and give the panels above them tick labels."""
+    for spare in axes[used:]:
+        spare.remove()
+    for panel in axes[max(0, used - n_columns) : used]:
+        panel.tick_params(labelbottom=True)
 
 
 def sentence(text: str) -> str:
-    """With a capital first letter, the rest as it is."""
-    return text[:1].upper() + text[1:]
+    """With a capital first letter, unless it is a logarithm; the rest as it is."""
+    return text if text.startswith("log") else text[:1].upper() + text[1:]
 
 
 def integer_ticks(low: float, high: float, most: int = 6) -> list[int]:
@@ -144,3 +215,17 @@ def spaced(ticks: list[float], low: float, high: float, log: bool, least: float 
         if not kept or position - at[kept[-1]] >= least:
             kept.append(i)
     return [ticks[i] for i in kept]
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5 times powers of ten within a range."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    return [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+
+
+def growth_ticks(limit: float, least: float, most: int) -> list[float]:
+    """Ticks of a symmetric logarithmic axis: 0, and 1 or 3 times powers of ten from `least` up to the limit."""
+    ticks = [m * 10.0**p for p in range(-3, 6) for m in (1, 3) if least <= m * 10.0**p <= limit * 1.001]
+    if len(ticks) > most:
+        ticks = ticks[1::2] if len(ticks) % 2 == 0 else ticks[::2]
+    return [*(-tick for tick in reversed(ticks)), 0.0, *ticks]

@@ -1,0 +1,122 @@
+"""From the rows of a table to the cells of a heatmap: which keys go where, and one number a cell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import style
+from analysis.axes import Axis
+from analysis.load import KEYS, Expected, follows_init, varying
+
+AGGREGATES = ("median", "mean", "min", "max", "std")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The keys along x and y, and those of the rows and columns of panels."""
+
+    x: str
+    y: str
+    row: str | None
+    col: str | None
+
+    @property
+    def shown(self) -> list[str]:
+        return [key for key in (self.row, self.col, self.y, self.x) if key]
+
+
+def defaults(frame: pd.DataFrame, expected: Expected | None = None) -> dict[str, str | None]:
+    """x, y, row and col for a frame: scale across, depth up, activation beside, the next key below.
+
+    expected: key -> values that the sweep asks for, which vary a key although no row has them yet.
+    Keys that vary beyond these four must be fixed first (`figures.plot` makes a figure for each value).
+    """
+    keys = [key for key in varying(frame, expected) if key != "seed"]
+    scale = next((key for key in ("gain", "std") if key in keys), None)
+    # A scale that only follows the init (schemes) is no axis of its own.
+    if scale and "init" in keys and follows_init(frame):
+        keys.remove(scale)
+        scale = None
+    order_x = [scale, "init", "depth", "bias_std", "width", "normalization", "activation"]
+    x = next((key for key in order_x if key in keys), "depth")
+    order_y = ["depth", "bias_std", "width", "init", "normalization"]
+    y = next((key for key in order_y if key in keys and key != x), "seed" if x != "seed" else "depth")
+    rest = [key for key in keys if key not in (x, y)]
+    col = next((key for key in ("activation", *rest) if key in rest), None)
+    row = next((key for key in rest if key != col), None)
+    return {"x": x, "y": y, "row": row, "col": col}
+
+
+def place(frame: pd.DataFrame, given: dict[str, str | None], expected: Expected | None = None) -> Places:
+    """The places of keys: those given (x, y, row, col -> key), the rest from `defaults`.
+
+    Errors: ValueError in a sentence for unknown or repeated keys, and for keys that vary but have no place.
+    """
+    for name, key in given.items():
+        if key is not None and key not in KEYS:
+            raise ValueError(f"{name} = {key!r} is not a key. Keys: {', '.join(KEYS)}.")
+    chosen = [key for key in given.values() if key]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError("x, y, row and col must be different keys.")
+    automatic = {name: key for name, key in defaults(frame, expected).items() if key not in chosen}
+    places = {name: given[name] or automatic.get(name) for name in given}
+    spare = [key for key in (*varying(frame), "depth", "seed", "width") if key not in places.values()]
+    for name in ("x", "y"):
+        places[name] = places[name] or spare.pop(0)
+    same = {"std": "gain", "gain": "std"}
+    covered = {*places.values(), *(same[key] for key in places.values() if key in same)}
+    left = [key for key in varying(frame) if key not in covered and key != "seed"]
+    if "init" in covered and follows_init(frame):
+        left = [key for key in left if key not in same]
+    if left:
+        raise ValueError(
+            f"{', '.join(left)} take{'s' if len(left) == 1 else ''} more than one value: "
+            "make it an axis (x, y, row, col) or keep one value of it."
+        )
+    return Places(places["x"] or "", places["y"] or "", places["row"], places["col"])
+
+
+def aggregate(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> pd.DataFrame:
+    """One row a cell: its value, whether any of its networks overflowed, and how many networks it has.
+
+    seeds: one of AGGREGATES. Missing values are left out of it.
+    """
+    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else False
+    numbers = frame[value] if value in frame.columns.drop(keys) else frame[value].astype(float)
+    slim = frame[keys].assign(cell_value=numbers, broken=broken)
+    with np.errstate(invalid="ignore"):
+        cells = slim.groupby(keys, observed=True).agg(
+            value=("cell_value", seeds), overflow=("broken", "any"), networks=("broken", "size")
+        )
+    return cells.reset_index()
+
+
+def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, kinds) of one panel, both [up, across].
+
+    kinds: "" for a number to be coloured; overflow where any network is not finite; zero where a log10 is
+    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran.
+    """
+    shape = (len(up.values), len(across.values))
+    at = tuple(pd.Index(axis.values).get_indexer(cells[axis.key]) for axis in (up, across))
+    numbers, kinds = np.full(shape, np.nan), np.full(shape, "missing", object)
+    numbers[at] = cells["value"]
+    kinds[at] = ""
+    lost = (kinds == "") & ~np.isfinite(numbers)
+    kinds[lost] = "undefined"
+    if value in style.GROWTHS:
+        kinds[lost & np.isneginf(numbers)] = "zero"
+    overflow = np.zeros(shape, bool)
+    overflow[at] = cells["overflow"]
+    kinds[overflow] = "overflow"
+    return numbers, kinds
+
+
+def seeds_rule(cells: pd.DataFrame, frame: pd.DataFrame, seeds: str) -> str:
+    """How seeds were put together, in words: 'median of 4 seeds'."""
+    most, least = cells["networks"].max(), cells["networks"].min()
+    if most == 1:
+        count = frame["seed"].nunique()
+        return f"seed {frame['seed'].iloc[0]}" if count == 1 else "one seed a cell"
+    return f"{seeds} of {most} seeds" if most == least else f"{seeds} of {least} to {most} seeds"

@@ -1,0 +1,100 @@
+"""Which rows of a table go into which figure: conditions, and one figure for each value of a key without a place."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis import style
+from analysis.load import KEYS, NAMES, SHAPES, Expected, follows_init, in_order, varying
+
+
+class PlotError(Exception):
+    """One sentence about a figure that cannot be drawn as asked."""
+
+
+def known(what: str, word: str, words: Iterable[str]) -> None:
+    """Errors: PlotError with the nearest right word if the word is not one of them."""
+    names = list(words)
+    if word not in names:
+        near = difflib.get_close_matches(word, names, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
+
+
+def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows whose keys have one of the values given as words; numbers to within 0.5%.
+
+    Errors: PlotError for unknown keys and values, and if no row is left.
+    """
+    for key, words in where.items():
+        known("where", key, KEYS)
+        frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
+    if frame.empty:
+        shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())
+        raise PlotError(f"where {shown}: no network has all of these.")
+    return frame
+
+
+def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    for word in words:
+        known(f"where {key}", word, frame[key].astype("category").cat.categories)
+    return frame[frame[key].isin(list(words))]
+
+
+def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    mask = np.zeros(len(frame), bool)
+    values = frame[key].unique().astype(float)
+    for word in words:
+        try:
+            wanted = float(word)
+        except ValueError:
+            raise PlotError(f"where {key}: {word!r} is not a number.") from None
+        if not values.size:
+            continue
+        nearest = values[np.argmin(np.abs(values - wanted))]
+        if not abs(nearest - wanted) <= 5e-3 * abs(wanted):
+            raise PlotError(f"where {key}: {word} is not there; the nearest is {nearest:.6g}.")
+        mask |= (frame[key] == nearest).to_numpy()
+    return frame[mask]
+
+
+def cut(frame: pd.DataFrame, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The frame cut by the values of keys, by file suffix: -width-100."""
+    keys = list(keys)
+    if not keys:
+        return {"": frame}
+    parts = {}
+    for values, part in frame.groupby(keys, observed=True):
+        part.attrs = frame.attrs
+        parts["".join(f"-{key}-{style.word(value)}" for key, value in zip(keys, values, strict=True))] = part
+    return parts
+
+
+def by_kind_of_init(frame: pd.DataFrame, expected: Expected) -> dict[str, tuple[pd.DataFrame, Expected]]:
+    """(rows, points asked for) by file suffix: shapes that an axis scales, and schemes that are one point each.
+
+    They are different pictures: along a scale axis a scheme would be one cell, and the rest never asked for.
+    """
+    inits = in_order(frame, "init", expected)
+    kinds = {"": [i for i in inits if i in SHAPES], "-schemes": [i for i in inits if i not in SHAPES]}
+    swept = not follows_init(frame) or any(len(expected.get(key, ())) > 1 for key in ("std", "gain"))
+    if not swept or not all(kinds.values()):
+        return {"": (frame, expected)}
+    parts: dict[str, tuple[pd.DataFrame, Expected]] = {}
+    for suffix, names in kinds.items():
+        part = frame[frame["init"].isin(names)]
+        asked = {key: v for key, v in expected.items() if not (suffix and key in ("std", "gain"))}
+        if len(part):
+            parts[suffix] = (part, asked | {"init": names})
+    return parts
+
+
+def beyond_profiles(frame: pd.DataFrame) -> list[str]:
+    """The keys that vary and have no place in a figure of profiles: not panels, lines or bands."""
+    keys = [key for key in varying(frame) if key not in ("seed", "depth", "activation")]
+    if "init" in keys and follows_init(frame):
+        return [key for key in keys if key not in ("init", "std", "gain")]
+    hue = next((key for key in ("gain", "std", "init", *keys) if key in keys), None)
+    return [key for key in keys if key != hue]
