@@ -1,0 +1,115 @@
+"""Figures as files: which are drawn for a run, how they are named, and sentences for what cannot be drawn."""
+
+import matplotlib.pyplot as plt
+import pytest
+from test_analysis_load import bin_rows, layer_rows, network_rows, write_run
+
+from analysis import PlotError, figures, plot, standard_figures
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small run with all tables. Figures of the tests go elsewhere."""
+    frame = network_rows(seeds=(0, 1), depths=(1, 2, 3))
+    grid = {"gain": [0.1, 1.0, 10.0], "activation": ["tanh", "relu"], "depth": "int:1:3"}
+    return write_run(tmp_path_factory.mktemp("run") / "run", frame, layer_rows(frame), bin_rows(frame), **grid)
+
+
+def heatmap_of(monkeypatch, run, tmp_path, **options):
+    """The heatmaps that plot makes, by file name, with what they were asked for."""
+    made = {}
+
+    def keep(figure, folder, name, fmt, file_name=None):
+        made[name] = figure
+        return folder / name
+
+    monkeypatch.setattr(figures, "_save", keep)
+    plot(run, "heatmap", out=tmp_path, **options)
+    return made
+
+
+def legend(figure):
+    return [text.get_text() for each in figure.legends for text in each.get_texts()]
+
+
+def test_points_that_a_sweep_still_lacks_are_hatched_in_its_figures(monkeypatch, tmp_path):
+    path = write_run(tmp_path / "part", network_rows(depths=(1, 2)), gain=[0.1, 1.0, 10.0], depth="int:1:4")
+    (figure,) = heatmap_of(monkeypatch, path, tmp_path).values()
+    assert legend(figure) == ["not run"]
+    (kept,) = heatmap_of(monkeypatch, path, tmp_path, where={"depth": ["1", "2"]}).values()
+    assert legend(kept) == []
+
+
+def test_schemes_have_their_own_figure_without_cells_that_nobody_asked_for(monkeypatch, tmp_path):
+    frame = network_rows(inits=("normal", "he_normal"))
+    path = write_run(tmp_path / "mixed", frame, gain=[0.1, 1.0, 10.0], init=["normal", "he_normal"], depth="int:1:4")
+    made = heatmap_of(monkeypatch, path, tmp_path)
+    assert list(made) == ["heatmap-log10_act_rms", "heatmap-log10_act_rms-schemes"]
+    assert [legend(figure) for figure in made.values()] == [[], []]
+
+
+def test_standard_figures_are_capped_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "MAX_STANDARD", 1)
+    frame = network_rows(activations=("tanh",), widths=(10, 20), biases=(0.0, 0.1), inits=("normal", "orthogonal"))
+    with pytest.warns(UserWarning, match="choose others") as said:
+        paths = standard_figures(write_run(tmp_path / "run", frame))
+    assert [path.name for path in paths] == ["vanishing-exploding-width-10.png", "saturation-width-10.png"]
+    assert str(said[0].message) == (
+        "Drew 1 of 2 figures vanishing-exploding-width-10, vanishing-exploding-width-20, ...; "
+        "choose others with `winit plot` and --where."
+    )
+
+
+def test_a_column_that_cannot_be_drawn_leaves_the_other_figures(tmp_path):
+    said = []
+    run = write_run(tmp_path / "run", network_rows(activations=("tanh",)).assign(saturated=float("nan")))
+    assert [path.name for path in standard_figures(run, report=said.append)] == ["vanishing-exploding.png"]
+    assert said == ["No figure saturation: saturated is empty in this table: the run did not measure it."]
+
+
+@pytest.mark.parametrize(("fmt", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_each_format_is_written_whole_and_the_same_twice(run, tmp_path, fmt, magic):
+    first, second = (plot(run, "heatmap", out=tmp_path / f"{name}.{fmt}")[0] for name in "ab")
+    assert first.read_bytes().startswith(magic)
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{fmt}", f"b.{fmt}"]
+    assert not plt.get_fignums()
+
+
+def test_a_folder_as_out_takes_every_figure(run, tmp_path):
+    names = [path.name for path in plot(run, "histograms", out=tmp_path)]
+    assert names == ["histograms-tanh.png", "histograms-relu.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_profiles_take_panels_and_a_value(run, tmp_path):
+    assert plot(run, "profiles", value="saturated", out=tmp_path / "p.png") == [tmp_path / "p.png"]
+    names = [path.name for path in plot(run, "profiles", col="gain", out=tmp_path)]
+    assert names == ["profiles-log10_act_rms-activation-tanh.png", "profiles-log10_act_rms-activation-relu.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"kind": "histogram"}, "kind: 'histogram' is not known. Did you mean 'histograms'? Known: heatmap,"),
+        ({"kind": "heatmap", "value": "saturatd"}, "Did you mean 'saturated'?"),
+        ({"kind": "heatmap", "value": "chi"}, "chi is empty in this table: the run did not measure it."),
+        ({"kind": "histograms", "x": "gain"}, "histograms take no x; keep values with --where."),
+        ({"kind": "profiles", "row": "init", "y": "gain"}, "profiles take no y, row"),
+        ({"kind": "profiles", "seeds": "max"}, "so seeds = 'max' has no place in them"),
+        ({"kind": "profiles", "value": "layer"}, "value: 'layer' is not known."),
+        ({"kind": "heatmap", "where": {"gian": ["1"]}}, "where: 'gian' is not known. Did you mean 'gain'?"),
+        ({"kind": "heatmap", "where": {"gain": ["nan"]}}, "nan is not there"),
+        ({"kind": "heatmap", "where": {"gain": []}}, "no network has all of these"),
+    ],
+)
+def test_what_cannot_be_drawn_gets_a_sentence(run, options, sentence):
+    with pytest.raises(PlotError) as caught:
+        plot(run, **options)
+    assert sentence in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_gets_a_sentence(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlotError, match="cannot be written"):
+        plot(run, "heatmap", out=tmp_path / "file" / "figure.png")
