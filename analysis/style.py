@@ -23,7 +23,7 @@ LABELS = {
     "act_min": "least activation",
     "act_max": "greatest activation",
     "log10_act_rms": "log₁₀ RMS activation",
-    "saturated": "saturated share of (input, unit) pairs",
+    "saturated": "saturated share (of input-unit pairs)",
     "dead": "dead share of units",
     "zero": "share of activations that are 0",
     "unit_similarity": "similarity of units (1: all say the same)",

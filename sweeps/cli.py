@@ -244,10 +244,14 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _draw(folder: "RunFolder") -> None:
-    from analysis.figures import standard_figures
+    from analysis.figures import PlotError, standard_figures
+    from analysis.load import RunFolderError
 
-    for path in standard_figures(folder.path):
-        typer.echo(f"drew {path}", err=True)
+    try:
+        for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
+            typer.echo(f"drew {path}", err=True)
+    except (PlotError, RunFolderError, OSError) as error:  # the tables are there; the run itself succeeded
+        typer.echo(f"no figures: {error}", err=True)
 
 
 @app.command()
@@ -345,7 +349,7 @@ def plot(
         conditions[key] = values.split(",")
     try:
         if kind is None:
-            paths = standard_figures(directory, formats=(fmt,))
+            paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
         else:
             paths = plot(
                 directory,

@@ -130,6 +130,14 @@ def test_one_stray_cell_does_not_wash_out_the_rest():
     assert figure.axes[-1].get_ylabel().startswith("log₁₀ RMS activation, last layer")
 
 
+def test_a_colour_bar_names_its_column_the_layer_and_the_unit():
+    bars = {value: heatmap(network_rows(), value).axes[-1].get_ylabel() for value in ("saturated", "log10_act_rms")}
+    assert bars == {
+        "saturated": "saturated share, last layer\n(of input-unit pairs)",
+        "log10_act_rms": "log₁₀ RMS activation, last layer\n(0: unchanged)",
+    }
+
+
 def test_many_activations_run_on_over_several_rows():
     names = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "gelu")
     figure = heatmap(network_rows(activations=names))
