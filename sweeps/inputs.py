@@ -16,7 +16,6 @@ import numpy as np
 from sweeps.problems import Problem
 from sweeps.spec import Inputs
 
-DIGITS_FEATURES, MNIST_FEATURES = 64, 784
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 32  # of an IDX file; NumPy's arrays end at 64
 IMAGE_NAMES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")

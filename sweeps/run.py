@@ -14,7 +14,6 @@ from sweeps.store import Committed, RunFolder
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
-MAX_CONSECUTIVE_FAILURES = 5
 
 
 class Interrupted(Exception):
@@ -89,8 +88,8 @@ def run(
 
     on_progress(networks in the folder, networks of the sweep) is called after each part.
     describe: what goes into run.json beside the counts, asked at the start and at the end.
-    Errors: Interrupted; SelfCheckError and the like from the engine end the run, while other failures of
-    a part are recorded and the run goes on, until MAX_CONSECUTIVE_FAILURES follow one another.
+    Errors: Interrupted; SelfCheckError, a full disk and the like end the run, while other failures of a
+    part are recorded and the run goes on.
     """
     folder.remove_orphans()
     committed = folder.committed()
@@ -125,7 +124,7 @@ def run(
 
     on_progress(outcome.done, outcome.total)
     save("running")
-    state, in_a_row = "failed", 0
+    state = "failed"
     tasks = missing(sweep, planner, committed)
     with _signals() as received, ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
         flying: dict[Future, tuple[Task, int]] = {}
@@ -143,12 +142,10 @@ def run(
                     free.append(lane)
                     error = future.exception()
                     if error is None:
-                        in_a_row = 0
                         outcome.done += task.new
                         on_progress(outcome.done, outcome.total)
                         continue
-                    in_a_row += 1
-                    if not _is_of_the_part(error) or in_a_row >= MAX_CONSECUTIVE_FAILURES:
+                    if not _is_of_the_part(error):
                         raise error
                     outcome.failures.extend(_failures(task, error))
             state = "interrupted" if received else "failed" if outcome.failures else "done"

@@ -241,6 +241,8 @@ def test_a_failing_activation_is_named_and_the_rest_is_done(tmp_path, monkeypatc
     shown = winit("status", tmp_path / "run")[0]
     assert "done      1 of 2 networks" in shown
     assert "failed    1" in shown
+    said = run(tmp_path / "all", "activation=brittle:act", "seed=int:0:6", *words[1:4], "inputs.samples=9", code=1)
+    assert said.count("failed: brittle:act") == 7
 
 
 def test_run_json_says_what_a_run_was_made_with(undisturbed):
