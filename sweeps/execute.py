@@ -121,11 +121,9 @@ class Executor:
             # phi(s a) = s phi(a): a network is one with unit gain times the product of its gains.
             unit = np.array([[1 / math.sqrt(features), 1 / math.sqrt(job.width)]])
             ratios = np.log10(stds[shared] / unit)
-            depth = np.arange(layers)[:, None]
-            yield (
-                positions[shared],
-                self._forward(job, act, unit, np.zeros(1), layers, ratios[:, 0] + depth * ratios[:, 1]),
-            )
+            jacobian_ratios = np.arange(layers)[:, None] * ratios[:, 1]
+            scales = (ratios[:, 0] + jacobian_ratios, jacobian_ratios)
+            yield positions[shared], self._forward(job, act, unit, np.zeros(1), layers, *scales)
         if not shared.all():
             biases = np.array([point.bias_std for point in job.points])
             yield positions[~shared], self._forward(job, act, stds[~shared], biases[~shared], layers)
@@ -138,6 +136,7 @@ class Executor:
         biases: np.ndarray,
         layers: int,
         log10_scale: np.ndarray | float = 0.0,
+        log10_jacobian_scale: np.ndarray | float = 0.0,
     ) -> dict[str, np.ndarray]:
         sweep, data = self.sweep, self.inputs[job.width]
         samples, features = data.x.shape
@@ -162,11 +161,19 @@ class Executor:
                 batch.layer_stack(job.seed, job.shape, job.width, start, min(count, layers + 1 - start))
                 for start in range(2, layers + 1, count)
             ),
+            batch.directions(job.seed, "tangents", samples, job.width),
             settings,
             block=block,
             edges=None if histogram is None else bin_edges(histogram),
         )
-        columns = batch.to_columns(measured, act, samples=samples, width=job.width, log10_scale=log10_scale)
+        columns = batch.to_columns(
+            measured,
+            act,
+            samples=samples,
+            width=job.width,
+            log10_scale=log10_scale,
+            log10_jacobian_scale=log10_jacobian_scale,
+        )
         if measured.histogram is not None:
             columns["histogram"] = np.asarray(measured.histogram)
         return columns

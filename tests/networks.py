@@ -54,6 +54,7 @@ def fast(
         networks,
         batch.first_layer(seed, shape, width, x.shape[1]),
         hidden,
+        batch.directions(seed, "tangents", x.shape[0], width),
         batch.Settings(act, **settings),
         block=block,
         edges=edges,

@@ -33,6 +33,7 @@ class Activation:
     slope: phi'(a), to full relative accuracy; at a kink, one of the one-sided slopes.
     slope_of_response: phi' as a function of psi where that is cheaper and exact enough to be held
         against the saturation threshold (1 - tanh^2 loses its last digits where it is nearly 0).
+    log_slope: log abs(phi'(a)), where phi' is positive and underflows on both sides.
     max_slope: max over a of abs(phi'(a)), the unit of `saturated`.
     degree_at_zero: n such that psi(s a) ~ s^n psi(a) for s -> 0; None if unknown.
     degree_at_infinity: (left, right), the same for phi as a -> -inf and +inf; 0 when bounded; None if
@@ -51,6 +52,7 @@ class Activation:
     slope: Function
     max_slope: float
     slope_of_response: Function | None = None
+    log_slope: Function | None = None
     at_zero: float = 0.0
     degree_at_zero: int | None = 1
     degree_at_infinity: tuple[int, int] | None = (1, 1)
@@ -130,6 +132,7 @@ _ENTRIES = (
         response=lambda a: 0.5 * jnp.tanh(0.5 * a),
         slope=lambda a: jnp.exp(-jnp.abs(a)) / jnp.square(1 + jnp.exp(-jnp.abs(a))),
         slope_of_response=lambda psi: 0.25 - psi * psi,
+        log_slope=lambda a: -jnp.abs(a) - 2 * jnp.log1p(jnp.exp(-jnp.abs(a))),
         max_slope=0.25,
         at_zero=0.5,
         degree_at_infinity=(0, 0),
@@ -139,6 +142,7 @@ _ENTRIES = (
         response=jnp.tanh,
         slope=lambda a: 4 * jnp.exp(-2 * jnp.abs(a)) / jnp.square(1 + jnp.exp(-2 * jnp.abs(a))),
         slope_of_response=lambda psi: 1 - psi * psi,
+        log_slope=lambda a: 2 * (LOG_2 - jnp.abs(a) - jnp.log1p(jnp.exp(-2 * jnp.abs(a)))),
         max_slope=1.0,
         degree_at_infinity=(0, 0),
     ),
@@ -197,6 +201,7 @@ _ENTRIES = (
         "erf",
         response=erf,
         slope=lambda a: 2 / math.sqrt(math.pi) * jnp.exp(-a * a),
+        log_slope=lambda a: math.log(2 / math.sqrt(math.pi)) - a * a,
         max_slope=2 / math.sqrt(math.pi),
         degree_at_infinity=(0, 0),
     ),

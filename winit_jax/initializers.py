@@ -104,6 +104,15 @@ def unit_biases(seed: int, width: int, first: int, count: int) -> jax.Array:
     return _draw(stream_key(seed, "biases", width), "normal", layers, 1, width)[:, 0]
 
 
+def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Array:
+    """A uniformly random direction for each sample: [samples, width], entries of mean square 1 in each row.
+
+    stream: `tangents` or `cotangents`.
+    """
+    rows = jax.random.normal(stream_key(seed, stream, width), (samples, width))
+    return rows * (math.sqrt(width) / jnp.linalg.norm(rows, axis=1, keepdims=True))
+
+
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jax.lax.map(lambda layer: SHAPES[shape](jax.random.fold_in(key, layer), fan_in, fan_out), layers)
 

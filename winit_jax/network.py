@@ -18,6 +18,7 @@ from winit_jax.activations import Activation
 MAX_EXPONENT = 30
 # Exponents saturate here rather than overflow: 2^(2^28), far beyond 10^(10^7).
 EXPONENT_LIMIT = 2**28
+NORMALIZED_AXIS = {"batch": 0, "layer": 1}
 NORM_EPSILON = 1e-5  # added to the variance by batch and layer normalisation, as in most libraries
 
 
@@ -48,6 +49,19 @@ class Layer(NamedTuple):
     weights: jax.Array
     column_sums: jax.Array
     biases: jax.Array
+
+
+class Argument(NamedTuple):
+    """phi's argument u, [samples, width], and how it came from a; the true u is value * 2^exponent (int32).
+
+    shrink: 1 / sqrt(var + NORM_EPSILON), [1, width] or [samples, 1], and its power of two; None without
+    normalisation.
+    """
+
+    value: jax.Array
+    exponent: jax.Array
+    shrink: jax.Array | None = None
+    shrink_exponent: jax.Array | None = None
 
 
 class Preactivation(NamedTuple):
@@ -83,6 +97,11 @@ def exponent_of(x: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(jnp.abs(x).astype(jnp.float32), jnp.int32)
     usable = (x != 0) & jnp.isfinite(x)
     return jnp.where(usable, (bits >> 23) - 126, -EXPONENT_LIMIT)
+
+
+def root_exponent(mean_square: jax.Array) -> jax.Array:
+    """log2 of the root of a mean square, rounded up; -EXPONENT_LIMIT for 0."""
+    return jnp.where(mean_square > 0, (exponent_of(mean_square) + 1) >> 1, -EXPONENT_LIMIT)
 
 
 def preactivate(
@@ -157,33 +176,36 @@ def _clip(exponent: jax.Array, activation: Activation) -> jax.Array:
     return exponent
 
 
-def respond(
-    preactivation: Preactivation, activation: Activation, normalization: str
-) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
-    """(phi's argument u, the response psi(u), its exponents on the left and right), at the clipped scale.
+def argument_of(preactivation: Preactivation, normalization: str) -> Argument:
+    """phi's argument u, at the clipped scale.
 
     u = a, or (a - mean) / sqrt(var + NORM_EPSILON) with mean and var over the samples of a unit
     (`batch`) or over the units of a sample (`layer`), without trainable scale and shift.
     """
     a, exponent = preactivation.value, preactivation.exponent
-    if normalization != "none":
-        a, exponent = _normalize(preactivation, 0 if normalization == "batch" else 1)
+    if normalization == "none":
+        return Argument(a, exponent)
+    # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above 1 the scale cancels and epsilon
+    # shrinks, below 1 epsilon dominates and the scale stays in front.
+    axis = NORMALIZED_AXIS[normalization]
+    if axis == 0:  # the offset of a unit is in its mean, and cancels
+        centred = preactivation.factor * (preactivation.product - preactivation.product_mean)
+    else:
+        centred = a - jnp.mean(a, axis=1, keepdims=True)
+    variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
+    small, large = jnp.minimum(exponent, 0), jnp.maximum(exponent, 0)
+    spread = jnp.sqrt(variance * power_of_two(2 * small) + NORM_EPSILON * power_of_two(-2 * large))
+    shrink = jnp.where(spread > 0, 1 / spread, 0.0)
+    return Argument(centred * shrink, small, shrink, -large)
+
+
+def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """(The response psi(u), its exponents on the left and right), at the clipped scale."""
+    exponent = argument.exponent
     near = exponent * (activation.degree_at_zero or 0)
     left, right = activation.degree_at_infinity or (0, 0)
     exponents = tuple(
         jnp.clip(jnp.where(exponent < 0, near, exponent * far), -EXPONENT_LIMIT, EXPONENT_LIMIT)
         for far in (left, right)
     )
-    return a, activation.response(a), (exponents[0], exponents[1])
-
-
-def _normalize(preactivation: Preactivation, axis: int) -> tuple[jax.Array, jax.Array]:
-    # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above 1 the scale cancels and epsilon
-    # shrinks, below 1 epsilon dominates and the scale stays in front.
-    a, exponent = preactivation.value, preactivation.exponent
-    mean = preactivation.unit_mean if axis == 0 else jnp.mean(a, axis=1, keepdims=True)
-    centred = a - mean
-    variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
-    small, large = jnp.minimum(exponent, 0), jnp.maximum(exponent, 0)
-    spread = jnp.sqrt(variance * power_of_two(2 * small) + NORM_EPSILON * power_of_two(-2 * large))
-    return jnp.where(spread > 0, centred / spread, 0.0), small
+    return activation.response(argument.value), (exponents[0], exponents[1])

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.activations import Activation
-from winit_jax.network import EXPONENT_LIMIT, Preactivation, Signal, exponent_of, power_of_two
+from winit_jax.network import Argument, Preactivation, Signal, power_of_two, root_exponent
 
 MEASURED = (
     "preact_mean",
@@ -28,6 +28,7 @@ MEASURED = (
     "unit_similarity",
     "input_correlation",
     "nonfinite",
+    "log10_jacobian",
 )
 
 # Slices per stage of `over_samples`. Adding slices is elementwise work, which XLA turns into wide vector
@@ -60,6 +61,13 @@ class Sums(NamedTuple):
     saturated: jax.Array  # int32 count of (sample, unit) pairs
     dead: jax.Array  # int32 count of units
     zero: jax.Array  # int32 count of pairs
+
+
+class Growth(NamedTuple):
+    """Mean square of a tangent or cotangent at one layer, float32, in units of 4^exponent (int32)."""
+
+    mean_square: jax.Array
+    exponent: jax.Array
 
 
 def over_samples(x: jax.Array, combine=jnp.add) -> jax.Array:
@@ -100,7 +108,7 @@ def _count_both(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]
 
 def measure(
     preactivation: Preactivation,
-    argument: jax.Array,
+    argument: Argument,
     response: jax.Array,
     exponents: tuple[jax.Array, jax.Array],
     activation: Activation,
@@ -108,7 +116,7 @@ def measure(
 ) -> tuple[Signal, Sums]:
     """The sums of one layer, and the signal that the next layer reads.
 
-    argument: phi's argument, response: psi of it, both [samples, width]; exponents: (left, right).
+    response: psi(argument), [samples, width]; exponents: (left, right).
     """
     samples = response.shape[0]
     left, right = exponents
@@ -125,7 +133,8 @@ def measure(
     rows = response @ jnp.ones(response.shape[1], response.dtype)
 
     saturated, zero = _count_both(
-        activation.is_saturated(argument, response, saturation_threshold), activation.is_zero(argument, response)
+        activation.is_saturated(argument.value, response, saturation_threshold),
+        activation.is_zero(argument.value, response),
     )
     sums = Sums(
         preact_exponent=preactivation.exponent,
@@ -145,10 +154,12 @@ def measure(
         zero=jnp.sum(zero),
     )
     mean_square = within / response.size + between / response.shape[1] + jnp.square(mean)
-    # log2 sqrt(m) = log2(m) / 2, rounded up.
-    rms_exponent = (exponent_of(mean_square) + 1) >> 1
-    rms_exponent = jnp.where(mean_square > 0, rms_exponent, -EXPONENT_LIMIT)
-    return Signal(response, means, exponent, rms_exponent), sums
+    return Signal(response, means, exponent, root_exponent(mean_square)), sums
+
+
+def mean_square(x: jax.Array) -> jax.Array:
+    """Mean of x^2 over [samples, width]."""
+    return _total(jnp.square(x)) / x.size
 
 
 def count_nonfinite(response: jax.Array) -> jax.Array:
@@ -176,19 +187,30 @@ def count_histogram(response: jax.Array, exponents: tuple[jax.Array, jax.Array],
     return jnp.concatenate([counts, (response.size - finite)[None]])
 
 
+def log10_root(growth: Growth, log10_scale: np.ndarray | float = 0.0) -> np.ndarray:
+    """log10 of the root mean square, float64; -inf where it is exactly 0, NaN where it overflowed."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        square = np.asarray(growth.mean_square, np.float64)
+        log10 = 0.5 * np.log10(np.where(np.isfinite(square), square, np.nan))
+        return log10 + np.asarray(growth.exponent, np.float64) * np.log10(2) + log10_scale
+
+
 def columns(
     sums: Sums,
     nonfinite: np.ndarray,
+    tangent: Growth,
     *,
     samples: int,
     width: int,
     at_zero: float,
     log10_scale: np.ndarray | float = 0.0,
+    log10_jacobian_scale: np.ndarray | float = 0.0,
 ) -> dict[str, np.ndarray]:
     """The measured columns, in float64 and at true scale.
 
-    sums, nonfinite: arrays of one shape (any). at_zero: phi(0). log10_scale: broadcast against them, the
-    scale of a network relative to the one measured (positively homogeneous activations).
+    sums, nonfinite, tangent: arrays of one shape (any). at_zero: phi(0). log10_scale: broadcast against them,
+    the scale of a network relative to the one measured (positively homogeneous activations), and
+    log10_jacobian_scale likewise that of its Jacobian.
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
     so is what one unit or one sample cannot define.
     """
@@ -239,11 +261,12 @@ def columns(
                 samples**2 * preact_units_square - preact_square, (samples - 1) * preact_square
             ),
             "nonfinite": nonfinite / pairs,
+            "log10_jacobian": log10_root(tangent, log10_jacobian_scale),
         }
     shape = np.broadcast_shapes(log10_rms.shape, np.shape(log10_scale))
-    scale_free = ("nonfinite", "preact_mean", "preact_std", "input_correlation")
+    of_preactivations = ("nonfinite", "preact_mean", "preact_std", "input_correlation", "log10_jacobian")
     return {
-        name: np.broadcast_to(np.where(broken & (name not in scale_free), np.nan, value), shape)
+        name: np.broadcast_to(np.where(broken & (name not in of_preactivations), np.nan, value), shape)
         for name, value in measured.items()
     }
 

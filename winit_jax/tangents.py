@@ -1,0 +1,121 @@
+"""Small changes on their way forward and back: what one layer does to a tangent and to a cotangent.
+
+h = phi(norm(a)). A tangent t = da goes forward as dh = phi'(u) N t and a cotangent g = dLoss/dh back as
+dLoss/da = N (phi'(u) g), with u = norm(a) and N the derivative of the normalisation. N is symmetric:
+    N t = (t - mean t - u mean(u t)) / spread,   means over samples (batch) or over units (layer),
+with spread = sqrt(var + epsilon); without normalisation N = 1. Scales are carried as powers of two.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from winit_jax.activations import LOG_2, Activation
+from winit_jax.network import EXPONENT_LIMIT, NORMALIZED_AXIS, Argument, exponent_of, power_of_two, root_exponent
+
+
+class Tangent(NamedTuple):
+    """A change of [samples, width]; the true one is factor * value * 2^exponent (float32 and int32 scalars)."""
+
+    value: jax.Array
+    exponent: jax.Array
+    factor: jax.Array
+
+
+class Slope(NamedTuple):
+    """phi'(u), [samples, width]: value * 2^exponent."""
+
+    value: jax.Array
+    exponent: jax.Array
+
+
+def rescaled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
+    """The same change with factor * value of RMS between 1/2 and 1, where mean_square is that of factor * value."""
+    shift = jnp.where(mean_square > 0, root_exponent(mean_square), 0)
+    return Tangent(tangent.value, tangent.exponent + shift, tangent.factor * power_of_two(-shift))
+
+
+def push(change: Tangent, slope: Slope, argument: Argument, normalization: str) -> Tangent:
+    """phi'(u) N t: the change of the response."""
+    normalized, shift = through_normalization(change.factor * change.value, argument, normalization)
+    return Tangent(slope.value * normalized, change.exponent + slope.exponent + shift, jnp.ones_like(change.factor))
+
+
+def pull(change: Tangent, slope: Slope, argument: Argument | None, normalization: str) -> Tangent:
+    """N (phi'(u) g): the gradient at the pre-activation from that at the response."""
+    normalized, shift = through_normalization(change.factor * change.value * slope.value, argument, normalization)
+    return Tangent(normalized, change.exponent + slope.exponent + shift, jnp.ones_like(change.factor))
+
+
+def through_normalization(
+    change: jax.Array, argument: Argument | None, normalization: str
+) -> tuple[jax.Array, jax.Array | int]:
+    """N t (or N g, which is the same), and the power of two left out of it.
+
+    argument: may be None without normalisation.
+    """
+    if normalization == "none":
+        return change, 0
+    assert argument is not None
+    assert argument.shrink is not None
+    assert argument.shrink_exponent is not None
+    axis, u = NORMALIZED_AXIS[normalization], argument.value
+    along = jnp.mean(u * change, axis=axis, keepdims=True) * power_of_two(2 * argument.exponent)
+    centred = change - jnp.mean(change, axis=axis, keepdims=True)
+    return argument.shrink * (centred - u * along), argument.shrink_exponent
+
+
+def slope_exponent(argument: Argument, activation: Activation) -> jax.Array:
+    """What phi'(u) at the clipped scale lacks, as a power of two: phi' is of one degree less than psi."""
+    near = max(0, (activation.degree_at_zero or 1) - 1)
+    far = max(0, max(activation.degree_at_infinity or (1, 1)) - 1)
+    return jnp.where(argument.exponent < 0, near, far) * argument.exponent
+
+
+def slope(argument: Argument, response: jax.Array, activation: Activation) -> Slope:
+    """phi'(u), from the response where that is cheaper; good to 1e-7 of the maximal slope."""
+    of_response = activation.slope_of_response
+    value = of_response(response) if of_response else activation.slope(argument.value)
+    return Slope(value, slope_exponent(argument, activation))
+
+
+def log2_slope(argument: Argument, activation: Activation) -> tuple[jax.Array, jax.Array]:
+    """(log2 |phi'(u)| less slope_exponent, its sign), to full accuracy however small phi' is."""
+    if activation.log_slope is None:
+        slopes = activation.slope(argument.value)
+        return jnp.log2(jnp.abs(slopes)), jnp.sign(slopes)
+    # At the true scale of u, which float32 holds or else phi' is nothing.
+    u = argument.value * power_of_two(argument.exponent)
+    return activation.log_slope(u) / LOG_2, jnp.ones_like(u)
+
+
+def from_log2(sizes: jax.Array, signs: jax.Array) -> Slope:
+    """signs * 2^sizes with the largest entry between 1 and 2."""
+    largest = jnp.floor(jnp.max(sizes))
+    usable = largest > -EXPONENT_LIMIT
+    value = jnp.where(usable, signs * jnp.exp2(sizes - largest), 0.0)
+    return Slope(value, jnp.where(usable, largest, 0.0).astype(jnp.int32))
+
+
+def normalized_slope(argument: Argument, activation: Activation) -> Slope:
+    """phi'(u) with its largest entry near 1, so that no layer's slopes underflow."""
+    if activation.log_slope is not None:
+        slopes = from_log2(*log2_slope(argument, activation))
+    else:
+        value = activation.slope(argument.value)
+        exponent = jnp.maximum(exponent_of(jnp.max(jnp.abs(value))), -126)
+        slopes = Slope(value * power_of_two(-exponent), exponent)
+    return Slope(slopes.value, slopes.exponent + slope_exponent(argument, activation))
+
+
+def careful_push(change: Tangent, argument: Argument, activation: Activation, normalization: str) -> Tangent:
+    """`push` for a layer that is saturated throughout, where slopes underflow or are mostly rounding.
+
+    Slopes and changes are multiplied as logarithms, and the largest product becomes the exponent.
+    """
+    normalized, shift = through_normalization(change.factor * change.value, argument, normalization)
+    sizes, signs = log2_slope(argument, activation)
+    pushed = from_log2(sizes + jnp.log2(jnp.abs(normalized)), signs * jnp.sign(normalized))
+    exponent = change.exponent + pushed.exponent + slope_exponent(argument, activation) + shift
+    return Tangent(pushed.value, exponent, jnp.ones_like(change.factor))
