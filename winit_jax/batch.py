@@ -17,7 +17,7 @@ import numpy as np
 
 from winit_jax import initializers
 from winit_jax.activations import Activation
-from winit_jax.gradients import Gradients, Readout, way_back, way_forth
+from winit_jax.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.network import (
     Argument,
     Layer,
@@ -30,6 +30,7 @@ from winit_jax.network import (
     respond,
     scale_product,
 )
+from winit_jax.spectrum import Spectrum, spectrum, summary
 from winit_jax.statistics import (
     Growth,
     Sums,
@@ -362,6 +363,46 @@ def _gradients(inputs, stacked, first, hidden, loss, depths, edges, settings: Se
         return found._replace(histogram=back(jnp.max(depths), edges).histogram)
 
     return jax.lax.map(jax.vmap(one), stacked)
+
+
+def singular_values(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    depths: Sequence[int],
+    settings: Settings,
+) -> dict[str, np.ndarray]:
+    """Singular values of d a_L / d a_1 for the inputs given, summarised (`spectrum.SUMMARY`): arrays [depths, N].
+
+    hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
+    """
+    count = networks.hidden.mantissa.shape[0]
+    if hidden is None:
+        values = np.ones((count, len(depths), inputs.samples.shape[0], first.weights.shape[1]))
+        found = Spectrum(values, np.zeros((count, len(depths)), np.int32))
+    else:
+        kept = _slopes(inputs, networks, first, hidden, settings)
+        with jax.enable_x64(True):
+            wanted = jnp.asarray(depths, jnp.int32)
+            found = _spectra(kept, hidden.weights, networks.hidden, wanted, settings.normalization)
+    return {name: np.moveaxis(x, 0, 1) for name, x in summary(jax.device_get(found)).items()}
+
+
+@partial(jax.jit, static_argnames="settings")
+def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
+    fixed = (settings.activation, settings.normalization, settings.precision)
+
+    def one(networks: Networks) -> Kept:
+        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
+        return jax.tree.map(lambda x: x[:-1], kept)
+
+    return jax.vmap(one)(networks)
+
+
+@partial(jax.jit, static_argnames="normalization")
+def _spectra(kept, draws, weights, depths, normalization: str) -> Spectrum:
+    return jax.lax.map(lambda each: spectrum(each[0], draws, each[1], depths, normalization), (kept, weights))
 
 
 @lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ from winit_jax.activations import Activation
 MAX_EXPONENT = 30
 # Exponents saturate here rather than overflow: 2^(2^28), far beyond 10^(10^7).
 EXPONENT_LIMIT = 2**28
-NORMALIZED_AXIS = {"batch": 0, "layer": 1}
+NORMALIZED_AXIS = {"batch": 0, "layer": -1}
 NORM_EPSILON = 1e-5  # added to the variance by batch and layer normalisation, as in most libraries
 
 
