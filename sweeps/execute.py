@@ -5,8 +5,9 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,13 +16,18 @@ import pyarrow as pa
 from sweeps import schema
 from sweeps.inputs import InputData
 from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
-from sweeps.spec import Histogram, Sweep, Vocabulary
-from winit_jax import batch, initializers, reference
+from sweeps.spec import Sweep, Vocabulary
+from sweeps.tables import Found, bin_edges, gradient_edges, make_tables
+from winit_jax import batch, derivatives, draws, initializers, reference
 from winit_jax.activations import ACTIVATIONS, Activation, activation
+from winit_jax.gradients import Readout
+from winit_jax.network import Layer
 
 # A stack of draws and the signals between stacks may each take this share of compute.batch_mib.
 STACK_SHARE = 0.125
 CHECKED_LAYERS = 3
+# Singular values are taken of the Jacobians of so many inputs, the first ones.
+SPECTRUM_INPUTS = 4
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -74,6 +80,39 @@ def standard_deviations(job: Job, point: Point, scale_axis: str | None, features
     return point.scale / math.sqrt(features), point.scale / math.sqrt(job.width)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Points that run together: as they are, or all as one network of unit gain and rescaled.
+
+    positions: in the job's points. networks: what runs, as many or one. *_log10_ratio: [positions], of the std
+    of the first and of the hidden layers over those that run.
+    """
+
+    positions: np.ndarray
+    networks: batch.Networks
+    first_log10_ratio: np.ndarray
+    hidden_log10_ratio: np.ndarray
+
+    @property
+    def n_networks(self) -> int:
+        return len(self.networks.hidden.mantissa)
+
+
+def _networks(stds: np.ndarray, biases: np.ndarray) -> batch.Networks:
+    return batch.Networks(*(batch.as_scale(x) for x in (stds[:, 0], stds[:, 1], biases)))
+
+
+def _put(
+    target: dict[str, np.ndarray], columns: dict[str, np.ndarray], positions: np.ndarray, count: int, axis: int = 1
+) -> None:
+    """Columns of some positions into those of all points, along an axis."""
+    for name, values in columns.items():
+        shape = list(values.shape)
+        shape[axis] = count
+        whole = target.setdefault(name, np.empty(shape, values.dtype))
+        whole[(slice(None),) * axis + (positions,)] = values
+
+
 @dataclass
 class Executor:
     """Runs parts of one sweep on this process's devices. Safe to call from several threads."""
@@ -100,83 +139,134 @@ class Executor:
         act = activation(job.activation)
         features = self.inputs[job.width].x.shape[1]
         stds = np.array([standard_deviations(job, p, self.sweep.scale_axis, features) for p in job.points])
-        groups = self._groups(job, act, stds, features, max(depths))
-        measured: dict[str, np.ndarray] = {}
-        for members, columns in groups:
-            self._check(job, act, stds[members[0]], job.points[members[0]].bias_std, columns)
-            for name, values in columns.items():
-                shape = (values.shape[0], len(job.points), *values.shape[2:])
-                measured.setdefault(name, np.empty(shape, values.dtype))[:, members] = values
-        return self._tables(job, stds[:, 1], depths, measured)
+        measure, found = self.sweep.measure, Found()
+        for group in self._groups(job, act, stds, shared=measure.histogram is None):
+            columns = self._forward(job, act, group, max(depths))
+            first = group.positions[0]
+            self._check(job, act, stds[first], job.points[first].bias_std, columns)
+            found.histogram = columns.pop("histogram", None)  # asked for, there is one group
+            _put(found.layers, columns, group.positions, len(job.points))
+        if measure.gradients:
+            labelled = self.inputs[job.width].labels is not None
+            for group in self._groups(job, act, stds, shared=not labelled and measure.histogram is None):
+                gradients, found.gradient_histogram = self._gradients(job, act, group, depths)
+                _put(found.gradients, gradients, group.positions, len(job.points), axis=0)
+        if measure.singular_values and job.normalization != "batch":
+            for group in self._groups(job, act, stds, shared=True):
+                _put(found.depths, self._singular_values(job, act, group, depths), group.positions, len(job.points))
+        return make_tables(self.sweep, job, stds[:, 1], depths, found)
 
-    def _groups(
-        self, job: Job, act: Activation, stds: np.ndarray, features: int, layers: int
-    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """(positions in job.points, columns of [layers, positions]) of what runs together."""
-        positions = np.arange(len(job.points))
-        shared = np.zeros(len(positions), bool)
-        if act.homogeneous and job.normalization == "none" and not self.sweep.measure.histogram:
-            shared = np.array([can_share(point) for point in job.points])
-        if shared.any():
-            # phi(s a) = s phi(a): a network is one with unit gain times the product of its gains.
+    def _groups(self, job: Job, act: Activation, stds: np.ndarray, shared: bool) -> Iterator[Group]:
+        """The points of a job as groups that run together. shared: whether rescaling gives all that is asked."""
+        biases = np.array([point.bias_std for point in job.points])
+        one_pass = np.zeros(len(stds), bool)
+        if shared and act.homogeneous and job.normalization == "none":
+            one_pass = np.array([can_share(point) for point in job.points])
+        if one_pass.any():
+            features = self.inputs[job.width].x.shape[1]
             unit = np.array([[1 / math.sqrt(features), 1 / math.sqrt(job.width)]])
-            ratios = np.log10(stds[shared] / unit)
-            jacobian_ratios = np.arange(layers)[:, None] * ratios[:, 1]
-            scales = (ratios[:, 0] + jacobian_ratios, jacobian_ratios)
-            yield positions[shared], self._forward(job, act, unit, np.zeros(1), layers, *scales)
-        if not shared.all():
-            biases = np.array([point.bias_std for point in job.points])
-            yield positions[~shared], self._forward(job, act, stds[~shared], biases[~shared], layers)
+            ratios = np.log10(stds[one_pass] / unit)
+            yield Group(np.flatnonzero(one_pass), _networks(unit, np.zeros(1)), ratios[:, 0], ratios[:, 1])
+        if not one_pass.all():
+            rest = np.flatnonzero(~one_pass)
+            yield Group(rest, _networks(stds[rest], biases[rest]), np.zeros(len(rest)), np.zeros(len(rest)))
 
-    def _forward(
-        self,
-        job: Job,
-        act: Activation,
-        stds: np.ndarray,
-        biases: np.ndarray,
-        layers: int,
-        log10_scale: np.ndarray | float = 0.0,
-        log10_jacobian_scale: np.ndarray | float = 0.0,
-    ) -> dict[str, np.ndarray]:
-        sweep, data = self.sweep, self.inputs[job.width]
-        samples, features = data.x.shape
-        budget = sweep.compute.batch_mib
-        platform = self.devices[0].platform
-        block = batch.block_size(len(stds), samples, job.width, budget, platform)
-        count = stack_layers(job.width, layers - 1, budget)
-        networks = batch.Networks(*(batch.as_scale(x) for x in (stds[:, 0], stds[:, 1], biases)))
-        histogram = sweep.measure.histogram
-        first = batch.first_layer(job.seed, job.shape, job.width, features)
-        settings = batch.Settings(
+    def _settings(self, job: Job, act: Activation) -> batch.Settings:
+        return batch.Settings(
             activation=act,
             normalization=job.normalization,
-            saturation_threshold=sweep.measure.saturation_threshold,
-            precision=sweep.compute.matmul_precision,
+            saturation_threshold=self.sweep.measure.saturation_threshold,
+            precision=self.sweep.compute.matmul_precision,
         )
+
+    def _forward(self, job: Job, act: Activation, group: Group, layers: int) -> dict[str, np.ndarray]:
+        """The measured columns of a group, [layers, positions], and the counts of histograms."""
+        sweep, (samples, features) = self.sweep, self.inputs[job.width].x.shape
+        budget = sweep.compute.batch_mib
+        block = batch.block_size(group.n_networks, samples, job.width, budget, self.devices[0].platform)
+        count = stack_layers(job.width, layers - 1, budget)
+        histogram = sweep.measure.histogram
         measured = batch.forward(
             self._inputs(job.width),
-            networks,
-            first,
+            group.networks,
+            draws.first_layer(job.seed, job.shape, job.width, features),
             (
-                batch.layer_stack(job.seed, job.shape, job.width, start, min(count, layers + 1 - start))
+                draws.layer_stack(job.seed, job.shape, job.width, start, min(count, layers + 1 - start))
                 for start in range(2, layers + 1, count)
             ),
-            batch.directions(job.seed, "tangents", samples, job.width),
-            settings,
+            draws.directions(job.seed, "tangents", samples, job.width) if sweep.measure.jacobian else None,
+            self._settings(job, act),
             block=block,
             edges=None if histogram is None else bin_edges(histogram),
         )
+        jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
         columns = batch.to_columns(
             measured,
             act,
             samples=samples,
             width=job.width,
-            log10_scale=log10_scale,
-            log10_jacobian_scale=log10_jacobian_scale,
+            log10_scale=group.first_log10_ratio + jacobian_scale,
+            log10_jacobian_scale=jacobian_scale,
         )
         if measured.histogram is not None:
             columns["histogram"] = np.asarray(measured.histogram)
         return columns
+
+    def _gradients(
+        self, job: Job, act: Activation, group: Group, depths: tuple[int, ...]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """(log10 RMS of the gradients, [positions, depths, layers], their histograms or None)."""
+        sweep, data = self.sweep, self.inputs[job.width]
+        samples, features = data.x.shape
+        loss: Any = draws.directions(job.seed, "cotangents", samples, job.width)
+        if data.labels is not None:
+            classes, labels = np.unique(data.labels, return_inverse=True)
+            weights = draws.readout(job.seed, job.width, len(classes))
+            loss = Readout(weights, np.asarray(labels, np.int32))
+        deepest = max(depths)
+        one = derivatives.gradient_mib(deepest, samples, job.width, job.normalization)
+        block = 1
+        if self.devices[0].platform != "cpu":
+            block = max(1, min(group.n_networks, int(sweep.compute.batch_mib / one)))
+        histogram = sweep.measure.histogram
+        preact, weight, counts = derivatives.gradients(
+            self._inputs(job.width),
+            group.networks,
+            draws.first_layer(job.seed, job.shape, job.width, features),
+            self._hidden(job, deepest),
+            loss,
+            depths,
+            self._settings(job, act),
+            block=block,
+            edges=None if histogram is None else gradient_edges(histogram),
+        )
+        # A gradient at layer l of a network of depth L comes back through L - l layers of weights.
+        layer = np.arange(1, deepest + 1)
+        back = (np.array(depths)[:, None] - layer) * group.hidden_log10_ratio[:, None, None]
+        below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None])
+        below = below + np.maximum(layer - 2, 0) * group.hidden_log10_ratio[:, None, None]
+        return {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": weight + back + below}, counts
+
+    def _singular_values(
+        self, job: Job, act: Activation, group: Group, depths: tuple[int, ...]
+    ) -> dict[str, np.ndarray]:
+        """The sv_* columns of a group: [depths, positions]."""
+        x = self.inputs[job.width].x
+        found = derivatives.singular_values(
+            batch.as_inputs(x[:SPECTRUM_INPUTS]),
+            group.networks,
+            draws.first_layer(job.seed, job.shape, job.width, x.shape[1]),
+            self._hidden(job, max(depths)),
+            depths,
+            self._settings(job, act),
+        )
+        log10_scale = (np.array(depths)[:, None] - 1) * group.hidden_log10_ratio
+        powers = {"sv_mean_square": 2, "sv_var_square": 4}
+        with np.errstate(over="ignore"):
+            return {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in found.items()}
+
+    def _hidden(self, job: Job, layers: int) -> Layer | None:
+        return draws.layer_stack(job.seed, job.shape, job.width, 2, layers - 1) if layers > 1 else None
 
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:
@@ -198,15 +288,16 @@ class Executor:
                 return
             self._checked.add(program)
         depth = min(len(columns["nonfinite"]), CHECKED_LAYERS)
-        first = batch.first_layer(job.seed, job.shape, job.width, x.shape[1])
-        draws = [(std[0] * np.asarray(first.weights, np.float64), bias_std * np.asarray(first.biases, np.float64))]
+        first = draws.first_layer(job.seed, job.shape, job.width, x.shape[1])
+        scaled = [(std[0] * np.asarray(first.weights, np.float64), bias_std * np.asarray(first.biases, np.float64))]
         if depth > 1:
-            hidden = batch.layer_stack(job.seed, job.shape, job.width, 2, depth - 1)
-            draws += [
+            hidden = draws.layer_stack(job.seed, job.shape, job.width, 2, depth - 1)
+            scaled += [
                 (std[1] * np.asarray(w, np.float64), bias_std * np.asarray(b, np.float64))
                 for w, b in zip(hidden.weights, hidden.biases, strict=True)
             ]
-        rounded = [(w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23), b) for w, b in draws]
+        directions = np.asarray(draws.directions(job.seed, "tangents", x.shape[0], job.width), np.float64)
+        rounded = [(w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23), b) for w, b in scaled]
         expected, nudged = (
             reference.forward(
                 x,
@@ -217,8 +308,9 @@ class Executor:
                 act.max_slope,
                 self.sweep.measure.saturation_threshold,
                 job.normalization,
+                tangents=directions,
             )
-            for version in (draws, rounded)
+            for version in (scaled, rounded)
         )
         first_network = {name: values[:depth, 0] for name, values in columns.items()}
         wrong = reference.disagreements(first_network, expected, nudged, x.shape[0] * job.width)
@@ -229,82 +321,6 @@ class Executor:
             )
         with self._lock:
             self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {depth} layers agree")
-
-    def _tables(
-        self, job: Job, std: np.ndarray, depths: tuple[int, ...], measured: dict[str, np.ndarray]
-    ) -> dict[str, pa.Table]:
-        sweep, points = self.sweep, job.points
-        count, deepest = len(points), max(depths)
-        categories = {
-            "activation": sweep.grid.activation,
-            "init": sweep.grid.init,
-            "normalization": sweep.grid.normalization,
-        }
-        gain = std * math.sqrt(job.width)
-        if sweep.scale_axis == "gain":  # the value asked for, to the digit
-            gain = np.array([g if p.scale is None else p.scale for g, p in zip(gain, points, strict=True)])
-        keys = {
-            "activation": np.full(count, sweep.grid.activation.index(job.activation)),
-            "init": np.array([sweep.grid.init.index(point.init) for point in points]),
-            "std": std,
-            "gain": gain,
-            "bias_std": np.array([point.bias_std for point in points]),
-            "normalization": np.full(count, sweep.grid.normalization.index(job.normalization)),
-            "width": np.full(count, job.width),
-            "seed": np.full(count, job.seed),
-        }
-        spec, counts = sweep.measure.histogram, measured.pop("histogram", None)
-        wanted = np.array(depths) - 1
-
-        def long(rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
-            """Keys of every point, each repeated for `rows` rows, with columns that vary along them."""
-            repeated = {name: np.repeat(values, rows) for name, values in keys.items()}
-            return {**repeated, **{name: np.tile(values, count) for name, values in extra.items()}}
-
-        tables = {
-            "networks": schema.make_table(
-                "networks",
-                long(len(depths), depth=np.array(depths))
-                | {name: values[wanted].T.ravel() for name, values in measured.items()},
-                categories,
-            )
-        }
-        layers = np.arange(1, deepest + 1)
-        if sweep.measure.layers:
-            tables["layers"] = schema.make_table(
-                "layers",
-                long(deepest, depth=np.full(deepest, deepest), layer=layers)
-                | {name: values[:deepest].T.ravel() for name, values in measured.items()},
-                categories,
-            )
-        if spec is not None and counts is not None:
-            tables["histograms"] = schema.make_table(
-                "histograms", self._histogram_columns(spec, counts, layers, long), categories
-            )
-        return tables
-
-    @staticmethod
-    def _histogram_columns(
-        histogram: Histogram, counts: np.ndarray, layers: np.ndarray, long: Callable[..., dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """counts: [layers, points, bins + 3], below first, then above and not finite (NaN edges)."""
-        edges = bin_edges(histogram)
-        low = np.concatenate([[-np.inf], edges, [np.nan]])
-        high = np.concatenate([edges, [np.inf, np.nan]])
-        bins = len(low)
-        deepest = len(layers)
-        return long(
-            deepest * bins,
-            depth=np.full(deepest * bins, deepest),
-            layer=np.repeat(layers, bins),
-            bin_low=np.tile(low, deepest),
-            bin_high=np.tile(high, deepest),
-        ) | {"count": np.moveaxis(counts, 0, 1).ravel()}
-
-
-def bin_edges(histogram: Histogram) -> np.ndarray:
-    """Edges of a sweep's histogram bins: [bins + 1]."""
-    return np.linspace(histogram.low, histogram.high, histogram.bins + 1)
 
 
 def stack_layers(width: int, hidden: int, batch_mib: float) -> int:

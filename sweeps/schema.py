@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 METADATA_KEY = b"winit"
 
 NAMES = ("activation", "init", "normalization")
@@ -30,10 +30,16 @@ MEASURED = (
 )
 PREDICTED = ("theory_log10_act_rms", "theory_input_correlation", "theory_log10_jacobian", "chi")
 
+GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
+SINGULAR_VALUES = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
+BINS = ("bin_low", "bin_high", "count")
+
 TABLES: dict[str, tuple[str, ...]] = {
-    "networks": (*KEYS, *MEASURED, *PREDICTED),
-    "layers": (*KEYS, "layer", *MEASURED, *PREDICTED),
-    "histograms": (*KEYS, "layer", "bin_low", "bin_high", "count"),
+    "networks": (*KEYS, *MEASURED, *PREDICTED, *SINGULAR_VALUES),
+    "layers": (*KEYS, "layer", *MEASURED, *PREDICTED, *GRADIENTS),
+    "gradients": (*KEYS, "layer", *GRADIENTS),
+    "histograms": (*KEYS, "layer", *BINS),
+    "gradient_histograms": (*KEYS, "layer", *BINS, "log10_preact_grad_rms"),
 }
 
 

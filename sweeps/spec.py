@@ -77,6 +77,9 @@ class Measure(Table):
     """What is written beside the networks table."""
 
     layers: bool = True
+    jacobian: bool = Field(True, description="log10_jacobian, by a tangent pass")
+    gradients: bool = Field(False, description="of a loss, at every layer and for every depth")
+    singular_values: bool = Field(False, description="of d a_L / d a_1, for a few inputs")
     saturation_threshold: float = Field(0.05, gt=0, lt=1)
     histogram: Histogram | None = None
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from winit_jax import batch
+from winit_jax import draws as shared
 from winit_jax.activations import activation
 
 
@@ -12,10 +13,10 @@ def inputs(samples=60, features=12, seed=0, scale=1.0):
 
 def draws(shape, width, features, depth, seed=0):
     """(unit weights, unit biases) of each layer, float64."""
-    first = batch.first_layer(seed, shape, width, features)
+    first = shared.first_layer(seed, shape, width, features)
     layers = [(np.asarray(first.weights, float), np.asarray(first.biases, float))]
     if depth > 1:
-        hidden = batch.layer_stack(seed, shape, width, 2, depth - 1)
+        hidden = shared.layer_stack(seed, shape, width, 2, depth - 1)
         layers += [
             (np.asarray(w, float), np.asarray(b, float)) for w, b in zip(hidden.weights, hidden.biases, strict=True)
         ]
@@ -46,15 +47,15 @@ def fast(
     networks = batch.Networks(batch.as_scale(first_stds), batch.as_scale(stds), batch.as_scale(biases))
     stack = stack or max(1, depth - 1)
     hidden = [
-        batch.layer_stack(seed, shape, width, start, min(stack, depth + 1 - start))
+        shared.layer_stack(seed, shape, width, start, min(stack, depth + 1 - start))
         for start in range(2, depth + 1, stack)
     ]
     measured = batch.forward(
         batch.as_inputs(x),
         networks,
-        batch.first_layer(seed, shape, width, x.shape[1]),
+        shared.first_layer(seed, shape, width, x.shape[1]),
         hidden,
-        batch.directions(seed, "tangents", x.shape[0], width),
+        shared.directions(seed, "tangents", x.shape[0], width),
         batch.Settings(act, **settings),
         block=block,
         edges=edges,

@@ -8,16 +8,14 @@ cache (CPU) or fill the device (accelerators) while it goes through all layers.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax import initializers
 from winit_jax.activations import Activation
-from winit_jax.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.network import (
     Argument,
     Layer,
@@ -30,14 +28,12 @@ from winit_jax.network import (
     respond,
     scale_product,
 )
-from winit_jax.spectrum import Spectrum, spectrum, summary
 from winit_jax.statistics import (
     Growth,
     Sums,
     columns,
     count_histogram,
     count_nonfinite,
-    log10_root,
     mean_square,
     measure,
 )
@@ -72,14 +68,17 @@ class State(NamedTuple):
     """What a network hands from layer to layer: its signal, and the change of it along one direction."""
 
     signal: Signal
-    change: Tangent
+    change: Tangent | None
 
 
 class Measured(NamedTuple):
-    """What a pass leaves: Sums and Growth of [layers, N], nonfinite counts [layers, N], histograms or None."""
+    """What a pass leaves: Sums and Growth of [layers, N], nonfinite counts [layers, N], histograms.
+
+    tangent and histogram are None where they were not asked for.
+    """
 
     sums: Sums
-    tangent: Growth
+    tangent: Growth | None
     nonfinite: jax.Array | np.ndarray
     histogram: jax.Array | np.ndarray | None
 
@@ -102,26 +101,6 @@ def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
     """Standard deviations as mantissas in [0.5, 1) and exponents, so that float64's range survives."""
     mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
     return Scale._make((mantissas.astype(np.float32), exponents.astype(np.int32)))
-
-
-@lru_cache(maxsize=4)
-def layer_stack(seed: int, shape: str, width: int, first: int, count: int) -> Layer:
-    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis."""
-    weights = initializers.unit_weight_stack(seed, shape, width, first, count)
-    return Layer(weights, jnp.sum(weights, axis=1), initializers.unit_biases(seed, width, first, count))
-
-
-@lru_cache(maxsize=4)
-def first_layer(seed: int, shape: str, width: int, features: int) -> Layer:
-    """Draws of the first layer: weights [features, width]."""
-    weights = initializers.unit_weights(seed, shape, width, 1, features)
-    return Layer(weights, jnp.sum(weights, axis=0), initializers.unit_biases(seed, width, 1, 1)[0])
-
-
-@lru_cache(maxsize=4)
-def directions(seed: int, stream: str, samples: int, width: int) -> jax.Array:
-    """A random direction for each sample, [samples, width]: of `tangents` or `cotangents`."""
-    return initializers.unit_directions(seed, stream, samples, width)
 
 
 def block_size(networks: int, samples: int, width: int, budget_mib: float, platform: str) -> int:
@@ -149,7 +128,7 @@ def forward(
     networks: Networks,
     first: Layer,
     hidden: Iterable[Layer],
-    tangents: jax.Array,
+    tangents: jax.Array | None,
     settings: Settings,
     *,
     block: int,
@@ -159,7 +138,7 @@ def forward(
 
     hidden: stacks of layers (leading axis), in order, each drawn when its turn comes; several where one
         would not fit in memory.
-    tangents: directions at the first pre-activations, [samples, width].
+    tangents: directions at the first pre-activations, [samples, width]; None measures no Jacobian.
     block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
     Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
     """
@@ -218,7 +197,7 @@ def _next_layers(states, stacked, hidden, edges, settings: Settings):
     return jax.lax.map(one_block, (states, stacked))
 
 
-def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array, edges, settings: Settings):
+def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array | None, edges, settings: Settings):
     """The first layer of a block: one product of the inputs serves all its networks."""
     signal = inputs.signal
     product = jnp.matmul(signal.response, first.weights, precision=settings.precision)
@@ -228,9 +207,12 @@ def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array
         return scale_product(product, product_mean, signal, first, weight, bias, settings.activation, first=True)
 
     preactivations = jax.vmap(one)(networks.first, networks.bias)
-    count = networks.first.mantissa.shape[0]
-    everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
-    return _leave(preactivations, Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count)), edges, settings)
+    changes = None
+    if tangents is not None:
+        count = networks.first.mantissa.shape[0]
+        everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
+        changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
+    return _leave(preactivations, changes, edges, settings)
 
 
 def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings):
@@ -241,6 +223,8 @@ def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: 
             preactivation = preactivate(
                 state.signal, layer, weight, bias, settings.activation, precision=settings.precision
             )
+            if state.change is None:
+                return preactivation, None
             product = jnp.matmul(state.change.value, layer.weights, precision=settings.precision)
             return preactivation, Tangent(product, weight.exponent + state.change.exponent, weight.mantissa)
 
@@ -250,24 +234,32 @@ def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: 
     return jax.lax.scan(step, states, hidden)
 
 
-def _leave(preactivations: Preactivation, tangents: Tangent, edges, settings: Settings) -> tuple[State, Measured]:
+def _leave(
+    preactivations: Preactivation, tangents: Tangent | None, edges, settings: Settings
+) -> tuple[State, Measured]:
     """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
     activation, normalization = settings.activation, settings.normalization
 
-    def one(preactivation: Preactivation, tangent: Tangent):
+    def one(preactivation: Preactivation):
         argument = argument_of(preactivation, normalization)
         response, exponents = respond(argument, activation)
         # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
         response = jax.lax.optimization_barrier(response)
         signal, sums = measure(preactivation, argument, response, exponents, activation, settings.saturation_threshold)
-        square = mean_square(tangent.value) * jnp.square(tangent.factor)
-        return signal, sums, Growth(square, tangent.exponent), argument, rescaled(tangent, square)
+        return signal, sums, argument
 
-    signals, sums, growth, arguments, tangents = jax.vmap(one)(preactivations, tangents)
+    def size(tangent: Tangent) -> tuple[Growth, Tangent]:
+        square = mean_square(tangent.value) * jnp.square(tangent.factor)
+        return Growth(square, tangent.exponent), rescaled(tangent, square)
+
+    signals, sums, arguments = jax.vmap(one)(preactivations)
     counted = _count_nonfinite(signals, sums)
-    # Without normalisation the argument is cheaper to compute again than to keep.
-    sources = preactivations if normalization == "none" else arguments
-    changes = _push(sources, tangents, signals.response, sums.saturated, settings)
+    growth, changes = None, None
+    if tangents is not None:
+        growth, tangents = jax.vmap(size)(tangents)
+        # Without normalisation the argument is cheaper to compute again than to keep.
+        sources = preactivations if normalization == "none" else arguments
+        changes = _push(sources, tangents, signals.response, sums.saturated, settings)
     histogram = None
     if edges is not None:
         exponents = (sums.left_exponent, sums.exponent)
@@ -313,105 +305,6 @@ def _count_nonfinite(signals: Signal, sums: Sums) -> jax.Array:
     )
 
 
-def gradients(
-    inputs: Inputs,
-    networks: Networks,
-    first: Layer,
-    hidden: Layer | None,
-    loss: jax.Array | Readout,
-    depths: Sequence[int],
-    settings: Settings,
-    *,
-    block: int,
-    edges: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """log10 RMS of the gradients of N networks, for every depth: two float64 arrays [N, depths, layers].
-
-    hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
-    the RMS, of the deepest network: [N, layers, bins + 3], else None. block: networks at a time.
-    dLoss/da first, dLoss/dW second; NaN beyond the depth.
-    """
-    count = networks.hidden.mantissa.shape[0]
-    blocks = -(-count // block)
-    chosen = np.minimum(np.arange(blocks * block), count - 1).reshape(blocks, block)
-    stacked = jax.tree.map(lambda x: x[chosen], networks)
-    shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
-    found = _gradients(inputs, stacked, first, hidden, loss, jnp.asarray(depths, jnp.int32), shifted, settings)
-    found = jax.tree.map(lambda x: np.asarray(x).reshape(blocks * block, *x.shape[2:])[:count], jax.device_get(found))
-    layers = np.arange(1, found.preact.mean_square.shape[2] + 1)
-    beyond = layers > np.asarray(depths)[:, None]
-    samples = inputs.samples.shape[0]
-    preact, weight = (
-        np.where(beyond, np.nan, log10_root(growth) - np.log10(samples)) for growth in (found.preact, found.weight)
-    )
-    return preact, weight, found.histogram
-
-
-@partial(jax.jit, static_argnames="settings")
-def _gradients(inputs, stacked, first, hidden, loss, depths, edges, settings: Settings) -> Gradients:
-    fixed = (settings.activation, settings.normalization, settings.precision)
-
-    def one(networks: Networks) -> Gradients:
-        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
-
-        def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
-            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
-
-        found = jax.lax.map(lambda depth: back(depth, None), depths)
-        if edges is None:
-            return found
-        return found._replace(histogram=back(jnp.max(depths), edges).histogram)
-
-    return jax.lax.map(jax.vmap(one), stacked)
-
-
-def singular_values(
-    inputs: Inputs,
-    networks: Networks,
-    first: Layer,
-    hidden: Layer | None,
-    depths: Sequence[int],
-    settings: Settings,
-) -> dict[str, np.ndarray]:
-    """Singular values of d a_L / d a_1 for the inputs given, summarised (`spectrum.SUMMARY`): arrays [depths, N].
-
-    hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
-    """
-    count = networks.hidden.mantissa.shape[0]
-    if hidden is None:
-        values = np.ones((count, len(depths), inputs.samples.shape[0], first.weights.shape[1]))
-        found = Spectrum(values, np.zeros((count, len(depths)), np.int32))
-    else:
-        kept = _slopes(inputs, networks, first, hidden, settings)
-        with jax.enable_x64(True):
-            wanted = jnp.asarray(depths, jnp.int32)
-            found = _spectra(kept, hidden.weights, networks.hidden, wanted, settings.normalization)
-    return {name: np.moveaxis(x, 0, 1) for name, x in summary(jax.device_get(found)).items()}
-
-
-@partial(jax.jit, static_argnames="settings")
-def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
-    fixed = (settings.activation, settings.normalization, settings.precision)
-
-    def one(networks: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
-        return jax.tree.map(lambda x: x[:-1], kept)
-
-    return jax.vmap(one)(networks)
-
-
-@partial(jax.jit, static_argnames="normalization")
-def _spectra(kept, draws, weights, depths, normalization: str) -> Spectrum:
-    return jax.lax.map(lambda each: spectrum(each[0], draws, each[1], depths, normalization), (kept, weights))
-
-
-@lru_cache(maxsize=4)
-def readout(seed: int, width: int, classes: int) -> jax.Array:
-    """Weights of a linear readout: [width, classes], normal of variance 1 / width."""
-    key = initializers.stream_key(seed, "readout", width, classes)
-    return jax.random.normal(key, (width, classes)) / math.sqrt(width)
-
-
 def to_columns(
     measured: Measured,
     activation: Activation,
@@ -423,10 +316,13 @@ def to_columns(
 ) -> dict[str, np.ndarray]:
     """The measured columns of a pass as float64 arrays of [layers, N] (see statistics.columns)."""
     sums = Sums._make(np.asarray(x) for x in measured.sums)
+    tangent = measured.tangent
+    if tangent is not None:  # in units of the directions' own length
+        tangent = Growth(tangent.mean_square / tangent.mean_square[:1], tangent.exponent)
     return columns(
         sums,
         np.asarray(measured.nonfinite),
-        Growth(measured.tangent.mean_square / measured.tangent.mean_square[:1], measured.tangent.exponent),
+        tangent,
         samples=samples,
         width=width,
         at_zero=activation.at_zero,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from winit_jax.activations import Activation
 from winit_jax.network import (
@@ -35,7 +36,7 @@ class Readout(NamedTuple):
     """A linear classifier on the last activations. weights: [width, classes]; labels: int32 [samples]."""
 
     weights: jax.Array
-    labels: jax.Array
+    labels: jax.Array | np.ndarray
 
 
 class Kept(NamedTuple):
@@ -160,6 +161,7 @@ def way_back(
         return jax.tree.map(lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, index, 0), found, values)
 
     def down(step, carry):
+        assert hidden is not None
         gradient, found = carry
         index = depth - 1 - step  # of layer l = index + 1, from the last to the second
         below = layer_of(kept.signal, index - 1)

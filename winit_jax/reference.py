@@ -30,24 +30,33 @@ def forward(
     saturation_threshold: float = 0.05,
     normalization: str = "none",
     epsilon: float = 1e-5,
+    tangents: Array | None = None,
 ) -> list[dict[str, float]]:
     """The measured columns of each layer.
 
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each.
-    phi, slope: float64 in and out, elementwise.
+    phi, slope: float64 in and out, elementwise. tangents: directions at the first pre-activations.
     """
     h = np.asarray(x, dtype=np.float64)
-    rows = []
+    rows, change = [], None
     with np.errstate(all="ignore"):
         for weight, bias in zip(weights, biases, strict=True):
             a = h @ np.asarray(weight, np.float64) + np.asarray(bias, np.float64)
-            u = a
+            if tangents is not None:
+                change = np.asarray(tangents, np.float64) if change is None else change @ np.asarray(weight, np.float64)
+            u, normalized = a, change
             if normalization != "none":
                 axis = 0 if normalization == "batch" else 1
-                u = (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + epsilon)
-            h = phi(u)
-            saturated = np.abs(slope(u)) < saturation_threshold * max_slope
-            rows.append(_columns(a, h, saturated))
+                spread = np.sqrt(a.var(axis, keepdims=True) + epsilon)
+                u = (a - a.mean(axis, keepdims=True)) / spread
+                if change is not None:
+                    along = u * np.mean(u * change, axis, keepdims=True)
+                    normalized = (change - change.mean(axis, keepdims=True) - along) / spread
+            h, slopes = phi(u), slope(u)
+            rows.append(_columns(a, h, np.abs(slopes) < saturation_threshold * max_slope))
+            if change is not None and tangents is not None:
+                rows[-1]["log10_jacobian"] = 0.5 * np.log10(np.mean(change**2) / np.mean(np.square(tangents)))
+                change = slopes * normalized
     return rows
 
 
@@ -88,6 +97,8 @@ def disagreements(
         if measured["nonfinite"][layer] > 0 or not (SMALLEST < preact < LARGEST and act < LARGEST):
             break
         for name, value in row.items():
+            if name not in measured:
+                continue
             got = float(measured[name][layer])
             if name.startswith(("preact_", "act_")):
                 tolerance = RELATIVE_TOLERANCE * (preact if name.startswith("preact_") else act)

@@ -23,8 +23,8 @@ SUMMARY = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
 class Spectrum(NamedTuple):
     """values: [depths, inputs, width], descending; the true ones are values * 2^exponent ([depths])."""
 
-    values: jax.Array
-    exponent: jax.Array
+    values: jax.Array | np.ndarray
+    exponent: jax.Array | np.ndarray
 
 
 def spectrum(kept: Kept, draws: jax.Array, weight: Scale, depths: jax.Array, normalization: str) -> Spectrum:

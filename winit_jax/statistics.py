@@ -198,7 +198,7 @@ def log10_root(growth: Growth, log10_scale: np.ndarray | float = 0.0) -> np.ndar
 def columns(
     sums: Sums,
     nonfinite: np.ndarray,
-    tangent: Growth,
+    tangent: Growth | None,
     *,
     samples: int,
     width: int,
@@ -208,9 +208,9 @@ def columns(
 ) -> dict[str, np.ndarray]:
     """The measured columns, in float64 and at true scale.
 
-    sums, nonfinite, tangent: arrays of one shape (any). at_zero: phi(0). log10_scale: broadcast against them,
-    the scale of a network relative to the one measured (positively homogeneous activations), and
-    log10_jacobian_scale likewise that of its Jacobian.
+    sums, nonfinite, tangent: arrays of one shape (any); without tangents there is no log10_jacobian.
+    at_zero: phi(0). log10_scale: broadcast against them, the scale of a network relative to the one measured
+    (positively homogeneous activations), and log10_jacobian_scale likewise that of its Jacobian.
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
     so is what one unit or one sample cannot define.
     """
@@ -261,8 +261,9 @@ def columns(
                 samples**2 * preact_units_square - preact_square, (samples - 1) * preact_square
             ),
             "nonfinite": nonfinite / pairs,
-            "log10_jacobian": log10_root(tangent, log10_jacobian_scale),
         }
+        if tangent is not None:
+            measured["log10_jacobian"] = log10_root(tangent, log10_jacobian_scale)
     shape = np.broadcast_shapes(log10_rms.shape, np.shape(log10_scale))
     of_preactivations = ("nonfinite", "preact_mean", "preact_std", "input_correlation", "log10_jacobian")
     return {

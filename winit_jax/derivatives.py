@@ -1,0 +1,126 @@
+"""Many networks at once, on the way back: gradients for every depth, and singular values of Jacobians.
+
+Like `batch`, this compiles; a program serves one block of networks, however many there are.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.batch import Inputs, Networks, Settings
+from winit_jax.gradients import Gradients, Kept, Readout, way_back, way_forth
+from winit_jax.network import Layer
+from winit_jax.spectrum import Spectrum, spectrum, summary
+from winit_jax.statistics import log10_root
+
+
+def gradient_mib(layers: int, samples: int, width: int, normalization: str) -> float:
+    """What the way back through one network holds: its draws, and two arrays a layer (four if normalised)."""
+    kept = 2 if normalization == "none" else 4
+    return layers * width * (kept * samples + width) * 4 / 2**20
+
+
+def gradients(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    loss: jax.Array | Readout,
+    depths: Sequence[int],
+    settings: Settings,
+    *,
+    block: int,
+    edges: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """log10 RMS of the gradients of N networks, for every depth: two float64 arrays [N, depths, layers].
+
+    hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
+    the RMS, of the deepest network: [N, layers, bins + 3], else None. block: networks at a time.
+    dLoss/da first, dLoss/dW second; NaN beyond the depth.
+    """
+    shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
+    wanted = jnp.asarray(depths, jnp.int32)
+    found = _in_blocks(
+        lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings), networks, block
+    )
+    layers = np.arange(1, found.preact.mean_square.shape[2] + 1)
+    beyond = layers > np.asarray(depths)[:, None]
+    samples = inputs.samples.shape[0]
+    preact, weight = (
+        np.where(beyond, np.nan, log10_root(growth) - np.log10(samples)) for growth in (found.preact, found.weight)
+    )
+    return preact, weight, found.histogram
+
+
+@partial(jax.jit, static_argnames="settings")
+def _gradients(inputs, networks, first, hidden, loss, depths, edges, settings: Settings) -> Gradients:
+    fixed = (settings.activation, settings.normalization, settings.precision)
+
+    def one(networks: Networks) -> Gradients:
+        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
+
+        def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
+            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
+
+        found = jax.lax.map(lambda depth: back(depth, None), depths)
+        if edges is None:
+            return found
+        return found._replace(histogram=back(jnp.max(depths), edges).histogram)
+
+    return jax.vmap(one)(networks)
+
+
+def singular_values(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    depths: Sequence[int],
+    settings: Settings,
+) -> dict[str, np.ndarray]:
+    """Singular values of d a_L / d a_1 for the inputs given, summarised (`spectrum.SUMMARY`): arrays [depths, N].
+
+    hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
+    """
+    count = networks.hidden.mantissa.shape[0]
+    if hidden is None:
+        values = np.ones((count, len(depths), inputs.samples.shape[0], first.weights.shape[1]))
+        found = Spectrum(values, np.zeros((count, len(depths)), np.int32))
+    else:
+        wanted = np.asarray(depths, np.int32)
+
+        def run(some: Networks) -> Spectrum:
+            kept = _slopes(inputs, some, first, hidden, settings)
+            with jax.enable_x64(True):
+                return _spectra(kept, hidden.weights, some.hidden, wanted, settings.normalization)
+
+        found = _in_blocks(run, networks, 1)
+    return {name: np.moveaxis(x, 0, 1) for name, x in summary(found).items()}
+
+
+@partial(jax.jit, static_argnames="settings")
+def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
+    fixed = (settings.activation, settings.normalization, settings.precision)
+
+    def one(networks: Networks) -> Kept:
+        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
+        return jax.tree.map(lambda x: x[:-1], kept)
+
+    return jax.vmap(one)(networks)
+
+
+@partial(jax.jit, static_argnames="normalization")
+def _spectra(kept, draws, weights, depths, normalization: str) -> Spectrum:
+    return jax.vmap(lambda one, weight: spectrum(one, draws, weight, depths, normalization))(kept, weights)
+
+
+def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
+    """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
+    count = networks.hidden.mantissa.shape[0]
+    blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
+    parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))
