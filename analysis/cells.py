@@ -41,7 +41,9 @@ def defaults(frame: pd.DataFrame, expected: Expected | None = None) -> dict[str,
     order_x = [scale, "init", "depth", "bias_std", "width", "normalization", "activation"]
     x = next((key for key in order_x if key in keys), "depth")
     order_y = ["depth", "bias_std", "width", "init", "normalization"]
-    y = next((key for key in order_y if key in keys and key != x), "seed" if x != "seed" else "depth")
+    # Without seeds, as in a table of predictions, another key that does not vary makes the one row of cells.
+    spare = "seed" if "seed" in frame else "bias_std" if x == "depth" else "depth"
+    y = next((key for key in order_y if key in keys and key != x), spare)
     rest = [key for key in keys if key not in (x, y)]
     col = next((key for key in ("activation", *rest) if key in rest), None)
     row = next((key for key in rest if key != col), None)
@@ -61,7 +63,7 @@ def place(frame: pd.DataFrame, given: dict[str, str | None], expected: Expected 
         raise ValueError("x, y, row and col must be different keys.")
     automatic = {name: key for name, key in defaults(frame, expected).items() if key not in chosen}
     places = {name: given[name] or automatic.get(name) for name in given}
-    spare = [key for key in (*varying(frame), "depth", "seed", "width") if key not in places.values()]
+    spare = [key for key in (*varying(frame), "depth", "seed", "width") if key in frame and key not in places.values()]
     for name in ("x", "y"):
         places[name] = places[name] or spare.pop(0)
     same = {"std": "gain", "gain": "std"}
@@ -105,7 +107,7 @@ def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np
     kinds[at] = ""
     lost = (kinds == "") & ~np.isfinite(numbers)
     kinds[lost] = "undefined"
-    if value in style.GROWTHS:
+    if value in (*style.GROWTHS, *style.GRADIENTS):
         kinds[lost & np.isneginf(numbers)] = "zero"
     overflow = np.zeros(shape, bool)
     overflow[at] = cells["overflow"]
@@ -115,6 +117,8 @@ def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np
 
 def seeds_rule(cells: pd.DataFrame, frame: pd.DataFrame, seeds: str) -> str:
     """How seeds were put together, in words: 'median of 4 seeds'."""
+    if "seed" not in frame:
+        return ""
     most, least = cells["networks"].max(), cells["networks"].min()
     if most == 1:
         count = frame["seed"].nunique()

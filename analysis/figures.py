@@ -7,31 +7,54 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.cells import AGGREGATES, defaults
-from analysis.heatmaps import heatmap
-from analysis.histograms import histogram_parts, histograms
-from analysis.load import KEYS, Expected, Run, RunFolderError, follows_init, in_order, load, tidy, varying
-from analysis.profiles import profiles
-from analysis.selection import PlotError, beyond_profiles, by_kind_of_init, cut, keep, known
+from analysis import drawings, style
+from analysis.cells import AGGREGATES
+from analysis.drawings import standard
+from analysis.gradients import gradient_growth
+from analysis.load import KEYS, Expected, Run, RunFolderError, in_order, load, tidy
+from analysis.regimes import regime_map
+from analysis.selection import PlotError, keep, known
+from analysis.theory import PREDICTED, deviation_map
 
-KINDS = ("heatmap", "histograms", "profiles")
 FORMATS = ("png", "svg", "pdf")
 MAX_FILES = 24
 MAX_STANDARD = 6
-STANDARD_LINES = 16
 DPI = 160
 
-STANDARD = {"vanishing-exploding": "log10_act_rms", "saturation": "saturated"}
-TITLES = {"log10_act_rms": "Vanishing and exploding signals", "saturated": "Saturation"}
-
-# Figures by file name, drawn when called: a figure that is not wanted costs nothing.
-Drawings = dict[str, Callable[[], Figure]]
+# What each kind of figure makes use of, and the table that it is drawn from (else networks).
+PLACES = {"x", "y", "row", "col"}
+USES: dict[str, set[str]] = {
+    "heatmap": PLACES | {"value"},
+    "histograms": set(),
+    "profiles": {"col", "value"},
+    "regimes": PLACES,
+    "deviations": PLACES | {"value"},
+    "z-scores": PLACES | {"value"},
+    "gradients": PLACES | {"value"},
+    "gradient-histograms": set(),
+    "isometry": {"row", "col"},
+}
+KINDS = tuple(USES)
+TABLES = {
+    "histograms": "histograms",
+    "profiles": "layers",
+    "gradients": "gradients",
+    "gradient-histograms": "gradient_histograms",
+}
+SHOWN = {"deviations": "difference", "z-scores": "z"}
+SEEDS = {
+    "histograms": "all seeds together",
+    "gradient-histograms": "all seeds together",
+    "profiles": "the median and the range of seeds",
+    "regimes": "the regime of most seeds",
+    "deviations": "the mean of seeds",
+    "z-scores": "the mean of seeds",
+    "isometry": "medians over seeds",
+}
 
 
 def _warn(message: str) -> None:
@@ -41,23 +64,21 @@ def _warn(message: str) -> None:
 def standard_figures(
     run_dir: str | Path, formats: Sequence[str] = ("png",), report: Callable[[str], None] = _warn
 ) -> list[Path]:
-    """Draw the standard figures into run_dir/figures: two heatmaps, histograms and profiles if measured.
+    """Draw the standard figures into run_dir/figures: heatmaps of signals and saturation, and of what was measured.
 
-    Keys that have no place in a figure make a file for each of their values, at most MAX_STANDARD of a kind.
+    Those are Jacobians, gradients, histograms, profiles and singular values; a run at infinite width has heatmaps
+    of its predictions. Keys that have no place in a figure make a file for each of their values, at most
+    MAX_STANDARD of a kind.
     report: told, in a sentence, of figures left out.
     Errors: RunFolderError, PlotError.
     """
     for fmt in formats:
         known("format", fmt, FORMATS)
     run = load(run_dir)
-    kinds = [_heatmaps(run, tidy(run.networks), run.expected, value, file) for file, value in STANDARD.items()]
-    if run.histograms is not None:
-        kinds.append(_histograms(run.histograms))
-    if run.layers is not None and run.layers["layer"].nunique() > 1:
-        kinds.append(_profiles(run, tidy(run.layers), "log10_act_rms", "profiles"))
+    kinds = standard(run)
     paths: list[Path] = []
-    for drawings in kinds:
-        names = list(drawings)
+    for kind in kinds:
+        names = list(kind)
         if len(names) > MAX_STANDARD:
             report(
                 f"Drew {MAX_STANDARD} of {len(names)} figures {names[0]}, {names[1]}, ...; "
@@ -65,7 +86,7 @@ def standard_figures(
             )
         for name in names[:MAX_STANDARD]:
             try:
-                figure = drawings[name]()
+                figure = kind[name]()
             except ValueError as error:
                 report(f"No figure {name}: {error}")
                 continue
@@ -107,25 +128,19 @@ def plot(
     _refuse_unused(kind, value, places, seeds)
     frame = _table(run, kind)
     if value is not None:
-        known("value", value, [str(column) for column in frame if column not in (*KEYS, "layer")])
+        choices = PREDICTED if kind in SHOWN else [str(column) for column in frame if column not in (*KEYS, "layer")]
+        known("value", value, choices)
     frame = tidy(keep(frame, where or {}))
-    if kind == "histograms":
-        drawings = _histograms(frame)
-    elif kind == "profiles":
-        value = value or "log10_act_rms"
-        drawings = _profiles(run, frame, value, f"profiles-{value}", col)
-    else:
-        value = value or "log10_act_rms"
-        # What was kept by --where is all that was asked for of those keys.
-        expected = run.expected | {key: in_order(frame, key) for key in where or {}}
-        drawings = _heatmaps(run, frame, expected, value, f"heatmap-{value}", seeds=seeds, places=places)
+    # What was kept by --where is all that was asked for of those keys.
+    expected = run.expected | {key: in_order(frame, key) for key in where or {}}
+    figures = _drawings(run, kind, frame, expected, value or _usual(run, kind), places, seeds)
     single = target is not None and not target.is_dir()
-    if single and len(drawings) > 1:
-        raise PlotError(f"--out names one file, and this makes {len(drawings)}: keep single values with --where.")
-    if len(drawings) > MAX_FILES:
-        raise PlotError(f"This would make {len(drawings)} figures, more than {MAX_FILES}: keep fewer with --where.")
+    if single and len(figures) > 1:
+        raise PlotError(f"--out names one file, and this makes {len(figures)}: keep single values with --where.")
+    if len(figures) > MAX_FILES:
+        raise PlotError(f"This would make {len(figures)} figures, more than {MAX_FILES}: keep fewer with --where.")
     paths = []
-    for name, draw in drawings.items():
+    for name, draw in figures.items():
         try:
             figure = draw()
         except ValueError as error:
@@ -137,65 +152,57 @@ def plot(
     return paths
 
 
+def _usual(run: Run, kind: str) -> str:
+    """The column that a kind of figure shows unless told otherwise."""
+    if kind == "gradients":
+        return "log10_preact_grad_growth"
+    return "theory_log10_act_rms" if kind == "heatmap" and run.is_theory else "log10_act_rms"
+
+
+def _drawings(
+    run: Run,
+    kind: str,
+    frame: pd.DataFrame,
+    expected: Expected,
+    value: str,
+    places: Mapping[str, str | None],
+    seeds: str,
+) -> drawings.Drawings:
+    """The figures that plot was asked for, by file name."""
+    if kind == "histograms":
+        return drawings.histogram_drawings(frame)
+    if kind == "gradient-histograms":
+        return drawings.gradient_drawings(run, frame)
+    if kind == "isometry":
+        return drawings.isometry_drawings(run, frame, places["row"], places["col"])
+    if kind == "profiles":
+        return drawings.profile_drawings(run, frame, value, f"profiles-{value}", places["col"])
+    if kind == "regimes":
+        draw: Callable[..., Figure] = partial(regime_map, mean_field=run.mean_field)
+        return drawings.maps(run, frame, expected, draw, kind, places)
+    if kind in SHOWN:
+        draw = partial(deviation_map, column=value, show=SHOWN[kind])
+        return drawings.maps(run, frame, expected, draw, f"{kind}-{value}", places)
+    return drawings.heatmaps(run, frame, expected, value, f"{kind}-{value}", seeds=seeds, given=places)
+
+
 def _refuse_unused(kind: str, value: str | None, places: Mapping[str, str | None], seeds: str) -> None:
     """Errors: PlotError for options that the kind of figure has no use for."""
     given = [name for name, key in places.items() if key] + ["value"] * (value is not None)
-    used = {"heatmap": {"x", "y", "row", "col", "value"}, "profiles": {"col", "value"}, "histograms": set()}[kind]
-    if wrong := [name for name in given if name not in used]:
+    if wrong := [name for name in given if name not in USES[kind]]:
         raise PlotError(f"{kind} take no {', '.join(wrong)}; keep values with --where.")
-    if kind != "heatmap" and seeds != "median":
-        shown = "all seeds together" if kind == "histograms" else "the median and the range of seeds"
-        raise PlotError(f"{kind} show {shown}, so seeds = {seeds!r} has no place in them.")
+    if kind in SEEDS and seeds != "median":
+        raise PlotError(f"{kind} show {SEEDS[kind]}, so seeds = {seeds!r} has no place in them.")
 
 
 def _table(run: Run, kind: str) -> pd.DataFrame:
-    name = {"heatmap": "networks", "histograms": "histograms", "profiles": "layers"}[kind]
+    """The table that a kind of figure draws from. Errors: RunFolderError, PlotError if the run has none."""
+    name = "theory" if kind == "heatmap" and run.is_theory else TABLES.get(kind, "networks")
     frame = getattr(run, name)
     if frame is None:
         _ = run.networks  # a run with nothing finished says so
         raise PlotError(f"{run.path} has no {name} table: its sweep does not measure it.")
-    return frame
-
-
-def _histograms(frame: pd.DataFrame) -> Drawings:
-    return {f"histograms-{name}": partial(histograms, part) for name, part in histogram_parts(frame).items()}
-
-
-def _profiles(run: Run, frame: pd.DataFrame, value: str, file: str, col: str | None = None) -> Drawings:
-    # A key asked for as panels needs no figure for each of its values; activations then do.
-    keys = [key for key in beyond_profiles(frame) if key != col]
-    if col not in (None, "activation") and "activation" in varying(frame):
-        keys.append("activation")
-    options: dict[str, Any] = {"col": col, "most": STANDARD_LINES, "below": run.title}
-    return {file + suffix: partial(profiles, part, value, **options) for suffix, part in cut(frame, keys).items()}
-
-
-def _heatmaps(
-    run: Run,
-    frame: pd.DataFrame,
-    expected: Expected,
-    value: str,
-    file: str,
-    *,
-    seeds: str = "median",
-    places: Mapping[str, str | None] | None = None,
-) -> Drawings:
-    """Heatmaps by file name: schemes apart from shapes, and one for each value of what has no place."""
-    title = TITLES.get(value) if seeds != "std" else None
-    drawings: Drawings = {}
-    for suffix, (part, asked) in by_kind_of_init(frame, expected).items():
-        chosen: dict[str, Any] = {place: key for place, key in (places or {}).items() if key}
-        automatic = {p: key for p, key in defaults(part, asked).items() if key and key not in chosen.values()}
-        placed = {*(automatic | chosen).values()}
-        same = {"std", "gain"}
-        covered = bool(placed & same) or ("init" in placed and follows_init(part))
-        beyond = [key for key in varying(part) if key not in placed and key != "seed" and not (key in same and covered)]
-        options: dict[str, Any] = {"seeds": seeds, "title": title, "below": run.title, **chosen}
-        for fixed, rest in cut(part, beyond).items():
-            # Keys that are fixed here do not vary, whatever the sweep asks for.
-            here = {key: values for key, values in asked.items() if key not in beyond}
-            drawings[file + suffix + fixed] = partial(heatmap, rest, value, expected=here, **options)
-    return drawings
+    return gradient_growth(frame) if kind == "gradients" else frame
 
 
 def _save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:

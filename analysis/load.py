@@ -1,6 +1,7 @@
 """A run folder as tidy DataFrames, and the points that were asked for."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from analysis.axes import AxisError, expand
 
 KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
 NAMES = ("activation", "init", "normalization")
+# Keys that a table must have; the rest of KEYS have no meaning at infinite width.
+NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
 # Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
 SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
 
@@ -56,14 +59,37 @@ class Run:
         return self._table("histograms")
 
     @cached_property
+    def gradients(self) -> pd.DataFrame | None:
+        """One row a network and layer, for networks of every depth: RMS gradients of the loss."""
+        return self._table("gradients")
+
+    @cached_property
+    def gradient_histograms(self) -> pd.DataFrame | None:
+        """One row a network, layer and bin; edges in units of the layer's RMS gradient."""
+        return self._table("gradient_histograms")
+
+    @cached_property
+    def mean_field(self) -> pd.DataFrame | None:
+        """One row an activation, gain and bias_std: fixed points and depth scales at infinite width."""
+        return self._table("mean_field")
+
+    @cached_property
+    def theory(self) -> pd.DataFrame | None:
+        """One row a point of a sweep at infinite width: predictions, and nothing measured."""
+        return self._table("theory")
+
+    @cached_property
     def expected(self) -> dict[str, list]:
         """The points that the sweep asks for, done or not: key -> values of its axis, ranges expanded.
 
-        Axes that the sweep leaves to their defaults are absent. Errors: RunFolderError for an axis that
-        cannot be read.
+        Axes that the sweep leaves to their defaults are absent, and so is a width of inf, which no network
+        has. Errors: RunFolderError for an axis that cannot be read.
         """
+        grid = {key: value for key, value in self._grid.items() if key in KEYS}
+        if "width" in grid:
+            grid["width"] = _finite(grid["width"])
         try:
-            return {key: expand(value, key in NAMES) for key, value in self._grid.items() if key in KEYS}
+            return {key: values for key, axis in grid.items() if (values := expand(axis, key in NAMES))}
         except AxisError as error:
             raise RunFolderError(f"{self.path / 'sweep.toml'}: {error}") from error
 
@@ -71,6 +97,11 @@ class Run:
     def scale_axis(self) -> str | None:
         """Which of std and gain the sweep varies; frames carry it in their attrs."""
         return next((axis for axis in ("std", "gain") if axis in self._grid), None)
+
+    @property
+    def is_theory(self) -> bool:
+        """Whether the run has predictions and no networks, as a sweep of infinite width has."""
+        return not any((self.path / "networks").glob("*.parquet")) and self.theory is not None
 
     @property
     def title(self) -> str:
@@ -89,12 +120,20 @@ class Run:
             frame = pd.read_parquet(folder)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{folder} cannot be read: {error}.") from error
-        if absent := [key for key in KEYS if key not in frame]:
+        if absent := [key for key in NEEDED.get(name, KEYS) if key not in frame]:
             raise RunFolderError(f"{folder} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None
         frame.attrs["scale_axis"] = self.scale_axis
         return frame
+
+
+def _finite(axis: Any) -> Any:
+    """An axis less its words "inf"."""
+    words = [word.strip() for word in axis.split(",")] if isinstance(axis, str) else axis
+    if not isinstance(words, list):
+        return [] if words == math.inf else axis
+    return [word for word in words if str(word).strip() != "inf"]
 
 
 def load(run_dir: str | Path) -> Run:
@@ -131,7 +170,9 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
 
 def follows_init(frame: pd.DataFrame) -> bool:
     """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
-    scales = frame.groupby("init", observed=True)[["std", "gain"]].nunique()
+    # Without a width there is no std.
+    given = [key for key in ("std", "gain") if frame[key].notna().any()]
+    scales = frame.groupby("init", observed=True)[given].nunique()
     return bool(scales.min(axis=1).max() == 1)
 
 

@@ -1,6 +1,7 @@
 """A column layer by layer: lines over depth, with bands over seeds."""
 
 import itertools
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import style
@@ -21,7 +23,14 @@ MAX_LINES = 8
 COLUMNS = 5
 BANDS = {"range": (0.0, 1.0, "band from least to greatest"), "quantiles": (0.1, 0.9, "band from 10% to 90%")}
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-MARKS = {"overflow": ("x", "first overflow of any seed"), "zero": ("v", "exactly zero from here on")}
+MARKS = {
+    "overflow": ("x", "first overflow of any seed"),
+    "zero": ("v", "exactly zero from here on"),
+    "zero back": ("v", "exactly zero from here back"),
+}
+# So that a prediction shows on the line that it agrees with.
+HALO = [withStroke(linewidth=2.0, foreground="white", alpha=0.9)]
+PREDICTED_DASH = (0, (3, 1.5))
 
 
 def profiles(
@@ -42,7 +51,8 @@ def profiles(
     activation). band: range (least to greatest of seeds) or quantiles (10% to 90%).
     below: put under the title, before what is held fixed.
     A mark at the edge tells where any seed first overflows, which then leaves the median and the band, and
-    where the median becomes exactly zero.
+    where the median becomes exactly zero; gradients go backwards, so theirs is the last such layer.
+    Where the table has theory_<value>, what mean field predicts is drawn over it, thin and dashed.
     Errors: ValueError for a column that is empty or a key that varies without a place.
     """
     if value not in frame or frame[value].isna().all():
@@ -64,14 +74,15 @@ def profiles(
         style.close_gaps(axes, len(panels), n_columns)
         axes = axes[: len(panels)]
         norm, palette = _palette(lines, numeric)
-        dashes = itertools.repeat("-") if numeric else itertools.cycle(DASHES)
+        theory = f"theory_{value}" if f"theory_{value}" in frame and frame[f"theory_{value}"].notna().any() else None
+        dashes = itertools.repeat("-") if numeric or theory else itertools.cycle(DASHES)
         looks = dict(zip(lines, zip(palette, dashes, strict=False), strict=False))
-        spread = _spread(frame[frame[hue].isin(lines)], value, col, hue, band)
+        spread = _spread(frame[frame[hue].isin(lines)], value, col, hue, band, theory)
         used: set[str] = set()
         for panel_axes, chosen in zip(axes, panels, strict=True):
             part = spread if col is None else spread[spread[col] == chosen]
             for line, (colour, dash) in looks.items():
-                used |= _line(panel_axes, part[part[hue] == line], colour, dash, style.number(line))
+                used |= _line(panel_axes, part[part[hue] == line], colour, dash, style.number(line), value)
             _finish(panel_axes, frame, value)
             if chosen is not None:
                 panel_axes.set_title(str(chosen) if col in NAMES else f"{col} {style.number(chosen)}")
@@ -82,7 +93,7 @@ def profiles(
         elif len(values) > 1:
             handles, words = axes[0].get_legend_handles_labels()
             figure.legend(handles, words, title=hue, loc="outside right center", frameon=False)
-        _legend(figure, used)
+        _legend(figure, used, theory is not None)
         texts = [style.held(frame, (hue if len(values) > 1 else None, col, "depth")), _rule(frame, band)]
         if len(lines) < len(values):
             texts.append(f"{len(lines)} of {len(values)} values of {hue}")
@@ -108,14 +119,19 @@ def _places(frame: pd.DataFrame, hue: str | None, col: str | None) -> tuple[str,
     return hue, col
 
 
-def _spread(frame: pd.DataFrame, value: str, col: str | None, hue: str, band: str) -> pd.DataFrame:
-    """One row a panel, line and layer: median, low, high over seeds, and whether any seed overflowed."""
+def _spread(frame: pd.DataFrame, value: str, col: str | None, hue: str, band: str, theory: str | None) -> pd.DataFrame:
+    """One row a panel, line and layer: median, low, high over seeds, the prediction, and whether any overflowed."""
     keys = [*([col] if col else []), hue, "layer"]
     broken = frame["nonfinite"] > 0 if "nonfinite" in frame else False
     numbers = frame[value].where(frame[value] < np.inf)
-    groups = frame[keys].assign(number=numbers, broken=broken).groupby(keys, observed=True)
+    predicted = frame[theory].where(np.isfinite(frame[theory])) if theory else np.nan
+    groups = frame[keys].assign(number=numbers, broken=broken, predicted=predicted).groupby(keys, observed=True)
     low, high, _ = BANDS[band]
-    columns = {"median": groups["number"].median(), "overflow": groups["broken"].any()}
+    columns = {
+        "median": groups["number"].median(),
+        "overflow": groups["broken"].any(),
+        "predicted": groups["predicted"].mean(),
+    }
     if band == "range":
         columns |= {"low": groups["number"].min(), "high": groups["number"].max()}
     else:
@@ -133,30 +149,36 @@ def _palette(lines: list, numeric: bool) -> tuple[Normalize, list]:
     return norm, sns.color_palette("viridis", len(lines))
 
 
-def _line(axes: Axes, part: pd.DataFrame, colour: object, dash: object, label: str) -> set[str]:
-    """One line with its band, and a mark at the first layer that cannot be drawn; the kinds of marks made."""
+def _line(axes: Axes, part: pd.DataFrame, colour: object, dash: object, label: str, value: str) -> set[str]:
+    """One line with its band and prediction, and a mark where it cannot be drawn; the kinds of marks made."""
     layer = part["layer"].to_numpy()
     median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
     axes.plot(layer, median, color=colour, ls=dash, lw=1.3, label=label)
     axes.fill_between(layer, low, high, color=colour, alpha=0.22, lw=0)
+    if part["predicted"].notna().any():
+        axes.plot(layer, part["predicted"], color=colour, ls=PREDICTED_DASH, lw=1.0, path_effects=HALO)
     used = set()
-    for kind, where in (("overflow", part["overflow"].to_numpy()), ("zero", np.isneginf(part["median"].to_numpy()))):
+    zero = "zero back" if value in style.GRADIENTS else "zero"
+    for kind, where in (("overflow", part["overflow"].to_numpy()), (zero, np.isneginf(part["median"].to_numpy()))):
         if where.any():
-            at, height = layer[np.argmax(where)], {"overflow": 0.97, "zero": 0.03}[kind]
+            at = layer[np.nonzero(where)[0][-1 if kind == "zero back" else 0]]
+            height = 0.97 if kind == "overflow" else 0.03
             place = axes.get_xaxis_transform()
             axes.plot([at], [height], MARKS[kind][0], color=colour, ms=5, transform=place, clip_on=False)
             used.add(kind)
     return used
 
 
-def _legend(figure: Figure, used: set[str]) -> None:
-    handles = [
+def _legend(figure: Figure, used: set[str], theory: bool) -> None:
+    look: dict[str, Any] = {"color": "#555555", "ls": PREDICTED_DASH, "lw": 1.0}
+    handles = [Line2D([], [], label="mean field", **look)] if theory else []
+    handles += [
         Line2D([], [], color="#555555", marker=mark, ls="", ms=5, label=words)
         for kind, (mark, words) in MARKS.items()
         if kind in used
     ]
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2), frameon=False)
 
 
 def _colour_bar(figure: Figure, axes: list[Axes], norm: Normalize, hue: str) -> None:

@@ -29,7 +29,7 @@ def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFram
     Errors: PlotError for unknown keys and values, and if no row is left.
     """
     for key, words in where.items():
-        known("where", key, KEYS)
+        known("where", key, [name for name in KEYS if name in frame])
         frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
     if frame.empty:
         shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())

@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 LABELS = {
@@ -34,6 +34,16 @@ LABELS = {
     "theory_input_correlation": "correlation of inputs, mean field",
     "theory_log10_jacobian": "log₁₀ RMS singular value of the Jacobian, mean field",
     "chi": "χ, growth of a small difference a layer",
+    "log10_preact_grad_rms": "log₁₀ RMS gradient of pre-activations",
+    "log10_weight_grad_rms": "log₁₀ RMS gradient of weights",
+    "log10_preact_grad_growth": "log₁₀ RMS gradient of pre-activations, first layer over last",
+    "log10_weight_grad_growth": "log₁₀ RMS gradient of weights, first layer over last",
+    "sv_min": "least singular value of the Jacobian",
+    "sv_median": "median singular value of the Jacobian",
+    "sv_max": "greatest singular value of the Jacobian",
+    "sv_mean_square": "mean squared singular value of the Jacobian",
+    "sv_var_square": "variance of the squared singular values of the Jacobian",
+    "regime": "regime",
     "gain": "gain, std × √fan-in",
     "std": "std of weights",
     "bias_std": "std of biases",
@@ -42,8 +52,17 @@ LABELS = {
     "layer": "layer",
 }
 SHARES = ("saturated", "dead", "zero", "nonfinite")
-CORRELATIONS = ("unit_similarity", "input_correlation")
-GROWTHS = ("log10_act_rms", "log10_jacobian", "theory_log10_act_rms", "theory_log10_jacobian")
+CORRELATIONS = ("unit_similarity", "input_correlation", "theory_input_correlation")
+GROWTHS = (
+    "log10_act_rms",
+    "log10_jacobian",
+    "theory_log10_act_rms",
+    "theory_log10_jacobian",
+    "log10_preact_grad_growth",
+    "log10_weight_grad_growth",
+)
+# The loss sets their scale, so that 0 means nothing: they are read against another layer.
+GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
@@ -98,8 +117,8 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
     """(norm, map, which ends of the colour bar run on) shared by every panel of a figure.
 
     Growth is diverging about 0 (unchanged) and symmetric-logarithmic, so that a factor of 2 and one of
-    1e50 both show; shares run from 0 to 1; the rest from least to greatest. spread: the numbers are standard
-    deviations over seeds, which run from 0.
+    1e50 both show; chi is diverging about 1 on a logarithmic scale; shares run from 0 to 1; the rest from least to
+    greatest. spread: the numbers are standard deviations over seeds, which run from 0.
     """
     finite = numbers[np.isfinite(numbers)]
     if spread:
@@ -115,6 +134,14 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
             sns.color_palette("vlag", as_cmap=True),
             ends,
         )
+    if value == "chi":
+        sizes = np.abs(np.log10(finite[finite > 0]))
+        limit = max(1.0, float(np.quantile(sizes, 0.995))) if sizes.size else 1.0
+        ends = "both" if (finite == 0).any() or sizes.max(initial=0) > limit else "neither"
+        # 0, which a logarithm leaves out, is as far below as colours go.
+        diverging = sns.color_palette("vlag", as_cmap=True)
+        shown = diverging.with_extremes(bad=diverging(0.0))
+        return LogNorm(10**-limit, 10**limit), shown, ends
     if value in SHARES:
         return Normalize(0, 1), sns.color_palette("rocket_r", as_cmap=True), "neither"
     if value in CORRELATIONS:
@@ -194,8 +221,8 @@ def close_gaps(axes: Sequence[Axes], used: int, n_columns: int) -> None:
 
 
 def sentence(text: str) -> str:
-    """With a capital first letter, unless it is a logarithm; the rest as it is."""
-    return text if text.startswith("log") else text[:1].upper() + text[1:]
+    """With a capital first letter, unless it is a logarithm or a symbol; the rest as it is."""
+    return text if text.startswith(("log", "χ")) else text[:1].upper() + text[1:]
 
 
 def integer_ticks(low: float, high: float, most: int = 6) -> list[int]:

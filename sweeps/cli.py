@@ -323,7 +323,11 @@ def plot(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help="heatmap, histograms or profiles [the standard figures]."),
+        typer.Argument(
+            metavar="[KIND]",
+            help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
+            "gradient-histograms or isometry [the standard figures].",
+        ),
     ] = None,
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
     x: Annotated[str | None, typer.Option(help="Key along x.")] = None,

@@ -2,6 +2,8 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from meanfield import mean_field, with_theory
+from test_analysis_gradients import gradient_rows
 from test_analysis_load import bin_rows, layer_rows, network_rows, write_run
 
 from analysis import PlotError, figures, plot, standard_figures
@@ -113,3 +115,100 @@ def test_a_place_that_cannot_be_written_gets_a_sentence(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PlotError, match="cannot be written"):
         plot(run, "heatmap", out=tmp_path / "file" / "figure.png")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run with everything measured and predicted."""
+    options = {"activations": ("tanh",), "gains": (0.5, 1.0, 2.0), "seeds": (0, 1)}
+    frame = with_theory(network_rows(**options))
+    frame = frame.assign(sv_min=0.5, sv_median=1.0, sv_max=2.0)
+    gradients = gradient_rows(**options)
+    grid = {"gain": [0.5, 1.0, 2.0], "depth": "int:1:4"}
+    deepest = gradients[gradients["depth"] == 4]
+    path = write_run(tmp_path_factory.mktemp("measured") / "run", frame, deepest.assign(log10_act_rms=0.0), **grid)
+    tables = {
+        "gradients": gradients,
+        "gradient_histograms": bin_rows(network_rows(**options)).assign(log10_preact_grad_rms=-3.0),
+        "mean_field": mean_field(("tanh",), (0.5, 1.0, 2.0)),
+    }
+    for name, table in tables.items():
+        (path / name).mkdir()
+        table.to_parquet(path / name / "part-0.parquet", index=False)
+    return path
+
+
+def test_standard_figures_show_gradients_and_singular_values_where_they_were_measured(measured):
+    assert [path.name for path in standard_figures(measured)] == [
+        "vanishing-exploding.png",
+        "saturation.png",
+        "jacobian.png",
+        "gradients.png",
+        "gradient-histograms-tanh.png",
+        "profiles.png",
+        "profiles-gradients.png",
+        "isometry.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "name"),
+    [
+        ("regimes", {"x": "gain", "y": "depth"}, "regimes"),
+        ("deviations", {}, "deviations-log10_act_rms"),
+        ("deviations", {"value": "input_correlation", "x": "gain"}, "deviations-input_correlation"),
+        ("z-scores", {"value": "log10_jacobian"}, "z-scores-log10_jacobian"),
+        ("gradients", {}, "gradients-log10_preact_grad_growth"),
+        ("gradients", {"value": "log10_weight_grad_rms", "seeds": "max"}, "gradients-log10_weight_grad_rms"),
+        ("gradient-histograms", {"where": {"gain": ["1"]}}, "gradient-histograms-tanh"),
+        ("isometry", {"row": "gain"}, "isometry"),
+        ("profiles", {"value": "log10_weight_grad_rms"}, "profiles-log10_weight_grad_rms"),
+    ],
+)
+def test_each_kind_of_figure_is_drawn_by_name(measured, tmp_path, kind, options, name):
+    assert plot(measured, kind, out=tmp_path, **options) == [tmp_path / f"{name}.png"]
+
+
+def test_critical_lines_are_drawn_where_the_run_has_mean_field(monkeypatch, measured, tmp_path):
+    (figure,) = heatmap_of(monkeypatch, measured, tmp_path).values()
+    assert legend(figure) == ["mean field: χ₁ = 1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"kind": "regimes", "value": "chi"}, "regimes take no value"),
+        ({"kind": "deviations", "value": "saturated"}, "value: 'saturated' is not known."),
+        ({"kind": "deviations", "seeds": "max"}, "deviations show the mean of seeds, so seeds = 'max' has no place"),
+        ({"kind": "deviations"}, "This table lacks theory_log10_act_rms."),
+        ({"kind": "isometry", "x": "gain"}, "isometry take no x"),
+        ({"kind": "isometry"}, "Singular values are not measured in this table."),
+        ({"kind": "gradients"}, "has no gradients table: its sweep does not measure it."),
+        ({"kind": "gradient-histograms"}, "has no gradient_histograms table: its sweep does not measure it."),
+    ],
+)
+def test_kinds_that_a_run_has_no_columns_for_get_a_sentence(run, options, sentence):
+    with pytest.raises(PlotError) as caught:
+        plot(run, **options)
+    assert sentence in str(caught.value)
+
+
+def theory_run(path):
+    rows = with_theory(network_rows(("tanh", "relu"), gains=(0.5, 1.0, 2.0), seeds=(0,)))
+    keys = ["activation", "init", "std", "gain", "bias_std", "normalization", "depth"]
+    write_run(path, gain=[0.5, 1.0, 2.0], depth="int:1:4", width="inf", seed="int:0:3")
+    (path / "theory").mkdir()
+    columns = [*keys, *(name for name in rows if name.startswith("theory_")), "chi"]
+    rows.assign(std=float("nan"))[columns].to_parquet(path / "theory" / "part-0.parquet", index=False)
+    return path
+
+
+def test_a_run_at_infinite_width_has_heatmaps_of_its_predictions(tmp_path, monkeypatch):
+    path = theory_run(tmp_path / "run")
+    names = [each.name for each in standard_figures(path)]
+    assert names == ["theory-vanishing-exploding.png", "theory-jacobian.png", "theory-correlation.png"]
+    made = heatmap_of(monkeypatch, path, tmp_path, value="chi", where={"activation": ["relu"]})
+    assert list(made) == ["heatmap-chi"]
+    assert made["heatmap-chi"].get_suptitle().split("\n")[1:] == ["A sweep", "init normal, bias_std 0, activation relu"]
+    with pytest.raises(PlotError, match="where: 'seed' is not known"):
+        plot(path, "heatmap", where={"seed": ["0"]})

@@ -160,3 +160,40 @@ def test_a_scheme_has_one_scale_whatever_rounding_says():
     assert not follows_init(frame)
     assert follows_init(tidy(frame))
     assert not follows_init(network_rows())
+
+
+def test_tables_of_gradients_and_of_theory_load_and_absent_ones_are_none(tmp_path):
+    path = write_run(tmp_path / "run", network_rows())
+    tables = {
+        "gradients": layer_rows(network_rows()),
+        "gradient_histograms": bin_rows(network_rows()),
+        "mean_field": pd.DataFrame({"activation": ["tanh"], "gain": [1.0], "bias_std": [0.0], "chi1": [1.0]}),
+        "theory": pd.DataFrame({"activation": ["tanh"], "gain": [1.0], "bias_std": [0.0], "depth": [3], "chi": [1.0]}),
+    }
+    assert all(getattr(load(path), name) is None for name in tables)
+    for name, table in tables.items():
+        (path / name).mkdir()
+        table.to_parquet(path / name / "part-0.parquet", index=False)
+    run = load(path)
+    assert all(len(getattr(run, name)) == len(table) for name, table in tables.items())
+    assert not run.is_theory
+    (path / "theory" / "part-0.parquet").unlink()
+    tables["theory"].drop(columns="gain").to_parquet(path / "theory" / "part-0.parquet")
+    with pytest.raises(RunFolderError, match="theory has no column gain: it is not a table of a sweep"):
+        _ = load(path).theory
+
+
+@pytest.mark.parametrize(
+    ("width", "widths"), [("inf", None), (math.inf, None), ("100, inf", [100]), ([10, "inf"], [10])]
+)
+def test_an_infinite_width_is_no_networks_width(tmp_path, width, widths):
+    path = write_run(tmp_path / "run", network_rows(), depth="int:1:2")
+    shown = "inf" if width == math.inf else json.dumps(width)
+    (path / "sweep.toml").write_text(f'[grid]\ndepth = "int:1:2"\nwidth = {shown}\n')
+    assert load(path).expected == {"depth": [1, 2]} | ({"width": widths} if widths else {})
+
+
+def test_a_scheme_at_infinite_width_has_a_gain_and_no_std():
+    frame = network_rows(inits=("he_normal", "xavier_normal")).assign(std=np.nan).drop(columns=["width", "seed"])
+    assert follows_init(tidy(frame))
+    assert varying(frame) == ["activation", "init", "gain", "depth"]
