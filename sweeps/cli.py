@@ -126,18 +126,22 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
 
 def _executor(sweep: "Sweep") -> "Executor":
     from sweeps.execute import Executor
-    from sweeps.inputs import InputError, load_inputs
+    from sweeps.inputs import InputData, InputError, load_inputs
 
     try:
-        return Executor(sweep, {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width})
+        inputs: dict[int | str, InputData] = {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width}
+        if sweep.grid.infinite and sweep.inputs.source != "normal":
+            inputs["inf"] = load_inputs(sweep.inputs, 1)
+        return Executor(sweep, inputs)
     except InputError as error:
         _stop(str(error))
 
 
 def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
     """The same path may hold other data than when the folder was begun."""
+    now_by_width = {str(width): data for width, data in executor.inputs.items()}
     for width, before in folder.info().get("inputs", {}).items():
-        now = executor.inputs.get(int(width))
+        now = now_by_width.get(width)
         if now is not None and before.get("sha256") != now.sha256:
             _stop(
                 f"{now.source} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
@@ -166,6 +170,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
             "self_check": executor.checks,
         }
 
+    folder.write_predictions(executor.predictions())
     speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
     plan = planner(provenance.cores(), speedup)
     try:
@@ -183,10 +188,13 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     except OSError as error:
         _stop(f"{folder.path}: {error.strerror or error}. What was finished is kept.", 1)
     done = outcome.done - outcome.before
-    typer.echo(
-        f"{done:,} networks in {outcome.seconds:.1f} s ({outcome.done:,} of {outcome.total:,} in {folder.path})",
-        err=True,
-    )
+    if sweep.n_predictions:
+        typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
+    if outcome.total:
+        typer.echo(
+            f"{done:,} networks in {outcome.seconds:.1f} s ({outcome.done:,} of {outcome.total:,} in {folder.path})",
+            err=True,
+        )
     for failure in outcome.failures:
         typer.echo(f"failed: {_name_job(failure['networks'])}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0
@@ -276,6 +284,7 @@ def plan(
     seconds, size = summary["seconds"], summary["bytes"]
     for name, text in (
         ("networks", f"{summary['networks']:,}"),
+        *([("theory", f"{sweep.n_predictions:,} points at infinite width")] if sweep.n_predictions else []),
         (
             "passes",
             f"{summary['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth",

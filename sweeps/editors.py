@@ -16,7 +16,8 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     }
     axes = {}
     for axis, kind in AXES.items():
-        item = names.get(axis) or {"anyOf": [{"type": "integer" if kind is int else "number"}, ranges]}
+        infinite = [{"const": "inf"}] if axis == "width" else []
+        item = names.get(axis) or {"anyOf": [{"type": "integer" if kind is int else "number"}, ranges, *infinite]}
         axes[axis] = {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -16,9 +16,10 @@ import pyarrow as pa
 from sweeps import schema
 from sweeps.inputs import InputData
 from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
+from sweeps.predict import MeanField, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import Found, bin_edges, gradient_edges, make_tables
-from winit_jax import batch, derivatives, draws, initializers, reference
+from winit_jax import batch, derivatives, draws, initializers, reference, theory
 from winit_jax.activations import ACTIVATIONS, Activation, activation
 from winit_jax.gradients import Readout
 from winit_jax.network import Layer
@@ -28,6 +29,9 @@ STACK_SHARE = 0.125
 CHECKED_LAYERS = 3
 # Singular values are taken of the Jacobians of so many inputs, the first ones.
 SPECTRUM_INPUTS = 4
+# Shapes whose entries are independent: those that mean field speaks of.
+INDEPENDENT = ("normal", "uniform", "truncated_normal")
+KEPT_PREDICTIONS = 8
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -45,6 +49,7 @@ def vocabulary() -> Vocabulary:
         check_activation=_check_activation,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
+        gradient_mib=derivatives.gradient_mib,
     )
 
 
@@ -98,6 +103,15 @@ class Group:
         return len(self.networks.hidden.mantissa)
 
 
+def similarity(x: np.ndarray) -> tuple[float, float]:
+    """(Mean square norm of the inputs, mean dot product of distinct ones over it). x: [samples, features]."""
+    x = np.asarray(x, np.float64)
+    total = float(np.sum(x * x))
+    if len(x) == 1 or total == 0:
+        return total / len(x), float("nan")
+    return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
+
+
 def _networks(stds: np.ndarray, biases: np.ndarray) -> batch.Networks:
     return batch.Networks(*(batch.as_scale(x) for x in (stds[:, 0], stds[:, 1], biases)))
 
@@ -118,10 +132,11 @@ class Executor:
     """Runs parts of one sweep on this process's devices. Safe to call from several threads."""
 
     sweep: Sweep
-    inputs: Mapping[int, InputData]  # by width
+    inputs: Mapping[int | str, InputData]  # by width; "inf" where data start the theory of infinite width
     devices: list[jax.Device] = field(default_factory=jax.local_devices)
     checks: list[str] = field(default_factory=list)
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
+    _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     _checked: set[tuple] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -143,9 +158,10 @@ class Executor:
         for group in self._groups(job, act, stds, shared=measure.histogram is None):
             columns = self._forward(job, act, group, max(depths))
             first = group.positions[0]
-            self._check(job, act, stds[first], job.points[first].bias_std, columns)
+            self._check(job, act, (stds[first, 0], stds[first, 1]), job.points[first].bias_std, columns)
             found.histogram = columns.pop("histogram", None)  # asked for, there is one group
             _put(found.layers, columns, group.positions, len(job.points))
+        found.layers |= self._predictions(job, act, stds, max(depths))
         if measure.gradients:
             labelled = self.inputs[job.width].labels is not None
             for group in self._groups(job, act, stds, shared=not labelled and measure.histogram is None):
@@ -155,6 +171,44 @@ class Executor:
             for group in self._groups(job, act, stds, shared=True):
                 _put(found.depths, self._singular_values(job, act, group, depths), group.positions, len(job.points))
         return make_tables(self.sweep, job, stds[:, 1], depths, found)
+
+    def _predictions(self, job: Job, act: Activation, stds: np.ndarray, layers: int) -> dict[str, np.ndarray]:
+        """The predicted columns, [layers, points]; none where mean field makes no statement."""
+        if job.shape not in INDEPENDENT or job.normalization != "none":
+            return {}
+        key = (job.activation, job.width, job.points, layers)  # the same for every seed
+        with self._lock:
+            known = self._predicted.get(key)
+        if known is None:
+            biases = np.array([point.bias_std for point in job.points])
+            square, correlation = similarity(self.inputs[job.width].x)
+            gains = stds[:, 1] * math.sqrt(job.width)
+            found = theory.from_inputs(act, stds[:, 0], gains, biases, square, correlation, layers)
+            known = dict(zip(schema.PREDICTED, found, strict=True))
+            with self._lock:
+                while len(self._predicted) >= KEPT_PREDICTIONS:
+                    self._predicted.pop(next(iter(self._predicted)))
+                self._predicted[key] = known
+        return known
+
+    def predictions(self) -> dict[str, pa.Table]:
+        """The tables of theory alone: `mean_field`, and `theory` for the points at infinite width."""
+        square, correlation, features = 1.0, 0.0, 1
+        if (data := self.inputs.get("inf")) is not None:
+            (square, correlation), features = similarity(data.x), data.x.shape[1]
+
+        def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Prediction:
+            first = gain / math.sqrt(features)
+            return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
+
+        known = MeanField(
+            independent=lambda init: initializers.shape_of(init) in INDEPENDENT,
+            scheme_std=initializers.scheme_std,
+            from_inputs=from_inputs,
+            fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),
+            critical_gain=lambda name, bias_std: theory.critical_gain(activation(name), bias_std).gain,
+        )
+        return prediction_tables(self.sweep, known)
 
     def _groups(self, job: Job, act: Activation, stds: np.ndarray, shared: bool) -> Iterator[Group]:
         """The points of a job as groups that run together. shared: whether rescaling gives all that is asked."""
@@ -275,7 +329,7 @@ class Executor:
             return self._prepared[width]
 
     def _check(
-        self, job: Job, act: Activation, std: np.ndarray, bias_std: float, columns: dict[str, np.ndarray]
+        self, job: Job, act: Activation, std: tuple[float, float], bias_std: float, columns: dict[str, np.ndarray]
     ) -> None:
         """Once for each activation, normalization and width: the first network against float64 NumPy.
 
@@ -288,32 +342,19 @@ class Executor:
                 return
             self._checked.add(program)
         depth = min(len(columns["nonfinite"]), CHECKED_LAYERS)
-        first = draws.first_layer(job.seed, job.shape, job.width, x.shape[1])
-        scaled = [(std[0] * np.asarray(first.weights, np.float64), bias_std * np.asarray(first.biases, np.float64))]
-        if depth > 1:
-            hidden = draws.layer_stack(job.seed, job.shape, job.width, 2, depth - 1)
-            scaled += [
-                (std[1] * np.asarray(w, np.float64), bias_std * np.asarray(b, np.float64))
-                for w, b in zip(hidden.weights, hidden.biases, strict=True)
-            ]
-        directions = np.asarray(draws.directions(job.seed, "tangents", x.shape[0], job.width), np.float64)
-        rounded = [(w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23), b) for w, b in scaled]
-        expected, nudged = (
-            reference.forward(
-                x,
-                [weights for weights, _ in version],
-                [biases for _, biases in version],
-                _in_float64(act),
-                _in_float64(act.slope),
-                act.max_slope,
-                self.sweep.measure.saturation_threshold,
-                job.normalization,
-                tangents=directions,
-            )
-            for version in (scaled, rounded)
+        layers = [draws.first_layer(job.seed, job.shape, job.width, x.shape[1])]
+        if (hidden := self._hidden(job, depth)) is not None:
+            layers += [Layer(*parts) for parts in zip(*hidden, strict=True)]
+        wrong = reference.compare(
+            {name: values[:depth, 0] for name, values in columns.items()},
+            x,
+            (*std, bias_std),
+            layers,
+            np.asarray(draws.directions(job.seed, "tangents", x.shape[0], job.width), np.float64),
+            act,
+            self.sweep.measure.saturation_threshold,
+            job.normalization,
         )
-        first_network = {name: values[:depth, 0] for name, values in columns.items()}
-        wrong = reference.disagreements(first_network, expected, nudged, x.shape[0] * job.width)
         if wrong:
             raise SelfCheckError(
                 f"the self-check failed for {job.activation} at width {job.width}: {wrong[0]}"
@@ -327,16 +368,6 @@ def stack_layers(width: int, hidden: int, batch_mib: float) -> int:
     """How many layers' draws are held at a time."""
     one_mib = width * width * 4 / 2**20
     return max(1, min(hidden, int(STACK_SHARE * batch_mib / one_mib)))
-
-
-def _in_float64(function):
-    """A JAX function as one of float64 NumPy arrays, on the CPU."""
-
-    def evaluate(a: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            return np.asarray(jax.jit(function)(np.asarray(a, np.float64)))
-
-    return evaluate
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:

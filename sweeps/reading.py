@@ -17,17 +17,21 @@ from sweeps.spec import (
     MAX_DEPTH,
     MAX_NETWORKS,
     MAX_PAIRS,
+    MAX_PREDICTIONS,
     MAX_SEED,
     MAX_WIDTH,
     NORMALIZATIONS,
     TABLES,
+    Compute,
     Grid,
     Histogram,
     Inputs,
+    Measure,
     Sweep,
     Table,
     Vocabulary,
     count_networks,
+    count_points,
 )
 from sweeps.words import apply_words
 
@@ -70,14 +74,8 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         problems.append(
             Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
         )
-    if grid is not None and (pairs := inputs.samples * max(grid.width)) > MAX_PAIRS:
-        problems.append(
-            Problem(
-                "inputs.samples",
-                f"{inputs.samples:,} samples through {max(grid.width):,} units are {pairs:,} activations a layer; "
-                f"{MAX_PAIRS:,} can be counted.",
-            )
-        )
+    if grid is not None:
+        _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
     if problems or grid is None:
         raise SpecError(label, problems)
     sweep = Sweep(
@@ -94,6 +92,36 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         digest = hashlib.sha256(sweep.to_toml().encode()).hexdigest()[:8]
         object.__setattr__(sweep, "name", f"grid-{digest}")
     return sweep
+
+
+def _check_size(
+    grid: Grid, inputs: Inputs, measure: Measure, compute: Compute, vocabulary: Vocabulary, problems: list[Problem]
+) -> None:
+    """What one network may be, and how many predictions."""
+    widest, deepest = max(grid.width, default=0), max(grid.depth)
+    if (pairs := inputs.samples * widest) > MAX_PAIRS:
+        problems.append(
+            Problem(
+                "inputs.samples",
+                f"{inputs.samples:,} samples through {widest:,} units are {pairs:,} activations a layer; "
+                f"{MAX_PAIRS:,} can be counted.",
+            )
+        )
+    # The way back needs every layer of one network at once.
+    needed = max(vocabulary.gradient_mib(deepest, inputs.samples, widest, norm) for norm in grid.normalization)
+    if measure.gradients and needed > compute.batch_mib:
+        problems.append(
+            Problem(
+                "measure.gradients",
+                f"a network of {deepest:,} layers, {widest:,} units and {inputs.samples:,} samples needs "
+                f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
+            )
+        )
+    predictions = count_points(grid, vocabulary.schemes) * len(grid.depth)
+    if grid.infinite and predictions > MAX_PREDICTIONS:
+        problems.append(
+            Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
+        )
 
 
 def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
@@ -214,12 +242,30 @@ def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) 
     checks = _checks(vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
+        if axis == "width":
+            expression, values["infinite"] = _without_infinity(expression)
+            if values["infinite"] and expression == []:
+                values[axis] = []
+                continue
         values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis])
         problems.extend(found)
+    if values.get("infinite") and "std" in raw:
+        problems.append(
+            Problem(
+                "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
+            )
+        )
     _check_scale(raw, values.get("init", []), vocabulary, problems)
     if len(problems) > before:
         return None, written
     return Grid(**values), written
+
+
+def _without_infinity(widths: Any) -> tuple[Any, bool]:
+    """(The width axis without "inf", whether it was there)."""
+    several = widths if isinstance(widths, list) else [widths]
+    finite = [width for width in several if width not in ("inf", math.inf)]
+    return (widths, False) if len(finite) == len(several) else (finite, True)
 
 
 def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:

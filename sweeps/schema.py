@@ -41,6 +41,12 @@ TABLES: dict[str, tuple[str, ...]] = {
     "histograms": (*KEYS, "layer", *BINS),
     "gradient_histograms": (*KEYS, "layer", *BINS, "log10_preact_grad_rms"),
 }
+# Of theory alone, made anew whole at each run; not parts.
+LIMIT_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "depth")
+PREDICTIONS: dict[str, tuple[str, ...]] = {
+    "theory": (*LIMIT_KEYS, *PREDICTED),
+    "mean_field": ("activation", "gain", "bias_std", "q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain"),
+}
 
 
 def schema(table: str) -> pa.Schema:
@@ -51,7 +57,7 @@ def schema(table: str) -> pa.Schema:
             return pa.dictionary(pa.int16(), pa.string())
         return pa.int64() if name in INTEGERS else pa.float64()
 
-    return pa.schema([(name, column_type(name)) for name in TABLES[table]])
+    return pa.schema([(name, column_type(name)) for name in (TABLES | PREDICTIONS)[table]])
 
 
 def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]) -> pa.Table:
@@ -59,7 +65,7 @@ def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mappin
 
     Names come as int codes into `categories`, whose whole list goes into every part.
     """
-    rows = len(columns["width"])
+    rows = len(columns["activation"])
     arrays = []
     for field in schema(table):
         if field.name in NAMES:

@@ -4,7 +4,6 @@
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_NETWORKS = 100_000_000
+MAX_PREDICTIONS = 10_000_000
 # Activations of one layer of one network: counts are int32 on the device.
 MAX_PAIRS = 2**30
 MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
@@ -43,12 +43,14 @@ class Vocabulary:
     """The names that the numerics know.
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
+    gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
     """
 
     activations: tuple[str, ...]
     check_activation: Callable[[str], str | None]
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
+    gradient_mib: Callable[[int, int, int, str], float]
 
 
 class Table(BaseModel):
@@ -101,6 +103,7 @@ class Grid(Table):
     bias_std: list[float]
     normalization: list[str]
     width: list[int]
+    infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
     seed: list[int]
 
@@ -143,6 +146,11 @@ class Sweep:
         """Rows of the networks table, by multiplication."""
         return count_networks(self.grid, self.schemes)
 
+    @property
+    def n_predictions(self) -> int:
+        """Rows of the theory table: points at infinite width."""
+        return count_points(self.grid, self.schemes) * len(self.grid.depth) if self.grid.infinite else 0
+
     def to_toml(self) -> str:
         """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
         lines = [f"title = {toml_value(self.title)}", "", "[grid]"]
@@ -154,11 +162,16 @@ class Sweep:
 
 
 def count_networks(grid: Grid, schemes: Sequence[str]) -> int:
-    """Points of a grid: shapes are crossed with the scale axis, schemes are one point each."""
+    """Networks of a grid."""
+    return count_points(grid, schemes) * len(grid.width) * len(grid.depth) * len(grid.seed)
+
+
+def count_points(grid: Grid, schemes: Sequence[str]) -> int:
+    """Points of the other axes: shapes are crossed with the scale axis, schemes are one point each."""
     shapes = sum(init not in schemes for init in grid.init)
     scales = len(grid.std or grid.gain or [])
-    others = (grid.activation, grid.bias_std, grid.normalization, grid.width, grid.depth, grid.seed)
-    return (shapes * scales + len(grid.init) - shapes) * math.prod(len(axis) for axis in others)
+    others = len(grid.activation) * len(grid.bias_std) * len(grid.normalization)
+    return (shapes * scales + len(grid.init) - shapes) * others
 
 
 def toml_value(value: Any) -> str:

@@ -54,7 +54,7 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder where there is none. Errors: StoreError."""
-        own = {*self.tables(), "staging"}  # all that a run killed at its very start leaves
+        own = {*self.tables(), *schema.PREDICTIONS, "staging"}  # all that a run killed at its very start leaves
         if self.path.exists() and not self.exists() and {entry.name for entry in self.path.iterdir()} - own:
             raise StoreError(f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out.")
         try:
@@ -133,6 +133,20 @@ class RunFolder:
             _sync(staged)
             os.replace(staged, self.path / name / f"{stem}.parquet")
             _sync(self.path / name)
+
+    def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
+        """Make these the folder's tables of theory alone; those that are not given go."""
+        for name in schema.PREDICTIONS:
+            path = self.path / name / "predictions.parquet"
+            if name in tables:
+                path.parent.mkdir(exist_ok=True)
+                staged = self.path / "staging" / f"{name}.parquet"
+                pq.write_table(tables[name], staged, compression="zstd")
+                _sync(staged)
+                os.replace(staged, path)
+                _sync(path.parent)
+            elif path.exists():
+                path.unlink()
 
     def _replace_text(self, path: Path, text: str) -> None:
         staged = self.path / "staging" / path.name

@@ -98,6 +98,14 @@ def _scaled(activation: Activation, q: Array) -> Scaled:
     return Scaled(clipped, np.where(q > 0, response, 0.0), slope, second_slope)
 
 
+class Closed(NamedTuple):
+    """Exact moments of one activation: moments(q), covariance(q, c), slope_covariance(q, c)."""
+
+    moments: Callable[[Array], Moments]
+    covariance: Callable[[Array, Array], Array]
+    slope_covariance: Callable[[Array, Array], Array]
+
+
 def moments(activation: Activation, q: Array) -> Moments:
     """V, D and dV/dq.
 
@@ -106,29 +114,36 @@ def moments(activation: Activation, q: Array) -> Moments:
     """
     q = np.asarray(q, np.float64)
     flat = _scaled(activation, q.ravel())
-    if closed := _closed(activation):
-        second, slope, second_slope = closed.moments(flat.q)
-    else:
-        z, weights, _ = _nodes()
-        root = np.sqrt(flat.q)
-        psi, slopes = _evaluator(activation)(root)
-        phi = psi + activation.at_zero
-        second, slope = (psi * psi) @ weights, (slopes * slopes) @ weights
-        second_slope = (phi * slopes * z) @ weights / root
-        if activation.at_zero:
-            mean = psi @ weights
-            cross = 2 * activation.at_zero * mean * flat.response
-            second = activation.at_zero**2 + cross + second * flat.response**2
-            return Moments(
-                *(x.reshape(q.shape) for x in (second, slope * flat.slope, second_slope * flat.second_slope))
-            )
-    parts = (second * flat.response**2, slope * flat.slope, second_slope * flat.second_slope)
-    return Moments(*(x.reshape(q.shape) for x in parts))
+    closed = _closed(activation)
+    found = _exact(closed, flat) if closed else _from_nodes(activation, flat, *_values(activation, flat))
+    return Moments(*(x.reshape(q.shape) for x in found))
+
+
+def _exact(closed: Closed, scaled: Scaled) -> Moments:
+    second, slope, second_slope = closed.moments(scaled.q)
+    return Moments(second * scaled.response**2, slope * scaled.slope, second_slope * scaled.second_slope)
+
+
+def _values(activation: Activation, scaled: Scaled) -> tuple[Array, Array]:
+    return _evaluator(activation)(np.sqrt(scaled.q))
+
+
+def _from_nodes(activation: Activation, scaled: Scaled, psi: Array, slopes: Array) -> Moments:
+    z, weights, _ = _nodes()
+    at_zero = activation.at_zero
+    mean, second = (psi @ weights) * scaled.response, ((psi * psi) @ weights) * scaled.response**2
+    second_slope = ((psi + at_zero) * slopes * z) @ weights / np.sqrt(scaled.q)
+    return Moments(
+        at_zero**2 + 2 * at_zero * mean + second,
+        ((slopes * slopes) @ weights) * scaled.slope,
+        second_slope * scaled.second_slope,
+    )
 
 
 class Kernel(NamedTuple):
     """C and E[phi'(u1) phi'(u2)] as functions of the correlation, for N values of q: [N] -> [N] each."""
 
+    moments: Moments
     covariance: Callable[[Array], Array]
     slope_covariance: Callable[[Array], Array]
 
@@ -143,6 +158,7 @@ def kernel(activation: Activation, q: Array) -> Kernel:
     scaled = _scaled(activation, q)
     if closed := _closed(activation):
         return Kernel(
+            _exact(closed, scaled),
             lambda c: closed.covariance(scaled.q, c) * scaled.response**2,
             lambda c: closed.slope_covariance(scaled.q, c) * scaled.slope,
         )
@@ -151,7 +167,8 @@ def kernel(activation: Activation, q: Array) -> Kernel:
 
 def _series(activation: Activation, scaled: Scaled) -> Kernel:
     _, weights, hermite = _nodes()
-    psi, slopes = _evaluator(activation)(np.sqrt(scaled.q))
+    psi, slopes = _values(activation, scaled)
+    found = _from_nodes(activation, scaled, psi, slopes)
     coefficients = (psi * weights) @ hermite.T  # of psi, at the clipped scale
     second, slope = (psi * psi) @ weights, (slopes * slopes) @ weights
     squares = coefficients**2
@@ -182,7 +199,7 @@ def _series(activation: Activation, scaled: Scaled) -> Kernel:
         tail = tail * np.where(rest > 0, mean / (tail_k @ share), 1.0)
         return (head + tail) / scaled.q * scaled.slope
 
-    return Kernel(covariance, slope_covariance)
+    return Kernel(found, covariance, slope_covariance)
 
 
 def _polynomial(coefficients: Array, c: Array) -> Array:
@@ -191,14 +208,6 @@ def _polynomial(coefficients: Array, c: Array) -> Array:
     for column in coefficients.T[::-1]:
         total = total * c + column
     return total
-
-
-class Closed(NamedTuple):
-    """Exact moments of one activation: moments(q), covariance(q, c), slope_covariance(q, c)."""
-
-    moments: Callable[[Array], Moments]
-    covariance: Callable[[Array, Array], Array]
-    slope_covariance: Callable[[Array, Array], Array]
 
 
 def _piecewise(activation: Activation) -> Closed:

@@ -6,7 +6,11 @@ Every run and `winit doctor` hold a few layers of the fast pass against it.
 
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
+
+from winit_jax.activations import Activation
+from winit_jax.network import Layer
 
 Array = np.ndarray
 
@@ -78,6 +82,41 @@ def _columns(a: Array, h: Array, saturated: Array) -> dict[str, float]:
         "input_correlation": (np.sum(a.sum(axis=0) ** 2) - np.sum(a**2)) / ((samples - 1) * np.sum(a**2)),
         "nonfinite": (~np.isfinite(h)).mean(),
     }
+
+
+def compare(
+    measured: dict[str, Array],
+    x: Array,
+    stds: tuple[float, float, float],
+    draws: Sequence[Layer],
+    tangents: Array,
+    activation: Activation,
+    saturation_threshold: float,
+    normalization: str,
+) -> list[str]:
+    """Sentences on what the fast pass got wrong in the first layers of one network (see `disagreements`).
+
+    measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
+    ones' and of the biases.
+    """
+    first, hidden, bias = stds
+    weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
+    biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
+    rounded = [w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23) for w in weights]
+    phi, slope = _in_float64(activation), _in_float64(activation.slope)
+    settings = (phi, slope, activation.max_slope, saturation_threshold, normalization)
+    expected, nudged = (forward(x, w, biases, *settings, tangents=tangents) for w in (weights, rounded))
+    return disagreements(measured, expected, nudged, x.shape[0] * weights[0].shape[1])
+
+
+def _in_float64(function: Callable[[jax.Array], jax.Array]) -> Callable[[Array], Array]:
+    """A JAX function as one of float64 NumPy arrays, on the CPU."""
+
+    def evaluate(a: Array) -> Array:
+        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            return np.asarray(jax.jit(function)(np.asarray(a, np.float64)))
+
+    return evaluate
 
 
 def disagreements(

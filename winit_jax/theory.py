@@ -83,11 +83,11 @@ def fixed_point(
     w, b, first = (np.broadcast_to(np.asarray(x, np.float64), shape).ravel() for x in (weight_var, bias_var, start))
     q = _fixed_length(activation, w, b, first)
     at = _inside(q)
-    found = moments.moments(activation, at)
-    length = w * found.second + np.where(np.isinf(q), 0.0, b)
-    chi1 = w * found.slope
     kernel = moments.kernel(activation, at)
+    found = kernel.moments
     b_at = np.where(np.isinf(q), 0.0, b)
+    length = w * found.second + b_at
+    chi1 = w * found.slope
 
     def correlate(c: Array) -> Array:
         return (w * kernel.covariance(c) + b_at) / length
@@ -266,6 +266,36 @@ def propagate(
     return Prediction(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 
+def from_inputs(
+    activation: Activation,
+    first_std: Array,
+    hidden_gain: Array,
+    bias_std: Array,
+    square: float,
+    correlation: float,
+    layers: int,
+) -> Prediction:
+    """`propagate` from the inputs themselves.
+
+    first_std: of the first layer's weights, hidden_gain: std * sqrt(width) of the others', bias_std: all [N].
+    square: mean over inputs of |x|^2; correlation: mean x_i . x_j over that, of distinct inputs.
+    """
+    with np.errstate(divide="ignore"):
+        log10_weights = 2 * np.log10(np.asarray(first_std, np.float64)) + np.log10(square)
+        log10_bias = 2 * np.log10(np.asarray(bias_std, np.float64))
+        log10_hidden = 2 * np.log10(np.asarray(hidden_gain, np.float64))
+    largest = np.maximum(log10_weights, log10_bias)
+    with np.errstate(invalid="ignore"):
+        log10_q = np.where(
+            np.isinf(largest),
+            largest,
+            largest + np.log10(10 ** (log10_weights - largest) + 10 ** (log10_bias - largest)),
+        )
+        share = 10 ** (log10_weights - log10_q)
+    c = share * correlation + (1 - share)
+    return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers)
+
+
 class _State:
     """V, D and C / V at each layer; what belongs to a q that no longer moves is kept."""
 
@@ -280,12 +310,12 @@ class _State:
         q = 10**clipped
         if self.q.shape != q.shape or np.any(np.abs(q - self.q) > 1e-13 * q):
             self.q = q
-            self.found = moments.moments(act, q)
             self.kernel = moments.kernel(act, q)
+        found = self.kernel.moments
         near, far = act.degree_at_zero or 1, max(act.degree_at_infinity or (1, 1))
         beyond = np.nan_to_num(log10_q - clipped, neginf=-np.inf)
         degree = np.where(beyond < 0, 0 if act.at_zero else near, far)
-        second = np.log10(self.found.second) + np.where(beyond == 0, 0.0, degree * beyond)
+        second = np.log10(found.second) + np.where(beyond == 0, 0.0, degree * beyond)
         slope_degree = np.where(beyond < 0, near - 1, far - 1 if far else -0.5)
-        slope = np.log10(self.found.slope) + np.where((beyond == 0) | (slope_degree == 0), 0.0, slope_degree * beyond)
-        return second, slope, self.kernel.covariance(c) / self.found.second
+        slope = np.log10(found.slope) + np.where((beyond == 0) | (slope_degree == 0), 0.0, slope_degree * beyond)
+        return second, slope, self.kernel.covariance(c) / found.second
