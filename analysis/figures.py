@@ -90,7 +90,7 @@ def standard_figures(
             except ValueError as error:
                 report(f"No figure {name}: {error}")
                 continue
-            paths += [_save(figure, run.path / "figures", name, fmt) for fmt in formats]
+            paths += [save(figure, run.path / "figures", name, fmt) for fmt in formats]
     return paths
 
 
@@ -146,9 +146,9 @@ def plot(
         except ValueError as error:
             raise PlotError(str(error)) from error
         if target is not None and single:
-            paths.append(_save(figure, target.parent, target.stem, fmt, file_name=f"{target.stem}.{fmt}"))
+            paths.append(save(figure, target.parent, target.stem, fmt, file_name=f"{target.stem}.{fmt}"))
         else:
-            paths.append(_save(figure, target or run.path / "figures", name, fmt))
+            paths.append(save(figure, target or run.path / "figures", name, fmt))
     return paths
 
 
@@ -205,7 +205,7 @@ def _table(run: Run, kind: str) -> pd.DataFrame:
     return gradient_growth(frame) if kind == "gradients" else frame
 
 
-def _save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
+def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
     """Write a figure whole or not at all. Errors: PlotError if the folder cannot be written."""
     plain = f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
     path = folder / (file_name or plain)

@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 """
 
 import json
+import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -381,6 +383,64 @@ def plot(
         _stop(str(error))
     for path in paths:
         typer.echo(path)
+
+
+@app.command()
+def theory(
+    activation: Annotated[str, typer.Argument(metavar="ACTIVATION", help="A name, or package.module:function.")],
+    bias_std: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the biases.")] = 0.0,
+    gain: Annotated[float | None, typer.Option(min=0.0, help="One gain instead of several.")] = None,
+    as_map: Annotated[bool, typer.Option("--map", help="Draw the phase diagram over gain and bias std.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where --map goes: png, svg or pdf.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say which gain an activation wants and how deep it then reaches. Example: winit theory tanh --bias-std 0.2"""
+    from sweeps.advice import report
+    from sweeps.execute import theory_of
+
+    if not math.isfinite(bias_std) or (gain is not None and not (math.isfinite(gain) and gain > 0)):
+        _stop("--gain and --bias-std must be finite, and the gain greater than 0.")
+    if out is not None and not as_map:
+        _stop("--out says where --map draws; add --map.")
+    sweep = _load([f"activation={activation}", "gain=1"])  # a wrong name gets its sentence here
+    name = sweep.grid.activation[0]
+    critical, reason, rows = theory_of(name, bias_std, gain)
+    if as_json:
+        found = {"activation": name, "bias_std": bias_std, "critical_gain": critical if critical == critical else None}
+        typer.echo(json.dumps(found | {"reason": reason, "gains": [row.to_json() for row in rows]}))
+    else:
+        typer.echo("\n".join(report(name, bias_std, critical, reason, rows)))
+    if as_map:
+        typer.echo(_draw_phase_diagram(name, out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png")))
+
+
+def _draw_phase_diagram(name: str, path: Path) -> Path:
+    """chi1 over gain and bias std with the critical line, as a file."""
+    from analysis.figures import FORMATS, PlotError, save
+    from analysis.heatmaps import heatmap
+    from sweeps.execute import Executor
+
+    if path.suffix[1:] not in FORMATS:
+        _stop(f"--out {path}: the ending must be one of {', '.join(FORMATS)}.")
+    words = [f"activation={name}", "gain=log:0.3:5:60", "bias_std=lin:0:1:41", "width=inf", "depth=1"]
+    tables = Executor(_load(words), {}).predictions()
+    points, mean_field = (tables[table].to_pandas() for table in ("theory", "mean_field"))
+    frame = points.drop(columns=["chi", "depth"]).merge(mean_field.rename(columns={"chi1": "chi"}))
+    figure = heatmap(
+        frame,
+        "chi",
+        x="gain",
+        y="bias_std",
+        mean_field=mean_field,
+        title=f"{name}: growth of a gradient's mean square a layer",
+        below="mean field; below 1 gradients vanish with depth, above 1 they explode",
+    )
+    try:
+        return save(figure, path.parent, path.stem, path.suffix[1:])
+    except PlotError as error:
+        _stop(str(error))
 
 
 @app.command()

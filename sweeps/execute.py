@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
+from sweeps.advice import Row, gains_around
 from sweeps.inputs import InputData
 from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
 from sweeps.predict import MeanField, prediction_tables
@@ -368,6 +369,23 @@ def stack_layers(width: int, hidden: int, batch_mib: float) -> int:
     """How many layers' draws are held at a time."""
     one_mib = width * width * 4 / 2**20
     return max(1, min(hidden, int(STACK_SHARE * batch_mib / one_mib)))
+
+
+def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, str, list[Row]]:
+    """(Critical gain or NaN, why there is none, fixed points at one gain or at several round it).
+
+    Errors: ValueError with one sentence if there is no such activation.
+    """
+    act = activation(name)
+    critical = theory.critical_gain(act, bias_std)
+    gains = np.array(gains_around(critical.gain) if gain is None else [gain])
+    found = theory.fixed_point(act, gains**2, bias_std**2, gains**2 + bias_std**2)
+    rows = [Row(float(g), *(float(x) for x in values)) for g, *values in zip(gains, *_in_row_order(found), strict=True)]
+    return critical.gain, critical.reason, rows
+
+
+def _in_row_order(found: theory.FixedPoint) -> tuple[np.ndarray, ...]:
+    return found.q, found.chi1, found.c, found.xi_q, found.xi_c
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:

@@ -98,7 +98,8 @@ def fixed_point(
         middle = correlate(np.full(len(w), 0.5))
         c = np.where((np.abs(middle - 0.5) < 1e-9) | (length == 0), np.nan, c)
         slope_c = np.where(c < 1, w * at * kernel.slope_covariance(np.nan_to_num(c)) / length, at_one)
-        xi_c = np.where(np.isnan(c), np.inf, _depth(slope_c))
+        # Where q explodes the kernel is that of a homogeneous function, which forgets inputs by a power law.
+        xi_c = np.where(np.isnan(c) | np.isinf(q), np.inf, _depth(slope_c))
         xi_q = np.where(np.isinf(q), np.nan, _depth(np.abs(w * found.second_slope)))
     return FixedPoint(*(np.asarray(x).reshape(shape) for x in (q, c, chi1, xi_q, xi_c)))
 
@@ -148,19 +149,22 @@ def _newton(activation: Activation, w: Array, b: Array, low: Array, high: Array)
     Newton's method in log q, kept in the bracket.
     """
     x = (low + high) / 2
+    left = np.arange(len(x))
     for _ in range(40):
-        found = moments.moments(activation, 10**x)
-        q, after = 10**x, w * found.second + b
-        step = np.log10(after) - x
-        low, high = np.where(step > 0, x, low), np.where(step > 0, high, x)
-        slope = w * found.second_slope * q / after - 1
+        q = 10 ** x[left]
+        found = moments.moments(activation, q)
+        after = w[left] * found.second + b[left]
+        step = np.log10(after) - x[left]
+        low[left], high[left] = np.where(step > 0, x[left], low[left]), np.where(step > 0, high[left], x[left])
+        slope = w[left] * found.second_slope * q / after - 1
         with np.errstate(divide="ignore", invalid="ignore"):
-            moved = x - step / slope
-        inside = (moved > low) & (moved < high)
-        moved = np.where(inside, moved, (low + high) / 2)
-        done = np.abs(moved - x) < 1e-13 * np.maximum(np.abs(x), 1)
-        x = moved
-        if done.all():
+            moved = x[left] - step / slope
+        inside = (moved > low[left]) & (moved < high[left])
+        moved = np.where(inside, moved, (low[left] + high[left]) / 2)
+        moving = np.abs(moved - x[left]) > 1e-13 * np.maximum(np.abs(moved), 1)
+        x[left] = moved
+        left = left[moving]
+        if not len(left):
             break
     return x
 
