@@ -434,8 +434,8 @@ def _draw_phase_diagram(name: str, path: Path) -> Path:
         x="gain",
         y="bias_std",
         mean_field=mean_field,
-        title=f"{name}: growth of a gradient's mean square a layer",
-        below="mean field; below 1 gradients vanish with depth, above 1 they explode",
+        title=f"Where gradients of {name} vanish and explode",
+        below="infinitely wide and deep networks",
     )
     try:
         return save(figure, path.parent, path.stem, path.suffix[1:])

@@ -14,8 +14,11 @@ import numpy as np
 from winit_jax.batch import Inputs, Networks, Settings
 from winit_jax.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.network import Layer
-from winit_jax.spectrum import Spectrum, spectrum, summary
+from winit_jax.spectrum import SUMMARY, spectrum, summary
 from winit_jax.statistics import log10_root
+
+# The Jacobian of depth 1 is the identity.
+AT_DEPTH_ONE = dict(zip(SUMMARY, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
 
 
 def gradient_mib(layers: int, samples: int, width: int, normalization: str) -> float:
@@ -86,20 +89,17 @@ def singular_values(
 
     hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
     """
-    count = networks.hidden.mantissa.shape[0]
     if hidden is None:
-        values = np.ones((count, len(depths), inputs.samples.shape[0], first.weights.shape[1]))
-        found = Spectrum(values, np.zeros((count, len(depths)), np.int32))
-    else:
-        wanted = np.asarray(depths, np.int32)
-
-        def run(some: Networks) -> Spectrum:
-            kept = _slopes(inputs, some, first, hidden, settings)
-            with jax.enable_x64(True):
-                return _spectra(kept, hidden.weights, some.hidden, wanted, settings.normalization)
-
-        found = _in_blocks(run, networks, 1)
-    return {name: np.moveaxis(x, 0, 1) for name, x in summary(found).items()}
+        return {
+            name: np.zeros((len(depths), len(networks.hidden.mantissa))) + one for name, one in AT_DEPTH_ONE.items()
+        }
+    kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings), networks, 1)
+    weights = np.asarray(hidden.weights)
+    found = []
+    for network in range(len(networks.hidden.mantissa)):
+        own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
+        found.append(summary(spectrum(own, weights, weight, depths, settings.normalization)))
+    return {name: np.stack([columns[name] for columns in found], axis=1) for name in SUMMARY}
 
 
 @partial(jax.jit, static_argnames="settings")
@@ -111,11 +111,6 @@ def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
         return jax.tree.map(lambda x: x[:-1], kept)
 
     return jax.vmap(one)(networks)
-
-
-@partial(jax.jit, static_argnames="normalization")
-def _spectra(kept, draws, weights, depths, normalization: str) -> Spectrum:
-    return jax.vmap(lambda one, weight: spectrum(one, draws, weight, depths, normalization))(kept, weights)
 
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:

@@ -1,19 +1,17 @@
-"""Singular values of d a_L / d a_1, input by input, in double precision.
+"""Singular values of d a_L / d a_1, input by input, in double precision on the host.
 
 Row k of the Jacobian is where the k-th unit direction goes: J_{l+1} = (J_l N_l diag phi'(u_l)) W_{l+1}, J_1 = 1.
-Draws and slopes come from the float32 pass; products and the decomposition are float64, since the singular
-values of a deep Gaussian network spread over many decades.
+Draws and slopes come from the float32 pass; products and the decomposition are NumPy's in float64, since the
+singular values of a deep Gaussian network spread over many decades.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.gradients import Kept
 from winit_jax.network import Scale
-from winit_jax.tangents import through_normalization
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
 RESOLUTION = 2.0**-52
@@ -23,50 +21,53 @@ SUMMARY = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
 class Spectrum(NamedTuple):
     """values: [depths, inputs, width], descending; the true ones are values * 2^exponent ([depths])."""
 
-    values: jax.Array | np.ndarray
-    exponent: jax.Array | np.ndarray
+    values: np.ndarray
+    exponent: np.ndarray
 
 
-def spectrum(kept: Kept, draws: jax.Array, weight: Scale, depths: jax.Array, normalization: str) -> Spectrum:
-    """The singular values of one network at each of its depths. Trace it with 64-bit types enabled.
+def spectrum(kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int], normalization: str) -> Spectrum:
+    """The singular values of one network at each of its depths.
 
-    kept: of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden layers,
-    [layers, width, width]. normalization: none or layer, for batch joins the inputs.
+    kept: NumPy arrays of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden
+    layers, [layers, width, width]. weight: its scale, scalars. normalization: none or layer, for batch joins the
+    inputs.
     """
-    inputs, width = kept.slope.value.shape[1:]
+    slopes = np.asarray(kept.slope.value, np.float64)
+    inputs, width = slopes.shape[1:]
+    jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
+    found = {1: (np.ones((inputs, width)), 0)}
+    for index, draw in enumerate(draws[: max(depths) - 1]):
+        if normalization == "layer":
+            jacobian, shift = _through_layer_normalization(jacobian, kept.argument, index)
+            exponent += shift
+        with np.errstate(over="ignore", invalid="ignore"):
+            jacobian = (jacobian * slopes[index][:, None]) @ (float(weight.mantissa) * draw.astype(np.float64))
+        exponent += int(kept.slope.exponent[index]) + int(weight.exponent)
+        largest = float(np.max(np.abs(jacobian)))
+        if largest > 0 and np.isfinite(largest):
+            scale = int(np.frexp(largest)[1])
+            jacobian, exponent = np.ldexp(jacobian, -scale), exponent + scale
+        if index + 2 in depths:
+            finite = bool(np.all(np.isfinite(jacobian)))
+            values = np.linalg.svd(jacobian, compute_uv=False) if finite else np.full((inputs, width), np.nan)
+            found[index + 2] = (values, exponent)
+    return Spectrum(np.stack([found[depth][0] for depth in depths]), np.array([found[depth][1] for depth in depths]))
 
-    def decompose(jacobian: jax.Array) -> jax.Array:
-        return jnp.linalg.svd(jacobian, compute_uv=False)
 
-    def step(carry, layer):
-        jacobian, exponent, depth = carry
-        own, draw = layer
-        argument = own.argument
-        if argument is not None:  # room for the rows of each input's Jacobian
-            argument = argument._replace(value=argument.value[:, None], shrink=argument.shrink[:, None])
-        normalized, shift = through_normalization(jacobian, argument, normalization)
-        rows = normalized * own.slope.value[:, None]
-        jacobian = jnp.matmul(rows, draw.astype(jnp.float64), precision="highest") * weight.mantissa
-        largest = jnp.max(jnp.abs(jacobian))
-        scale = jnp.where((largest > 0) & jnp.isfinite(largest), jnp.floor(jnp.log2(largest)), 0.0)
-        jacobian = jacobian * jnp.exp2(-scale)
-        exponent = (exponent + own.slope.exponent + shift + weight.exponent + scale).astype(jnp.int32)
-        values = jax.lax.cond(jnp.any(depths == depth + 1), decompose, lambda j: jnp.zeros((inputs, width)), jacobian)
-        return (jacobian, exponent, depth + 1), (values, exponent)
-
-    start = jnp.broadcast_to(jnp.eye(width), (inputs, width, width))
-    first = (jnp.ones((1, inputs, width)), jnp.zeros(1, jnp.int32))  # of the identity
-    _, rest = jax.lax.scan(step, (start, jnp.int32(0), jnp.int32(1)), (kept, draws))
-    values, exponents = (jnp.concatenate([a, b]) for a, b in zip(first, rest, strict=True))
-    return Spectrum(values[depths - 1], exponents[depths - 1])
+def _through_layer_normalization(jacobian: np.ndarray, argument: Any, index: int) -> tuple[np.ndarray, int]:
+    """(J N for each input, the power of two left out), with N as in `tangents.through_normalization`."""
+    u = np.asarray(argument.value[index], np.float64)[:, None]
+    shrink = np.asarray(argument.shrink[index], np.float64)[:, None]
+    along = np.mean(u * jacobian, axis=-1, keepdims=True) * 2.0 ** (2 * int(argument.exponent[index]))
+    centred = jacobian - jacobian.mean(axis=-1, keepdims=True)
+    return shrink * (centred - u * along), int(argument.shrink_exponent[index])
 
 
 def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
-    """The columns of a network from its singular values, taken over all inputs together: arrays of [..., depths]."""
-    values = np.asarray(spectrum.values, np.float64)
+    """The columns of a network from its singular values, taken over all inputs together: arrays of [depths]."""
+    values = spectrum.values
     values = np.where(values < values.shape[-1] * RESOLUTION * values.max(axis=-1, keepdims=True), 0.0, values)
-    flat = values.reshape(*values.shape[:-2], -1)
-    exponent = np.asarray(spectrum.exponent)
+    flat = values.reshape(len(values), -1)
     squares = flat**2
     found = (
         (flat.min(axis=-1), 1),
@@ -76,4 +77,4 @@ def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
         (squares.var(axis=-1), 4),
     )
     with np.errstate(over="ignore", under="ignore"):
-        return {name: np.ldexp(x, power * exponent) for name, (x, power) in zip(SUMMARY, found, strict=True)}
+        return {name: np.ldexp(x, power * spectrum.exponent) for name, (x, power) in zip(SUMMARY, found, strict=True)}
