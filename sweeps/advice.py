@@ -25,10 +25,9 @@ class Row:
     @property
     def signal_layers(self) -> float:
         """Until inputs look alike or unrelated, or the signal has vanished or exploded; inf if never."""
-        if self.q_star == 0:  # the RMS falls by exp(1/2) in xi_q layers
+        if self.q_star == 0 or math.isinf(self.q_star):  # the RMS changes by exp(1/2) in xi_q layers
             return 2 * math.log(LOST) * self.xi_q
-        # An exploding signal grows as its gradients do.
-        return self.gradient_layers if math.isinf(self.q_star) else DEPTH_SCALES * self.xi_c
+        return DEPTH_SCALES * self.xi_c
 
     @property
     def gradient_layers(self) -> float:
@@ -49,16 +48,14 @@ def gains_around(critical: float) -> list[float]:
 
 def report(name: str, bias_std: float, critical: float, reason: str, rows: Sequence[Row]) -> list[str]:
     """Lines for a terminal."""
-    lines = [f"{name}, bias std {bias_std:g}: infinite width, independent weights, inputs of mean square 1", ""]
+    lines = [f"{name}, bias std {bias_std:g}: infinite width, independent weights, from q = 1 on", ""]
     if math.isnan(critical):
-        lines.append(f"critical gain  none: {reason}")
+        lines += ["critical gain  none", f"               {reason}"]
     else:
         lines.append(f"critical gain  {critical:.6g}: weights of std {critical:.6g} / sqrt(fan_in)")
         if not USUAL[0] <= critical <= USUAL[1]:
             low, high = USUAL
-            lines.append(
-                f"               far from usual gains: between {low:g} and {high:g} chi1 stays on one side of 1"
-            )
+            lines.append(f"               far outside {low:g} to {high:g}: no usual gain is critical")
     lines += [
         "",
         f"{'gain':>8} {'q*':>10} {'chi1':>8} {'c*':>7} {'xi_q':>8} {'xi_c':>8}  {'signal to':>10} {'gradient to':>11}",
@@ -74,7 +71,7 @@ def report(name: str, bias_std: float, critical: float, reason: str, rows: Seque
         "",
         "q*    mean square pre-activation of deep layers",
         "chi1  growth of a gradient's mean square a layer",
-        "c*    correlation that two inputs end with (- if they keep theirs)",
+        "c*    correlation that two inputs end with",
         "xi    layers in which the distance of q or c from there falls by a factor e",
         f"to    layers until the RMS has changed a thousandfold; of a signal with q* also {DEPTH_SCALES:g} xi_c",
     ]

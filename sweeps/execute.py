@@ -198,7 +198,7 @@ class Executor:
         if (data := self.inputs.get("inf")) is not None:
             (square, correlation), features = similarity(data.x), data.x.shape[1]
 
-        def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Prediction:
+        def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Propagation:
             first = gain / math.sqrt(features)
             return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
 
@@ -379,7 +379,7 @@ def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, st
     act = activation(name)
     critical = theory.critical_gain(act, bias_std)
     gains = np.array(gains_around(critical.gain) if gain is None else [gain])
-    found = theory.fixed_point(act, gains**2, bias_std**2, gains**2 + bias_std**2)
+    found = theory.fixed_point(act, gains**2, bias_std**2)
     rows = [Row(float(g), *(float(x) for x in values)) for g, *values in zip(gains, *_in_row_order(found), strict=True)]
     return critical.gain, critical.reason, rows
 

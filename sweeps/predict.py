@@ -20,14 +20,14 @@ class MeanField:
 
     independent: whether an init's weights are i.i.d. scheme_std: of an init, from fan-in and fan-out.
     from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
-    fixed_point: (activation, weight_var, bias_var, start) -> q*, c*, chi1, xi_q, xi_c. critical_gain: of an
+    fixed_point: (activation, weight_var, bias_var) -> q*, c*, chi1, xi_q, xi_c. critical_gain: of an
     activation and a bias_std, NaN if there is none.
     """
 
     independent: Callable[[str], bool]
     scheme_std: Callable[[str, int, int], float]
     from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
-    fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
+    fixed_point: Callable[[str, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float], float]
 
     def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
@@ -61,7 +61,7 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
     gain, bias = (x.ravel() for x in np.meshgrid(sorted(gains), sorted(set(grid.bias_std)), indexing="ij"))
     rows = []
     for code, name in enumerate(grid.activation):
-        found = known.fixed_point(name, gain**2, bias**2, gain**2 + bias**2)
+        found = known.fixed_point(name, gain**2, bias**2)
         critical = {value: known.critical_gain(name, value) for value in set(bias.tolist())}
         rows.append((np.full(len(gain), code), gain, bias, *found, np.array([critical[b] for b in bias.tolist()])))
     return schema.make_table("mean_field", _joined("mean_field", rows), {"activation": grid.activation})
