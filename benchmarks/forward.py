@@ -91,6 +91,7 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int, activ
         f"depth=int:1:{LAYERS}",
         f"width={width}",
         f"inputs.samples={samples}",
+        "measure.jacobian=false",  # the alternatives have none either; see benchmarks.derivatives
     )
     for activation in activations:
         sweep = Sweep(f"activation={activation}", f"seed=int:0:{seeds - 1}", *common)

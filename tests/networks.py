@@ -37,6 +37,7 @@ def fast(
     stack=None,
     block=2,
     edges=None,
+    jacobian=False,
     **settings,
 ):
     """Columns of [depth, networks] from the batched pass; `stack` layers of draws at a time."""
@@ -55,7 +56,7 @@ def fast(
         networks,
         shared.first_layer(seed, shape, width, x.shape[1]),
         hidden,
-        shared.directions(seed, "tangents", x.shape[0], width),
+        shared.directions(seed, "tangents", x.shape[0], width) if jacobian else None,
         batch.Settings(act, **settings),
         block=block,
         edges=edges,

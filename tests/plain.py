@@ -1,5 +1,7 @@
 """Independent derivatives: one plain network in float64, differentiated by JAX, sharing only phi and the draws."""
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,37 +35,53 @@ def scaled_draws(std, bias, width, features, depth, shape="normal"):
     return [std * z for z, _ in unit], [bias * b for _, b in unit]
 
 
+@lru_cache
+def _jvp(name, normalization):
+    run = network(name, normalization)
+
+    def changes(x, weights, biases, directions):
+        def preactivations(nudge):
+            return run(x, weights, biases, [nudge] + [0.0] * (len(weights) - 1))[0]
+
+        return jax.jvp(preactivations, (jnp.zeros(directions.shape),), (directions,))[1]
+
+    return jax.jit(changes)
+
+
 def log10_jacobian(x, name, std, bias, *, width, depth, normalization="none"):
     """By jvp of the whole network, along the directions that the sweep uses: [depth]."""
     weights, biases = scaled_draws(std, bias, width, x.shape[1], depth)
     directions = np.asarray(shared.directions(0, "tangents", len(x), width), float)
     with jax.enable_x64(True):
-        run = network(name, normalization)
-
-        def preactivations(nudge):
-            return run(jnp.asarray(x), weights, biases, [nudge] + [0.0] * (depth - 1))[0]
-
-        zero = jnp.zeros((len(x), width))
-        changes = jax.jit(lambda v: jax.jvp(preactivations, (zero,), (v,))[1])(jnp.asarray(directions))
+        changes = _jvp(name, normalization)(x, weights, biases, directions)
         return np.array([0.5 * np.log10(np.mean(change**2) / np.mean(directions**2)) for change in changes])
 
 
-def gradients(x, name, std, bias, *, width, depth, normalization="none", labels=None, wrt="autodiff"):
-    """(log10 RMS of dLoss/da_l, of dLoss/dW_l) for each layer, and the loss itself as a function of weights."""
+@lru_cache
+def loss_of(name, normalization, labelled):
+    """(loss, its gradients) as compiled functions of (weights, nudges, x, biases, cotangents, readout, labels)."""
+    run = network(name, normalization)
+
+    def loss(weights, nudges, x, biases, cotangents, readout, labels):
+        _, h = run(x, weights, biases, nudges)
+        if not labelled:
+            return jnp.sum(cotangents * h) / len(x)
+        return -jnp.mean(jax.nn.log_softmax(h @ readout)[jnp.arange(len(x)), labels])
+
+    return jax.jit(loss), jax.jit(jax.grad(loss, argnums=(0, 1)))
+
+
+def gradients(x, name, std, bias, *, width, depth, normalization="none", labels=None):
+    """(log10 RMS of dLoss/da_l, of dLoss/dW_l, dLoss/dW itself, the loss as a function of weights, the weights)."""
     weights, biases = scaled_draws(std, bias, width, x.shape[1], depth)
     cotangents = np.asarray(shared.directions(0, "cotangents", len(x), width), float) / np.sqrt(width)
+    classes = 1 if labels is None else labels.max() + 1
+    readout = np.asarray(shared.readout(0, width, classes), float)
+    labels = np.zeros(len(x), int) if labels is None else labels
+    nudges = [np.zeros((len(x), width))] * depth
+    rest = (x, biases, cotangents, readout, labels)
     with jax.enable_x64(True):
-        run = network(name, normalization)
-
-        def loss(weights, nudges):
-            _, h = run(jnp.asarray(x), weights, biases, nudges)
-            if labels is None:
-                return jnp.sum(jnp.asarray(cotangents) * h) / len(x)
-            readout = np.asarray(shared.readout(0, width, labels.max() + 1), float)
-            return -jnp.mean(jax.nn.log_softmax(h @ readout)[jnp.arange(len(x)), labels])
-
-        nudges = [jnp.zeros((len(x), width))] * depth
-        weights = [jnp.asarray(w) for w in weights]
-        of_weights, of_preactivations = jax.jit(jax.grad(loss, argnums=(0, 1)))(weights, nudges)
+        loss, derivative = loss_of(name, normalization, classes > 1)
+        of_weights, of_preactivations = derivative(weights, nudges, *rest)
         rms = [np.log10(np.sqrt([np.mean(g**2) for g in found])) for found in (of_preactivations, of_weights)]
-        return rms[0], rms[1], of_weights, lambda changed: float(loss(changed, nudges)), weights
+        return rms[0], rms[1], of_weights, lambda changed: float(loss(changed, nudges, *rest)), weights

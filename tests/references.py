@@ -79,10 +79,10 @@ def normalize(a, normalization, epsilon=1e-5):
     return (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + epsilon)
 
 
-def layers(x, weights, biases, activation, normalization="none", threshold=0.05):
-    """Columns of every layer of one network, by definition."""
+def layers(x, weights, biases, activation, normalization="none", threshold=0.05, directions=None):
+    """Columns of every layer of one network, by definition. directions: at the first pre-activations."""
     steepest = max_slope(activation)
-    h, rows = np.asarray(x, float), []
+    h, change, rows = np.asarray(x, float), directions, []
     for w, b in zip(weights, biases, strict=True):
         a = h @ np.asarray(w, float) + np.asarray(b, float)
         u = normalize(a, normalization)
@@ -105,4 +105,9 @@ def layers(x, weights, biases, activation, normalization="none", threshold=0.05)
                 "nonfinite": 0.0,
             }
         )
+        if directions is not None:  # without normalization only: each input has a Jacobian of its own
+            if len(rows) > 1:
+                change = change @ np.asarray(w, float)
+            rows[-1]["log10_jacobian"] = 0.5 * np.log10(np.mean(change**2) / np.mean(directions**2))
+            change = SLOPE[activation](u) * change
     return rows

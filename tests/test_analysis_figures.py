@@ -25,7 +25,7 @@ def heatmap_of(monkeypatch, run, tmp_path, **options):
         made[name] = figure
         return folder / name
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save", keep)
     plot(run, "heatmap", out=tmp_path, **options)
     return made
 

@@ -1,17 +1,23 @@
 """The batched pass against naive float64 references, at every scale."""
 
+from functools import lru_cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import references
 from networks import draws, fast, inputs
 
+from winit_jax import draws as shared
 from winit_jax.activations import ACTIVATIONS
 from winit_jax.initializers import SHAPES
 from winit_jax.probing import probe
 from winit_jax.statistics import MEASURED
 
-EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+# One pass serves several tests of an activation; the mark keeps them in one worker.
+EVERY = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in sorted(ACTIVATIONS)]
+)
 # A share moves by one over the number of pairs when rounding moves one pair over the threshold.
 COUNTS = ("saturated", "dead", "zero", "nonfinite")
 
@@ -28,7 +34,9 @@ def assert_agrees(columns, expected, network, pairs, rtol=1e-4):
             assert got == pytest.approx(value, abs=tolerance), (name, layer + 1)
 
 
-def reference(x, name, std, bias, *, width, depth, shape="normal", normalization="none", first_std=None):
+def reference(
+    x, name, std, bias, *, width, depth, shape="normal", normalization="none", first_std=None, jacobian=False
+):
     unit = draws(shape, width, x.shape[1], depth)
     stds = [std if first_std is None else first_std] + [std] * (depth - 1)
     return references.layers(
@@ -37,17 +45,30 @@ def reference(x, name, std, bias, *, width, depth, shape="normal", normalization
         [bias * b for _, b in unit],
         name,
         normalization,
+        directions=np.asarray(shared.directions(0, "tangents", len(x), width), float) if jacobian else None,
     )
+
+
+STDS, BIASES = [0.05, 0.4, 1.2, 1e-6], [0.0, 0.3, 0.1, 1e-7]
+# After those: weights of 0, and a hidden std of 1e-30 after a first layer of 1e-30 and of 1e-6.
+ZERO, TINY, SMALL = 4, 5, 6
+
+
+@lru_cache(maxsize=1)
+def several(name):
+    """Columns of the networks above, at width 10 and depth 4."""
+    firsts = [*STDS, 0.0, 1e-30, 1e-6]
+    stds = [*STDS, 0.0, 1e-30, 1e-30]
+    return fast(inputs(), name, stds, [*BIASES, 0, 0, 0], width=10, depth=4, first_stds=firsts, jacobian=True)
 
 
 @EVERY
 def test_every_column_agrees_with_its_definition(name):
-    x, width, depth = inputs(), 10, 4
-    stds, biases = [0.05, 0.4, 1.2], [0.0, 0.3, 0.1]
-    columns = fast(x, name, stds, biases, width=width, depth=depth)
+    x, columns = inputs(), several(name)
     assert set(columns) == set(MEASURED)
-    for network, (std, bias) in enumerate(zip(stds, biases, strict=True)):
-        assert_agrees(columns, reference(x, name, std, bias, width=width, depth=depth), network, x.shape[0] * width)
+    for network, (std, bias) in enumerate(zip(STDS, BIASES, strict=True)):
+        expected = reference(x, name, std, bias, width=10, depth=4, jacobian=True)
+        assert_agrees(columns, expected, network, x.shape[0] * 10)
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES))
@@ -113,14 +134,12 @@ def test_the_bounded_side_of_an_exploding_network_stays_bounded(name):
 
 @EVERY
 def test_scale_is_carried_exactly_for_every_activation(name):
-    """Near zero psi follows its degree: halving std from layer 1 on shifts log10 by a whole number."""
-    x = inputs()
-    tiny = fast(x, name, [1e-30], width=10, depth=2, first_stds=[1e-30])
-    small = fast(x, name, [1e-30], width=10, depth=2, first_stds=[1e-6])
+    """Near zero psi follows its degree: 1e24 times the first layer's std shifts log10 by 24 (at layers 1 and 2)."""
+    columns = several(name)
     if ACTIVATIONS[name].at_zero == 0:
-        difference = small["log10_act_rms"][:, 0] - tiny["log10_act_rms"][:, 0]
-        np.testing.assert_allclose(difference, 24, atol=1e-5)
-    ratio = small["act_std"][0, 0] / tiny["act_std"][0, 0]
+        rms = columns["log10_act_rms"][:2]
+        np.testing.assert_allclose(rms[:, SMALL] - rms[:, TINY], 24, atol=1e-5)
+    ratio = columns["act_std"][0, SMALL] / columns["act_std"][0, TINY]
     assert ratio == pytest.approx(1e24, rel=1e-5)
 
 
@@ -149,12 +168,13 @@ def test_a_standard_deviation_need_not_fit_float32():
 
 @EVERY
 def test_zero_weights_give_the_constant_phi_of_zero(name):
-    columns = fast(inputs(), name, [0.0], width=10, depth=3)
+    columns = {column: values[:, ZERO] for column, values in several(name).items()}
     at_zero = references.PHI[name](np.zeros(1))[0]
     assert np.all(columns["act_std"] == 0)
     np.testing.assert_allclose(columns["act_mean"], at_zero, rtol=1e-7)
     expected = np.log10(at_zero) if at_zero else -np.inf
     np.testing.assert_allclose(columns["log10_act_rms"], expected, rtol=1e-6)
+    assert np.all(np.isneginf(columns["log10_jacobian"][1:]))
 
 
 def test_equal_weights_make_units_equal():
@@ -165,7 +185,7 @@ def test_equal_weights_make_units_equal():
 def test_a_network_that_overflows_is_recorded_and_its_neighbours_keep_their_bits():
     fast_growing = probe(lambda a: jnp.sinh(a), "sinh")
     x = inputs()
-    options = {"width": 10, "depth": 6, "block": 3}
+    options = {"width": 10, "depth": 6, "block": 3, "jacobian": True}
     calm = fast(x, fast_growing, [0.1, 0.1, 0.2], **options)
     mixed = fast(x, fast_growing, [0.1, 50.0, 0.2], **options)
     assert mixed["nonfinite"][-1, 1] == 1.0
@@ -177,16 +197,16 @@ def test_a_network_that_overflows_is_recorded_and_its_neighbours_keep_their_bits
 
 def test_cutting_the_work_differently_changes_nothing():
     x, stds = inputs(), np.geomspace(0.1, 2, 7)
-    whole = fast(x, "tanh", stds, width=10, depth=9, block=7)
-    for options in ({"block": 1}, {"block": 2}, {"block": 3, "stack": 3}, {"block": 7, "stack": 1}):
-        cut = fast(x, "tanh", stds, width=10, depth=9, **options)
+    whole = fast(x, "tanh", stds, width=10, depth=9, block=7, jacobian=True)
+    for options in ({"block": 2}, {"block": 3, "stack": 3}):
+        cut = fast(x, "tanh", stds, width=10, depth=9, jacobian=True, **options)
         for name in MEASURED:
             np.testing.assert_allclose(cut[name], whole[name], rtol=2e-5, atol=2e-6, err_msg=name)
 
 
 def test_depth_prefixes_are_the_shallow_networks():
     x = inputs()
-    deep, shallow = (fast(x, "tanh", [0.5], width=10, depth=depth) for depth in (8, 5))
+    deep, shallow = (fast(x, "tanh", [0.5], width=10, depth=depth, jacobian=True) for depth in (8, 5))
     for name in MEASURED:
         np.testing.assert_allclose(deep[name][:5], shallow[name], rtol=2e-5, atol=2e-6, err_msg=name)
 

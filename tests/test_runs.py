@@ -217,7 +217,7 @@ def test_part_names_depend_on_what_is_in_them_alone():
 
 def test_histograms_count_every_activation(tmp_path):
     words = ["activation=tanh,elu", "gain=0.1,30", "width=6", "depth=3", "seed=0", "inputs.samples=25"]
-    run(tmp_path / "run", *words, "measure.histogram.bins=4", "measure.histogram.low=-0.5")
+    run(tmp_path / "run", *words, "measure.histogram.bins=4", "measure.histogram.low=-0.5", "measure.jacobian=false")
     frame = pd.read_parquet(tmp_path / "run" / "histograms")
     assert len(frame) == 2 * 2 * 3 * (4 + 3)
     totals = frame.groupby(["activation", "gain", "layer"], observed=True)["count"].sum()
@@ -268,7 +268,7 @@ def test_a_wrong_sum_stops_a_run(tmp_path, monkeypatch):
 
 
 def test_book_histograms_agree_with_the_mean_of_many_seeds(tmp_path):
-    run(tmp_path / "book", "book-histograms")
+    run(tmp_path / "book", "book-histograms", "measure.jacobian=false")
     frame = pd.read_parquet(tmp_path / "book" / "networks")
     assert len(frame) == 12 * 5 * 10
     # FACTS: activation std over layers 1 to 5, mean of many seeds in float64, to the digits given there.
@@ -289,7 +289,7 @@ def test_book_histograms_agree_with_the_mean_of_many_seeds(tmp_path):
 
 
 def test_units_are_equal_under_equal_weights(tmp_path):
-    run(tmp_path / "run", "symmetry", "seed=0", "measure.histogram=")
+    run(tmp_path / "run", "symmetry", "seed=0", "measure.histogram=", "measure.jacobian=false")
     frame = pd.read_parquet(tmp_path / "run" / "networks")
     constant = frame[frame["init"] == "constant"]
     np.testing.assert_allclose(constant["unit_similarity"], 1, atol=1e-5)
