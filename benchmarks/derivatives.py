@@ -82,7 +82,7 @@ def tangents(rounds: int) -> None:
 
 
 def gradients(rounds: int) -> None:
-    words = ("activation=tanh", "gain=log:0.5:2:8", f"inputs.samples={SAMPLES}", "seed=0", "measure.gradients=true")
+    words = ("activation=tanh", "gain=log:0.5:2:4", f"inputs.samples={SAMPLES}", "seed=0,1", "measure.gradients=true")
     plain = (*words[:-1], f"depth=int:1:{LAYERS}", "measure.jacobian=false")
     forward, deepest = Sweep(*plain), Sweep(*words, f"depth={LAYERS}", "measure.jacobian=false")
     every = Sweep(*words, f"depth=int:1:{LAYERS}", "measure.jacobian=false")

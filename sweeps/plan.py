@@ -129,8 +129,15 @@ class Planner:
 
     def family_seconds(self, sweep: Sweep, width: int) -> float:
         """Estimated time of one pass through the deepest network."""
-        hidden = (max(sweep.grid.depth) - 1) * self.layer_seconds(sweep, width, width)
-        return hidden + self.layer_seconds(sweep, width, 0)
+        one, measure, depths = self.layer_seconds(sweep, width, width), sweep.measure, sweep.grid.depth
+        seconds = (max(depths) - 1) * one + self.layer_seconds(sweep, width, 0)
+        if measure.jacobian:
+            seconds *= 2
+        if measure.gradients:  # a way forth, and a way back from each depth with two products a layer
+            seconds += 2 * one * (max(depths) + sum(depths))
+        if measure.singular_values:  # of four Jacobians, multiplied out and decomposed
+            seconds += (2 * max(depths) + 20 * len(depths)) * 4 * width**3 / self.flops_a_second
+        return seconds
 
     def parts(self, sweep: Sweep) -> Iterator[Part]:
         """The parts of a sweep in a fixed order, made as they are asked for."""

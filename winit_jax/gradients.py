@@ -28,7 +28,7 @@ from winit_jax.network import (
     respond,
     scale_product,
 )
-from winit_jax.statistics import Growth, count_histogram, mean_square, measure
+from winit_jax.statistics import Growth, count_histogram, mean_square, signal_of
 from winit_jax.tangents import Slope, Tangent, normalized_slope, pull, rescaled
 
 
@@ -59,7 +59,7 @@ def keep(preactivation: Preactivation, activation: Activation, normalization: st
     """A layer's signal for the next one, and what its way back needs."""
     argument = argument_of(preactivation, normalization)
     response, exponents = respond(argument, activation)
-    signal, _ = measure(preactivation, argument, response, exponents, activation, 0.5)
+    signal = signal_of(jax.lax.optimization_barrier(response), exponents)
     slope = normalized_slope(argument, activation)
     kept_argument = None if normalization == "none" else argument
     return signal, Kept(signal, slope, kept_argument)

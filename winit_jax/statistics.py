@@ -157,6 +157,13 @@ def measure(
     return Signal(response, means, exponent, root_exponent(mean_square)), sums
 
 
+def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Signal:
+    """The signal alone, of a response at the exponents (left, right)."""
+    means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
+    rms_exponent = root_exponent(mean_square(response))
+    return Signal(response, means, jnp.maximum(*exponents), rms_exponent)
+
+
 def mean_square(x: jax.Array) -> jax.Array:
     """Mean of x^2 over [samples, width]."""
     return _total(jnp.square(x)) / x.size

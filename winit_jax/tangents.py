@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from winit_jax.activations import LOG_2, Activation
 from winit_jax.network import EXPONENT_LIMIT, NORMALIZED_AXIS, Argument, exponent_of, power_of_two, root_exponent
+from winit_jax.statistics import over_samples
 
 
 class Tangent(NamedTuple):
@@ -92,7 +93,7 @@ def log2_slope(argument: Argument, activation: Activation) -> tuple[jax.Array, j
 
 def from_log2(sizes: jax.Array, signs: jax.Array) -> Slope:
     """signs * 2^sizes with the largest entry between 1 and 2."""
-    largest = jnp.floor(jnp.max(sizes))
+    largest = jnp.floor(jnp.max(over_samples(sizes, jnp.maximum)))
     usable = largest > -EXPONENT_LIMIT
     value = jnp.where(usable, signs * jnp.exp2(sizes - largest), 0.0)
     return Slope(value, jnp.where(usable, largest, 0.0).astype(jnp.int32))
@@ -104,7 +105,7 @@ def normalized_slope(argument: Argument, activation: Activation) -> Slope:
         slopes = from_log2(*log2_slope(argument, activation))
     else:
         value = activation.slope(argument.value)
-        exponent = jnp.maximum(exponent_of(jnp.max(jnp.abs(value))), -126)
+        exponent = jnp.maximum(exponent_of(jnp.max(over_samples(jnp.abs(value), jnp.maximum))), -126)
         slopes = Slope(value * power_of_two(-exponent), exponent)
     return Slope(slopes.value, slopes.exponent + slope_exponent(argument, activation))
 
