@@ -12,6 +12,8 @@ from sweeps.spec import Sweep
 
 # Stands for infinity in a scheme's variance, which is of the order of 1 / width.
 WIDE = 1 << 20
+# Fixed points take about a millisecond each: a sweep with more distinct scales gets no table of them.
+MAX_FIXED_POINTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
     widths = [*grid.width, *([math.inf] if grid.infinite else [])]
     points = [point for point in sweep.init_points() if known.independent(point[0])]
     gains = {known.gain(*point, sweep.scale_axis, width) for point in points for width in widths}
-    if not gains:
+    if not gains or len(gains) * len(set(grid.bias_std)) * len(grid.activation) > MAX_FIXED_POINTS:
         return None
     gain, bias = (x.ravel() for x in np.meshgrid(sorted(gains), sorted(set(grid.bias_std)), indexing="ij"))
     rows = []

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_NETWORKS = 100_000_000
-MAX_PREDICTIONS = 10_000_000
+MAX_PREDICTIONS = 1_000_000
 # Activations of one layer of one network: counts are int32 on the device.
 MAX_PAIRS = 2**30
 MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from runs import KEYS, run, table, winit
 
-from sweeps import schema
+from sweeps import predict, schema
 
 WORDS = [
     "activation=relu,tanh",
@@ -156,6 +156,17 @@ def test_data_start_the_theory_of_infinite_width(tmp_path):
     # One linear network of width 2000: 3 layers, relative fluctuations of the mean square of sqrt(2 / width).
     assert abs(limit["theory_log10_act_rms"][0] - wide["log10_act_rms"][0]) < 5 * np.sqrt(3 * 2 / 2000) / 2 / np.log(10)
     assert limit["theory_input_correlation"][0] == pytest.approx(wide["theory_input_correlation"][0])
+
+
+def test_too_many_points_at_infinite_width_are_refused():
+    words = ["activation=tanh", "gain=lin:1:2:1001", "bias_std=lin:0:1:1000", "depth=1", "width=inf"]
+    assert "1,001,000 points at infinite width; a sweep may have 1,000,000" in winit("plan", *words, code=2)[1]
+
+
+def test_a_sweep_of_very_many_scales_has_no_table_of_fixed_points(monkeypatch, tmp_path):
+    monkeypatch.setattr(predict, "MAX_FIXED_POINTS", 3)
+    run(tmp_path, "activation=tanh", "gain=1,2,3,4", "depth=2", "width=inf")
+    assert not (tmp_path / "mean_field").exists()
 
 
 def test_an_std_at_infinite_width_is_refused():
