@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,8 @@ def regimes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> pd.Series:
         ("collapsed", alike > thresholds.alike),
     ]
     codes = np.select([rule for _, rule in rules], [REGIMES.index(name) for name, _ in rules], len(REGIMES) - 1)
-    return pd.Series(pd.Categorical.from_codes(codes, categories=list(REGIMES)), index=frame.index, name="regime")
+    named = np.asarray(REGIMES, dtype=object)[codes]
+    return pd.Series(pd.Categorical(named, categories=list(REGIMES)), index=frame.index, name="regime")
 
 
 def counts(
@@ -97,7 +98,8 @@ def counts(
         return table.assign(share=table["networks"] / max(len(frame), 1)).reset_index()
     table = pd.crosstab(groups, regime, dropna=False).reindex(columns=list(REGIMES), fill_value=0)
     table = table[table.sum(axis=1) > 0]
-    tidied = table.rename_axis(columns="regime").stack().rename("networks").reset_index()
+    stacked = cast(pd.Series, table.rename_axis(columns="regime").stack())
+    tidied = stacked.rename("networks").reset_index()
     return tidied.assign(
         share=tidied["networks"] / tidied.groupby(list(by), observed=True)["networks"].transform("sum")
     )
