@@ -7,10 +7,6 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 import json
 import math
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -38,8 +34,6 @@ Request = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder [runs/NAME].")]
 
-# Beyond this a part without a terminal says how far it is.
-PLAIN_LINE_SECONDS = 10.0
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
 
@@ -127,28 +121,34 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
 
 
 def _executor(sweep: "Sweep") -> "Executor":
+    from sweeps.datasets import load_dataset
     from sweeps.execute import Executor
     from sweeps.inputs import InputData, InputError, load_inputs
 
     try:
+        dataset = load_dataset(sweep.train) if sweep.train else None
         inputs: dict[int | str, InputData] = {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width}
         if sweep.grid.infinite and sweep.inputs.source != "normal":
             inputs["inf"] = load_inputs(sweep.inputs, 1)
-        return Executor(sweep, inputs)
+        return Executor(sweep, inputs, dataset)
     except InputError as error:
         _stop(str(error))
 
 
 def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
     """The same path may hold other data than when the folder was begun."""
-    now_by_width = {str(width): data for width, data in executor.inputs.items()}
-    for width, before in folder.info().get("inputs", {}).items():
-        now = now_by_width.get(width)
-        if now is not None and before.get("sha256") != now.sha256:
+    info = folder.info()
+    pairs = [(before, executor.inputs.get(_width(width))) for width, before in info.get("inputs", {}).items()]
+    for before, now in [*pairs, (info.get("train", {}), executor.dataset)]:
+        if now is not None and before and before.get("sha256") != now.sha256:
             _stop(
                 f"{now.source} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
                 f"{now.sha256} now). Put the old data back, or choose another --out."
             )
+
+
+def _width(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
@@ -156,6 +156,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     from sweeps import provenance
     from sweeps import run as runner
     from sweeps.execute import SelfCheckError, planner
+    from sweeps.progress import progress
     from sweeps.store import StoreError
 
     def describe() -> dict:
@@ -169,14 +170,15 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
                 str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
                 for width, data in executor.inputs.items()
             },
+            **({"train": executor.dataset.describe()} if executor.dataset else {}),
             "self_check": executor.checks,
         }
 
     folder.write_predictions(executor.predictions())
     speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    plan = planner(provenance.cores(), speedup)
+    plan = planner(provenance.cores(), speedup, executor.together)
     try:
-        with _progress() as on_progress:
+        with progress() as on_progress:
             outcome = runner.run(
                 sweep, folder, plan, executor, runner.lanes(len(executor.devices)), on_progress, describe
             )
@@ -207,50 +209,11 @@ def _name_job(job: dict) -> str:
         point["init"] + ("" if point["scale"] is None else f" {point['scale']:g}") for point in job["points"][:4]
     )
     more = len(job["points"]) - 4
+    depth = f"depth {job['depth']}" if job["depth"] else "all depths"
     return (
         f"{job['activation']}, {inits}{f' and {more} more' if more > 0 else ''}, {job['normalization']}, "
-        f"width {job['width']}, seed {job['seed']}, all depths"
+        f"width {job['width']}, seed {job['seed']}, {depth}"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar with networks a second and time left on a terminal, a plain line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        started = last = time.monotonic()
-        first: int | None = None
-
-        def plain(done: int, total: int) -> None:
-            nonlocal last, first
-            first = done if first is None else first
-            now = time.monotonic()
-            if now - last >= PLAIN_LINE_SECONDS:
-                rate = (done - first) / (now - started)
-                left = f", {(total - done) / rate:.0f} s left" if rate else ""
-                typer.echo(f"{done:,} of {total:,} networks, {rate:,.0f} a second{left}", err=True)
-                last = now
-
-        yield plain
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task) -> Text:
-            return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
-
-    columns = (TextColumn("networks"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("networks", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _draw(folder: "RunFolder") -> None:
@@ -272,11 +235,12 @@ def plan(
 ) -> None:
     """Count networks, passes, compilations, bytes and time, and touch no device. Example: winit plan phase"""
     from sweeps import provenance
+    from sweeps.datasets import check_dataset
     from sweeps.execute import planner
     from sweeps.inputs import check_inputs
 
     sweep = _load(request)
-    if problems := check_inputs(sweep.inputs):
+    if problems := [*check_inputs(sweep.inputs), *(check_dataset(sweep.train) if sweep.train else [])]:
         _stop("\n".join(f"{problem.place}: {problem.message}" for problem in problems))
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
     summary = planner(provenance.cores()).summary(sweep)
@@ -287,9 +251,12 @@ def plan(
     for name, text in (
         ("networks", f"{summary['networks']:,}"),
         *([("theory", f"{sweep.n_predictions:,} points at infinite width")] if sweep.n_predictions else []),
-        (
-            "passes",
-            f"{summary['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth",
+        *(
+            [("training", f"{sweep.train.steps:,} steps of {sweep.train.batch_size:,} samples, each network by itself")]
+            if sweep.train
+            else [
+                ("passes", f"{summary['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth")
+            ]
         ),
         ("draws", f"{summary['draws']:,} of the weights, shared by the networks that differ only in scale"),
         ("compilations", f"{summary['compilations']:,}"),
@@ -413,34 +380,14 @@ def theory(
     else:
         typer.echo("\n".join(report(name, bias_std, critical, reason, rows)))
     if as_map:
-        typer.echo(_draw_phase_diagram(name, out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png")))
+        from analysis.selection import PlotError
+        from sweeps import diagrams
 
-
-def _draw_phase_diagram(name: str, path: Path) -> Path:
-    """chi1 over gain and bias std with the critical line, as a file."""
-    from analysis.figures import FORMATS, PlotError, save
-    from analysis.heatmaps import heatmap
-    from sweeps.execute import Executor
-
-    if path.suffix[1:] not in FORMATS:
-        _stop(f"--out {path}: the ending must be one of {', '.join(FORMATS)}.")
-    words = [f"activation={name}", "gain=log:0.3:5:60", "bias_std=lin:0:1:41", "width=inf", "depth=1"]
-    tables = Executor(_load(words), {}).predictions()
-    points, mean_field = (tables[table].to_pandas() for table in ("theory", "mean_field"))
-    frame = points.drop(columns=["chi", "depth"]).merge(mean_field.rename(columns={"chi1": "chi"}))
-    figure = heatmap(
-        frame,
-        "chi",
-        x="gain",
-        y="bias_std",
-        mean_field=mean_field,
-        title=f"Where gradients of {name} vanish and explode",
-        below="infinitely wide and deep networks",
-    )
-    try:
-        return save(figure, path.parent, path.stem, path.suffix[1:])
-    except PlotError as error:
-        _stop(str(error))
+        path = out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png")
+        try:
+            typer.echo(diagrams.draw_phase_diagram(_load([f"activation={name}", *diagrams.AXES]), path))
+        except PlotError as error:
+            _stop(str(error))
 
 
 @app.command()

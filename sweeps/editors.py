@@ -35,14 +35,15 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
             },
             **{name: {"$ref": f"#/$defs/{name}"} for name in TABLES},
         },
-        "$defs": _definitions(),
+        "$defs": _definitions(vocabulary),
     }
 
 
-def _definitions() -> dict[str, Any]:
+def _definitions(vocabulary: Vocabulary) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, model in TABLES.items():
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         found.update(schema.pop("$defs", {}))
         found[name] = schema
+    found["train"]["properties"]["optimizer"]["enum"] = list(vocabulary.optimizers)
     return found

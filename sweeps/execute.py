@@ -5,8 +5,8 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -15,24 +15,32 @@ import pyarrow as pa
 
 from sweeps import schema
 from sweeps.advice import Row, gains_around
+from sweeps.datasets import Dataset
 from sweeps.inputs import InputData
-from sweeps.plan import FLOPS_A_CORE, Job, Part, Planner, Point, can_share
+from sweeps.parts import Job, Part, Point
+from sweeps.plan import FLOPS_A_CORE, Planner, points_by_shape
 from sweeps.predict import MeanField, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
-from sweeps.tables import Found, bin_edges, gradient_edges, make_tables
-from winit_jax import batch, derivatives, draws, initializers, reference, theory
+from sweeps.tables import (
+    Found,
+    Learnt,
+    Points,
+    bin_edges,
+    detail_tables,
+    gradient_edges,
+    networks_table,
+    training_table,
+)
+from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
 from winit_jax.activations import ACTIVATIONS, Activation, activation
-from winit_jax.gradients import Readout
 from winit_jax.network import Layer
 
-# A stack of draws and the signals between stacks may each take this share of compute.batch_mib.
-STACK_SHARE = 0.125
 CHECKED_LAYERS = 3
-# Singular values are taken of the Jacobians of so many inputs, the first ones.
-SPECTRUM_INPUTS = 4
 # Shapes whose entries are independent: those that mean field speaks of.
 INDEPENDENT = ("normal", "uniform", "truncated_normal")
 KEPT_PREDICTIONS = 8
+# Of a training sweep, so many points are measured together before training, and so many layers of points are kept.
+MEASURED_TOGETHER, KEPT_LAYERS = 64, 400_000
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -51,6 +59,8 @@ def vocabulary() -> Vocabulary:
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
         gradient_mib=derivatives.gradient_mib,
+        optimizers=trainer.OPTIMIZERS,
+        check_options=trainer.unknown_options,
     )
 
 
@@ -62,12 +72,16 @@ def _check_activation(name: str) -> str | None:
     return None
 
 
-def planner(cores: int, speedup: float = 1.0) -> Planner:
-    """A planner that knows the numerics. speedup: of an accelerator over the cores, as an estimate."""
+def planner(cores: int, speedup: float = 1.0, together: Callable[[int, int], int] | None = None) -> Planner:
+    """A planner that knows the numerics. speedup: of an accelerator over the cores, as an estimate.
+
+    together: how many networks of a (width, depth) are trained at once (`Executor.together`).
+    """
     return Planner(
         shape_of=initializers.shape_of,
         one_pass=lambda name: activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
+        together=together or (lambda width, depth: trainer.CPU_BLOCK),
     )
 
 
@@ -76,32 +90,11 @@ def activation_notes(sweep: Sweep) -> list[str]:
     return [note for name in sweep.grid.activation for note in activation(name).notes]
 
 
-def standard_deviations(job: Job, point: Point, scale_axis: str | None, features: int) -> tuple[float, float]:
-    """(first layer's, hidden layers') standard deviation of the weights."""
+def standard_deviation(point: Point, scale_axis: str | None, fan_in: int, fan_out: int) -> float:
+    """Of the weights of a layer."""
     if point.scale is None:
-        first, hidden = (initializers.scheme_std(point.init, fan_in, job.width) for fan_in in (features, job.width))
-        return first, hidden
-    if scale_axis == "std":
-        return point.scale, point.scale
-    return point.scale / math.sqrt(features), point.scale / math.sqrt(job.width)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Points that run together: as they are, or all as one network of unit gain and rescaled.
-
-    positions: in the job's points. networks: what runs, as many or one. *_log10_ratio: [positions], of the std
-    of the first and of the hidden layers over those that run.
-    """
-
-    positions: np.ndarray
-    networks: batch.Networks
-    first_log10_ratio: np.ndarray
-    hidden_log10_ratio: np.ndarray
-
-    @property
-    def n_networks(self) -> int:
-        return len(self.networks.hidden.mantissa)
+        return initializers.scheme_std(point.init, fan_in, fan_out)
+    return point.scale if scale_axis == "std" else point.scale / math.sqrt(fan_in)
 
 
 def similarity(x: np.ndarray) -> tuple[float, float]:
@@ -113,65 +106,198 @@ def similarity(x: np.ndarray) -> tuple[float, float]:
     return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
 
 
-def _networks(stds: np.ndarray, biases: np.ndarray) -> batch.Networks:
-    return batch.Networks(*(batch.as_scale(x) for x in (stds[:, 0], stds[:, 1], biases)))
-
-
-def _put(
-    target: dict[str, np.ndarray], columns: dict[str, np.ndarray], positions: np.ndarray, count: int, axis: int = 1
-) -> None:
-    """Columns of some positions into those of all points, along an axis."""
-    for name, values in columns.items():
-        shape = list(values.shape)
-        shape[axis] = count
-        whole = target.setdefault(name, np.empty(shape, values.dtype))
-        whole[(slice(None),) * axis + (positions,)] = values
-
-
 @dataclass
 class Executor:
     """Runs parts of one sweep on this process's devices. Safe to call from several threads."""
 
     sweep: Sweep
     inputs: Mapping[int | str, InputData]  # by width; "inf" where data start the theory of infinite width
+    dataset: Dataset | None = None
     devices: list[jax.Device] = field(default_factory=jax.local_devices)
     checks: list[str] = field(default_factory=list)
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     _checked: set[tuple] = field(default_factory=set)
+    _datasets: dict[Any, training.Data] = field(default_factory=dict)
+    _measured: dict[Job, tuple[np.ndarray, Found]] = field(default_factory=dict)
+    _sizes: dict[tuple, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, part: Part, depths: tuple[int, ...], lane: int = 0) -> dict[str, pa.Table]:
-        """The tables of a part, for networks of the given depths. lane: picks the device.
+    def run(
+        self, part: Part, depths: tuple[int, ...], lane: int = 0, watch: Callable[[float], None] = lambda share: None
+    ) -> dict[str, pa.Table]:
+        """The tables of a part, for networks of the given depths; of a training part, of its own depth.
 
-        Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation).
+        lane: picks the device. watch: told, between evaluations, which share of a training is done.
+        Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
-        with jax.default_device(self.devices[lane % len(self.devices)]):
-            pieces = [self._run_job(job, depths) for job in part.jobs]
-        names = [name for name in schema.TABLES if name in pieces[0]]
-        return {name: pa.concat_tables([piece[name] for piece in pieces]).combine_chunks() for name in names}
+        device = self.devices[lane % len(self.devices)]
+        with jax.default_device(device):
+            if part.is_training:
+                pieces = self._train_part(part, device, watch)
+            else:
+                pieces = [self._run_job(job, depths) for job in part.jobs]
+        names = [name for name in schema.TABLES if any(name in piece for piece in pieces)]
+        return {
+            name: pa.concat_tables([piece[name] for piece in pieces if name in piece]).combine_chunks()
+            for name in names
+        }
 
     def _run_job(self, job: Job, depths: tuple[int, ...]) -> dict[str, pa.Table]:
-        act = activation(job.activation)
-        features = self.inputs[job.width].x.shape[1]
-        stds = np.array([standard_deviations(job, p, self.sweep.scale_axis, features) for p in job.points])
-        measure, found = self.sweep.measure, Found()
-        for group in self._groups(job, act, stds, shared=measure.histogram is None):
-            columns = self._forward(job, act, group, max(depths))
-            first = group.positions[0]
-            self._check(job, act, (stds[first, 0], stds[first, 1]), job.points[first].bias_std, columns)
-            found.histogram = columns.pop("histogram", None)  # asked for, there is one group
-            _put(found.layers, columns, group.positions, len(job.points))
-        found.layers |= self._predictions(job, act, stds, max(depths))
+        stds, found = self._measure(job, depths)
+        points = Points(self.sweep, job, stds[:, 1])
+        return detail_tables(points, depths, found) | {"networks": networks_table(points, depths, found)}
+
+    def _train_part(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> list[dict[str, pa.Table]]:
+        """Networks measured before training, and then trained: the tables of each job."""
+        deepest = max(self.sweep.grid.depth)
+        measured = []
+        for job in part.jobs:
+            assert job.depth is not None
+            measured.append((job, job.depth, *self._before_training(job)))
+        learnt = self._train(part, device, watch)
+        pieces, start = [], 0
+        for job, depth, stds, found in measured:
+            points, own = Points(self.sweep, job, stds[:, 1]), learnt.of(slice(start, start + len(stds)))
+            start += len(stds)
+            piece = {
+                "networks": networks_table(points, (depth,), found, own),
+                "training": training_table(points, own),
+            }
+            described = np.array([i for i, point in enumerate(job.points) if point.described], int)
+            if described.size:
+                some = Points(
+                    self.sweep, job.with_points(tuple(job.points[i] for i in described)), points.std[described]
+                )
+                piece |= detail_tables(some, (depth,), found.of(described), deepest=depth == deepest)
+            pieces.append(piece)
+        return pieces
+
+    def _before_training(self, job: Job) -> tuple[np.ndarray, Found]:
+        """What _measure finds of the points of a job at its depth.
+
+        Always measured with the same other points and to all depths, so that few shapes are compiled, and kept, for
+        other batches ask for the same networks at other depths and learning rates.
+        """
+        depths = tuple(self.sweep.grid.depth)
+        points = points_by_shape(self.sweep, initializers.shape_of)[job.shape]
+        position = {point: i for i, point in enumerate(points)}
+        wanted = np.array([position[point.untrained] for point in job.points])
+        chunks, found = np.unique(wanted // MEASURED_TOGETHER), []
+        for chunk in chunks.tolist():
+            some = tuple(points[chunk * MEASURED_TOGETHER : (chunk + 1) * MEASURED_TOGETHER])
+            key = replace(job, points=some, depth=None)
+            with self._lock:
+                known = self._measured.get(key)
+            if known is None:
+                known = self._measure(key, depths)
+                with self._lock:
+                    while (len(self._measured) + 1) * MEASURED_TOGETHER * max(depths) > KEPT_LAYERS and self._measured:
+                        self._measured.pop(next(iter(self._measured)))
+                    self._measured[key] = known
+            found.append(known)
+        index = np.searchsorted(chunks, wanted // MEASURED_TOGETHER) * MEASURED_TOGETHER + wanted % MEASURED_TOGETHER
+        stds = np.concatenate([stds for stds, _ in found])[index]
+        assert job.depth is not None
+        return stds, Found.joined([one for _, one in found]).of(index).at_depth(depths.index(job.depth))
+
+    def _train(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> Learnt:
+        """What becomes of all networks of a part, in the order of its jobs and their points."""
+        job, train, dataset = part.jobs[0], self.sweep.train, self.dataset
+        assert train is not None
+        assert dataset is not None
+        assert job.depth is not None
+        fans = ((dataset.features, job.width), (job.width, job.width), (job.width, dataset.classes))
+        trainees = []
+        for one in part.jobs:
+            for point in one.points:
+                first, hidden, readout = (standard_deviation(point, self.sweep.scale_axis, *fan) for fan in fans)
+                rate = point.learning_rate or 0.0
+                trainees.append(trainer.Trainee(one.seed, one.shape, first, hidden, readout, point.bias_std, rate))
+        settings = trainer.Settings(
+            activation=activation(job.activation),
+            normalization=job.normalization,
+            optimizer=train.optimizer,
+            options=tuple(sorted(train.optimizer_options.items())),
+            batch_size=train.batch_size,
+            data_seed=train.seed,
+            precision=self.sweep.compute.matmul_precision,
+        )
+        found = []
+        for evaluation in trainer.train(
+            trainees,
+            self._data(device),
+            width=job.width,
+            depth=job.depth,
+            classes=dataset.classes,
+            evaluated=train.evaluated,
+            settings=settings,
+            padded_to=self._compiled_for(len(trainees), settings, job.width, job.depth),
+        ):
+            found.append(evaluation)
+            watch(len(found) / len(train.evaluated))
+        evaluations, diverged = zip(*found, strict=True)
+        return Learnt(
+            steps=np.array(train.evaluated),
+            evaluated={
+                name: np.stack([getattr(one, name) for one in evaluations], axis=1).astype(np.float64)
+                for name in schema.EVALUATED
+            },
+            diverged_at=np.where(diverged[-1] < 0, np.nan, diverged[-1]),
+            target_accuracy=train.target_accuracy,
+        )
+
+    def together(self, width: int, depth: int) -> int:
+        """How many networks of a (width, depth) are trained at once on one device."""
+        assert self.sweep.train is not None
+        assert self.dataset is not None
+        one = trainer.training_mib(
+            self.dataset.features, width, depth, self.dataset.classes, self.sweep.train.batch_size
+        )
+        return trainer.block_size(one, self.sweep.compute.batch_mib, self.devices[0].platform)
+
+    def _compiled_for(self, networks: int, *program: Hashable) -> int:
+        """How many networks a program runs with: as many as before, unless that would be over twice as many."""
+        with self._lock:
+            known = self._sizes.setdefault(program, networks)
+            if not networks <= known <= 2 * networks:
+                known = self._sizes[program] = networks
+        return known
+
+    def _data(self, device: jax.Device) -> training.Data:
+        """The data set on a device."""
+        assert self.dataset is not None
+        with self._lock:
+            if device not in self._datasets:
+                arrays = (getattr(self.dataset, name) for name in training.Data._fields)
+                self._datasets[device] = training.Data(*(jax.device_put(x, device) for x in arrays))
+            return self._datasets[device]
+
+    def _measure(self, job: Job, depths: tuple[int, ...]) -> tuple[np.ndarray, Found]:
+        """(Standard deviations of first and hidden layers [points, 2], what the passes find)."""
+        sweep, measure, act = self.sweep, self.sweep.measure, activation(job.activation)
+        data, deepest = self.inputs[job.width], max(depths)
+        fans = ((data.x.shape[1], job.width), (job.width, job.width))
+        stds = np.array([[standard_deviation(point, sweep.scale_axis, *fan) for fan in fans] for point in job.points])
+        biases = np.array([point.bias_std for point in job.points])
+        family = passes.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases)
+        settings = batch.Settings(act, job.normalization, measure.saturation_threshold, sweep.compute.matmul_precision)
+        machine = {"budget_mib": sweep.compute.batch_mib, "platform": self.devices[0].platform}
+        inputs, histogram, found = self._inputs(job.width), measure.histogram, Found()
+        edges = None if histogram is None else bin_edges(histogram)
+        found.layers, found.histogram = passes.forward(
+            family, inputs, deepest, settings, jacobian=measure.jacobian, edges=edges, **machine
+        )
+        self._check(job, family, settings, found.layers)
+        found.layers |= self._predictions(job, act, stds, deepest)
         if measure.gradients:
-            labelled = self.inputs[job.width].labels is not None
-            for group in self._groups(job, act, stds, shared=not labelled and measure.histogram is None):
-                gradients, found.gradient_histogram = self._gradients(job, act, group, depths)
-                _put(found.gradients, gradients, group.positions, len(job.points), axis=0)
+            edges = None if histogram is None else gradient_edges(histogram)
+            found.gradients, found.gradient_histogram = passes.gradients(
+                family, inputs, data.labels, depths, settings, edges=edges, **machine
+            )
         if measure.singular_values and job.normalization != "batch":
-            for group in self._groups(job, act, stds, shared=True):
-                _put(found.depths, self._singular_values(job, act, group, depths), group.positions, len(job.points))
-        return make_tables(self.sweep, job, stds[:, 1], depths, found)
+            found.depths = passes.singular_values(family, data.x, depths, settings)
+        return stds, found
 
     def _predictions(self, job: Job, act: Activation, stds: np.ndarray, layers: int) -> dict[str, np.ndarray]:
         """The predicted columns, [layers, points]; none where mean field makes no statement."""
@@ -211,130 +337,16 @@ class Executor:
         )
         return prediction_tables(self.sweep, known)
 
-    def _groups(self, job: Job, act: Activation, stds: np.ndarray, shared: bool) -> Iterator[Group]:
-        """The points of a job as groups that run together. shared: whether rescaling gives all that is asked."""
-        biases = np.array([point.bias_std for point in job.points])
-        one_pass = np.zeros(len(stds), bool)
-        if shared and act.homogeneous and job.normalization == "none":
-            one_pass = np.array([can_share(point) for point in job.points])
-        if one_pass.any():
-            features = self.inputs[job.width].x.shape[1]
-            unit = np.array([[1 / math.sqrt(features), 1 / math.sqrt(job.width)]])
-            ratios = np.log10(stds[one_pass] / unit)
-            yield Group(np.flatnonzero(one_pass), _networks(unit, np.zeros(1)), ratios[:, 0], ratios[:, 1])
-        if not one_pass.all():
-            rest = np.flatnonzero(~one_pass)
-            yield Group(rest, _networks(stds[rest], biases[rest]), np.zeros(len(rest)), np.zeros(len(rest)))
-
-    def _settings(self, job: Job, act: Activation) -> batch.Settings:
-        return batch.Settings(
-            activation=act,
-            normalization=job.normalization,
-            saturation_threshold=self.sweep.measure.saturation_threshold,
-            precision=self.sweep.compute.matmul_precision,
-        )
-
-    def _forward(self, job: Job, act: Activation, group: Group, layers: int) -> dict[str, np.ndarray]:
-        """The measured columns of a group, [layers, positions], and the counts of histograms."""
-        sweep, (samples, features) = self.sweep, self.inputs[job.width].x.shape
-        budget = sweep.compute.batch_mib
-        block = batch.block_size(group.n_networks, samples, job.width, budget, self.devices[0].platform)
-        count = stack_layers(job.width, layers - 1, budget)
-        histogram = sweep.measure.histogram
-        measured = batch.forward(
-            self._inputs(job.width),
-            group.networks,
-            draws.first_layer(job.seed, job.shape, job.width, features),
-            (
-                draws.layer_stack(job.seed, job.shape, job.width, start, min(count, layers + 1 - start))
-                for start in range(2, layers + 1, count)
-            ),
-            draws.directions(job.seed, "tangents", samples, job.width) if sweep.measure.jacobian else None,
-            self._settings(job, act),
-            block=block,
-            edges=None if histogram is None else bin_edges(histogram),
-        )
-        jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
-        columns = batch.to_columns(
-            measured,
-            act,
-            samples=samples,
-            width=job.width,
-            log10_scale=group.first_log10_ratio + jacobian_scale,
-            log10_jacobian_scale=jacobian_scale,
-        )
-        if measured.histogram is not None:
-            columns["histogram"] = np.asarray(measured.histogram)
-        return columns
-
-    def _gradients(
-        self, job: Job, act: Activation, group: Group, depths: tuple[int, ...]
-    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        """(log10 RMS of the gradients, [positions, depths, layers], their histograms or None)."""
-        sweep, data = self.sweep, self.inputs[job.width]
-        samples, features = data.x.shape
-        loss: Any = draws.directions(job.seed, "cotangents", samples, job.width)
-        if data.labels is not None:
-            classes, labels = np.unique(data.labels, return_inverse=True)
-            weights = draws.readout(job.seed, job.width, len(classes))
-            loss = Readout(weights, np.asarray(labels, np.int32))
-        deepest = max(depths)
-        one = derivatives.gradient_mib(deepest, samples, job.width, job.normalization)
-        block = 1
-        if self.devices[0].platform != "cpu":
-            block = max(1, min(group.n_networks, int(sweep.compute.batch_mib / one)))
-        histogram = sweep.measure.histogram
-        preact, weight, counts = derivatives.gradients(
-            self._inputs(job.width),
-            group.networks,
-            draws.first_layer(job.seed, job.shape, job.width, features),
-            self._hidden(job, deepest),
-            loss,
-            depths,
-            self._settings(job, act),
-            block=block,
-            edges=None if histogram is None else gradient_edges(histogram),
-        )
-        # A gradient at layer l of a network of depth L comes back through L - l layers of weights.
-        layer = np.arange(1, deepest + 1)
-        back = (np.array(depths)[:, None] - layer) * group.hidden_log10_ratio[:, None, None]
-        below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None])
-        below = below + np.maximum(layer - 2, 0) * group.hidden_log10_ratio[:, None, None]
-        return {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": weight + back + below}, counts
-
-    def _singular_values(
-        self, job: Job, act: Activation, group: Group, depths: tuple[int, ...]
-    ) -> dict[str, np.ndarray]:
-        """The sv_* columns of a group: [depths, positions]."""
-        x = self.inputs[job.width].x
-        found = derivatives.singular_values(
-            batch.as_inputs(x[:SPECTRUM_INPUTS]),
-            group.networks,
-            draws.first_layer(job.seed, job.shape, job.width, x.shape[1]),
-            self._hidden(job, max(depths)),
-            depths,
-            self._settings(job, act),
-        )
-        log10_scale = (np.array(depths)[:, None] - 1) * group.hidden_log10_ratio
-        powers = {"sv_mean_square": 2, "sv_var_square": 4}
-        with np.errstate(over="ignore"):
-            return {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in found.items()}
-
-    def _hidden(self, job: Job, layers: int) -> Layer | None:
-        return draws.layer_stack(job.seed, job.shape, job.width, 2, layers - 1) if layers > 1 else None
-
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:
             if width not in self._prepared:
                 self._prepared[width] = batch.as_inputs(self.inputs[width].x)
             return self._prepared[width]
 
-    def _check(
-        self, job: Job, act: Activation, std: tuple[float, float], bias_std: float, columns: dict[str, np.ndarray]
-    ) -> None:
+    def _check(self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]) -> None:
         """Once for each activation, normalization and width: the first network against float64 NumPy.
 
-        std: of its first and hidden layers. columns: [layers, networks], the first of which is compared.
+        columns: [layers, networks], the first of which is compared.
         """
         x = self.inputs[job.width].x
         program = (job.activation, job.normalization, job.width)
@@ -343,17 +355,17 @@ class Executor:
                 return
             self._checked.add(program)
         depth = min(len(columns["nonfinite"]), CHECKED_LAYERS)
-        layers = [draws.first_layer(job.seed, job.shape, job.width, x.shape[1])]
-        if (hidden := self._hidden(job, depth)) is not None:
+        layers = [family.first_layer(x.shape[1])]
+        if (hidden := family.hidden_layers(depth)) is not None:
             layers += [Layer(*parts) for parts in zip(*hidden, strict=True)]
         wrong = reference.compare(
             {name: values[:depth, 0] for name, values in columns.items()},
             x,
-            (*std, bias_std),
+            (family.first_std[0], family.hidden_std[0], family.bias_std[0]),
             layers,
             np.asarray(draws.directions(job.seed, "tangents", x.shape[0], job.width), np.float64),
-            act,
-            self.sweep.measure.saturation_threshold,
+            settings.activation,
+            settings.saturation_threshold,
             job.normalization,
         )
         if wrong:
@@ -363,12 +375,6 @@ class Executor:
             )
         with self._lock:
             self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {depth} layers agree")
-
-
-def stack_layers(width: int, hidden: int, batch_mib: float) -> int:
-    """How many layers' draws are held at a time."""
-    one_mib = width * width * 4 / 2**20
-    return max(1, min(hidden, int(STACK_SHARE * batch_mib / one_mib)))
 
 
 def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, str, list[Row]]:

@@ -1,23 +1,22 @@
-"""From a sweep to work: jobs that share draws and shape, and parts that become files.
+"""From a sweep to work: which networks run together, in which parts, and what it will cost."""
 
-A *family* is a set of networks that differ only in depth: one pass serves them all. A *job* is the
-families that share draws and static shape, so that they run stacked. A *part* is consecutive jobs,
-about a second of work: the unit that is written, resumed and lost if killed.
-"""
-
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
+from sweeps.parts import Job, Part, Point
 from sweeps.spec import Sweep
 
-# Seconds of work that a part holds, roughly, and the most families in one job.
+# Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
 MAX_FAMILIES = 4096
 # The jobs of a small sweep are spread over about this many parts all the same, so that every lane has work.
 LEAST_PARTS = 8
+# A small training sweep is cut in so many batches all the same.
+LEAST_BATCHES = 2
+# (Features, samples) and classes of data sets, for the estimate of time alone.
+USUAL_DATA = {"digits": (64, 1797), "mnist5k": (784, 5000), "mnist": (784, 70_000), "fashion_mnist": (784, 70_000)}
+USUAL_CLASSES = 10
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
 # What one CPU core does, measured on AVX-512 servers with 1000 inputs (docs/performance.md): matrix products
@@ -26,74 +25,13 @@ FLOPS_A_CORE = 7e10
 FLOPS_AN_ACTIVATION = 80
 
 
-@dataclass(frozen=True)
-class Point:
-    """Where one family lies on the axes that its job does not fix.
-
-    scale: the value on the std or gain axis; None for a scheme.
-    """
-
-    init: str
-    scale: float | None
-    bias_std: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """Families that share draws and static shape. Only scales differ between its points."""
-
-    activation: str
-    shape: str
-    normalization: str
-    width: int
-    seed: int
-    points: tuple[Point, ...]
-
-    def families(self) -> Iterator[tuple]:
-        """Each family's key: every axis but depth."""
-        for point in self.points:
-            yield (
-                self.activation,
-                point.init,
-                point.scale,
-                point.bias_std,
-                self.normalization,
-                self.width,
-                self.seed,
-            )
-
-
-@dataclass(frozen=True)
-class Part:
-    """Jobs that are written together, as one file in each table."""
-
-    jobs: tuple[Job, ...]
-
-    @property
-    def name(self) -> str:
-        """A file stem that depends on what the part holds, depths aside, and on nothing else."""
-        text = json.dumps(self.to_json(), sort_keys=True)
-        return f"part-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-    @property
-    def n_families(self) -> int:
-        return sum(len(job.points) for job in self.jobs)
-
-    def to_json(self) -> list[dict]:
-        return [asdict(job) for job in self.jobs]
-
-    @classmethod
-    def from_json(cls, jobs: list[dict]) -> "Part":
-        return cls(tuple(Job(**{**job, "points": tuple(Point(**point) for point in job["points"])}) for job in jobs))
-
-    def without(self, done: Callable[[tuple], bool]) -> "Part | None":
-        """The part less the families that are done; None if nothing is left."""
-        jobs = []
-        for job in self.jobs:
-            points = tuple(point for point, family in zip(job.points, job.families(), strict=True) if not done(family))
-            if points:
-                jobs.append(job if len(points) == len(job.points) else replace(job, points=points))
-        return Part(tuple(jobs)) if jobs else None
+def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, list[Point]]:
+    """The points of a sweep by the shape that they draw from. shape_of: init -> shape."""
+    grouped: dict[str, list[Point]] = {}
+    for init, scale in sweep.init_points():
+        points = grouped.setdefault(shape_of(init), [])
+        points.extend(Point(init, scale, bias_std) for bias_std in sweep.grid.bias_std)
+    return grouped
 
 
 @dataclass(frozen=True)
@@ -101,19 +39,14 @@ class Planner:
     """What planning needs to know of the numerics and the machine.
 
     shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
-    flops_a_second: of the machine, as an estimate.
+    flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
+    at once.
     """
 
     shape_of: Callable[[str], str]
     one_pass: Callable[[str], bool]
     flops_a_second: float
-
-    def points_by_shape(self, sweep: Sweep) -> dict[str, list[Point]]:
-        grouped: dict[str, list[Point]] = {}
-        for init, scale in sweep.init_points():
-            points = grouped.setdefault(self.shape_of(init), [])
-            points.extend(Point(init, scale, bias_std) for bias_std in sweep.grid.bias_std)
-        return grouped
+    together: Callable[[int, int], int] = lambda width, depth: 1
 
     def passes(self, sweep: Sweep, activation: str, normalization: str, points: list[Point]) -> int:
         """How many networks really run: one for all points that a homogeneous activation can share."""
@@ -141,7 +74,43 @@ class Planner:
 
     def parts(self, sweep: Sweep) -> Iterator[Part]:
         """The parts of a sweep in a fixed order, made as they are asked for."""
-        by_shape = self.points_by_shape(sweep)
+        return self._batches(sweep) if sweep.train else self._passes(sweep)
+
+    def _batches(self, sweep: Sweep) -> Iterator[Part]:
+        """Networks to train together: of one activation, normalization, width and depth, else of all kinds.
+
+        The first batch of each program comes first, then the second of each, so that parallel lanes compile
+        different programs.
+        """
+        grid, rates = sweep.grid, sweep.grid.learning_rate or []
+        by_shape = points_by_shape(sweep, self.shape_of)
+        count = sum(len(points) for points in by_shape.values()) * len(grid.seed) * len(rates)
+
+        def batches(width: int, depth: int, normalization: str, activation: str) -> Iterator[Part]:
+            networks = (
+                (shape, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
+                for shape, points in by_shape.items()
+                for seed, point, rate in itertools.product(grid.seed, points, rates)
+            )
+            parts = max(-(-count // self.together(width, depth)), min(LEAST_BATCHES, count))
+            while batch := list(itertools.islice(networks, -(-count // parts))):
+                yield Part(
+                    tuple(
+                        Job(activation, shape, normalization, width, seed, tuple(p for *_, p in same), depth)
+                        for (shape, seed), same in itertools.groupby(batch, key=lambda network: network[:2])
+                    )
+                )
+
+        programs = itertools.product(grid.width, grid.depth, grid.normalization, grid.activation)
+        waiting = [batches(*program) for program in programs]
+        while waiting:
+            found = [(program, part) for program in waiting if (part := next(program, None)) is not None]
+            waiting = [program for program, _ in found]
+            yield from (part for _, part in found)
+
+    def _passes(self, sweep: Sweep) -> Iterator[Part]:
+        """Parts of a forward sweep, about PART_SECONDS each."""
+        by_shape = points_by_shape(sweep, self.shape_of)
         target = min(PART_SECONDS, self.seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
@@ -169,9 +138,22 @@ class Planner:
         if pending:
             yield Part(tuple(pending))
 
+    def training_seconds(self, sweep: Sweep, width: int, depth: int) -> float:
+        """Estimated time of training one network: two products a weight on the way forth and back, and one more."""
+        if (train := sweep.train) is None:
+            return 0.0
+        features, samples = USUAL_DATA.get(train.source, USUAL_DATA["mnist5k"])
+        weights = features * width + (depth - 1) * width * width + width * USUAL_CLASSES
+        units = train.steps * train.batch_size * 3 + len(train.evaluated) * samples
+        return units * (2 * weights + FLOPS_AN_ACTIVATION * width * depth / 10) / self.flops_a_second
+
     def seconds(self, sweep: Sweep) -> float:
         """Estimated time of a whole sweep, after compiling."""
-        by_shape = self.points_by_shape(sweep)
+        if sweep.train:
+            a_kind = sweep.n_networks // (len(sweep.grid.width) * len(sweep.grid.depth))
+            kinds = itertools.product(sweep.grid.width, sweep.grid.depth)
+            return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
+        by_shape = points_by_shape(sweep, self.shape_of)
         one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
         return one * sum(
             self.passes(sweep, activation, normalization, points)
@@ -182,7 +164,7 @@ class Planner:
 
     def summary(self, sweep: Sweep) -> dict[str, int | float]:
         """Counts and estimates by arithmetic alone, without making a part."""
-        by_shape = self.points_by_shape(sweep)
+        by_shape = points_by_shape(sweep, self.shape_of)
         grid = sweep.grid
         seeds, layers = len(grid.seed), max(grid.depth)
         passes, programs = 0, 0
@@ -190,13 +172,15 @@ class Planner:
             for normalization in grid.normalization:
                 a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
                 passes += seeds * a_draw * len(grid.width)
-                programs += len(grid.width)
-        families = sweep.n_networks // len(grid.depth)
+                programs += len(grid.width) * (len(grid.depth) if sweep.train else 1)
+        families = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None])
         rows = {"networks": sweep.n_networks}
         if sweep.measure.layers:
             rows["layers"] = families * layers
         if sweep.measure.histogram:
             rows["histograms"] = families * layers * (sweep.measure.histogram.bins + 3)
+        if sweep.train:
+            rows["training"] = sweep.n_networks * len(sweep.train.evaluated)
         return {
             "networks": sweep.n_networks,
             "families": families,
@@ -210,7 +194,7 @@ class Planner:
 
 
 # Measured with `du -b` on the tables of phase and quickstart (71, 71 and 1.3), compressed; rounded up.
-BYTES_A_ROW = {"networks": 71, "layers": 71, "histograms": 2}
+BYTES_A_ROW = {"networks": 71, "layers": 71, "histograms": 2, "training": 30}
 
 
 def can_share(point: Point) -> bool:

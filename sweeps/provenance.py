@@ -6,7 +6,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("winit-jax", "jax", "jaxlib", "numpy", "pandas", "pyarrow")
+PACKAGES = ("winit-jax", "jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow")
 
 BAD_JAXLIB = {
     "0.10.2": "wrong sums on CPU (jax issue 39103)",

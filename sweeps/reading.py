@@ -15,6 +15,7 @@ from sweeps.spec import (
     AXES,
     DEFAULTS,
     MAX_DEPTH,
+    MAX_EVALUATIONS,
     MAX_NETWORKS,
     MAX_PAIRS,
     MAX_PREDICTIONS,
@@ -22,6 +23,7 @@ from sweeps.spec import (
     MAX_WIDTH,
     NORMALIZATIONS,
     TABLES,
+    TRAINING_DEFAULTS,
     Compute,
     Grid,
     Histogram,
@@ -29,6 +31,7 @@ from sweeps.spec import (
     Measure,
     Sweep,
     Table,
+    Train,
     Vocabulary,
     count_networks,
     count_points,
@@ -57,10 +60,16 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     elif not isinstance(raw_grid, dict):
         problems.append(Problem("grid", f"{briefly(raw_grid)} is not a table."))
         raw_grid = None
+    given = {key for key in TABLES if key in data}
+    raw_inputs = data.get("inputs")
     tables = {key: _table(key, data.pop(key, {}), problems) for key in TABLES}
+    train = tables["train"] if "train" in given else None
+    if train is not None:
+        train = _resolve_train(train, base, vocabulary, problems)
+        tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
     known = ("title", "grid", *TABLES)
     problems.extend(Problem(key, f"not a key of a sweep file.{did_you_mean(key, known)}") for key in data)
-    grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, vocabulary, problems)
+    grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
     inputs = _resolve_inputs(tables["inputs"], base, problems)
     histogram = getattr(tables["measure"], "histogram", None)
     if histogram and not histogram.low < histogram.high:
@@ -84,6 +93,7 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         grid=grid,
         inputs=inputs,
         measure=tables["measure"],
+        train=train,
         compute=tables["compute"],
         schemes=vocabulary.schemes,
         written=written,
@@ -231,14 +241,19 @@ def _sentence(item: Any, model: type[Table]) -> str:
     return f"{briefly(found)} is not {wanted}." if wanted else f"{briefly(found)}: {item['msg']}."
 
 
-def _grid(raw: dict[str, Any], vocabulary: Vocabulary, problems: list[Problem]) -> tuple[Grid | None, dict[str, Any]]:
+def _grid(
+    raw: dict[str, Any], trains: bool, vocabulary: Vocabulary, problems: list[Problem]
+) -> tuple[Grid | None, dict[str, Any]]:
     before = len(problems)
     for key in raw:
         if key not in AXES:
             problems.append(Problem(f"grid.{key}", f"not an axis.{did_you_mean(key, AXES)}"))
     if "activation" not in raw:
         problems.append(Problem("grid.activation", "missing; name at least one, for example tanh."))
-    written = {axis: raw.get(axis, DEFAULTS.get(axis)) for axis in AXES if axis in raw or axis in DEFAULTS}
+    if not trains and "learning_rate" in raw:
+        problems.append(Problem("grid.learning_rate", "nothing is trained: add a [train] table, or take it away."))
+    defaults = DEFAULTS | (TRAINING_DEFAULTS if trains else {})
+    written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     checks = _checks(vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
@@ -298,6 +313,7 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
         "width": between(1, MAX_WIDTH),
         "depth": between(1, MAX_DEPTH),
         "seed": between(0, MAX_SEED),
+        "learning_rate": between(0, math.inf),
     }
 
 
@@ -316,6 +332,35 @@ def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary
                 f"Take it away ({given[0]}= on the command line), or add a shape such as normal.",
             )
         )
+
+
+def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:
+    if train.optimizer not in vocabulary.optimizers:
+        sentence = f"{train.optimizer!r} is not an optimizer.{did_you_mean(train.optimizer, vocabulary.optimizers)}"
+        problems.append(Problem("train.optimizer", sentence))
+        return train
+    for option, known in vocabulary.check_options(train.optimizer, train.optimizer_options):
+        sentence = f"{train.optimizer} has no such option.{did_you_mean(option, known)}"
+        problems.append(Problem(f"train.optimizer_options.{option}", sentence))
+    for option, value in train.optimizer_options.items():
+        if not math.isfinite(value):
+            problems.append(Problem(f"train.optimizer_options.{option}", f"{value} is not finite."))
+    if (count := train.steps // train.eval_every) > MAX_EVALUATIONS:
+        problems.append(
+            Problem("train.eval_every", f"{count:,} evaluations of each network; there may be {MAX_EVALUATIONS:,}.")
+        )
+    return train
+
+
+def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
+    """Networks are measured on the data that they learn, unless the file says on what."""
+    if isinstance(raw, dict) and "source" in raw:
+        return inputs
+    samples = inputs.samples
+    if not (isinstance(raw, dict) and "samples" in raw):
+        samples = min(samples, train.train_samples or samples)
+    given = {"source": train.source, "standardize": train.standardize, "samples": samples}
+    return inputs.model_copy(update=given)
 
 
 def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inputs:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sweeps.plan import Part, Planner
+from sweeps.parts import Part
+from sweeps.plan import Planner
 from sweeps.spec import Sweep
 from sweeps.store import Committed, RunFolder
 
@@ -24,10 +25,17 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-class Engine(Protocol):
-    """What computes a part (`execute.Executor`)."""
+class Abandoned(Exception):
+    """A part was given up for a signal; nothing of it is kept."""
 
-    def run(self, part: Part, depths: tuple[int, ...], lane: int) -> dict: ...
+
+class Engine(Protocol):
+    """What computes a part (`execute.Executor`).
+
+    watch: told now and then which share of the part is done; it may raise Abandoned.
+    """
+
+    def run(self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None]) -> dict: ...
 
 
 @dataclass(frozen=True)
@@ -53,26 +61,29 @@ class Outcome:
 def missing(sweep: Sweep, planner: Planner, committed: dict[str, Committed]) -> Iterator[Task]:
     """The work left, in a fixed order.
 
-    A stored part whose networks lack depths is computed again as a whole, under its own name: the pass
-    to the deepest network yields them all. Families that are nowhere become new parts.
+    A stored part of a forward sweep whose networks lack depths is computed again as a whole, under its own name: the
+    pass to the deepest network yields them all. Families that are nowhere become new parts.
     """
     depths = tuple(sweep.grid.depth)
     done: set[tuple] = set()
+    described: set[tuple] = set()
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
+        described.update(stored.part.described())
         lacking = len(set(depths) - set(stored.depths))
-        if lacking:
+        if lacking and not stored.part.is_training:
             yield Task(stem, stored.part, stored.part.n_families * lacking)
     for part in planner.parts(sweep):
         left = part.without(done.__contains__) if done else part
         if left is not None:
-            yield Task(left.name, left, left.n_families * len(depths))
+            left = left.describing_no_more(described) if described else left
+            yield Task(left.name, left, left.n_networks(set(depths)))
 
 
 def count_done(sweep: Sweep, committed: dict[str, Committed]) -> int:
     """Networks of the sweep that the folder holds."""
     depths = set(sweep.grid.depth)
-    return sum(stored.part.n_families * len(depths & set(stored.depths)) for stored in committed.values())
+    return sum(stored.part.n_networks(depths & set(stored.depths)) for stored in committed.values())
 
 
 def run(
@@ -86,7 +97,8 @@ def run(
 ) -> Outcome:
     """Compute what is missing and commit it. The folder exists and its lock is held.
 
-    on_progress(networks in the folder, networks of the sweep) is called after each part.
+    on_progress(networks in the folder, networks of the sweep) is called now and then; networks in training count
+    by the share of their steps.
     describe: what goes into run.json beside the counts, asked at the start and at the end.
     Errors: Interrupted; SelfCheckError, a full disk and the like end the run, while other failures of a
     part are recorded and the run goes on.
@@ -119,10 +131,24 @@ def run(
             }
         )
 
-    def work(task: Task, lane: int) -> None:
-        folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane))
+    shares: dict[str, float] = {}
 
-    on_progress(outcome.done, outcome.total)
+    def work(task: Task, lane: int, received: list[int]) -> None:
+        def watch(share: float) -> None:
+            if received:
+                raise Abandoned
+            shares[task.stem] = share * task.new
+
+        folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane, watch))
+
+    def show() -> None:
+        on_progress(outcome.done + int(sum(list(shares.values()))), outcome.total)
+
+    if sweep.train:
+        for stem, stored in committed.items():
+            if stored.part.jobs[0].depth != max(depths):
+                folder.drop_details(stem)
+    show()
     save("running")
     state = "failed"
     tasks = missing(sweep, planner, committed)
@@ -133,7 +159,7 @@ def run(
             while True:
                 while free and not received and (task := next(tasks, None)) is not None:
                     lane = free.pop(0)
-                    flying[pool.submit(work, task, lane)] = (task, lane)
+                    flying[pool.submit(work, task, lane, received)] = (task, lane)
                 if not flying:
                     break
                 # A short wait, so that a signal is acted on between parts.
@@ -141,13 +167,16 @@ def run(
                     task, lane = flying.pop(future)
                     free.append(lane)
                     error = future.exception()
+                    shares.pop(task.stem, None)
                     if error is None:
                         outcome.done += task.new
-                        on_progress(outcome.done, outcome.total)
+                        continue
+                    if isinstance(error, Abandoned):
                         continue
                     if not _is_of_the_part(error):
                         raise error
                     outcome.failures.extend(_failures(task, error))
+                show()
             state = "interrupted" if received else "failed" if outcome.failures else "done"
         finally:
             for future in flying:

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 METADATA_KEY = b"winit"
 
 NAMES = ("activation", "init", "normalization")
 KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
-INTEGERS = ("width", "depth", "seed", "layer", "count")
+LEARNER_KEYS = (*KEYS, "learning_rate")
+INTEGERS = ("width", "depth", "seed", "layer", "count", "step")
+# Whole numbers that a network may be without.
+NULLABLE = ("diverged_at", "steps_to_accuracy")
 
 MEASURED = (
     "preact_mean",
@@ -32,15 +35,27 @@ PREDICTED = ("theory_log10_act_rms", "theory_input_correlation", "theory_log10_j
 
 GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
 SINGULAR_VALUES = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
+EVALUATED = (
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "log10_grad_norm",
+    "unit_similarity",
+)
+# In networks `unit_similarity` is that before training, as every column of MEASURED.
+LEARNT = (*EVALUATED[:5], "diverged_at", "steps_to_accuracy")
 BINS = ("bin_low", "bin_high", "count")
 
 TABLES: dict[str, tuple[str, ...]] = {
-    "networks": (*KEYS, *MEASURED, *PREDICTED, *SINGULAR_VALUES),
+    "networks": (*LEARNER_KEYS, *MEASURED, *PREDICTED, *SINGULAR_VALUES, *LEARNT),
     "layers": (*KEYS, "layer", *MEASURED, *PREDICTED, *GRADIENTS),
     "gradients": (*KEYS, "layer", *GRADIENTS),
     "histograms": (*KEYS, "layer", *BINS),
     "gradient_histograms": (*KEYS, "layer", *BINS, "log10_preact_grad_rms"),
+    "training": (*LEARNER_KEYS, "step", *EVALUATED),
 }
+OF_THE_DEEPEST = ("layers", "histograms", "gradient_histograms")
 # Of theory alone, made anew whole at each run; not parts.
 LIMIT_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "depth")
 PREDICTIONS: dict[str, tuple[str, ...]] = {
@@ -55,13 +70,13 @@ def schema(table: str) -> pa.Schema:
     def column_type(name: str) -> pa.DataType:
         if name in NAMES:
             return pa.dictionary(pa.int16(), pa.string())
-        return pa.int64() if name in INTEGERS else pa.float64()
+        return pa.int64() if name in INTEGERS or name in NULLABLE else pa.float64()
 
     return pa.schema([(name, column_type(name)) for name in (TABLES | PREDICTIONS)[table]])
 
 
 def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]) -> pa.Table:
-    """An Arrow table from columns of equal length; columns that are absent become NaN.
+    """An Arrow table from columns of equal length; columns that are absent become NaN, or null where whole numbers.
 
     Names come as int codes into `categories`, whose whole list goes into every part.
     """
@@ -71,6 +86,10 @@ def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mappin
         if field.name in NAMES:
             codes = pa.array(np.asarray(columns[field.name], np.int16), pa.int16())
             arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string())))
+        elif field.name in NULLABLE:
+            values = np.asarray(columns.get(field.name, np.full(rows, np.nan)), np.float64)
+            whole = np.where(np.isnan(values), 0, values).astype(np.int64)
+            arrays.append(pa.array(whole, pa.int64(), mask=np.isnan(values)))
         elif field.name in columns:
             arrays.append(pa.array(np.asarray(columns[field.name]), field.type))
         else:

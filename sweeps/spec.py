@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_NETWORKS = 100_000_000
 MAX_PREDICTIONS = 1_000_000
+MAX_EVALUATIONS = 10_000  # of one network in training
 # Activations of one layer of one network: counts are int32 on the device.
 MAX_PAIRS = 2**30
 MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
@@ -26,6 +27,7 @@ AXES: dict[str, type] = {
     "width": int,
     "depth": int,
     "seed": int,
+    "learning_rate": float,
 }
 DEFAULTS: dict[str, Any] = {
     "init": "normal",
@@ -35,6 +37,8 @@ DEFAULTS: dict[str, Any] = {
     "depth": 5,
     "seed": 0,
 }
+# Of the axes that only a training sweep has.
+TRAINING_DEFAULTS: dict[str, Any] = {"learning_rate": 0.01}
 NORMALIZATIONS = ("none", "batch", "layer")
 
 
@@ -44,6 +48,7 @@ class Vocabulary:
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
     gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
+    check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
     """
 
     activations: tuple[str, ...]
@@ -51,6 +56,8 @@ class Vocabulary:
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
     gradient_mib: Callable[[int, int, int, str], float]
+    optimizers: tuple[str, ...]
+    check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
 
 
 class Table(BaseModel):
@@ -86,6 +93,29 @@ class Measure(Table):
     histogram: Histogram | None = None
 
 
+class Train(Table):
+    """What the networks learn, and how."""
+
+    source: str = Field("digits", description="digits, mnist5k, mnist, fashion_mnist, or a path to .npz, IDX or IDX.gz")
+    optimizer: str = "sgd"
+    optimizer_options: dict[str, bool | int | float] = Field(default_factory=dict)
+    steps: int = Field(1000, ge=1, le=100_000_000)
+    batch_size: int = Field(128, ge=1, le=1_000_000)
+    eval_every: int = Field(50, ge=1)
+    train_samples: int | None = Field(
+        None, ge=1, description="default: four fifths of the data, or all of a source with its own test set"
+    )
+    test_samples: int | None = Field(None, ge=1, description="default: all the rest")
+    standardize: bool = False
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the split and of the minibatches")
+    target_accuracy: float = Field(0.9, gt=0, le=1)
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The steps at which networks are evaluated: before training, every eval_every steps, and at the end."""
+        return [*range(0, self.steps, self.eval_every), self.steps]
+
+
 class Compute(Table):
     """How it is computed. batch_mib bounds the memory of a batch, and changes no result."""
 
@@ -106,9 +136,12 @@ class Grid(Table):
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
     seed: list[int]
+    learning_rate: list[float] | None = None
 
 
-TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "compute": Compute}
+TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}
+# A sweep without this table trains nothing.
+OPTIONAL = "train"
 # What may differ between a folder's sweep and the one run into it.
 FREE = {("title",), ("compute", "batch_mib")}
 
@@ -122,6 +155,7 @@ class Sweep:
     grid: Grid
     inputs: Inputs
     measure: Measure
+    train: Train | None
     compute: Compute
     schemes: tuple[str, ...]
     written: dict[str, Any]
@@ -155,7 +189,9 @@ class Sweep:
         """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
         lines = [f"title = {toml_value(self.title)}", "", "[grid]"]
         lines += [f"{axis} = {toml_value(value)}" for axis, value in self.written.items()]
-        for name, table in (("inputs", self.inputs), ("measure", self.measure), ("compute", self.compute)):
+        for name in TABLES:
+            if (table := getattr(self, name)) is None:
+                continue
             lines += ["", f"[{name}]"]
             lines += [f"{key} = {toml_value(value)}" for key, value in table.model_dump().items() if value is not None]
         return "\n".join(lines) + "\n"
@@ -163,7 +199,8 @@ class Sweep:
 
 def count_networks(grid: Grid, schemes: Sequence[str]) -> int:
     """Networks of a grid."""
-    return count_points(grid, schemes) * len(grid.width) * len(grid.depth) * len(grid.seed)
+    trained = len(grid.learning_rate or [None])
+    return count_points(grid, schemes) * len(grid.width) * len(grid.depth) * len(grid.seed) * trained
 
 
 def count_points(grid: Grid, schemes: Sequence[str]) -> int:
@@ -207,6 +244,11 @@ def difference(old: Sweep, new: Sweep) -> list[str]:
                     f"grid.{axis}: {len(gone)} of {len(before)} values of the folder are not in the new sweep: {shown}"
                 )
     for name in TABLES:
+        if getattr(old, name) is None or getattr(new, name) is None:
+            if (gone := getattr(old, name)) is not getattr(new, name):
+                place = "the folder" if gone else "the new sweep"
+                found.append(f"{name}: only {place} has this table")
+            continue
         before, after = getattr(old, name).model_dump(), getattr(new, name).model_dump()
         for key, value in before.items():
             if (name, key) not in FREE and value != after[key]:

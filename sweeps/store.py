@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps import schema
-from sweeps.plan import Part
+from sweeps.parts import Part
 
 COMMIT_TABLE = "networks"
 
@@ -122,6 +122,11 @@ class RunFolder:
             for file in (self.path / table).glob("*.parquet"):
                 if file.name not in whole:
                     file.unlink()
+
+    def drop_details(self, stem: str) -> None:
+        """Take away what a part says of the deepest network, when another has become the deepest."""
+        for table in schema.OF_THE_DEEPEST:
+            (self.path / table / f"{stem}.parquet").unlink(missing_ok=True)
 
     def write(self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table]) -> None:
         """Commit a part: every table's file, `networks` last. Replaces an earlier one of that stem."""

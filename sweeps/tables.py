@@ -1,13 +1,15 @@
 """From the arrays of a job to the tables of a part."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
-from sweeps.plan import Job
+from sweeps.parts import Job
 from sweeps.spec import Histogram, Sweep
 
 # Gradients are counted in bins of their own RMS, from -GRADIENT_RANGE to GRADIENT_RANGE.
@@ -29,6 +31,68 @@ class Found:
     histogram: np.ndarray | None = None
     gradient_histogram: np.ndarray | None = None
 
+    def at_depth(self, index: int) -> "Found":
+        """The same for one of the depths alone."""
+        return replace(
+            self,
+            depths={name: values[[index]] for name, values in self.depths.items()},
+            gradients={name: values[:, [index]] for name, values in self.gradients.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Found"]) -> "Found":
+        """What was found of several sets of points, as one."""
+
+        def columns(name: str, axis: int) -> dict[str, np.ndarray]:
+            found = [getattr(part, name) for part in parts]
+            return {column: np.concatenate([one[column] for one in found], axis) for column in found[0]}
+
+        def counts(name: str, axis: int) -> np.ndarray | None:
+            found = [getattr(part, name) for part in parts]
+            return None if found[0] is None else np.concatenate(found, axis)
+
+        return cls(
+            layers=columns("layers", 1),
+            depths=columns("depths", 1),
+            gradients=columns("gradients", 0),
+            histogram=counts("histogram", 1),
+            gradient_histogram=counts("gradient_histogram", 0),
+        )
+
+    def of(self, points: np.ndarray) -> "Found":
+        """What was found of some points, by position; one may come more than once."""
+        return Found(
+            layers={name: values[:, points] for name, values in self.layers.items()},
+            depths={name: values[:, points] for name, values in self.depths.items()},
+            gradients={name: values[points] for name, values in self.gradients.items()},
+            histogram=None if self.histogram is None else self.histogram[:, points],
+            gradient_histogram=None if self.gradient_histogram is None else self.gradient_histogram[points],
+        )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What became of the networks of a job in training, in the order of its points.
+
+    steps: [evaluations]. evaluated: columns [points, evaluations]. diverged_at: [points], NaN where they did not.
+    """
+
+    steps: np.ndarray
+    evaluated: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+    target_accuracy: float
+
+    @property
+    def steps_to_accuracy(self) -> np.ndarray:
+        """The first evaluated step at which the test accuracy reaches the target: [points], NaN if it never does."""
+        reached = self.evaluated["test_accuracy"] >= self.target_accuracy
+        return np.where(reached.any(axis=1), self.steps[reached.argmax(axis=1)], np.nan)
+
+    def of(self, points: slice) -> "Learnt":
+        """The same of some networks."""
+        evaluated = {name: values[points] for name, values in self.evaluated.items()}
+        return replace(self, evaluated=evaluated, diverged_at=self.diverged_at[points])
+
 
 def bin_edges(histogram: Histogram) -> np.ndarray:
     """Edges of a sweep's histogram bins: [bins + 1]."""
@@ -40,70 +104,104 @@ def gradient_edges(histogram: Histogram) -> np.ndarray:
     return np.linspace(-GRADIENT_RANGE, GRADIENT_RANGE, histogram.bins + 1)
 
 
-def make_tables(sweep: Sweep, job: Job, std: np.ndarray, depths: tuple[int, ...], found: Found) -> dict[str, pa.Table]:
-    """The tables of one job. std: of the hidden layers, [points]."""
-    count, deepest = len(job.points), max(depths)
-    layers = np.arange(1, deepest + 1)
-    categories = {name: getattr(sweep.grid, name) for name in schema.NAMES}
-    keys = _keys(sweep, job, std)
+@dataclass(frozen=True)
+class Points:
+    """The points of one job as columns, each repeated for the rows that it has in a table.
 
-    def long(rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
+    std: of the hidden layers, [points].
+    """
+
+    sweep: Sweep
+    job: Job
+    std: np.ndarray
+
+    @cached_property
+    def keys(self) -> dict[str, np.ndarray]:
+        """The key columns, depth aside; names as codes into the sweep's lists."""
+        grid, points, count = self.sweep.grid, self.job.points, len(self.job.points)
+        gain = self.std * math.sqrt(self.job.width)
+        if self.sweep.scale_axis == "gain":  # the value asked for, to the digit
+            gain = np.array([g if p.scale is None else p.scale for g, p in zip(gain, points, strict=True)])
+        found = {
+            "activation": np.full(count, grid.activation.index(self.job.activation)),
+            "init": np.array([grid.init.index(point.init) for point in points]),
+            "std": self.std,
+            "gain": gain,
+            "bias_std": np.array([point.bias_std for point in points]),
+            "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
+            "width": np.full(count, self.job.width),
+            "seed": np.full(count, self.job.seed),
+        }
+        if self.job.depth is not None:
+            found["learning_rate"] = np.array([point.learning_rate for point in points])
+        return found
+
+    def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
         """Keys of every point, each repeated for `rows` rows, with columns that vary along them."""
-        repeated = {name: np.repeat(values, rows) for name, values in keys.items()}
-        return {**repeated, **{name: np.tile(values, count) for name, values in extra.items()}}
+        repeated = {name: np.repeat(values, rows) for name, values in self.keys.items()}
+        return {**repeated, **{name: np.tile(values, len(self.job.points)) for name, values in extra.items()}}
+
+    def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
+        categories = {name: getattr(self.sweep.grid, name) for name in schema.NAMES}
+        return schema.make_table(name, columns, categories)
+
+
+def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt: Learnt | None = None) -> pa.Table:
+    """A row for each point and depth. learnt: of trained networks, whose job has one depth."""
+    wanted = np.array(depths) - 1
+    columns = points.long(len(depths), depth=np.array(depths))
+    columns |= {name: values[wanted].T.ravel() for name, values in found.layers.items()}
+    columns |= {name: values.T.ravel() for name, values in found.depths.items()}
+    if learnt is not None:
+        columns |= {name: learnt.evaluated[name][:, -1] for name in schema.LEARNT if name in learnt.evaluated}
+        columns |= {"diverged_at": learnt.diverged_at, "steps_to_accuracy": learnt.steps_to_accuracy}
+    return points.table("networks", columns)
+
+
+def training_table(points: Points, learnt: Learnt) -> pa.Table:
+    """A row for each point and evaluation."""
+    rows = len(learnt.steps)
+    columns = points.long(rows, depth=np.full(rows, points.job.depth), step=learnt.steps)
+    return points.table("training", columns | {name: values.ravel() for name, values in learnt.evaluated.items()})
+
+
+def detail_tables(points: Points, depths: tuple[int, ...], found: Found, deepest: bool = True) -> dict[str, pa.Table]:
+    """The tables of layers, gradients and histograms; all but gradients speak of the deepest network alone.
+
+    deepest: whether the last of these depths is the deepest of the sweep.
+    """
+    sweep, last = points.sweep, max(depths)
+    layers = np.arange(1, last + 1)
 
     def of_deepest(**extra: np.ndarray) -> dict[str, np.ndarray]:
         rows = len(next(iter(extra.values())))
-        return long(rows, depth=np.full(rows, deepest), **extra)
+        return points.long(rows, depth=np.full(rows, last), **extra)
 
-    wanted = np.array(depths) - 1
-    columns = {
-        "networks": long(len(depths), depth=np.array(depths))
-        | {name: values[wanted].T.ravel() for name, values in found.layers.items()}
-        | {name: values.T.ravel() for name, values in found.depths.items()}
-    }
-    if sweep.measure.layers:
+    columns = {}
+    if sweep.measure.layers and deepest:
         columns["layers"] = (
             of_deepest(layer=layers)
-            | {name: values[:deepest].T.ravel() for name, values in found.layers.items()}
+            | {name: values[:last].T.ravel() for name, values in found.layers.items()}
             | {name: values[:, np.argmax(depths)].ravel() for name, values in found.gradients.items()}
         )
     if found.gradients:
         at_depth = np.concatenate([np.full(depth, i) for i, depth in enumerate(depths)])
         at_layer = np.concatenate([np.arange(depth) for depth in depths])
-        columns["gradients"] = long(len(at_depth), depth=np.array(depths)[at_depth], layer=at_layer + 1) | {
+        columns["gradients"] = points.long(len(at_depth), depth=np.array(depths)[at_depth], layer=at_layer + 1) | {
             name: values[:, at_depth, at_layer].ravel() for name, values in found.gradients.items()
         }
     histogram = sweep.measure.histogram
-    if histogram is not None and found.histogram is not None:
+    if histogram is not None and found.histogram is not None and deepest:
         bins = _bins(bin_edges(histogram), layers)
         columns["histograms"] = of_deepest(**bins) | {"count": np.moveaxis(found.histogram, 0, 1).ravel()}
-    if histogram is not None and found.gradient_histogram is not None:
+    if histogram is not None and found.gradient_histogram is not None and deepest:
         bins = _bins(gradient_edges(histogram), layers)
         rms = found.gradients["log10_preact_grad_rms"][:, np.argmax(depths)]
         columns["gradient_histograms"] = of_deepest(**bins) | {
             "count": found.gradient_histogram.ravel(),
             "log10_preact_grad_rms": np.repeat(rms, histogram.bins + 3, axis=1).ravel(),
         }
-    return {name: schema.make_table(name, found_columns, categories) for name, found_columns in columns.items()}
-
-
-def _keys(sweep: Sweep, job: Job, std: np.ndarray) -> dict[str, np.ndarray]:
-    """The key columns of a job's points, depth aside; names as codes into the sweep's lists."""
-    grid, points, count = sweep.grid, job.points, len(job.points)
-    gain = std * math.sqrt(job.width)
-    if sweep.scale_axis == "gain":  # the value asked for, to the digit
-        gain = np.array([g if p.scale is None else p.scale for g, p in zip(gain, points, strict=True)])
-    return {
-        "activation": np.full(count, grid.activation.index(job.activation)),
-        "init": np.array([grid.init.index(point.init) for point in points]),
-        "std": std,
-        "gain": gain,
-        "bias_std": np.array([point.bias_std for point in points]),
-        "normalization": np.full(count, grid.normalization.index(job.normalization)),
-        "width": np.full(count, job.width),
-        "seed": np.full(count, job.seed),
-    }
+    return {name: points.table(name, found_columns) for name, found_columns in columns.items()}
 
 
 def _bins(edges: np.ndarray, layers: np.ndarray) -> dict[str, np.ndarray]:

@@ -208,7 +208,7 @@ def test_theory_draws_a_phase_diagram(tmp_path):
         (["rellu"], "'rellu' is not an activation. Did you mean 'relu'?"),
         (["tanh", "--gain", "0"], "the gain greater than 0"),
         (["tanh", "--out", "x.png"], "add --map"),
-        (["tanh", "--map", "--out", "x.jpg"], "the ending must be one of png, svg, pdf"),
+        (["tanh", "--map", "--out", "x.jpg"], "--out: the ending: 'jpg' is not known. Did you mean 'png'?"),
     ],
 )
 def test_wrong_words_to_theory_get_a_sentence(words, sentence):

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, run, run_apart, table, winit
 
-from sweeps import execute, plan, schema
+from sweeps import parts, plan, schema
+from winit_jax import passes
 
 # he_normal has no scale of its own: (2 gains + 1 scheme) x 2 activations x 2 biases x 4 depths x 2 seeds.
 SMALL_ROWS = 3 * 2 * 2 * 4 * 2
@@ -203,16 +204,16 @@ def test_the_homogeneous_shortcut_is_the_plain_pass(tmp_path, monkeypatch):
     words = ["activation=relu,identity,leaky_relu(0.2)", "init=normal,he_normal,zeros", "gain=log:1e-3:1e3:5"]
     words += ["width=12", "depth=int:1:30", "seed=0", "inputs.samples=40"]
     run(tmp_path / "short", *words)
-    monkeypatch.setattr(execute, "can_share", lambda point: False)
+    monkeypatch.setattr(passes, "can_share", lambda family: np.zeros(len(family.bias_std), bool))
     run(tmp_path / "plain", *words)
     pd.testing.assert_frame_equal(table(tmp_path / "short"), table(tmp_path / "plain"), rtol=1e-4, atol=1e-5)
 
 
 def test_part_names_depend_on_what_is_in_them_alone():
-    part = plan.Part((plan.Job("tanh", "normal", "none", 8, 0, (plan.Point("normal", 1.0, 0.0),)),))
+    part = parts.Part((parts.Job("tanh", "normal", "none", 8, 0, (parts.Point("normal", 1.0, 0.0),)),))
     assert part.name == "part-" + part.name[5:]
-    assert plan.Part.from_json(json.loads(json.dumps(part.to_json()))) == part
-    assert part.name != plan.Part((plan.Job("tanh", "normal", "none", 8, 1, part.jobs[0].points),)).name
+    assert parts.Part.from_json(json.loads(json.dumps(part.to_json()))) == part
+    assert part.name != parts.Part((parts.Job("tanh", "normal", "none", 8, 1, part.jobs[0].points),)).name
 
 
 def test_histograms_count_every_activation(tmp_path):

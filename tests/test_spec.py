@@ -178,7 +178,7 @@ def test_a_huge_grid_is_counted_and_refused_before_it_is_made():
         ("[grid]\nactivation = 3\ngain = 1", "grid.activation: 3 is not a name."),
         ("[grid]\nactivation = 'tanh'\ngain = true", "grid.gain: True is not a number."),
         ("[grid]\nactivation = 'tanh'\ngain = {a = 1}", "grid.gain: {'a': 1} is not a number."),
-        ("[grid]\nactivation = 'tanh'\ngain = 1\n[train]\nsteps = 3", "train: not a key of a sweep file."),
+        ("[grid]\nactivation = 'tanh'\ngain = 1\n[trian]\nsteps = 3", "trian: not a key of a sweep file. Did you"),
         ("title = 3\n[grid]\nactivation = 'tanh'\ngain = 1", "title: 3 is not a text."),
         ("[grid]\nactivation = 'tanh'\ngain = 1" + "0" * 400, "grid.gain: the number is too large."),
         ("[grid]\nactivation = 'tanh'\ngain = 1\nmeasure = 1", "grid.measure: not an axis."),
@@ -264,9 +264,12 @@ def test_the_json_schema_knows_every_key_and_name():
     schema = json_schema(VOCABULARY)
     json.dumps(schema)
     grid = schema["properties"]["grid"]["properties"]
-    assert set(grid) == {"activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed"}
+    assert set(grid) == {
+        "activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed", "learning_rate",
+    }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
-    assert set(schema["$defs"]) == {"inputs", "measure", "compute", "Histogram"}
+    assert set(schema["$defs"]) == {"inputs", "measure", "train", "compute", "Histogram"}
+    assert "adam" in schema["$defs"]["train"]["properties"]["optimizer"]["enum"]
 
 
 def test_an_activation_by_import_path_is_checked(tmp_path, monkeypatch):

@@ -6,7 +6,14 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from winit_jax.initializers import stream_key, unit_biases, unit_directions, unit_weight_stack, unit_weights
+from winit_jax.initializers import (
+    stream_key,
+    unit_biases,
+    unit_directions,
+    unit_readout,
+    unit_weight_stack,
+    unit_weights,
+)
 from winit_jax.network import Layer
 
 
@@ -35,3 +42,14 @@ def readout(seed: int, width: int, classes: int) -> jax.Array:
     """Weights of a linear readout: [width, classes], normal of variance 1 / width."""
     key = stream_key(seed, "readout", width, classes)
     return jax.random.normal(key, (width, classes)) / math.sqrt(width)
+
+
+def classifier(seed: int, shape: str, width: int, depth: int, features: int, classes: int) -> dict[str, jax.Array]:
+    """The unit draws of a network and its readout, as the parameters of `training`, of one network."""
+    first = first_layer(seed, shape, width, features)
+    readout_weights, readout_bias = unit_readout(seed, shape, width, classes)
+    found = {"first": first.weights, "readout": readout_weights, "readout_bias": readout_bias}
+    if depth == 1:
+        return found | {"bias": first.biases[None]}
+    hidden = layer_stack(seed, shape, width, 2, depth - 1)
+    return found | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}

@@ -113,6 +113,12 @@ def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Arr
     return rows * (math.sqrt(width) / jnp.linalg.norm(rows, axis=1, keepdims=True))
 
 
+def unit_readout(seed: int, shape: str, width: int, classes: int) -> tuple[jax.Array, jax.Array]:
+    """Z and biases of a readout: [width, classes] of variance 1 (all 1 for `constant`), [classes] standard normal."""
+    weights = _draw(stream_key(seed, f"readout/{shape}", width, classes), shape, jnp.array([0]), width, classes)
+    return weights[0], jax.random.normal(stream_key(seed, "readout biases", classes), (classes,))
+
+
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jax.lax.map(lambda layer: SHAPES[shape](jax.random.fold_in(key, layer), fan_in, fan_out), layers)
 

@@ -1,0 +1,127 @@
+"""Pieces of work: jobs that share draws and shape, and the parts that become files.
+
+A *family* is a set of networks that differ only in depth: one forward pass serves them all. A *job* is the
+families that share draws and static shape, so that they run stacked. A *part* is consecutive jobs: the unit that is
+written, resumed and lost if killed. In a training sweep each network is a family of its own, for it is trained by
+itself, and a part is a batch of networks that are trained together.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Container, Iterator
+from dataclasses import asdict, dataclass, replace
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where one family lies on the axes that its job does not fix.
+
+    scale: the value on the std or gain axis; None for a scheme. learning_rate: None where nothing is trained.
+    described: whether the tables that speak of the network before training (layers, gradients, histograms) have its
+    rows from here; of the networks that differ only in learning rate, one does.
+    """
+
+    init: str
+    scale: float | None
+    bias_std: float
+    learning_rate: float | None = None
+    described: bool = True
+
+    @property
+    def untrained(self) -> "Point":
+        """The same network before training, whatever its learning rate."""
+        return replace(self, learning_rate=None, described=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Families that share draws and static shape. Only scales and learning rates differ between its points.
+
+    depth: of networks that are trained; None where a pass serves every depth of the sweep.
+    """
+
+    activation: str
+    shape: str
+    normalization: str
+    width: int
+    seed: int
+    points: tuple[Point, ...]
+    depth: int | None = None
+
+    def families(self) -> Iterator[tuple]:
+        """Each family's key: every axis but depth; that too where networks are trained."""
+        for point in self.points:
+            yield (
+                self.activation,
+                point.init,
+                point.scale,
+                point.bias_std,
+                self.normalization,
+                self.width,
+                self.seed,
+                self.depth,
+                point.learning_rate,
+            )
+
+    def with_points(self, points: tuple[Point, ...]) -> "Job":
+        return self if points == self.points else replace(self, points=points)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Jobs that are written together, as one file in each table."""
+
+    jobs: tuple[Job, ...]
+
+    @property
+    def name(self) -> str:
+        """A file stem that depends on the networks that the part holds, and on nothing else."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return f"part-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def n_families(self) -> int:
+        return sum(len(job.points) for job in self.jobs)
+
+    @property
+    def is_training(self) -> bool:
+        return self.jobs[0].depth is not None
+
+    def n_networks(self, depths: set[int]) -> int:
+        """Networks of these depths."""
+        return sum(len(job.points) * (len(depths) if job.depth is None else job.depth in depths) for job in self.jobs)
+
+    def to_json(self) -> list[dict]:
+        return [asdict(job) for job in self.jobs]
+
+    @classmethod
+    def from_json(cls, jobs: list[dict]) -> "Part":
+        return cls(tuple(Job(**{**job, "points": tuple(Point(**point) for point in job["points"])}) for job in jobs))
+
+    def without(self, done: Callable[[tuple], bool]) -> "Part | None":
+        """The part less the families that are done; None if nothing is left."""
+        jobs = []
+        for job in self.jobs:
+            points = tuple(point for point, family in zip(job.points, job.families(), strict=True) if not done(family))
+            if points:
+                jobs.append(job.with_points(points))
+        return Part(tuple(jobs)) if jobs else None
+
+    def described(self) -> Iterator[tuple]:
+        """Each family, whatever its learning rate, that the tables of this part describe before training."""
+        for job in self.jobs:
+            points = tuple(point.untrained for point in job.points if point.described)
+            yield from job.with_points(points).families()
+
+    def describing_no_more(self, described: Container[tuple]) -> "Part":
+        """The part, less the descriptions that are there already."""
+        jobs = []
+        for job in self.jobs:
+            bare = job.with_points(tuple(point.untrained for point in job.points))
+            there = (family in described for family in bare.families())
+            points = tuple(
+                replace(point, described=point.described and not known)
+                for point, known in zip(job.points, there, strict=True)
+            )
+            jobs.append(job.with_points(points))
+        return Part(tuple(jobs))

@@ -1,0 +1,231 @@
+"""Training sweeps through the command line: what is in the tables, and what survives."""
+
+import json
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+from runs import KEYS, run, run_apart, winit
+
+from sweeps import plan, schema
+from winit_jax import trainer
+
+WORDS = [
+    "activation=relu",
+    "init=normal,he_normal",
+    "gain=0.5,1.5",
+    "width=8",
+    "depth=1,3",
+    "seed=0,1",
+    "learning_rate=0.05,0.5",
+    "normalization=none,batch",
+    "inputs.samples=20",
+    "train.steps=7",
+    "train.eval_every=3",
+    "train.batch_size=10",
+    "train.train_samples=60",
+    "train.test_samples=50",
+]
+NETWORKS = 3 * 2 * 2 * 2 * 2
+LEARNER_KEYS = [*KEYS, "learning_rate"]
+pytestmark = pytest.mark.xdist_group("training-runs")  # they share compiled programs
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Three networks at a time: many commits, so that there is something to interrupt."""
+    monkeypatch.setattr(trainer, "CPU_BLOCK", 3)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training") / "undisturbed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "CPU_BLOCK", 3)
+        run(folder, *WORDS)
+    return folder
+
+
+def table(folder, name="networks"):
+    frame = pd.read_parquet(folder / name)
+    names = {key: frame[key].astype(str) for key in ("activation", "init", "normalization")}
+    order = [key for key in frame if key in LEARNER_KEYS or key in ("layer", "step")]
+    return frame.assign(**names).sort_values(order).reset_index(drop=True)
+
+
+def assert_same_bits(one, other):
+    for name in ("networks", "training", "layers"):
+        pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=True)
+
+
+def test_there_is_one_row_a_network_and_evaluation(undisturbed):
+    networks, training = table(undisturbed), table(undisturbed, "training")
+    assert len(networks) == NETWORKS
+    assert not networks.duplicated(LEARNER_KEYS).any()
+    assert list(training.columns) == list(schema.TABLES["training"])
+    assert len(training) == NETWORKS * 4
+    assert sorted(training["step"].unique()) == [0, 3, 6, 7]
+
+
+def test_networks_hold_the_last_evaluation_beside_what_was_measured_before_training(undisturbed):
+    networks, training = table(undisturbed), table(undisturbed, "training")
+    last = training[training["step"] == 7].reset_index(drop=True)
+    for name in schema.LEARNT[:5]:
+        np.testing.assert_array_equal(networks[name], last[name])
+    assert networks["act_std"].notna().all()
+    untrained = [key for key in KEYS if key != "learning_rate"]
+    assert (networks.groupby(untrained)["act_std"].nunique() == 1).all()
+
+
+def test_layers_describe_each_network_once_whatever_its_learning_rates(undisturbed):
+    layers = table(undisturbed, "layers")
+    assert set(layers["depth"]) == {3}
+    assert not layers.duplicated([*KEYS, "layer"]).any()
+    assert len(layers) == NETWORKS // 2 // 2 * 3
+
+
+def test_batches_of_any_size_give_the_same_numbers(undisturbed, tmp_path):
+    """Every network by itself, and all together."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "CPU_BLOCK", 1000)
+        run(tmp_path / "whole", *WORDS)
+    files = [len(list((folder / "networks").iterdir())) for folder in (tmp_path / "whole", undisturbed)]
+    assert files[0] < files[1]
+    for name in ("networks", "training"):
+        pd.testing.assert_frame_equal(table(tmp_path / "whole", name), table(undisturbed, name), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_resumed_is_undisturbed(undisturbed, tmp_path):
+    run(tmp_path / "cut", *WORDS)
+    for file in sorted((tmp_path / "cut" / "networks").iterdir())[::3]:
+        file.unlink()  # its training file is now the trace of a kill
+    run(tmp_path / "cut", *WORDS)
+    assert_same_bits(undisturbed, tmp_path / "cut")
+
+
+KILL = """
+import os, signal
+from winit_jax import trainer
+trainer.CPU_BLOCK = 3
+whole, left = os.replace, 25
+def replace(source, target):
+    global left
+    left -= 'part-' in str(target)
+    if left == 0:
+        os.kill(os.getpid(), signal.{signal})
+    whole(source, target)
+os.replace = replace
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+@pytest.mark.usefixtures("small_batches")
+def test_killed_is_undisturbed(undisturbed, tmp_path, how):
+    folder = tmp_path / "killed"
+    killed = run_apart(folder, *WORDS, before=KILL.format(signal=how))
+    assert killed.returncode == (-signal.SIGKILL if how == "SIGKILL" else 128 + signal.SIGINT), killed.stderr
+    there = len(list((folder / "networks").glob("*.parquet")))
+    assert 0 < there < len(list((undisturbed / "networks").glob("*.parquet")))
+    run(folder, *WORDS)
+    assert_same_bits(undisturbed, folder)
+
+
+def test_a_signal_ends_a_long_training_at_its_next_evaluation(tmp_path):
+    long = ["activation=tanh", "gain=1", "width=8", "depth=1", "train.steps=1000000", "train.eval_every=100"]
+    stop = "import threading, os, signal; threading.Timer(15, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
+    ended = run_apart(tmp_path / "long", *long, before=stop, timeout=100)
+    assert ended.returncode == 128 + signal.SIGINT, ended.stderr
+    assert "Interrupted; what was finished is kept." in ended.stderr
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_added_points_are_trained_and_the_others_kept(tmp_path):
+    few = [w for w in WORDS if not w.startswith(("learning_rate", "depth", "normalization"))]
+    folder = tmp_path / "grown"
+    run(folder, *few, "learning_rate=0.05", "depth=1")
+    before = {file.name: file.stat().st_mtime_ns for file in (folder / "networks").iterdir()}
+    run(folder, *few, "learning_rate=0.005,0.05", "depth=1,3")
+    after = {file.name: file.stat().st_mtime_ns for file in (folder / "networks").iterdir()}
+    assert before.items() < after.items()
+    run(tmp_path / "at-once", *few, "learning_rate=0.005,0.05", "depth=1,3")
+    for name in ("networks", "training", "layers"):
+        pd.testing.assert_frame_equal(table(folder, name), table(tmp_path / "at-once", name), rtol=2e-4, atol=2e-5)
+
+
+def test_run_json_names_the_data(undisturbed):
+    found = json.loads((undisturbed / "run.json").read_text())["train"]
+    assert found["source"] == "digits"
+    assert found["classes"] == 10
+    assert (found["train_samples"], found["test_samples"]) == (60, 50)
+    assert len(found["sha256"]) == 64
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_networks_that_overflow_are_recorded_and_their_neighbours_unchanged(tmp_path):
+    """Batches with and without networks of std 1e30 among them."""
+    words = [w for w in WORDS if not w.startswith(("init", "gain", "normalization"))]
+    run(tmp_path / "with", *words, "std=0.1,1e30,0.2")
+    run(tmp_path / "without", *words, "std=0.1,0.2")
+    both, rest = table(tmp_path / "with", "training"), table(tmp_path / "without", "training")
+    broken = both["std"] == 1e30
+    assert both.loc[broken, list(schema.EVALUATED)].isna().all(axis=None)
+    whole = both[~broken].reset_index(drop=True)
+    pd.testing.assert_frame_equal(whole, rest, rtol=1e-5, atol=1e-6)
+    networks = table(tmp_path / "with")
+    assert (networks.loc[networks["std"] == 1e30, "diverged_at"] == 0).all()
+    assert networks.loc[networks["std"] != 1e30, "diverged_at"].isna().all()
+    assert networks["steps_to_accuracy"].isna().all()
+
+
+def test_a_sweep_that_trains_nothing_has_no_learning_rate():
+    _, said = winit("plan", "activation=tanh", "gain=1", "learning_rate=0.1", code=2)
+    assert "grid.learning_rate: nothing is trained: add a [train] table, or take it away." in said
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("train.optimizer=sdg", "train.optimizer: 'sdg' is not an optimizer. Did you mean 'sgd'?"),
+        (
+            "train.optimizer_options={momentun = 0.9}",
+            "train.optimizer_options.momentun: sgd has no such option. Did you mean 'momentum'?",
+        ),
+        ("train.optimizer_options={momentum = inf}", "train.optimizer_options.momentum: inf is not finite."),
+        ("train.steps=0", "train.steps: 0 is less than 1."),
+        ("train.steps=100000000", "train.eval_every: 2,000,000 evaluations of each network; there may be 10,000."),
+        ("train.step=3", "train.step: not an axis or a key. Did you mean 'train.steps'?"),
+        ("learning_rate=-1", "grid.learning_rate: -1 is less than 0."),
+    ],
+)
+def test_wrong_words_get_a_sentence(word, sentence):
+    assert sentence in winit("plan", "activation=tanh", "gain=1", "train.batch_size=9", word, code=2)[1]
+
+
+def test_another_training_is_refused_in_the_same_folder(undisturbed):
+    _, said = winit("run", *WORDS, "train.steps=9", "--out", undisturbed, code=2)
+    assert "train.steps: 7 in the folder, 9 in the new sweep" in said
+    _, said = winit("run", *(w for w in WORDS if "rate" not in w and "train." not in w), "--out", undisturbed, code=2)
+    assert "train: only the folder has this table" in said
+
+
+def test_plan_counts_trainings():
+    said = winit("plan", *WORDS)[0]
+    assert f"networks      {NETWORKS}" in said
+    assert "7 steps of 10 samples, each network by itself" in said
+
+
+def test_parts_are_batches_of_one_program_and_cover_the_grid(monkeypatch):
+    from sweeps.execute import planner, vocabulary
+    from sweeps.reading import load_sweep
+
+    sweep = load_sweep(None, WORDS, vocabulary())
+    parts = list(planner(2, together=lambda width, depth: 5).parts(sweep))
+    families = [family for part in parts for job in part.jobs for family in job.families()]
+    assert len(families) == len(set(families)) == NETWORKS
+    for part in parts:
+        assert part.n_families <= 5
+        assert len({(job.activation, job.normalization, job.width, job.depth) for job in part.jobs}) == 1
+    assert len(parts) >= plan.LEAST_BATCHES

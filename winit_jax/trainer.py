@@ -1,0 +1,221 @@
+"""Many classifiers trained at once: the compiled loop of optax steps and evaluations.
+
+Each network has its own learning rate and optimiser state; all of a block share the minibatches. One program
+serves any number of steps, so that whoever calls can watch, and stop, between two evaluations.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from winit_jax import draws, training
+from winit_jax.activations import Activation
+from winit_jax.training import NETWORK_AXIS, NORM_MOMENTUM, Data, Evaluation, Moments, Parameters
+
+OPTIMIZERS = (
+    "sgd", "adam", "adamw", "adagrad", "adadelta", "adamax", "amsgrad", "adabelief", "lamb", "lion", "nadam", "radam",
+    "rmsprop", "yogi",
+)  # fmt: skip
+# Options that are no numbers, or that sweeps set by an axis.
+NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
+# Networks that are trained together on a CPU: enough to share a minibatch, few enough to stay in cache.
+CPU_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training is compiled for, beside its shapes. options: of the optimiser, in a fixed order."""
+
+    activation: Activation
+    normalization: str = "none"
+    optimizer: str = "sgd"
+    options: tuple[tuple[str, Any], ...] = ()
+    batch_size: int = 128
+    data_seed: int = 0
+    precision: str = "highest"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """One network before training: its draws, and the standard deviations that scale them."""
+
+    seed: int
+    shape: str
+    first_std: float
+    hidden_std: float
+    readout_std: float
+    bias_std: float
+    learning_rate: float
+
+
+class State(NamedTuple):
+    """Of N networks. running: of batch normalisation, else None. diverged_at: int32 [N], -1 where it did not."""
+
+    parameters: Parameters
+    optimizer: Any
+    running: Moments | None
+    diverged_at: jax.Array
+
+
+def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
+    """The options that an optimizer does not have, each with those that it has."""
+    known = tuple(key for key in inspect.signature(getattr(optax, optimizer)).parameters if key not in NOT_OPTIONS)
+    return [(option, known) for option in options if option not in known]
+
+
+def training_mib(features: int, width: int, depth: int, classes: int, batch_size: int) -> float:
+    """Memory of one network in training: parameters, gradients, two moments of each, and the way forth."""
+    parameters = features * width + (depth - 1) * width * width + (3 * depth + classes) * width + classes
+    signals = 4 * depth * max(batch_size, training.EVALUATED_SAMPLES // depth) * width
+    return 4 * (4 * parameters + signals) / 2**20
+
+
+def block_size(one_mib: float, budget_mib: float, platform: str) -> int:
+    """How many networks are trained together at most."""
+    fitting = max(1, int(budget_mib / one_mib))
+    return min(CPU_BLOCK, fitting) if platform == "cpu" else fitting
+
+
+def begin(
+    trainees: Sequence[Trainee], width: int, depth: int, features: int, classes: int, settings: Settings
+) -> State:
+    """The networks before training."""
+    unit = {(one.seed, one.shape): None for one in trainees}
+    index = np.array([list(unit).index((one.seed, one.shape)) for one in trainees])
+    std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in SCALED}
+    drawn = [draws.classifier(seed, shape, width, depth, features, classes) for seed, shape in unit]
+    with np.errstate(over="ignore", under="ignore"):
+        scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
+    parameters = _scaled(drawn, jnp.asarray(index), scales)
+    if settings.normalization == "batch":
+        del parameters["bias"]
+    running = None
+    if settings.normalization != "none":
+        parameters["scale"] = jnp.ones((depth, len(trainees), width))
+        parameters["shift"] = jnp.zeros((depth, len(trainees), width))
+    if settings.normalization == "batch":
+        # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
+        running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
+    return State(parameters, _begin(parameters, settings), running, jnp.full(len(trainees), -1, jnp.int32))
+
+
+SCALED = ("first", "hidden", "readout", "bias")
+OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
+
+
+@jax.jit
+def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
+    """Unit draws as parameters: each network's own, times its standard deviation."""
+    found = {}
+    for name in drawn[0]:
+        axis = NETWORK_AXIS[name]
+        chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
+        shape = [1] * chosen.ndim
+        shape[axis] = len(index)
+        found[name] = chosen * stds[OF_SCALE[name]].reshape(shape)
+    return found
+
+
+def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransformation:
+    return getattr(optax, settings.optimizer)(learning_rate, **dict(settings.options))
+
+
+def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], Any]:
+    """Axes of the networks in parameters and in the state of the optimiser."""
+    axes = {name: NETWORK_AXIS[name] for name in parameters}
+    one = jax.tree.map(
+        lambda p, axis: jax.ShapeDtypeStruct(p.shape[:axis] + p.shape[axis + 1 :], p.dtype), parameters, axes
+    )
+    optimizer = _optimizer(settings, 1.0)
+    state = jax.eval_shape(optimizer.init, one)
+    return axes, optax.tree_utils.tree_map_params(
+        optimizer, lambda _, axis: axis, state, axes, transform_non_params=lambda _: 0
+    )
+
+
+@partial(jax.jit, static_argnames="settings")
+def _begin(parameters: Parameters, settings: Settings) -> Any:
+    axes, state_axes = _axes(parameters, settings)
+    return jax.vmap(_optimizer(settings, 1.0).init, in_axes=(axes,), out_axes=state_axes)(parameters)
+
+
+@partial(jax.jit, static_argnames="settings", donate_argnames="state")
+def advance(
+    state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings
+) -> tuple[State, Evaluation]:
+    """Train from step `start` to step `stop`, then evaluate. learning_rates: [N]."""
+    learn = (settings.activation, settings.normalization, settings.precision)
+    axes, state_axes = _axes(state.parameters, settings)
+
+    def update(gradients, optimizer, parameters, learning_rate):
+        updates, optimizer = _optimizer(settings, learning_rate).update(gradients, optimizer, parameters)
+        return optax.apply_updates(parameters, updates), optimizer
+
+    updated = jax.vmap(update, in_axes=(axes, state_axes, axes, 0), out_axes=(axes, state_axes))
+
+    def gradients(state: State, step: jax.Array | int):
+        chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
+        return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *learn)
+
+    def run(step: jax.Array, state: State) -> State:
+        loss, moments, found = gradients(state, step)
+        parameters, optimizer = updated(found, state.optimizer, state.parameters, learning_rates)
+        running = state.running and _averaged(state.running, moments, step)
+        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, step))
+
+    state = jax.lax.fori_loop(start, stop, run, state)
+    _, moments, found = gradients(state, stop)
+    # Before training, batch normalisation has seen the first minibatch alone.
+    running = state.running and jax.tree.map(partial(jnp.where, stop == 0), moments, state.running)
+    evaluate = partial(training.evaluate, state.parameters)
+    seen = (*learn[:2], running, learn[2])
+    train, test = evaluate(data.x_train, data.y_train, *seen), evaluate(data.x_test, data.y_test, *seen)
+    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *seen)
+    similarity = training.unit_similarity(last)
+    state = state._replace(diverged_at=_diverged(state.diverged_at, train[0] + test[0], stop))
+    found = Evaluation(*train, *test, training.log10_norm(found), similarity)
+    return state, jax.tree.map(lambda column: jnp.where(state.diverged_at < 0, column, jnp.nan), found)
+
+
+def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
+    """Running statistics, which start as those of the first minibatch."""
+
+    def one(before: jax.Array, now: jax.Array) -> jax.Array:
+        return jnp.where(step == 0, now, NORM_MOMENTUM * before + (1 - NORM_MOMENTUM) * now)
+
+    return jax.tree.map(one, running, moments)
+
+
+def _diverged(diverged_at: jax.Array, loss: jax.Array, step: jax.Array | int) -> jax.Array:
+    return jnp.where((diverged_at < 0) & ~jnp.isfinite(loss), step, diverged_at)
+
+
+def train(
+    trainees: Sequence[Trainee],
+    data: Data,
+    *,
+    width: int,
+    depth: int,
+    classes: int,
+    evaluated: Sequence[int],
+    settings: Settings,
+    padded_to: int = 0,
+) -> Iterator[tuple[Evaluation, np.ndarray]]:
+    """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
+
+    evaluated: ascending, from 0. padded_to: networks that the compiled program is for; the last one is repeated.
+    Out: NumPy arrays of [N]; from the step on at which a network's loss is not finite its evaluations are NaN.
+    """
+    padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
+    rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)
+    state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
+    for start, stop in zip([0, *evaluated], evaluated, strict=False):
+        state, found = advance(state, rates, data, start, stop, settings)
+        yield jax.tree.map(lambda x: np.asarray(x)[: len(trainees)], (found, state.diverged_at))
