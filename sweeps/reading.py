@@ -2,15 +2,14 @@
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from sweeps.files import read_file, too_large
 from sweeps.grid import Value, expand
 from sweeps.problems import Problem, SpecError, briefly, did_you_mean
+from sweeps.sources import NAMED
 from sweeps.spec import (
     AXES,
     DEFAULTS,
@@ -26,16 +25,15 @@ from sweeps.spec import (
     TRAINING_DEFAULTS,
     Compute,
     Grid,
-    Histogram,
     Inputs,
     Measure,
     Sweep,
-    Table,
     Train,
     Vocabulary,
     count_networks,
     count_points,
 )
+from sweeps.validation import read_table
 from sweeps.words import apply_words
 
 
@@ -45,11 +43,11 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     words: `AXIS=VALUES`, or `TABLE.KEY=VALUE` for the other tables; an empty value takes a key away.
     Errors: SpecError with every problem.
     """
-    label, name, data, base = _read(source)
+    label, name, data, base = read_file(source)
     problems: list[Problem] = []
     apply_words(data, words, problems)
-    if too_large := _too_large(data):
-        raise SpecError(label, [*problems, *too_large])
+    if large := too_large(data):
+        raise SpecError(label, [*problems, *large])
     title = data.pop("title", "")
     if not isinstance(title, str):
         problems.append(Problem("title", f"{briefly(title)} is not a text."))
@@ -62,11 +60,12 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         raw_grid = None
     given = {key for key in TABLES if key in data}
     raw_inputs = data.get("inputs")
-    tables = {key: _table(key, data.pop(key, {}), problems) for key in TABLES}
+    tables = {key: read_table(key, data.pop(key, {}), problems) for key in TABLES}
     train = tables["train"] if "train" in given else None
     if train is not None:
         train = _resolve_train(train, base, vocabulary, problems)
-        tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
+        if not any(problem.place == "train.source" for problem in problems):
+            tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
     known = ("title", "grid", *TABLES)
     problems.extend(Problem(key, f"not a key of a sweep file.{did_you_mean(key, known)}") for key in data)
     grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
@@ -132,113 +131,6 @@ def _check_size(
         problems.append(
             Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
         )
-
-
-def _read(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
-    """(label for errors, name, contents, the folder that relative paths start from)."""
-    if source is None:
-        return "command line", "", {}, Path()
-    path = Path(source)
-    try:
-        is_file = path.suffix == ".toml" or path.is_file()
-    except OSError:  # a name longer than the system allows
-        is_file = False
-    if not is_file:
-        from sweeps.catalogue import sweep_text
-
-        return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
-    try:
-        text = path.read_bytes().decode("utf-8")
-        return (
-            path.name,
-            path.resolve().parent.name if path.stem == "sweep" else path.stem,
-            tomllib.loads(text),
-            path.parent,
-        )
-    except FileNotFoundError:
-        raise SpecError(str(path), [Problem("", "there is no such file.")]) from None
-    except OSError as error:
-        raise SpecError(str(path), [Problem("", f"cannot be read: {error.strerror}.")]) from None
-    except UnicodeDecodeError:
-        raise SpecError(str(path), [Problem("", "is not a text file in UTF-8.")]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
-    except ValueError as error:
-        if "\0" in str(path):
-            raise SpecError(briefly(str(path)), [Problem("", "is no file name.")]) from None
-        # TOML's integers have 64 bits; Python's parser gives up on those of more than 4300 digits.
-        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
-
-
-def _too_large(data: dict[str, Any]) -> list[Problem]:
-    """Integers beyond TOML's 64 bits, wherever they stand. A stack, for dotted keys nest without a limit."""
-    found = []
-    rest: list[tuple[str, Any]] = [("", data)]
-    while rest:
-        place, value = rest.pop()
-        if isinstance(value, dict):
-            # A place stays readable: what lies deep in unknown tables is named by its beginning.
-            rest.extend((f"{place}.{key}".lstrip(".")[:200], item) for key, item in value.items())
-        elif isinstance(value, list):
-            rest.extend((f"{place}[{index}]", item) for index, item in enumerate(value))
-        elif isinstance(value, int) and value.bit_length() > 64:
-            found.append(Problem(place, "the number is too large."))
-    return found[::-1]
-
-
-def _table(name: str, raw: Any, problems: list[Problem]) -> Any:
-    """A validated table, or its defaults where it has problems."""
-    model = TABLES[name]
-    if not isinstance(raw, dict):
-        problems.append(Problem(name, f"{briefly(raw)} is not a table."))
-        return model()
-    raw = _whole_floats(raw)
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        for item in error.errors():
-            place = ".".join([name, *(str(part) for part in item["loc"])])
-            problems.append(Problem(place, _sentence(item, model)))
-        return model()
-
-
-def _whole_floats(raw: dict[str, Any]) -> dict[str, Any]:
-    """Whole numbers where floats are wanted are floats: strict mode otherwise refuses `low = 0`."""
-    raw = dict(raw)
-    if isinstance(raw.get("histogram"), dict):
-        raw["histogram"] = {
-            key: float(value) if key in ("low", "high") and type(value) is int else value
-            for key, value in raw["histogram"].items()
-        }
-    return raw
-
-
-def _sentence(item: Any, model: type[Table]) -> str:
-    found, kind, context = item["input"], item["type"], item.get("ctx", {})
-    if kind == "extra_forbidden":
-        owner = Histogram if len(item["loc"]) > 1 else model
-        return f"not a key of this table.{did_you_mean(item['loc'][-1], owner.model_fields)}"
-    bounds = {
-        "greater_than_equal": ("ge", "is less than"),
-        "less_than_equal": ("le", "is more than"),
-        "greater_than": ("gt", "is not greater than"),
-        "less_than": ("lt", "is not less than"),
-    }
-    if kind in bounds:
-        key, words = bounds[kind]
-        return f"{briefly(found)} {words} {context[key]:,}."
-    if kind == "literal_error":
-        return f"{briefly(found)} is not allowed.{did_you_mean(str(found), ('default', 'high', 'highest'))}"
-    wanted = {
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "bool_type": "true or false",
-        "string_type": "a text",
-        "finite_number": "a finite number",
-        "model_type": "a table",
-        "model_attributes_type": "a table",
-    }.get(kind)
-    return f"{briefly(found)} is not {wanted}." if wanted else f"{briefly(found)}: {item['msg']}."
 
 
 def _grid(
@@ -335,6 +227,8 @@ def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary
 
 
 def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:
+    source = _resolve_source(train.source, "train.source", NAMED, base, problems)
+    train = train.model_copy(update={"source": source})
     if train.optimizer not in vocabulary.optimizers:
         sentence = f"{train.optimizer!r} is not an optimizer.{did_you_mean(train.optimizer, vocabulary.optimizers)}"
         problems.append(Problem("train.optimizer", sentence))
@@ -364,23 +258,29 @@ def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
 
 
 def _resolve_inputs(inputs: Inputs, base: Path, problems: list[Problem]) -> Inputs:
-    if inputs.source == "normal" and inputs.standardize:
-        problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
-    if inputs.source in ("normal", "digits", "mnist5k"):
-        if inputs.source != "normal" and inputs.features is not None:
-            problems.append(Problem("inputs.features", f"source = {inputs.source!r} fixes the features; take it away."))
+    if inputs.source == "normal":
+        if inputs.standardize:
+            problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
         return inputs
+    if inputs.features is not None:
+        what = f"source = {inputs.source!r}" if inputs.source in NAMED else "a file"
+        problems.append(Problem("inputs.features", f"{what} fixes the features; take it away."))
+    source = _resolve_source(inputs.source, "inputs.source", ("normal", *NAMED), base, problems)
+    return inputs.model_copy(update={"source": source})
+
+
+def _resolve_source(source: str, place: str, known: Sequence[str], base: Path, problems: list[Problem]) -> str:
+    """A name as it is, a path from the folder of the sweep file."""
+    if source in known:
+        return source
     try:
-        path = (base / Path(inputs.source).expanduser()).resolve()
-        exists = bool(inputs.source) and path.exists()
+        path = (base / Path(source).expanduser()).resolve()
+        exists = bool(source) and path.exists()
     except (OSError, ValueError, RuntimeError):  # too long, holds a NUL, or the home of an unknown user
         path, exists = Path(), False
     if not exists:
-        known = ("normal", "digits", "mnist5k")
-        looks_like_path = any(mark in inputs.source for mark in "/\\.")
-        hint = "" if looks_like_path else did_you_mean(inputs.source, known)
+        looks_like_path = any(mark in source for mark in "/\\.")
+        hint = "" if looks_like_path else did_you_mean(source, known)
         what = "is no file" if looks_like_path else "is neither a source nor a file."
-        problems.append(Problem("inputs.source", f"{briefly(inputs.source)} {what}{hint or '.'}"))
-    if inputs.features is not None:
-        problems.append(Problem("inputs.features", "a file fixes the features; take it away."))
-    return inputs.model_copy(update={"source": str(path)})
+        problems.append(Problem(place, f"{briefly(source)} {what}{hint or '.'}"))
+    return str(path)
