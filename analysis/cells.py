@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import style
 from analysis.axes import Axis
-from analysis.load import KEYS, Expected, follows_init, varying
+from analysis.load import KEYS, SHAPES, Expected, chance, follows_init, varying
 
 AGGREGATES = ("median", "mean", "min", "max", "std")
 
@@ -38,9 +38,9 @@ def defaults(frame: pd.DataFrame, expected: Expected | None = None) -> dict[str,
     if scale and "init" in keys and follows_init(frame):
         keys.remove(scale)
         scale = None
-    order_x = [scale, "init", "depth", "bias_std", "width", "normalization", "activation"]
+    order_x = [scale, "init", "depth", "learning_rate", "bias_std", "width", "normalization", "activation"]
     x = next((key for key in order_x if key in keys), "depth")
-    order_y = ["depth", "bias_std", "width", "init", "normalization"]
+    order_y = ["depth", "learning_rate", "bias_std", "width", "init", "normalization"]
     # Without seeds, as in a table of predictions, another key that does not vary makes the one row of cells.
     spare = "seed" if "seed" in frame else "bias_std" if x == "depth" else "depth"
     y = next((key for key in order_y if key in keys and key != x), spare)
@@ -79,26 +79,44 @@ def place(frame: pd.DataFrame, given: dict[str, str | None], expected: Expected 
     return Places(places["x"] or "", places["y"] or "", places["row"], places["col"])
 
 
+def init_words(frame: pd.DataFrame) -> pd.Series:
+    """What the initialisation of each row is called; a shape is told with its scale, unless all share that one."""
+    scale = frame.attrs.get("scale_axis") or "std"
+    shaped = frame["init"].isin(SHAPES)
+    told = shaped & ((frame.groupby("init", observed=True)[scale].transform("nunique") > 1) | (~shaped).any())
+    words = frame["init"].astype(str)
+    return words.where(~told, words + f", {scale} " + frame[scale].map(style.number))
+
+
 def aggregate(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> pd.DataFrame:
     """One row a cell: its value, whether any of its networks overflowed, and how many networks it has.
 
-    seeds: one of AGGREGATES. Missing values are left out of it.
+    seeds: one of AGGREGATES. Missing values are left out of it; but a network that diverged in training answers no
+    better than by guessing, and has the accuracy of that. Of what was learnt, a cell is called diverged, instead of
+    overflowed, if more than half of its networks did.
     """
-    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else False
+    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else pd.Series(False, frame.index)
     numbers = frame[value] if value in frame.columns.drop(keys) else frame[value].astype(float)
-    slim = frame[keys].assign(cell_value=numbers, broken=broken)
+    learnt = value in style.LEARNT and "diverged_at" in frame
+    if learnt:
+        broken = frame["diverged_at"].notna()
+        if value in style.ACCURACIES:
+            numbers = numbers.mask(broken, chance(frame))
+    slim = frame[keys].assign(cell_value=numbers, broken=broken.astype(float))
     with np.errstate(invalid="ignore"):
         cells = slim.groupby(keys, observed=True).agg(
-            value=("cell_value", seeds), overflow=("broken", "any"), networks=("broken", "size")
+            value=("cell_value", seeds), share=("broken", "mean"), networks=("broken", "size")
         )
-    return cells.reset_index()
+    bad = cells.pop("share") > (0.5 if learnt else 0)
+    return cells.assign(overflow=bad & (value != "diverged_at")).reset_index()
 
 
 def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np.ndarray, np.ndarray]:
     """(numbers, kinds) of one panel, both [up, across].
 
     kinds: "" for a number to be coloured; overflow where any network is not finite; zero where a log10 is
-    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran.
+    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran; of what was
+    learnt, diverged where most networks did.
     """
     shape = (len(up.values), len(across.values))
     at = tuple(pd.Index(axis.values).get_indexer(cells[axis.key]) for axis in (up, across))
@@ -111,7 +129,7 @@ def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np
         kinds[lost & np.isneginf(numbers)] = "zero"
     overflow = np.zeros(shape, bool)
     overflow[at] = cells["overflow"]
-    kinds[overflow] = "overflow"
+    kinds[overflow] = "diverged" if value in style.LEARNT else "overflow"
     return numbers, kinds
 
 

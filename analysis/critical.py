@@ -23,6 +23,9 @@ SCALES = {
     "log10_weight_grad_rms": "chi1",
     "input_correlation": "xi_c",
     "theory_input_correlation": "xi_c",
+    # What inputs that look alike do not allow to tell apart (Schoenholz et al. 2017).
+    "train_accuracy": "xi_c",
+    "test_accuracy": "xi_c",
 }
 # Drawn on top of any colour: dark, with a light border.
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.6, foreground="white", alpha=0.85)]

@@ -8,15 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.cells import defaults
+from analysis.curves import curves
+from analysis.curves import places as curve_places
 from analysis.gradients import gradient_growth, gradient_histograms
 from analysis.heatmaps import heatmap
 from analysis.histograms import histogram_parts, histograms
 from analysis.isometry import SINGULAR_VALUES, isometry, places
-from analysis.load import Expected, Run, follows_init, tidy, varying
+from analysis.load import Expected, Run, follows_init, tidy, untrained, varying
 from analysis.profiles import profiles
+from analysis.ranking import ranking
 from analysis.selection import beyond_profiles, by_kind_of_init, cut
 
 STANDARD_LINES = 16
+# Curves that would take more figures than this are not drawn unless asked for.
+MAX_CURVES = 4
 
 STANDARD = {"vanishing-exploding": "log10_act_rms", "saturation": "saturated"}
 # Drawn where the column has numbers; the rest of STANDARD is missed aloud.
@@ -31,6 +36,8 @@ TITLES = {
     "saturated": "Saturation",
     "log10_jacobian": "Vanishing and exploding Jacobians",
     "log10_preact_grad_growth": "Vanishing and exploding gradients",
+    "test_accuracy": "Trainability: test accuracy after training",
+    "train_accuracy": "Trainability: training accuracy after training",
     "theory_log10_act_rms": "Vanishing and exploding signals at infinite width",
     "theory_log10_jacobian": "Vanishing and exploding Jacobians at infinite width",
     "theory_input_correlation": "Correlation of inputs at infinite width",
@@ -48,12 +55,16 @@ def standard(run: Run) -> list[Drawings]:
     if run.is_theory and run.theory is not None:
         theory = tidy(run.theory)
         return [heatmaps(run, theory, run.expected, value, file) for file, value in PREDICTED.items()]
-    networks = tidy(run.networks)
+    kinds = training_drawings(run) if run.training is not None else []
+    networks = tidy(untrained(run.networks))
+    if kinds and not _has_axes(networks):
+        return kinds
     wanted = STANDARD | {file: value for file, value in IF_MEASURED.items() if _measured(networks, value)}
-    kinds = [heatmaps(run, networks, run.expected, value, file) for file, value in wanted.items()]
+    asked = {key: values for key, values in run.expected.items() if key != "learning_rate"}
+    kinds += [heatmaps(run, networks, asked, value, file) for file, value in wanted.items()]
     if run.gradients is not None:
         growth = tidy(gradient_growth(run.gradients))
-        kinds.append(heatmaps(run, growth, run.expected, "log10_preact_grad_growth", "gradients"))
+        kinds.append(heatmaps(run, growth, asked, "log10_preact_grad_growth", "gradients"))
     if run.histograms is not None:
         kinds.append(histogram_drawings(run.histograms))
     if run.gradient_histograms is not None:
@@ -66,6 +77,42 @@ def standard(run: Run) -> list[Drawings]:
     if all(_measured(networks, name) for name in SINGULAR_VALUES):
         kinds.append(isometry_drawings(run, networks))
     return kinds
+
+
+def _has_axes(networks: pd.DataFrame) -> bool:
+    """Whether a heatmap of networks would have two axes."""
+    keys = {key for key in varying(networks) if key != "seed"}
+    return len(keys - ({"std", "gain"} if "init" in keys and follows_init(networks) else set())) > 1
+
+
+def training_drawings(run: Run) -> list[Drawings]:
+    """Curves of losses and accuracies where they fit a few figures, and maps of the accuracy over two keys."""
+    assert run.training is not None
+    training, networks = tidy(run.training), tidy(run.networks)
+    kinds = [curve_drawings(run, training, value) for value in ("train_loss", "train_accuracy", "test_accuracy")]
+    kinds = [kind for kind in kinds if len(kind) <= MAX_CURVES]
+    if _has_axes(networks):
+        kinds.append(heatmaps(run, networks, run.expected, "test_accuracy", "trainability", seeds="mean"))
+    if networks["learning_rate"].nunique() > 1 and networks["init"].nunique() > 1:
+        kinds.append(ranking_drawings(run, networks, "test_accuracy"))
+    return kinds
+
+
+def curve_drawings(
+    run: Run, frame: pd.DataFrame, value: str, hue: str | None = None, col: str | None = None
+) -> Drawings:
+    beyond = curve_places(frame, hue, col)[2]
+    options: dict[str, Any] = {"hue": hue, "col": col, "below": run.title}
+    name = f"training-{value}"
+    return {name + suffix: partial(curves, part, value, **options) for suffix, part in cut(frame, beyond).items()}
+
+
+def ranking_drawings(run: Run, frame: pd.DataFrame, value: str) -> Drawings:
+    beyond = [key for key in ("normalization", "bias_std", "width") if frame[key].nunique() > 1]
+    name = f"ranking-{value}"
+    return {
+        name + suffix: partial(ranking, part, value, below=run.title) for suffix, part in cut(frame, beyond).items()
+    }
 
 
 def _measured(frame: pd.DataFrame, column: str) -> bool:

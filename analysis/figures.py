@@ -15,7 +15,7 @@ from analysis import drawings, style
 from analysis.cells import AGGREGATES
 from analysis.drawings import standard
 from analysis.gradients import gradient_growth
-from analysis.load import KEYS, Expected, Run, RunFolderError, in_order, load, tidy
+from analysis.load import KEYS, Expected, Run, RunFolderError, in_order, load, tidy, untrained
 from analysis.regimes import regime_map
 from analysis.selection import PlotError, keep, known
 from analysis.theory import PREDICTED, deviation_map
@@ -37,6 +37,9 @@ USES: dict[str, set[str]] = {
     "gradients": PLACES | {"value"},
     "gradient-histograms": set(),
     "isometry": {"row", "col"},
+    "training": {"col", "value"},
+    "trainability": PLACES | {"value"},
+    "ranking": {"value"},
 }
 KINDS = tuple(USES)
 TABLES = {
@@ -44,7 +47,10 @@ TABLES = {
     "profiles": "layers",
     "gradients": "gradients",
     "gradient-histograms": "gradient_histograms",
+    "training": "training",
 }
+# Kinds that show networks after training; the others show each network once, before.
+LEARNT = ("training", "trainability", "ranking")
 SHOWN = {"deviations": "difference", "z-scores": "z"}
 SEEDS = {
     "histograms": "all seeds together",
@@ -54,6 +60,8 @@ SEEDS = {
     "deviations": "the mean of seeds",
     "z-scores": "the mean of seeds",
     "isometry": "medians over seeds",
+    "training": "the median and the range of seeds",
+    "ranking": "means and intervals over seeds",
 }
 
 
@@ -66,9 +74,9 @@ def standard_figures(
 ) -> list[Path]:
     """Draw the standard figures into run_dir/figures: heatmaps of signals and saturation, and of what was measured.
 
-    Those are Jacobians, gradients, histograms, profiles and singular values; a run at infinite width has heatmaps
-    of its predictions. Keys that have no place in a figure make a file for each of their values, at most
-    MAX_STANDARD of a kind.
+    Those are training curves, trainability, Jacobians, gradients, histograms, profiles and singular values; a run at
+    infinite width has heatmaps of its predictions. Keys that have no place in a figure make a file for each of their
+    values, at most MAX_STANDARD of a kind.
     report: told, in a sentence, of figures left out.
     Errors: RunFolderError, PlotError.
     """
@@ -127,12 +135,16 @@ def plot(
             known(name, key, KEYS)
     _refuse_unused(kind, value, places, seeds)
     frame = _table(run, kind)
+    if kind not in LEARNT and value not in style.LEARNT:
+        frame = untrained(frame)
     if value is not None:
         choices = PREDICTED if kind in SHOWN else [str(column) for column in frame if column not in (*KEYS, "layer")]
         known("value", value, choices)
     frame = tidy(keep(frame, where or {}))
     # What was kept by --where is all that was asked for of those keys.
     expected = run.expected | {key: in_order(frame, key) for key in where or {}}
+    if "learning_rate" not in frame:
+        expected.pop("learning_rate", None)
     figures = _drawings(run, kind, frame, expected, value or _usual(run, kind), places, seeds)
     single = target is not None and not target.is_dir()
     if single and len(figures) > 1:
@@ -154,6 +166,8 @@ def plot(
 
 def _usual(run: Run, kind: str) -> str:
     """The column that a kind of figure shows unless told otherwise."""
+    if kind in LEARNT:
+        return "train_loss" if kind == "training" else "test_accuracy"
     if kind == "gradients":
         return "log10_preact_grad_growth"
     return "theory_log10_act_rms" if kind == "heatmap" and run.is_theory else "log10_act_rms"
@@ -175,6 +189,10 @@ def _drawings(
         return drawings.gradient_drawings(run, frame)
     if kind == "isometry":
         return drawings.isometry_drawings(run, frame, places["row"], places["col"])
+    if kind == "training":
+        return drawings.curve_drawings(run, frame, value, col=places["col"])
+    if kind == "ranking":
+        return drawings.ranking_drawings(run, frame, value)
     if kind == "profiles":
         return drawings.profile_drawings(run, frame, value, f"profiles-{value}", places["col"])
     if kind == "regimes":

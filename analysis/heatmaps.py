@@ -45,8 +45,9 @@ def heatmap(
     seeds: how seeds are put together (one of AGGREGATES), unless seed is an axis.
     expected: key -> values that were asked for (`Run.expected`); cells of them without rows are hatched.
     below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
-    A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly
-    zero if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run.
+    A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly zero
+    if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run. Columns of what
+    was learnt are hatched as diverged where most networks did; elsewhere those that did count as guessing.
     mean_field: the run's table of fixed points; its critical line and depth scales are drawn over the cells
     (see `critical.overlay`).
     Errors: ValueError in a sentence for unknown columns and for keys that vary but have no place.
@@ -69,6 +70,8 @@ def heatmap(
             if mean_field is not None:
                 lines |= overlay(panel.axes, panel.rows(frame), page.across, page.up, value, mean_field)
         where = f"layer {frame['layer'].iloc[0]}" if "layer" in frame else "last layer"
+        if value in style.LEARNT:
+            where = "after training"
         _colour_bar(page.figure, [panel.axes for panel in page.panels], norm, colour_map, ends, value, where, spread)
         order = sorted(lines, key=lambda name: (name != "float32", name))
         legend(page.figure, [*hatched(used), *(lines[name] for name in order)])
@@ -86,7 +89,8 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError("There are no rows to draw.")
     if frame[value].dtype.kind not in "fiub":
         raise ValueError(f"{value} is a name, not a number that colours could show.")
-    if frame[value].isna().all() and not ("nonfinite" in frame and (frame["nonfinite"] > 0).any()):
+    broken = any((frame[name] > 0).any() for name in ("nonfinite", "diverged_at") if name in frame)
+    if frame[value].isna().all() and not broken:
         raise ValueError(f"{value} is empty in this table: the run did not measure it.")
     if seeds not in AGGREGATES:
         raise ValueError(f"seeds = {seeds!r} is not one of {', '.join(AGGREGATES)}.")

@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from analysis.axes import AxisError, expand
 
-KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+NETWORK_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+# Of networks that are trained also how fast.
+KEYS = (*NETWORK_KEYS, "learning_rate")
 NAMES = ("activation", "init", "normalization")
-# Keys that a table must have; the rest of KEYS have no meaning at infinite width.
+# Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
 # Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
 SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
@@ -67,6 +69,11 @@ class Run:
     def gradient_histograms(self) -> pd.DataFrame | None:
         """One row a network, layer and bin; edges in units of the layer's RMS gradient."""
         return self._table("gradient_histograms")
+
+    @cached_property
+    def training(self) -> pd.DataFrame | None:
+        """One row a trained network and evaluation. Losses and accuracies are NaN once a network has diverged."""
+        return self._table("training")
 
     @cached_property
     def mean_field(self) -> pd.DataFrame | None:
@@ -120,12 +127,26 @@ class Run:
             frame = pd.read_parquet(folder)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{folder} cannot be read: {error}.") from error
-        if absent := [key for key in NEEDED.get(name, KEYS) if key not in frame]:
+        if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
             raise RunFolderError(f"{folder} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None
         frame.attrs["scale_axis"] = self.scale_axis
+        if classes := self.info.get("train", {}).get("classes"):
+            frame.attrs["classes"] = classes
         return frame
+
+
+def untrained(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each network once, whatever the learning rates that it was trained at: rows about networks before training."""
+    if "learning_rate" not in frame or frame["learning_rate"].isna().all():
+        return frame
+    return frame.drop_duplicates([key for key in NETWORK_KEYS if key in frame]).drop(columns="learning_rate")
+
+
+def chance(frame: pd.DataFrame) -> float:
+    """The accuracy of guessing: 1 over the classes of the run's data, ten where the frame does not say."""
+    return 1 / frame.attrs.get("classes", 10)
 
 
 def _finite(axis: Any) -> Any:

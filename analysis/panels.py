@@ -158,8 +158,8 @@ def hatched(used: Iterable[str]) -> list[Patch]:
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """One legend under the panels, in as many columns as fit."""
     if handles:
-        # A letter is about 0.075 inches wide, and what stands before a label 0.6; markup takes no place.
-        wide = [0.6 + 0.075 * len(re.sub(r"[$^{}]|\\pm", "", str(handle.get_label()))) for handle in handles]
+        # A letter is about 0.07 inches wide, and what stands before a label 0.6; markup takes no place.
+        wide = [0.6 + 0.07 * len(re.sub(r"[$^{}]|\\pm", "", str(handle.get_label()))) for handle in handles]
         fits = sum(wide) <= figure.get_figwidth()
         ncols = len(handles) if fits else max(1, int(figure.get_figwidth() / max(wide)))
         figure.legend(handles=list(handles), loc="outside lower center", ncols=ncols, frameon=False)

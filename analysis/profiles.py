@@ -73,10 +73,10 @@ def profiles(
         axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
         style.close_gaps(axes, len(panels), n_columns)
         axes = axes[: len(panels)]
-        norm, palette = _palette(lines, numeric)
+        norm, shades = palette(lines, numeric)
         theory = f"theory_{value}" if f"theory_{value}" in frame and frame[f"theory_{value}"].notna().any() else None
         dashes = itertools.repeat("-") if numeric or theory else itertools.cycle(DASHES)
-        looks = dict(zip(lines, zip(palette, dashes, strict=False), strict=False))
+        looks = dict(zip(lines, zip(shades, dashes, strict=False), strict=False))
         spread = _spread(frame[frame[hue].isin(lines)], value, col, hue, band, theory)
         used: set[str] = set()
         for panel_axes, chosen in zip(axes, panels, strict=True):
@@ -139,7 +139,8 @@ def _spread(frame: pd.DataFrame, value: str, col: str | None, hue: str, band: st
     return pd.DataFrame(columns).reset_index()
 
 
-def _palette(lines: list, numeric: bool) -> tuple[Normalize, list]:
+def palette(lines: list, numeric: bool) -> tuple[Normalize, list]:
+    """(Norm of a colour bar, a colour for each line): shades in order for numbers, else colours far apart."""
     if not numeric:
         return Normalize(), sns.color_palette("colorblind", len(lines))
     log = is_log_spaced(np.asarray(lines, float))

@@ -15,54 +15,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
-LABELS = {
-    "preact_mean": "mean pre-activation",
-    "preact_std": "std of pre-activations",
-    "act_mean": "mean activation",
-    "act_std": "std of activations",
-    "act_min": "least activation",
-    "act_max": "greatest activation",
-    "log10_act_rms": "log₁₀ RMS activation",
-    "saturated": "saturated share (of input-unit pairs)",
-    "dead": "dead share of units",
-    "zero": "share of activations that are 0",
-    "unit_similarity": "similarity of units (1: all say the same)",
-    "input_correlation": "correlation of inputs (1: all look the same)",
-    "nonfinite": "share of activations not finite",
-    "log10_jacobian": "log₁₀ RMS singular value of the Jacobian",
-    "theory_log10_act_rms": "log₁₀ RMS activation, mean field",
-    "theory_input_correlation": "correlation of inputs, mean field",
-    "theory_log10_jacobian": "log₁₀ RMS singular value of the Jacobian, mean field",
-    "chi": "χ, growth of a small difference a layer",
-    "log10_preact_grad_rms": "log₁₀ RMS gradient of pre-activations",
-    "log10_weight_grad_rms": "log₁₀ RMS gradient of weights",
-    "log10_preact_grad_growth": "log₁₀ RMS gradient of pre-activations, first layer over last",
-    "log10_weight_grad_growth": "log₁₀ RMS gradient of weights, first layer over last",
-    "sv_min": "least singular value of the Jacobian",
-    "sv_median": "median singular value of the Jacobian",
-    "sv_max": "greatest singular value of the Jacobian",
-    "sv_mean_square": "mean squared singular value of the Jacobian",
-    "sv_var_square": "variance of the squared singular values of the Jacobian",
-    "regime": "regime",
-    "gain": "gain, std × √fan-in",
-    "std": "std of weights",
-    "bias_std": "std of biases",
-    "depth": "depth (layers)",
-    "width": "width (units)",
-    "layer": "layer",
-}
-SHARES = ("saturated", "dead", "zero", "nonfinite")
-CORRELATIONS = ("unit_similarity", "input_correlation", "theory_input_correlation")
-GROWTHS = (
-    "log10_act_rms",
-    "log10_jacobian",
-    "theory_log10_act_rms",
-    "theory_log10_jacobian",
-    "log10_preact_grad_growth",
-    "log10_weight_grad_growth",
-)
-# The loss sets their scale, so that 0 means nothing: they are read against another layer.
-GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
+from analysis.columns import ACCURACIES, CORRELATIONS, GRADIENTS, GROWTHS, LABELS, LEARNT, LOSSES, SHARES
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
@@ -71,9 +24,17 @@ HATCHES: dict[str, dict[str, Any]] = {
     "overflow": {"facecolor": "#fff3c4", "edgecolor": "#a3742b", "hatch": "xxxx"},
     "zero": {"facecolor": "#e3e3e3", "edgecolor": "#777777", "hatch": "...."},
     "undefined": {"facecolor": "#f1e6f5", "edgecolor": "#8a5f9e", "hatch": "\\\\\\\\"},
+    "diverged": {"facecolor": "#f7d9d4", "edgecolor": "#b0503c", "hatch": "xxxx"},
     "missing": {"facecolor": "#ffffff", "edgecolor": "#b5b5b5", "hatch": "////"},
 }
-HATCH_WORDS = {"overflow": "overflow", "zero": "exactly zero", "undefined": "not defined", "missing": "not run"}
+HATCH_WORDS = {
+    "overflow": "overflow",
+    "zero": "exactly zero",
+    "undefined": "not defined",
+    "diverged": "most seeds diverged",
+    "missing": "not run",
+}
+__all__ = ["ACCURACIES", "CORRELATIONS", "GRADIENTS", "GROWTHS", "LABELS", "LEARNT", "LOSSES", "SHARES"]
 
 RC = {
     "font.size": 9,
@@ -142,6 +103,8 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
         diverging = sns.color_palette("vlag", as_cmap=True)
         shown = diverging.with_extremes(bad=diverging(0.0))
         return LogNorm(10**-limit, 10**limit), shown, ends
+    if value in ACCURACIES:
+        return Normalize(0, 1), sns.color_palette("viridis", as_cmap=True), "neither"
     if value in SHARES:
         return Normalize(0, 1), sns.color_palette("rocket_r", as_cmap=True), "neither"
     if value in CORRELATIONS:
@@ -163,7 +126,8 @@ def word(value: object) -> str:
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
-    for key in ("init", "gain", "std", "bias_std", "normalization", "width", "depth", "activation"):
+    keys = ("init", "gain", "std", "bias_std", "normalization", "width", "depth", "activation", "learning_rate")
+    for key in keys:
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
@@ -171,7 +135,7 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue
-        words.append(f"{key} {number(value)}")
+        words.append(f"{key.replace('learning_rate', 'learning rate')} {number(value)}")
     return ", ".join(words)
 
 

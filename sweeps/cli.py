@@ -304,7 +304,7 @@ def plot(
         typer.Argument(
             metavar="[KIND]",
             help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
-            "gradient-histograms or isometry [the standard figures].",
+            "gradient-histograms, isometry, training (curves), trainability or ranking [the standard figures].",
         ),
     ] = None,
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,

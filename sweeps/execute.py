@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
@@ -265,12 +266,14 @@ class Executor:
         return known
 
     def _data(self, device: jax.Device) -> training.Data:
-        """The data set on a device."""
+        """The data set on a device, the default one of the moment."""
         assert self.dataset is not None
         with self._lock:
             if device not in self._datasets:
-                arrays = (getattr(self.dataset, name) for name in training.Data._fields)
-                self._datasets[device] = training.Data(*(jax.device_put(x, device) for x in arrays))
+                # Not device_put, which would commit them to the device and have the loop compiled twice.
+                self._datasets[device] = training.Data(
+                    *(jnp.asarray(getattr(self.dataset, name)) for name in training.Data._fields)
+                )
             return self._datasets[device]
 
     def _measure(self, job: Job, depths: tuple[int, ...]) -> tuple[np.ndarray, Found]:

@@ -131,7 +131,7 @@ def test_every_problem_is_reported_at_once_with_its_place(tmp_path):
         (
             [*GOOD, "inputs.source=digit"],
             "inputs.source: 'digit' is neither a source nor a file. Did you mean 'digits'? "
-            "Known: digits, mnist5k, normal.",
+            "Known: digits, fashion_mnist, mnist, mnist5k, normal.",
         ),
         ([*GOOD, "measure.saturation_threshold=1.5"], "measure.saturation_threshold: 1.5 is not less than 1.0."),
         (

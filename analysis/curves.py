@@ -1,0 +1,190 @@
+"""Training curves: losses and accuracies against the step, with bands over seeds."""
+
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+from analysis import style
+from analysis.cells import init_words
+from analysis.histograms import evenly
+from analysis.load import KEYS, NAMES, chance, follows_init, in_order, tidy, varying
+from analysis.profiles import BANDS, MAX_LINES, palette
+
+COLUMNS = 5
+# Lines and panels unless told otherwise: what the figure compares first.
+HUES = ("init", "normalization", "learning_rate", "std", "gain", "depth", "width", "bias_std", "activation")
+DIVERGED: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
+GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
+# Losses over a wider range than this are drawn on a logarithmic axis.
+WIDE = 8.0
+
+
+def places(frame: pd.DataFrame, hue: str | None = None, col: str | None = None) -> tuple[str, str | None, list[str]]:
+    """(Key of the lines, key of the panels, keys that vary and have no place).
+
+    With and without normalisation are compared at each scale, where both vary: the 4 x 4 figure of the texts.
+    Errors: ValueError for what is no key.
+    """
+    for name, key in (("hue", hue), ("col", col)):
+        if key is not None and key not in KEYS:
+            raise ValueError(f"{name} = {key!r} is not a key. Keys: {', '.join(KEYS)}.")
+    keys = [key for key in varying(frame) if key != "seed"]
+    if "init" in keys and follows_init(frame):
+        keys = [key for key in keys if key not in ("std", "gain")]
+    scale = next((key for key in ("std", "gain") if key in keys), None)
+    if hue is None and col is None and "normalization" in keys and scale and "init" not in keys:
+        hue, col = "normalization", scale
+    hue = hue or next((key for key in HUES if key in keys and key != col), "init")
+    col = col or next((key for key in ("activation", *keys) if key in keys and key != hue), None)
+    same = {"std": "gain", "gain": "std"}
+    left = [key for key in keys if key not in (hue, col, same.get(hue), same.get(col or ""))]
+    return hue, col, left
+
+
+def curves(
+    frame: pd.DataFrame,
+    value: str = "train_loss",
+    *,
+    hue: str | None = None,
+    col: str | None = None,
+    band: str = "range",
+    title: str | None = None,
+    below: str = "",
+) -> Figure:
+    """A column of the training table against the step: median over seeds, and a band.
+
+    hue, col: the keys of the lines and of the panels, else as `places` says. band: range (least to greatest of
+    seeds) or quantiles (10% to 90%). below: put under the title, before what is held fixed.
+    A network that has diverged has the accuracy of guessing, and an infinite loss: a line ends, with a mark, where
+    half of its seeds have diverged. The dotted line is guessing among the classes.
+    Errors: ValueError for a column that is empty or keys that vary without a place.
+    """
+    if value not in frame or frame[value].isna().all():
+        raise ValueError(f"{value} is not in this table, or no network got so far.")
+    if band not in BANDS:
+        raise ValueError(f"band = {band!r} is not one of {', '.join(BANDS)}.")
+    frame = tidy(frame)
+    hue, col, left = places(frame, hue, col)
+    if left:
+        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each, or make it hue or col.")
+    panels = in_order(frame, col) if col else [None]
+    values = in_order(frame, hue)
+    lines = values if hue in NAMES else evenly(values, MAX_LINES)
+    spread = _spread(frame[frame[hue].isin(lines)], value, [key for key in (col, hue) if key], band)
+    with style.themed():
+        n_columns = style.in_rows_of(len(panels), COLUMNS)
+        n_rows = -(-len(panels) // n_columns)
+        size = (1.8 + 2.3 * max(n_columns, 1.9), 1.2 + (1.75 if n_rows > 2 else 2.4) * n_rows)
+        figure = style.NotebookFigure(figsize=size, layout="constrained")
+        axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+        style.close_gaps(axes, len(panels), n_columns)
+        axes = axes[: len(panels)]
+        colours = dict(zip(lines, palette(lines, hue not in NAMES)[1], strict=True))
+        diverged = False
+        for panel, chosen in zip(axes, panels, strict=True):
+            part = spread if col is None else spread[spread[col] == chosen]
+            for line in lines:
+                diverged |= _line(panel, part[part[hue] == line], colours[line])
+            if chosen is not None:
+                panel.set_title(str(chosen) if col in NAMES else f"{col} {style.number(chosen)}".replace("_", " "))
+            if style.is_first_col(panel):
+                panel.set_ylabel(style.label(value))
+            if panel.xaxis.get_tick_params()["labelbottom"]:
+                panel.set_xlabel("step")
+        guessing = _finish(axes, frame, spread, value)
+        words = _words(frame, hue)
+        handles = [Line2D([], [], color=colours[line], lw=1.5, label=words.get(line, line)) for line in lines]
+        if len(values) > 1:
+            name = hue if hue in NAMES else style.label(hue)
+            figure.legend(handles=handles, title=name, loc="outside right center", frameon=False)
+        notes = [Line2D([], [], label=guessing, **GUESSING)] if guessing else []
+        if diverged:
+            notes.append(Line2D([], [], color="#555555", label="half of the seeds diverged", **DIVERGED))
+        if notes:
+            figure.legend(handles=notes, loc="outside lower center", ncols=2, frameon=False)
+        count = frame["seed"].nunique()
+        texts = [style.held(frame, (hue if len(values) > 1 else None, col))]
+        texts.append(f"median of {count} seeds, {BANDS[band][2]}" if count > 1 else "one seed")
+        if len(lines) < len(values):
+            texts.append(f"{len(lines)} of {len(values)} values of {hue}")
+        heading = title or f"{style.sentence(style.label(value).removesuffix(' (nats)'))} by step"
+        style.title(figure, heading, below, ", ".join(text for text in texts if text))
+    return figure
+
+
+def _words(frame: pd.DataFrame, hue: str) -> dict:
+    """What lines are called: inits as `init_words` has it, numbers short."""
+    if hue != "init":
+        return {value: style.number(value) for value in frame[hue].unique()}
+    return dict(zip(frame["init"], init_words(frame), strict=True))
+
+
+def _spread(frame: pd.DataFrame, value: str, keys: list[str], band: str) -> pd.DataFrame:
+    """One row a panel, line and step: median, low and high over seeds, and whether half of them have diverged."""
+    gone = frame["train_loss"].isna() if "train_loss" in frame else frame[value].isna()
+    instead = chance(frame) if value in style.ACCURACIES else np.inf if value in style.LOSSES else np.nan
+    numbers = frame[value].mask(gone, instead)
+    groups = frame[[*keys, "step"]].assign(number=numbers, gone=gone).groupby([*keys, "step"], observed=True)
+    low, high, _ = BANDS[band]
+    return pd.DataFrame(
+        {
+            "median": groups["number"].median(),
+            "low": groups["number"].quantile(low, interpolation="nearest"),
+            "high": groups["number"].quantile(high, interpolation="nearest"),
+            "gone": groups["gone"].mean() >= 0.5,
+        }
+    ).reset_index()
+
+
+def _line(axes: Axes, part: pd.DataFrame, colour: object) -> bool:
+    """One line with its band, up to where half of its seeds have diverged; whether they have."""
+    there = part[~part["gone"]]
+    median, low, high = (there[name].replace([np.inf, -np.inf], np.nan) for name in ("median", "low", "high"))
+    axes.plot(there["step"], median, color=colour, lw=1.4)
+    axes.fill_between(there["step"], low, high.where(np.isfinite(high), median), color=colour, alpha=0.22, lw=0)
+    if not part["gone"].any():
+        return False
+    at = part.loc[part["gone"], "step"].min()
+    axes.plot([at], [0.96], color=colour, transform=axes.get_xaxis_transform(), clip_on=False, **DIVERGED)
+    return True
+
+
+def _finish(axes: list[Axes], frame: pd.DataFrame, spread: pd.DataFrame, value: str) -> str | None:
+    """Limits and scales of all panels, and the line of guessing; words for it."""
+    guess = None
+    if value in style.ACCURACIES:
+        guess, words = chance(frame), f"guessing: {chance(frame):.0%}"
+        axes[0].set_ylim(0, 1.02)
+    elif value in style.LOSSES:
+        guess, words = -math.log(chance(frame)), f"guessing: ln {round(1 / chance(frame))}"
+        drawn = spread[["median", "low"]].to_numpy()
+        drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+        if drawn.size and max(drawn.max(), guess) / drawn.min() > WIDE:
+            axes[0].set_yscale("log")
+            _round_ticks(axes[0], float(drawn.min()), max(float(drawn.max()), guess))
+    low, high = spread["step"].min(), spread["step"].max()
+    for panel in axes:
+        panel.set_xlim(low, max(high, low + 1))
+        if guess is not None:
+            panel.axhline(guess, zorder=0, **GUESSING)
+        sns.despine(ax=panel)
+    axes[0].xaxis.set_major_locator(mpl.ticker.MaxNLocator(4 if len(axes) > 1 else 6, integer=True, prune="upper"))
+    return None if guess is None else words
+
+
+def _round_ticks(axes: Axes, low: float, high: float) -> None:
+    ticks = style.round_ticks(low, high)
+    if len(ticks) > 7:
+        ticks = [tick for tick in ticks if math.log10(tick).is_integer()] or ticks
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_yticklabels([style.number(tick) for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())

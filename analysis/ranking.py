@@ -1,0 +1,132 @@
+"""Which initialisation is best: each at its best learning rate, with confidence intervals over seeds."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.cells import init_words
+from analysis.load import NAMES, chance, in_order, tidy
+
+Z_975 = 1.959963984540054
+KEYS = ("activation", "normalization", "bias_std", "width", "depth", "init", "std", "gain")
+
+
+def student_975(freedom: int) -> float:
+    """The 97.5% quantile of Student's t, to 1% from 3 degrees of freedom on.
+
+    Source: Abramowitz and Stegun 1964, 26.7.5.
+    """
+    z = Z_975
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom ** (i + 1) for i, term in enumerate(terms))
+
+
+def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
+    """Each initialisation at its best learning rate: one row for each combination of the other keys.
+
+    For each seed the learning rate is the one with the highest mean over the *other* seeds, so that no seed is both
+    chosen by and counted; with a single seed there are no others, and the best of it is taken, which flatters.
+    A network that diverged has the accuracy of guessing.
+    Out: KEYS, learning_rate (the one chosen most often), mean, low, high (a 95% Student interval over seeds, NaN for
+    one seed), seeds, diverged (share of the networks counted).
+    Errors: ValueError if the table has no such accuracy.
+    """
+    if value not in style.ACCURACIES:
+        raise ValueError(f"{value!r} is not one of {', '.join(style.ACCURACIES)}.")
+    if value not in networks or networks["learning_rate"].isna().all():
+        raise ValueError("nothing was trained in this run.")
+    keys = [key for key in KEYS if key in networks]
+    gone = networks["diverged_at"].notna()
+    frame = networks.assign(score=networks[value].mask(gone, chance(networks)), gone=gone)
+    rows = []
+    for place, part in frame.groupby(keys, observed=True):
+        scores = part.pivot(index="seed", columns="learning_rate", values="score").dropna()
+        lost = part.pivot(index="seed", columns="learning_rate", values="gone").loc[scores.index].to_numpy(bool)
+        numbers = scores.to_numpy(float)
+        count = len(numbers)
+        if count == 0:
+            continue
+        others = (numbers.sum(axis=0) - numbers) / (count - 1) if count > 1 else numbers
+        chosen = others.argmax(axis=1)
+        held_out = numbers[np.arange(count), chosen]
+        half = np.nan
+        if count > 1:
+            half = student_975(count - 1) * held_out.std(ddof=1) / np.sqrt(count)
+        rows.append(
+            (
+                *place,
+                scores.columns[np.bincount(chosen, minlength=numbers.shape[1]).argmax()],
+                held_out.mean(),
+                max(0.0, held_out.mean() - half),
+                min(1.0, held_out.mean() + half),
+                count,
+                lost[np.arange(count), chosen].mean(),
+            )
+        )
+    found = pd.DataFrame(rows, columns=[*keys, "learning_rate", "mean", "low", "high", "seeds", "diverged"])
+    found.loc[found["seeds"] == 1, ["low", "high"]] = np.nan
+    found.attrs = networks.attrs
+    for name in NAMES:
+        if name in found and isinstance(networks[name].dtype, pd.CategoricalDtype):
+            found[name] = found[name].astype(networks[name].dtype)
+    return found
+
+
+def ranking(
+    networks: pd.DataFrame, value: str = "test_accuracy", *, title: str | None = None, below: str = ""
+) -> Figure:
+    """Accuracies of initialisations at their best learning rates: a row of panels for each depth, one an activation.
+
+    Dots are means over seeds and bars 95% intervals (see `best_learning_rate`); the dotted line is guessing.
+    networks: with one width, bias_std and normalization. Errors: ValueError, also for keys that vary beyond these.
+    """
+    found = best_learning_rate(tidy(networks), value)
+    if left := [key for key in ("normalization", "bias_std", "width") if found[key].nunique() > 1]:
+        raise ValueError(f"{', '.join(left)} take more than one value: keep one of each.")
+    found = found.assign(name=init_words(found))
+    order = list(dict.fromkeys(found.sort_values(["init", "std"])["name"]))
+    rows, columns = in_order(found, "depth"), in_order(found, "activation")
+    with style.themed():
+        size = (2.2 + 1.45 * len(columns), 1.3 + (0.45 + 0.17 * len(order)) * len(rows))
+        figure = style.NotebookFigure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        for line, depth in zip(axes, rows, strict=True):
+            for panel, activation in zip(line, columns, strict=True):
+                part = found[(found["depth"] == depth) & (found["activation"] == activation)]
+                _dots(panel, part, order)
+                panel.axvline(chance(networks), color="#555555", ls=(0, (1, 1.5)), lw=1.0, zorder=0)
+                if panel in axes[0]:
+                    panel.set_title(str(activation))
+            line[0].set_ylabel(f"depth {depth}")
+        axes[0, 0].set_yticks(range(len(order)), order)
+        axes[0, 0].set_ylim(len(order) - 0.4, -0.6)
+        axes[0, 0].set_xlim(0, 1.03)
+        axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        figure.supxlabel(f"{style.label(value)} at the best learning rate (dotted: guessing)", fontsize=9)
+        seeds = int(found["seeds"].max())
+        rule = f"means of {seeds} seeds with 95% intervals, learning rates chosen on the other seeds" * (seeds > 1)
+        heading = title or f"Initialisations at their best learning rates: {style.label(value)}"
+        style.title(figure, heading, below, ", ".join(t for t in (style.held(networks, ("init",)), rule) if t))
+    return figure
+
+
+def _dots(axes: Axes, part: pd.DataFrame, order: list[str]) -> None:
+    at = np.array([order.index(name) for name in part["name"]])
+    best = part["mean"] >= part["mean"].max() - 1e-9
+    colours = sns.color_palette("colorblind")
+    for chosen, colour in ((~best, colours[0]), (best, colours[3])):
+        rows = part[chosen]
+        half = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+        axes.errorbar(rows["mean"], at[chosen], xerr=np.nan_to_num(half), fmt="o", ms=3.2, lw=1.1, color=colour)
+    axes.grid(axis="y", color="#e6e6e6", lw=0.6)
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes, left=True)
+    axes.tick_params(axis="y", length=0)
