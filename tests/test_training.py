@@ -192,7 +192,7 @@ def test_equal_weights_stay_equal_to_the_bit(name):
     """Every unit of a layer has the same column of weights in, and the same row out, at every step."""
     networks, chosen, given = trainees(0.05, 0.05, shape="constant", bias_std=0.0), settings(name), data()
     rates = jnp.asarray([0.1, 0.5])
-    state, _ = trainer.advance(begin(networks, chosen), rates, given, 0, 200, chosen)
+    state = trainer.learn(begin(networks, chosen), rates, given, 0, 200, chosen)
     first, hidden, readout = (np.asarray(state.parameters[part]) for part in ("first", "hidden", "readout"))
     assert np.ptp(first[:, 0, 0]) > 1e-4, "nothing was learnt"
     assert (first == first[:, :, :1]).all()
@@ -203,7 +203,8 @@ def test_equal_weights_stay_equal_to_the_bit(name):
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_zero_weights_never_learn_more_than_how_frequent_classes_are(name):
     networks, chosen, given = trainees(0.0, shape="constant", bias_std=0.0), settings(name), data()
-    state, found = trainer.advance(begin(networks, chosen), jnp.asarray([0.5]), given, 0, 300, chosen)
+    state = trainer.learn(begin(networks, chosen), jnp.asarray([0.5]), given, 0, 300, chosen)
+    _, found = trainer.evaluate(state, given, 300, chosen)
     for part in ("first", "hidden", "readout"):
         assert (np.asarray(state.parameters[part]) == 0).all()
     counts = np.bincount(np.asarray(given.y_train), minlength=CLASSES)

@@ -147,11 +147,8 @@ def _begin(parameters: Parameters, settings: Settings) -> Any:
 
 
 @partial(jax.jit, static_argnames="settings", donate_argnames="state")
-def advance(
-    state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings
-) -> tuple[State, Evaluation]:
-    """Train from step `start` to step `stop`, then evaluate. learning_rates: [N]."""
-    learn = (settings.activation, settings.normalization, settings.precision)
+def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings) -> State:
+    """Train from step `start` to step `stop`. learning_rates: [N]."""
     axes, state_axes = _axes(state.parameters, settings)
 
     def update(gradients, optimizer, parameters, learning_rate):
@@ -160,28 +157,35 @@ def advance(
 
     updated = jax.vmap(update, in_axes=(axes, state_axes, axes, 0), out_axes=(axes, state_axes))
 
-    def gradients(state: State, step: jax.Array | int):
-        chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
-        return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *learn)
-
-    def run(step: jax.Array, state: State) -> State:
-        loss, moments, found = gradients(state, step)
+    def step(number: jax.Array, state: State) -> State:
+        loss, moments, found = _gradients(state, data, number, settings)
         parameters, optimizer = updated(found, state.optimizer, state.parameters, learning_rates)
-        running = state.running and _averaged(state.running, moments, step)
-        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, step))
+        running = state.running and _averaged(state.running, moments, number)
+        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number))
 
-    state = jax.lax.fori_loop(start, stop, run, state)
-    _, moments, found = gradients(state, stop)
+    return jax.lax.fori_loop(start, stop, step, state)
+
+
+@partial(jax.jit, static_argnames="settings")
+def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[jax.Array, Evaluation]:
+    """(Where each network diverged or -1, how it stands at this step, NaN where it has diverged)."""
+    _, moments, found = _gradients(state, data, step, settings)
     # Before training, batch normalisation has seen the first minibatch alone.
-    running = state.running and jax.tree.map(partial(jnp.where, stop == 0), moments, state.running)
-    evaluate = partial(training.evaluate, state.parameters)
-    seen = (*learn[:2], running, learn[2])
-    train, test = evaluate(data.x_train, data.y_train, *seen), evaluate(data.x_test, data.y_test, *seen)
-    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *seen)
-    similarity = training.unit_similarity(last)
-    state = state._replace(diverged_at=_diverged(state.diverged_at, train[0] + test[0], stop))
-    found = Evaluation(*train, *test, training.log10_norm(found), similarity)
-    return state, jax.tree.map(lambda column: jnp.where(state.diverged_at < 0, column, jnp.nan), found)
+    running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
+    how = (settings.activation, settings.normalization, running, settings.precision)
+    train = training.evaluate(state.parameters, data.x_train, data.y_train, *how)
+    test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
+    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
+    diverged_at = _diverged(state.diverged_at, train[0] + test[0], step)
+    found = Evaluation(*train, *test, training.log10_norm(found), training.unit_similarity(last))
+    return diverged_at, jax.tree.map(lambda column: jnp.where(diverged_at < 0, column, jnp.nan), found)
+
+
+def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
+    """training.gradients on the minibatch of a step."""
+    chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
+    how = (settings.activation, settings.normalization, settings.precision)
+    return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *how)
 
 
 def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
@@ -217,5 +221,7 @@ def train(
     rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)
     state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
     for start, stop in zip([0, *evaluated], evaluated, strict=False):
-        state, found = advance(state, rates, data, start, stop, settings)
-        yield jax.tree.map(lambda x: np.asarray(x)[: len(trainees)], (found, state.diverged_at))
+        state = learn(state, rates, data, start, stop, settings)
+        diverged_at, found = evaluate(state, data, stop, settings)
+        state = state._replace(diverged_at=diverged_at)
+        yield jax.tree.map(lambda x: np.asarray(x)[: len(trainees)], (found, diverged_at))
