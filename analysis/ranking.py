@@ -85,7 +85,8 @@ def ranking(
 ) -> Figure:
     """Accuracies of initialisations at their best learning rates: a row of panels for each depth, one an activation.
 
-    Dots are means over seeds and bars 95% intervals (see `best_learning_rate`); the dotted line is guessing.
+    Dots are means over seeds and bars 95% intervals (see `best_learning_rate`), the highest mean of a panel in
+    orange where it is well above guessing, the dotted line.
     networks: with one width, bias_std and normalization. Errors: ValueError, also for keys that vary beyond these.
     """
     found = best_learning_rate(tidy(networks), value)
@@ -101,7 +102,7 @@ def ranking(
         for line, depth in zip(axes, rows, strict=True):
             for panel, activation in zip(line, columns, strict=True):
                 part = found[(found["depth"] == depth) & (found["activation"] == activation)]
-                _dots(panel, part, order)
+                _dots(panel, part, order, chance(networks))
                 panel.axvline(chance(networks), color="#555555", ls=(0, (1, 1.5)), lw=1.0, zorder=0)
                 if panel in axes[0]:
                     panel.set_title(str(activation))
@@ -110,7 +111,9 @@ def ranking(
         axes[0, 0].set_ylim(len(order) - 0.4, -0.6)
         axes[0, 0].set_xlim(0, 1.03)
         axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        figure.supxlabel(f"{style.label(value)} at the best learning rate (dotted: guessing)", fontsize=9)
+        figure.supxlabel(
+            f"{style.label(value)} at the best learning rate (orange: highest mean; dotted: guessing)", fontsize=9
+        )
         seeds = int(found["seeds"].max())
         rule = f"means of {seeds} seeds with 95% intervals, learning rates chosen on the other seeds" * (seeds > 1)
         heading = title or f"Initialisations at their best learning rates: {style.label(value)}"
@@ -118,9 +121,9 @@ def ranking(
     return figure
 
 
-def _dots(axes: Axes, part: pd.DataFrame, order: list[str]) -> None:
+def _dots(axes: Axes, part: pd.DataFrame, order: list[str], guess: float) -> None:
     at = np.array([order.index(name) for name in part["name"]])
-    best = part["mean"] >= part["mean"].max() - 1e-9
+    best = part["mean"] >= max(part["mean"].max() - 1e-9, 1.5 * guess)
     colours = sns.color_palette("colorblind")
     for chosen, colour in ((~best, colours[0]), (best, colours[3])):
         rows = part[chosen]

@@ -130,9 +130,12 @@ def _executor(sweep: "Sweep") -> "Executor":
         inputs: dict[int | str, InputData] = {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width}
         if sweep.grid.infinite and sweep.inputs.source != "normal":
             inputs["inf"] = load_inputs(sweep.inputs, 1)
-        return Executor(sweep, inputs, dataset)
     except InputError as error:
         _stop(str(error))
+    executor = Executor(sweep, inputs, dataset)
+    if problem := executor.too_large():
+        _stop(problem)
+    return executor
 
 
 def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:

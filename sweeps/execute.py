@@ -6,7 +6,7 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 import math
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sweeps import schema
 from sweeps.advice import Row, gains_around
+from sweeps.before import BeforeTraining
 from sweeps.datasets import Dataset
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
@@ -30,7 +31,7 @@ from sweeps.tables import (
     detail_tables,
     gradient_edges,
     networks_table,
-    training_table,
+    trained_tables,
 )
 from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
 from winit_jax.activations import ACTIVATIONS, Activation, activation
@@ -40,8 +41,6 @@ CHECKED_LAYERS = 3
 # Shapes whose entries are independent: those that mean field speaks of.
 INDEPENDENT = ("normal", "uniform", "truncated_normal")
 KEPT_PREDICTIONS = 8
-# Of a training sweep, so many points are measured together before training, and so many layers of points are kept.
-MEASURED_TOGETHER, KEPT_LAYERS = 64, 400_000
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -120,9 +119,13 @@ class Executor:
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     _checked: set[tuple] = field(default_factory=set)
     _datasets: dict[Any, training.Data] = field(default_factory=dict)
-    _measured: dict[Job, tuple[np.ndarray, Found]] = field(default_factory=dict)
     _sizes: dict[tuple, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        depths = tuple(self.sweep.grid.depth)
+        points = points_by_shape(self.sweep, initializers.shape_of)
+        self._before = BeforeTraining(depths, points, lambda job: self._measure(job, depths))
 
     def run(
         self, part: Part, depths: tuple[int, ...], lane: int = 0, watch: Callable[[float], None] = lambda share: None
@@ -151,56 +154,14 @@ class Executor:
 
     def _train_part(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> list[dict[str, pa.Table]]:
         """Networks measured before training, and then trained: the tables of each job."""
-        deepest = max(self.sweep.grid.depth)
-        measured = []
-        for job in part.jobs:
-            assert job.depth is not None
-            measured.append((job, job.depth, *self._before_training(job)))
+        measured = [self._before.of(job) for job in part.jobs]
         learnt = self._train(part, device, watch)
         pieces, start = [], 0
-        for job, depth, stds, found in measured:
-            points, own = Points(self.sweep, job, stds[:, 1]), learnt.of(slice(start, start + len(stds)))
+        for job, (stds, found) in zip(part.jobs, measured, strict=True):
+            own = learnt.of(slice(start, start + len(stds)))
             start += len(stds)
-            piece = {
-                "networks": networks_table(points, (depth,), found, own),
-                "training": training_table(points, own),
-            }
-            described = np.array([i for i, point in enumerate(job.points) if point.described], int)
-            if described.size:
-                some = Points(
-                    self.sweep, job.with_points(tuple(job.points[i] for i in described)), points.std[described]
-                )
-                piece |= detail_tables(some, (depth,), found.of(described), deepest=depth == deepest)
-            pieces.append(piece)
+            pieces.append(trained_tables(Points(self.sweep, job, stds[:, 1]), found, own))
         return pieces
-
-    def _before_training(self, job: Job) -> tuple[np.ndarray, Found]:
-        """What _measure finds of the points of a job at its depth.
-
-        Always measured with the same other points and to all depths, so that few shapes are compiled, and kept, for
-        other batches ask for the same networks at other depths and learning rates.
-        """
-        depths = tuple(self.sweep.grid.depth)
-        points = points_by_shape(self.sweep, initializers.shape_of)[job.shape]
-        position = {point: i for i, point in enumerate(points)}
-        wanted = np.array([position[point.untrained] for point in job.points])
-        chunks, found = np.unique(wanted // MEASURED_TOGETHER), []
-        for chunk in chunks.tolist():
-            some = tuple(points[chunk * MEASURED_TOGETHER : (chunk + 1) * MEASURED_TOGETHER])
-            key = replace(job, points=some, depth=None)
-            with self._lock:
-                known = self._measured.get(key)
-            if known is None:
-                known = self._measure(key, depths)
-                with self._lock:
-                    while (len(self._measured) + 1) * MEASURED_TOGETHER * max(depths) > KEPT_LAYERS and self._measured:
-                        self._measured.pop(next(iter(self._measured)))
-                    self._measured[key] = known
-            found.append(known)
-        index = np.searchsorted(chunks, wanted // MEASURED_TOGETHER) * MEASURED_TOGETHER + wanted % MEASURED_TOGETHER
-        stds = np.concatenate([stds for stds, _ in found])[index]
-        assert job.depth is not None
-        return stds, Found.joined([one for _, one in found]).of(index).at_depth(depths.index(job.depth))
 
     def _train(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> Learnt:
         """What becomes of all networks of a part, in the order of its jobs and their points."""
@@ -250,12 +211,28 @@ class Executor:
 
     def together(self, width: int, depth: int) -> int:
         """How many networks of a (width, depth) are trained at once on one device."""
+        one = self._training_mib(width, depth)
+        return trainer.block_size(one, self.sweep.compute.batch_mib, self.devices[0].platform)
+
+    def too_large(self) -> str | None:
+        """A sentence if the largest network cannot be trained within compute.batch_mib."""
+        if self.sweep.train is None:
+            return None
+        grid, budget = self.sweep.grid, self.sweep.compute.batch_mib
+        width, depth = max(grid.width, default=1), max(grid.depth)
+        needed = self._training_mib(width, depth)
+        return (
+            f"train: a network of {depth:,} layers of {width:,} units needs about {needed:,.0f} MiB in training, and "
+            f"compute.batch_mib is {budget:,}: raise it."
+            if needed > budget
+            else None
+        )
+
+    def _training_mib(self, width: int, depth: int) -> float:
         assert self.sweep.train is not None
         assert self.dataset is not None
-        one = trainer.training_mib(
-            self.dataset.features, width, depth, self.dataset.classes, self.sweep.train.batch_size
-        )
-        return trainer.block_size(one, self.sweep.compute.batch_mib, self.devices[0].platform)
+        batch_size = self.sweep.train.batch_size
+        return trainer.training_mib(self.dataset.features, width, depth, self.dataset.classes, batch_size)
 
     def _compiled_for(self, networks: int, *program: Hashable) -> int:
         """How many networks a program runs with: as many as before, unless that would be over twice as many."""

@@ -158,6 +158,24 @@ def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt
     return points.table("networks", columns)
 
 
+def trained_tables(points: Points, found: Found, learnt: Learnt) -> dict[str, pa.Table]:
+    """All tables of a job whose networks were trained; those before training of its described points alone."""
+    job, depth = points.job, points.job.depth
+    assert depth is not None
+    tables = {
+        "networks": networks_table(points, (depth,), found, learnt),
+        "training": training_table(points, learnt),
+    }
+    described = np.array([i for i, point in enumerate(job.points) if point.described], int)
+    if described.size:
+        some = replace(job, points=tuple(job.points[i] for i in described))
+        deepest = depth == max(points.sweep.grid.depth)
+        tables |= detail_tables(
+            Points(points.sweep, some, points.std[described]), (depth,), found.of(described), deepest
+        )
+    return tables
+
+
 def training_table(points: Points, learnt: Learnt) -> pa.Table:
     """A row for each point and evaluation."""
     rows = len(learnt.steps)

@@ -229,3 +229,11 @@ def test_parts_are_batches_of_one_program_and_cover_the_grid(monkeypatch):
         assert part.n_families <= 5
         assert len({(job.activation, job.normalization, job.width, job.depth) for job in part.jobs}) == 1
     assert len(parts) >= plan.LEAST_BATCHES
+
+
+def test_a_network_that_does_not_fit_is_refused_in_a_sentence(tmp_path):
+    words = ["activation=tanh", "gain=1", "width=2000", "depth=5", "train.steps=1", "compute.batch_mib=16"]
+    _, said = winit("run", *words, "--out", tmp_path / "large", code=2)
+    assert "train: a network of 5 layers of 2,000 units needs about " in said
+    assert "compute.batch_mib is 16: raise it." in said
+    assert not (tmp_path / "large").exists()

@@ -27,6 +27,8 @@ OPTIMIZERS = (
 NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
 # Networks that are trained together on a CPU: enough to share a minibatch, few enough to stay in cache.
 CPU_BLOCK = 16
+# Which standard deviation scales each parameter.
+OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,9 @@ def begin(
     trainees: Sequence[Trainee], width: int, depth: int, features: int, classes: int, settings: Settings
 ) -> State:
     """The networks before training."""
-    unit = {(one.seed, one.shape): None for one in trainees}
-    index = np.array([list(unit).index((one.seed, one.shape)) for one in trainees])
-    std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in SCALED}
+    unit: dict[tuple[int, str], int] = {}
+    index = np.array([unit.setdefault((one.seed, one.shape), len(unit)) for one in trainees])
+    std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in OF_SCALE.values()}
     drawn = [draws.classifier(seed, shape, width, depth, features, classes) for seed, shape in unit]
     with np.errstate(over="ignore", under="ignore"):
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
@@ -104,10 +106,6 @@ def begin(
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
         running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
     return State(parameters, _begin(parameters, settings), running, jnp.full(len(trainees), -1, jnp.int32))
-
-
-SCALED = ("first", "hidden", "readout", "bias")
-OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
 
 
 @jax.jit
