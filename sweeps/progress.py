@@ -10,12 +10,15 @@ import typer
 # Without a terminal, a line after so many seconds.
 PLAIN_LINE_SECONDS = 10.0
 
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[float, int], None]
 
 
 @contextmanager
 def progress() -> Iterator[OnProgress]:
-    """A function of (networks done, networks in all) that shows them with networks a second and time left."""
+    """A function of (networks done, networks in all) that shows them with networks a second and time left.
+
+    Networks in training count by the share of their steps.
+    """
     if sys.stderr.isatty():
         with _bar() as show:
             yield show
@@ -25,16 +28,17 @@ def progress() -> Iterator[OnProgress]:
 
 def _lines() -> OnProgress:
     started = last = time.monotonic()
-    first: int | None = None
+    first: float | None = None
 
-    def show(done: int, total: int) -> None:
+    def show(done: float, total: int) -> None:
         nonlocal last, first
         first = done if first is None else first
         now = time.monotonic()
         if now - last >= PLAIN_LINE_SECONDS:
             rate = (done - first) / (now - started)
             left = f", {(total - done) / rate:.0f} s left" if rate else ""
-            typer.echo(f"{done:,} of {total:,} networks, {rate:,.{0 if rate >= 10 else 1}f} a second{left}", err=True)
+            shown = f"{done:,.0f}" if total >= 100 or done == int(done) else f"{done:.1f}"
+            typer.echo(f"{shown} of {total:,} networks, {rate:,.{0 if rate >= 10 else 1}f} a second{left}", err=True)
             last = now
 
     return show

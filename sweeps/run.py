@@ -92,7 +92,7 @@ def run(
     planner: Planner,
     engine: Engine,
     lanes: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: Callable[[float, int], None],
     describe: Callable[[], dict],
 ) -> Outcome:
     """Compute what is missing and commit it. The folder exists and its lock is held.
@@ -142,7 +142,7 @@ def run(
         folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane, watch))
 
     def show() -> None:
-        on_progress(outcome.done + int(sum(list(shares.values()))), outcome.total)
+        on_progress(outcome.done + sum(list(shares.values())), outcome.total)
 
     if sweep.train:
         for stem, stored in committed.items():

@@ -133,12 +133,25 @@ def test_killed_is_undisturbed(undisturbed, tmp_path, how):
     assert_same_bits(undisturbed, folder)
 
 
+SIGNAL_AFTER_THREE = """
+import os, signal
+from winit_jax import trainer
+whole = trainer.train
+def train(*arguments, **options):
+    for i, found in enumerate(whole(*arguments, **options)):
+        yield found
+        if i == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+trainer.train = train
+"""
+
+
 def test_a_signal_ends_a_long_training_at_its_next_evaluation(tmp_path):
     long = ["activation=tanh", "gain=1", "width=8", "depth=1", "train.steps=1000000", "train.eval_every=100"]
-    stop = "import threading, os, signal; threading.Timer(15, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
-    ended = run_apart(tmp_path / "long", *long, before=stop, timeout=100)
+    ended = run_apart(tmp_path / "long", *long, before=SIGNAL_AFTER_THREE, timeout=100)
     assert ended.returncode == 128 + signal.SIGINT, ended.stderr
     assert "Interrupted; what was finished is kept." in ended.stderr
+    assert not list((tmp_path / "long" / "networks").iterdir())
 
 
 @pytest.mark.usefixtures("small_batches")
