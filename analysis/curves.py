@@ -25,6 +25,8 @@ DIVERGED: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
 GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
 # Losses over a wider range than this are drawn on a logarithmic axis.
 WIDE = 8.0
+# In units of guessing; a loss above it leaves the axes, so that one network about to diverge does not flatten the rest.
+HIGH = 12.0
 
 
 def places(frame: pd.DataFrame, hue: str | None = None, col: str | None = None) -> tuple[str, str | None, list[str]]:
@@ -167,9 +169,11 @@ def _finish(axes: list[Axes], frame: pd.DataFrame, spread: pd.DataFrame, value: 
         guess, words = -math.log(chance(frame)), f"guessing: ln {round(1 / chance(frame))}"
         drawn = spread[["median", "low"]].to_numpy()
         drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
-        if drawn.size and max(drawn.max(), guess) / drawn.min() > WIDE:
+        top = max(guess, min(float(drawn.max(initial=0.0)), HIGH * guess))
+        if drawn.size and top / drawn.min() > WIDE:
             axes[0].set_yscale("log")
-            _round_ticks(axes[0], float(drawn.min()), max(float(drawn.max()), guess))
+            axes[0].set_ylim(0.85 * float(drawn.min()), 1.25 * top)
+            _round_ticks(axes[0], float(drawn.min()), top)
     low, high = spread["step"].min(), spread["step"].max()
     for panel in axes:
         panel.set_xlim(low, max(high, low + 1))

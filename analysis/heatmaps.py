@@ -19,6 +19,10 @@ from analysis.panels import fill, hatched, legend, sheet
 
 __all__ = ["AGGREGATES", "cell_edges", "defaults", "heatmap", "is_log_spaced"]
 
+NEVER = {
+    "diverged_at": "No network of this table diverged.",
+    "steps_to_accuracy": "No network of this table reached the target accuracy.",
+}
 FLOAT32_WORDS = r"limits of float32, $10^{\pm 38}$"
 
 
@@ -91,7 +95,7 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError(f"{value} is a name, not a number that colours could show.")
     broken = any((frame[name] > 0).any() for name in ("nonfinite", "diverged_at") if name in frame)
     if frame[value].isna().all() and not broken:
-        raise ValueError(f"{value} is empty in this table: the run did not measure it.")
+        raise ValueError(NEVER.get(value, f"{value} is empty in this table: the run did not measure it."))
     if seeds not in AGGREGATES:
         raise ValueError(f"seeds = {seeds!r} is not one of {', '.join(AGGREGATES)}.")
     if "layer" in frame and frame["layer"].nunique() > 1:

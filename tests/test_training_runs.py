@@ -250,3 +250,34 @@ def test_a_network_that_does_not_fit_is_refused_in_a_sentence(tmp_path):
     assert "train: a network of 5 layers of 2,000 units needs about " in said
     assert "compute.batch_mib is 16: raise it." in said
     assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("training", ["--where", "init=normal", "--where", "depth=3", "--where", "learning_rate=0.05"]),
+        ("training", ["--value", "test_accuracy", "--where", "normalization=none", "--where", "depth=1"]),
+        ("trainability", ["--where", "init=normal", "--x", "gain", "--y", "learning_rate"]),
+        ("heatmap", ["--value", "log10_grad_norm", "--where", "init=normal", "--seeds", "max"]),
+        ("ranking", ["--where", "normalization=none"]),
+    ],
+)
+def test_what_was_learnt_is_drawn(undisturbed, tmp_path, kind, options):
+    paths = winit("plot", undisturbed, kind, *options, "--out", tmp_path)[0].split()
+    assert paths
+    assert all((tmp_path / path).stat().st_size > 5_000 for path in paths)
+
+
+def test_a_run_that_trains_nothing_has_no_curves(tmp_path):
+    run(tmp_path / "run", "activation=tanh", "gain=1,2", "depth=1,2", "width=4", "inputs.samples=9")
+    assert (
+        "has no training table: its sweep does not measure it."
+        in winit("plot", tmp_path / "run", "training", code=2)[1]
+    )
+    assert "nothing was trained in this run." in winit("plot", tmp_path / "run", "ranking", code=2)[1]
+
+
+def test_what_never_happened_is_said(undisturbed, tmp_path):
+    for value, sentence in (("diverged_at", "No network of this table diverged."), ("steps_to_accuracy", "No network")):
+        words = ("heatmap", "--value", value, "--where", "init=normal", "--out", tmp_path)
+        assert sentence in winit("plot", undisturbed, *words, code=2)[1]
