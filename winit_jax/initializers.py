@@ -8,6 +8,7 @@ networks that differ only in scale or activation so share their draws, and compa
 import math
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -115,8 +116,18 @@ def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Arr
 
 def unit_readout(seed: int, shape: str, width: int, classes: int) -> tuple[jax.Array, jax.Array]:
     """Z and biases of a readout: [width, classes] of variance 1 (all 1 for `constant`), [classes] standard normal."""
-    weights = _draw(stream_key(seed, f"readout/{shape}", width, classes), shape, jnp.array([0]), width, classes)
-    return weights[0], jax.random.normal(stream_key(seed, "readout biases", classes), (classes,))
+    return _draw_readout(
+        stream_key(seed, f"readout/{shape}", width, classes),
+        stream_key(seed, "readout biases", classes),
+        shape,
+        width,
+        classes,
+    )
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _draw_readout(weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int):
+    return SHAPES[shape](weights, fan_in, fan_out), jax.random.normal(biases, (fan_out,))
 
 
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:

@@ -37,6 +37,15 @@ class Family:
     def first_layer(self, features: int) -> Layer:
         return draws.first_layer(self.seed, self.shape, self.width, features)
 
+    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Layer]:
+        """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
+        found = [self.first_layer(features)]
+        if layers > 1:
+            count = _stacked_layers(self.width, layers - 1, budget_mib)
+            stack = draws.layer_stack(self.seed, self.shape, self.width, 2, min(count, layers - 1))
+            found += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
+        return found[:most]
+
     def hidden_layers(self, layers: int) -> Layer | None:
         """Layers 2 .. layers; None if there are none."""
         return draws.layer_stack(self.seed, self.shape, self.width, 2, layers - 1) if layers > 1 else None
