@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from runs import KEYS, run, run_apart, winit
 
-from sweeps import plan, schema
+from sweeps import before, plan, schema
+from sweeps.tables import Learnt
 from winit_jax import trainer
 
 WORDS = [
@@ -166,6 +167,25 @@ def test_added_points_are_trained_and_the_others_kept(tmp_path):
     run(tmp_path / "at-once", *few, "learning_rate=0.005,0.05", "depth=1,3")
     for name in ("networks", "training", "layers"):
         pd.testing.assert_frame_equal(table(folder, name), table(tmp_path / "at-once", name), rtol=2e-4, atol=2e-5)
+
+
+def test_networks_measured_in_small_sets_are_those_measured_together(undisturbed, tmp_path, monkeypatch):
+    """Two points at a time, none kept: every batch measures its own again."""
+    monkeypatch.setattr(before, "TOGETHER", 2)
+    monkeypatch.setattr(before, "KEPT_LAYERS", 0)
+    few = [w for w in WORDS if not w.startswith("normalization")]
+    run(tmp_path / "small", *few)
+    small, whole = table(tmp_path / "small"), table(undisturbed)
+    whole = whole[whole["normalization"] == "none"].reset_index(drop=True)
+    measured = [*KEYS, *schema.MEASURED]
+    pd.testing.assert_frame_equal(small[measured], whole[measured], rtol=2e-5, atol=2e-6)
+
+
+def test_steps_to_accuracy_are_those_of_the_first_evaluation_that_reaches_it():
+    accuracy = np.array([[0.1, 0.95, 0.5, 0.99], [0.1, 0.2, 0.3, 0.4], [0.1, np.nan, np.nan, np.nan]])
+    learnt = Learnt(np.array([0, 10, 20, 25]), {"test_accuracy": accuracy}, np.array([np.nan, np.nan, 4.0]), 0.9)
+    np.testing.assert_array_equal(learnt.steps_to_accuracy, [10, np.nan, np.nan])
+    np.testing.assert_array_equal(learnt.of(slice(0, 2)).steps_to_accuracy, [10, np.nan])
 
 
 def test_run_json_names_the_data(undisturbed):
