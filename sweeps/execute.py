@@ -5,7 +5,7 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 
 import math
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from sweeps.before import BeforeTraining
 from sweeps.datasets import Dataset
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
-from sweeps.plan import FLOPS_A_CORE, Planner, points_by_shape
+from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
 from sweeps.predict import MeanField, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
@@ -118,7 +118,6 @@ class Executor:
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     _checked: set[tuple] = field(default_factory=set)
     _datasets: dict[Any, training.Data] = field(default_factory=dict)
-    _sizes: dict[tuple, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -193,7 +192,7 @@ class Executor:
             classes=dataset.classes,
             evaluated=train.evaluated,
             settings=settings,
-            padded_to=self._compiled_for(len(trainees), settings, job.width, job.depth),
+            padded_to=self._compiled_for(len(trainees), job.width, job.depth),
         ):
             found.append(evaluation)
             watch(len(found) / len(train.evaluated))
@@ -233,13 +232,10 @@ class Executor:
         batch_size = self.sweep.train.batch_size
         return trainer.training_mib(self.dataset.features, width, depth, self.dataset.classes, batch_size)
 
-    def _compiled_for(self, networks: int, *program: Hashable) -> int:
-        """How many networks a program runs with: as many as before, unless that would be over twice as many."""
-        with self._lock:
-            known = self._sizes.setdefault(program, networks)
-            if not networks <= known <= 2 * networks:
-                known = self._sizes[program] = networks
-        return known
+    def _compiled_for(self, networks: int, width: int, depth: int) -> int:
+        """How many networks a program runs with: those of a whole batch, unless most of them would be padding."""
+        whole = batch_size(self.sweep, self.together(width, depth))
+        return whole if networks <= whole <= 2 * networks else networks
 
     def _data(self, device: jax.Device) -> training.Data:
         """The data set on a device, the default one of the moment."""

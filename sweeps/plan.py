@@ -34,6 +34,13 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     return grouped
 
 
+def batch_size(sweep: Sweep, together: int) -> int:
+    """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
+    grid = sweep.grid
+    count = sweep.n_networks // (len(grid.width) * len(grid.depth) * len(grid.normalization) * len(grid.activation))
+    return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
+
+
 @dataclass(frozen=True)
 class Planner:
     """What planning needs to know of the numerics and the machine.
@@ -84,7 +91,6 @@ class Planner:
         """
         grid, rates = sweep.grid, sweep.grid.learning_rate or []
         by_shape = points_by_shape(sweep, self.shape_of)
-        count = sum(len(points) for points in by_shape.values()) * len(grid.seed) * len(rates)
 
         def batches(width: int, depth: int, normalization: str, activation: str) -> Iterator[Part]:
             networks = (
@@ -92,8 +98,8 @@ class Planner:
                 for shape, points in by_shape.items()
                 for seed, point, rate in itertools.product(grid.seed, points, rates)
             )
-            parts = max(-(-count // self.together(width, depth)), min(LEAST_BATCHES, count))
-            while batch := list(itertools.islice(networks, -(-count // parts))):
+            size = batch_size(sweep, self.together(width, depth))
+            while batch := list(itertools.islice(networks, size)):
                 yield Part(
                     tuple(
                         Job(activation, shape, normalization, width, seed, tuple(p for *_, p in same), depth)
