@@ -10,6 +10,8 @@ from analysis.axes import Axis
 from analysis.load import KEYS, SHAPES, Expected, chance, follows_init, varying
 
 AGGREGATES = ("median", "mean", "min", "max", "std")
+# What it means that a step is infinite.
+INFINITE = {"steps_to_accuracy": "unreached", "diverged_at": "stable"}
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,31 @@ def init_words(frame: pd.DataFrame) -> pd.Series:
     return words.where(~told, words + f", {scale} " + frame[scale].map(style.number))
 
 
+def after_training(frame: pd.DataFrame, value: str) -> pd.Series:
+    """A column of what was learnt, with a number for networks that failed: leaving them out would flatter the rest.
+
+    A network that diverged has the accuracy of guessing, and an infinite loss and gradient; one that never reached
+    the target accuracy, or never diverged, does so after infinitely many steps.
+    """
+    if value in style.STEPS:
+        return frame[value].astype(float).fillna(np.inf)
+    instead = chance(frame) if value in style.ACCURACIES else np.inf
+    return frame[value].mask(frame["diverged_at"].notna(), instead)
+
+
 def aggregate(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> pd.DataFrame:
     """One row a cell: its value, whether any of its networks overflowed, and how many networks it has.
 
-    seeds: one of AGGREGATES. Missing values are left out of it; but a network that diverged in training answers no
-    better than by guessing, and has the accuracy of that. Of what was learnt, a cell is called diverged, instead of
-    overflowed, if more than half of its networks did.
+    seeds: one of AGGREGATES. Missing values are left out of it, but none of what was learnt are missing: see
+    `after_training`. Of these columns a cell is called diverged, instead of overflowed, if more than half of its
+    networks did.
     """
     broken = frame["nonfinite"] > 0 if "nonfinite" in frame else pd.Series(False, frame.index)
     numbers = frame[value] if value in frame.columns.drop(keys) else frame[value].astype(float)
     learnt = value in style.LEARNT and "diverged_at" in frame
     if learnt:
         broken = frame["diverged_at"].notna()
-        if value in style.ACCURACIES:
-            numbers = numbers.mask(broken, chance(frame))
+        numbers = after_training(frame, value)
     slim = frame[keys].assign(cell_value=numbers, broken=broken.astype(float))
     with np.errstate(invalid="ignore"):
         cells = slim.groupby(keys, observed=True).agg(
@@ -115,8 +128,9 @@ def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np
     """(numbers, kinds) of one panel, both [up, across].
 
     kinds: "" for a number to be coloured; overflow where any network is not finite; zero where a log10 is
-    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran; of what was
-    learnt, diverged where most networks did.
+    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran. Of what was
+    learnt: diverged where most networks did, infinite where some did and the value is infinite for it; unreached and
+    stable where the step of reaching the target, or of diverging, is.
     """
     shape = (len(up.values), len(across.values))
     at = tuple(pd.Index(axis.values).get_indexer(cells[axis.key]) for axis in (up, across))
@@ -125,7 +139,9 @@ def on_grid(cells: pd.DataFrame, across: Axis, up: Axis, value: str) -> tuple[np
     kinds[at] = ""
     lost = (kinds == "") & ~np.isfinite(numbers)
     kinds[lost] = "undefined"
-    if value in (*style.GROWTHS, *style.GRADIENTS):
+    if value in style.LEARNT:
+        kinds[np.isposinf(numbers)] = INFINITE.get(value, "infinite")
+    if value in (*style.GROWTHS, *style.GRADIENTS, "log10_grad_norm"):
         kinds[lost & np.isneginf(numbers)] = "zero"
     overflow = np.zeros(shape, bool)
     overflow[at] = cells["overflow"]

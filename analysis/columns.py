@@ -60,4 +60,6 @@ GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
 # Of networks that were trained.
 LOSSES = ("train_loss", "test_loss")
 ACCURACIES = ("train_accuracy", "test_accuracy")
-LEARNT = (*LOSSES, *ACCURACIES, "log10_grad_norm", "diverged_at", "steps_to_accuracy")
+# Steps, which a network may never come to.
+STEPS = ("diverged_at", "steps_to_accuracy")
+LEARNT = (*LOSSES, *ACCURACIES, "log10_grad_norm", *STEPS)

@@ -12,7 +12,11 @@ from analysis.axes import Axis
 
 # A difference of e^-6 is one of 1 in 400: Schoenholz et al. 2017 (arXiv:1611.01232) find networks trainable to 6 xi.
 DEPTHS: dict[int, Any] = {1: (0, (1, 1.2)), 3: (0, (6, 1.2, 1, 1.2)), 6: "-"}
-XI_WORDS = {"chi1": "depth = ξ = 1 / |ln χ₁|", "xi_c": "depth = ξ of the correlation"}
+XI_WORDS = {
+    "chi1": "depth = ξ = 1 / |ln χ₁|",
+    "xi_c": "depth = ξ of the correlation",
+    "both": "depth = ξ of correlation or gradient",
+}
 # Which depth scale a column decays with: gradients by chi1, correlations by their own.
 SCALES = {
     "log10_jacobian": "chi1",
@@ -23,9 +27,11 @@ SCALES = {
     "log10_weight_grad_rms": "chi1",
     "input_correlation": "xi_c",
     "theory_input_correlation": "xi_c",
-    # What inputs that look alike do not allow to tell apart (Schoenholz et al. 2017).
-    "train_accuracy": "xi_c",
-    "test_accuracy": "xi_c",
+    # What inputs that look alike do not allow to tell apart (Schoenholz et al. 2017); gradients where they never do.
+    "train_accuracy": "learnt",
+    "test_accuracy": "learnt",
+    "train_loss": "learnt",
+    "test_loss": "learnt",
 }
 # Drawn on top of any colour: dark, with a light border.
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.6, foreground="white", alpha=0.85)]
@@ -41,7 +47,9 @@ def overlay(
 
     part: the panel's rows. mean_field: the run's table (activation, gain, bias_std, chi1, xi_c, critical_gain).
     Over gain, std or bias_std: a line at chi1 = 1. Against depth also contours of depth = xi, 3 xi and 6 xi,
-    xi being 1 / |ln chi1| for gradients and Jacobians and that of the correlation for input_correlation.
+    xi being 1 / |ln chi1| for gradients and Jacobians and that of the correlation for input_correlation. For
+    accuracies and losses it is that of the correlation too, but 1 / |ln chi1| where that is infinite, as for relu and
+    below the critical gain where there are no biases.
     Over gain and bias_std: the contour chi1 = 1.
     Nothing is drawn for panels that the theory does not speak of: normalized networks, constant and zero
     weights, and activations without rows in the table.
@@ -109,10 +117,15 @@ def _contours(
     """Contours of depth = k xi. The rate 1 / xi is interpolated, for it is 0 where xi is infinite."""
     at = line[along].to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.log(line["chi1"].to_numpy(float)) if scale == "chi1" else 1 / line["xi_c"].to_numpy(float)
+        growth, decay = np.log(line["chi1"].to_numpy(float)), 1 / line["xi_c"].to_numpy(float)
+    if scale == "learnt":
+        endless = decay == 0
+        scale = "both" if (endless & (growth != 0)).any() else "xi_c"
+        decay = np.where(endless, np.abs(growth), decay)
+    rate = growth if scale == "chi1" else decay
     good = np.isfinite(rate)
     at, rate = at[good], rate[good]
-    if scale == "xi_c" and critical and len(at):
+    if scale != "chi1" and critical and len(at):
         at, rate = np.append(at, critical), np.append(rate, np.zeros(len(critical)))
         order = np.argsort(at)
         at, rate = at[order], rate[order]
@@ -135,7 +148,10 @@ def _contours(
         places = (fine, depth) if across.key == along else (depth, fine)
         axes.plot(*places, ls=dashes, zorder=2.8, scalex=False, scaley=False, **CONTOUR)
         words = XI_WORDS[scale] if factor == 1 else f"{factor} ξ"
-        handles[f"xi {factor}"] = Line2D([], [], ls=dashes, label=words, **CONTOUR)
+        # Panels may differ in what their lines mean.
+        handles[f"xi {factor} {scale}" if factor == 1 else f"xi {factor}"] = Line2D(
+            [], [], ls=dashes, label=words, **CONTOUR
+        )
     return handles
 
 

@@ -38,6 +38,8 @@ TITLES = {
     "log10_preact_grad_growth": "Vanishing and exploding gradients",
     "test_accuracy": "Trainability: test accuracy after training",
     "train_accuracy": "Trainability: training accuracy after training",
+    "train_loss": "Trainability: training loss after training",
+    "test_loss": "Trainability: test loss after training",
     "theory_log10_act_rms": "Vanishing and exploding signals at infinite width",
     "theory_log10_jacobian": "Vanishing and exploding Jacobians at infinite width",
     "theory_input_correlation": "Correlation of inputs at infinite width",
@@ -99,10 +101,10 @@ def training_drawings(run: Run) -> list[Drawings]:
 
 
 def curve_drawings(
-    run: Run, frame: pd.DataFrame, value: str, hue: str | None = None, col: str | None = None
+    run: Run, frame: pd.DataFrame, value: str, hue: str | None = None, col: str | None = None, row: str | None = None
 ) -> Drawings:
-    beyond = curve_places(frame, hue, col)[2]
-    options: dict[str, Any] = {"hue": hue, "col": col, "below": run.title}
+    beyond = curve_places(frame, hue, col, row)[2]
+    options: dict[str, Any] = {"hue": hue, "col": col, "row": row, "below": run.title}
     name = f"training-{value}"
     return {name + suffix: partial(curves, part, value, **options) for suffix, part in cut(frame, beyond).items()}
 

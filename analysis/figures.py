@@ -37,7 +37,7 @@ USES: dict[str, set[str]] = {
     "gradients": PLACES | {"value"},
     "gradient-histograms": set(),
     "isometry": {"row", "col"},
-    "training": {"col", "value"},
+    "training": {"row", "col", "value"},
     "trainability": PLACES | {"value"},
     "ranking": {"value"},
 }
@@ -190,7 +190,7 @@ def _drawings(
     if kind == "isometry":
         return drawings.isometry_drawings(run, frame, places["row"], places["col"])
     if kind == "training":
-        return drawings.curve_drawings(run, frame, value, col=places["col"])
+        return drawings.curve_drawings(run, frame, value, col=places["col"], row=places["row"])
     if kind == "ranking":
         return drawings.ranking_drawings(run, frame, value)
     if kind == "profiles":

@@ -6,7 +6,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -14,7 +15,7 @@ from analysis import style
 from analysis.axes import Axis, cell_edges, is_log_spaced
 from analysis.cells import AGGREGATES, aggregate, defaults, on_grid, place, seeds_rule
 from analysis.critical import overlay
-from analysis.load import Expected, tidy
+from analysis.load import Expected, chance, tidy
 from analysis.panels import fill, hatched, legend, sheet
 
 __all__ = ["AGGREGATES", "cell_edges", "defaults", "heatmap", "is_log_spaced"]
@@ -51,7 +52,8 @@ def heatmap(
     below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
     A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly zero
     if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run. Columns of what
-    was learnt are hatched as diverged where most networks did; elsewhere those that did count as guessing.
+    was learnt are hatched as diverged where most networks did; elsewhere those that did count as guessing, or as an
+    infinite loss (see `cells.after_training`). The colour bar of accuracies and losses has a dotted line at guessing.
     mean_field: the run's table of fixed points; its critical line and depth scales are drawn over the cells
     (see `critical.overlay`).
     Errors: ValueError in a sentence for unknown columns and for keys that vary but have no place.
@@ -76,7 +78,10 @@ def heatmap(
         where = f"layer {frame['layer'].iloc[0]}" if "layer" in frame else "last layer"
         if value in style.LEARNT:
             where = "after training"
-        _colour_bar(page.figure, [panel.axes for panel in page.panels], norm, colour_map, ends, value, where, spread)
+        panels = [panel.axes for panel in page.panels]
+        bar = _colour_bar(page.figure, panels, norm, colour_map, ends, value, where, spread)
+        if value in (*style.ACCURACIES, *style.LOSSES) and not spread:
+            _mark_guessing(bar, norm, chance(frame) if value in style.ACCURACIES else -np.log(chance(frame)))
         order = sorted(lines, key=lambda name: (name != "float32", name))
         legend(page.figure, [*hatched(used), *(lines[name] for name in order)])
         rule = "" if "seed" in places.shown else seeds_rule(cells, frame, seeds)
@@ -93,7 +98,8 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError("There are no rows to draw.")
     if frame[value].dtype.kind not in "fiub":
         raise ValueError(f"{value} is a name, not a number that colours could show.")
-    broken = any((frame[name] > 0).any() for name in ("nonfinite", "diverged_at") if name in frame)
+    broken = "nonfinite" in frame and (frame["nonfinite"] > 0).any()
+    broken |= value not in style.STEPS and "diverged_at" in frame and frame["diverged_at"].notna().any()
     if frame[value].isna().all() and not broken:
         raise ValueError(NEVER.get(value, f"{value} is empty in this table: the run did not measure it."))
     if seeds not in AGGREGATES:
@@ -129,11 +135,12 @@ def _colour_bar(
     value: str,
     where: str,
     spread: bool,
-) -> None:
+) -> Colorbar:
     bar = style.colour_bar(figure, axes, mpl.cm.ScalarMappable(norm, colour_map), ends)
     name, bracket, note = style.label(value).partition(" (")
-    # What compares two layers is at neither.
-    words = (name if "first layer over last" in name else f"{name}, {where}") + (f"\n({note}" if bracket else "")
+    # What compares two layers is at neither, and a step is a time of its own.
+    nowhere = "first layer over last" in name or value in style.STEPS
+    words = (name if nowhere else f"{name}, {where}") + (f"\n({note}" if bracket else "")
     if spread:
         words = f"std over seeds: {words}"
     elif value == "chi":
@@ -142,4 +149,19 @@ def _colour_bar(
         words += "\n(0: unchanged)"
         bar.set_ticks(ticks := style.growth_ticks(norm.vmax or 1.0, 0.3, 5), labels=[f"{t:g}" for t in ticks])
         bar.ax.minorticks_off()
+    elif isinstance(norm, SymLogNorm):
+        low, high = norm.vmin or 0.0, norm.vmax or 1.0
+        ticks = style.spaced(style.round_ticks(max(low, 1.0), high), max(low, 1.0), high, log=True)
+        bar.set_ticks([0.0] * (low == 0) + ticks, labels=["0"] * (low == 0) + [f"{t:g}" for t in ticks])
+        bar.ax.minorticks_off()
     bar.set_label(style.wrapped(words, 38), linespacing=1.2)
+    return bar
+
+
+def _mark_guessing(bar: Colorbar, norm: Normalize, guess: float) -> None:
+    """A dotted line on the colour bar, and a word for it."""
+    if (norm.vmin or 0.0) < guess < (norm.vmax or 1.0):
+        bar.ax.axhline(guess, color="white", ls=(0, (1, 1)), lw=1.5)
+        words = bar.ax.get_ylabel()
+        told = f"{words[:-1]}; dotted: guessing)" if words.endswith(")") else f"{words}\n(dotted: guessing)"
+        bar.set_label(told, linespacing=1.2)

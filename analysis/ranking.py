@@ -1,5 +1,7 @@
 """Which initialisation is best: each at its best learning rate, with confidence intervals over seeds."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -15,10 +17,15 @@ KEYS = ("activation", "normalization", "bias_std", "width", "depth", "init", "st
 
 
 def student_975(freedom: int) -> float:
-    """The 97.5% quantile of Student's t, to 1% from 3 degrees of freedom on.
+    """The 97.5% quantile of Student's t, to 1%.
 
-    Source: Abramowitz and Stegun 1964, 26.7.5.
+    Source: Abramowitz and Stegun 1964, 26.7.5, too narrow below 3 degrees of freedom; there the quantile is exact.
     """
+    p = 0.975
+    if freedom == 1:
+        return math.tan(math.pi * (p - 0.5))
+    if freedom == 2:
+        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
     z = Z_975
     terms = (
         (z**3 + z) / 4,

@@ -15,7 +15,9 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
-from analysis.columns import ACCURACIES, CORRELATIONS, GRADIENTS, GROWTHS, LABELS, LEARNT, LOSSES, SHARES
+from analysis.columns import ACCURACIES, CORRELATIONS, GRADIENTS, GROWTHS, LABELS, LEARNT, LOSSES, SHARES, STEPS
+
+HARD = "\u00a0"  # a space at which no line ends
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
@@ -25,6 +27,9 @@ HATCHES: dict[str, dict[str, Any]] = {
     "zero": {"facecolor": "#e3e3e3", "edgecolor": "#777777", "hatch": "...."},
     "undefined": {"facecolor": "#f1e6f5", "edgecolor": "#8a5f9e", "hatch": "\\\\\\\\"},
     "diverged": {"facecolor": "#f7d9d4", "edgecolor": "#b0503c", "hatch": "xxxx"},
+    "infinite": {"facecolor": "#fbeeea", "edgecolor": "#b0503c", "hatch": "\\\\\\\\"},
+    "unreached": {"facecolor": "#e9edf2", "edgecolor": "#8695a8", "hatch": "...."},
+    "stable": {"facecolor": "#eef3e6", "edgecolor": "#8aa06a", "hatch": "...."},
     "missing": {"facecolor": "#ffffff", "edgecolor": "#b5b5b5", "hatch": "////"},
 }
 HATCH_WORDS = {
@@ -32,9 +37,12 @@ HATCH_WORDS = {
     "zero": "exactly zero",
     "undefined": "not defined",
     "diverged": "most seeds diverged",
+    "infinite": "some seeds diverged",
+    "unreached": "target accuracy not reached",
+    "stable": "did not diverge",
     "missing": "not run",
 }
-__all__ = ["ACCURACIES", "CORRELATIONS", "GRADIENTS", "GROWTHS", "LABELS", "LEARNT", "LOSSES", "SHARES"]
+__all__ = ["ACCURACIES", "CORRELATIONS", "GRADIENTS", "GROWTHS", "LABELS", "LEARNT", "LOSSES", "SHARES", "STEPS"]
 
 RC = {
     "font.size": 9,
@@ -79,7 +87,8 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
 
     Growth is diverging about 0 (unchanged) and symmetric-logarithmic, so that a factor of 2 and one of
     1e50 both show; chi is diverging about 1 on a logarithmic scale; shares run from 0 to 1; the rest from least to
-    greatest. spread: the numbers are standard deviations over seeds, which run from 0.
+    greatest, losses and steps on a logarithmic scale where they span a factor of ten or more. spread: the numbers are
+    standard deviations over seeds, which run from 0.
     """
     finite = numbers[np.isfinite(numbers)]
     if spread:
@@ -115,6 +124,11 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
         low, high = low - 0.5, high + 0.5
     beyond = (finite.min() < low, finite.max() > high) if finite.size else (False, False)
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+    if value in STEPS and high >= 10 * max(low, 1):
+        # Step 0 is before training, and a step like any other.
+        return SymLogNorm(1, linscale=0.3, vmin=low, vmax=high), sns.color_palette("viridis", as_cmap=True), ends
+    if value in LOSSES and high >= 10 * low > 0:
+        return LogNorm(low, high, clip=True), sns.color_palette("viridis", as_cmap=True), ends
     return Normalize(low, high), sns.color_palette("viridis", as_cmap=True), ends
 
 
@@ -142,11 +156,18 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
 def title(figure: Figure, text: str, *below: str) -> None:
     """A title, and lines under it: the sweep's, then what is fixed and how seeds are put together.
 
-    Lines too long for the figure are wrapped.
+    Lines too long for the figure are wrapped, the lines below at their commas as far as they have them.
     """
     # A letter of the title's size is about 0.085 inches wide.
     most = int(figure.get_figwidth() / 0.085)
-    figure.suptitle("\n".join(wrapped(line, most) for line in (text, *below) if line), x=0.5, ha="center")
+    lines = [text, *(_whole(line) for line in below)]
+    shown = "\n".join(wrapped(line, most) for line in lines if line).replace(HARD, " ")
+    figure.suptitle(shown, x=0.5, ha="center")
+
+
+def _whole(line: str) -> str:
+    """A line whose short phrases between commas, as 'learning rate 0.1', are not broken by `wrapped`."""
+    return ", ".join(part.replace(" ", HARD) if len(part) <= 24 else part for part in line.split(", "))
 
 
 def wrapped(text: str, most: int) -> str:
