@@ -85,7 +85,7 @@ def init_words(frame: pd.DataFrame) -> pd.Series:
     """What the initialisation of each row is called; a shape is told with its scale, unless all share that one."""
     scale = frame.attrs.get("scale_axis") or "std"
     shaped = frame["init"].isin(SHAPES)
-    told = shaped & ((frame.groupby("init", observed=True)[scale].transform("nunique") > 1) | (~shaped).any())
+    told = shaped & ((frame.groupby("init", observed=True)[scale].transform("nunique") > 1) | bool((~shaped).any()))
     words = frame["init"].astype(str)
     return words.where(~told, words + f", {scale} " + frame[scale].map(style.number))
 

@@ -98,9 +98,9 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError("There are no rows to draw.")
     if frame[value].dtype.kind not in "fiub":
         raise ValueError(f"{value} is a name, not a number that colours could show.")
-    broken = "nonfinite" in frame and (frame["nonfinite"] > 0).any()
-    broken |= value not in style.STEPS and "diverged_at" in frame and frame["diverged_at"].notna().any()
-    if frame[value].isna().all() and not broken:
+    broken = "nonfinite" in frame and bool((frame["nonfinite"] > 0).any())
+    diverged = value not in style.STEPS and "diverged_at" in frame and bool(frame["diverged_at"].notna().any())
+    if frame[value].isna().all() and not (broken or diverged):
         raise ValueError(NEVER.get(value, f"{value} is empty in this table: the run did not measure it."))
     if seeds not in AGGREGATES:
         raise ValueError(f"seeds = {seeds!r} is not one of {', '.join(AGGREGATES)}.")

@@ -70,7 +70,7 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
         rows.append(
             (
                 *place,
-                scores.columns[np.bincount(chosen, minlength=numbers.shape[1]).argmax()],
+                scores.columns[int(np.bincount(chosen, minlength=numbers.shape[1]).argmax())],
                 held_out.mean(),
                 max(0.0, held_out.mean() - half),
                 min(1.0, held_out.mean() + half),
