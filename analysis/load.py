@@ -146,7 +146,7 @@ class Run:
         if not paths:
             return None
         try:
-            frame = pd.read_parquet(paths)
+            frame = pd.read_parquet(paths)  # type: ignore[call-overload]
         except FileNotFoundError:  # a process at work has just moved one
             del self.__dict__["_journal"]
             return self._table(name)

@@ -1,9 +1,9 @@
 """The run folder: whole parts or nothing, and what is already there.
 
-A part's files are written to staging/ and fsynced; a line in the journal (`sweeps.journal`) commits them all at once; then
-they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files that no
-record names, which are cleared away, or a committed part that is still in staging, which is moved when the folder is next
-locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that another table shows.
+A part's files are written to staging/ and fsynced; a line in the journal (`sweeps.journal`) commits them all at once;
+then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files that
+no record names, which are cleared away, or a committed part that is still in staging, which is moved when the folder is
+next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that another shows.
 """
 
 import hashlib
@@ -125,7 +125,7 @@ class RunFolder:
         return read_info(self.path / "run.json")[0]
 
     def write_info(self, info: Mapping) -> None:
-        """Make this run.json, with the environments that the parts were made with. Its state is where the run stands."""
+        """Make this run.json, with the environments that the parts were made with. `state` is where the run stands."""
         self._told = str(info.get("state", ""))
         environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
         self._replace_text(self.path / "run.json", to_json({**info, "made_by": environments}, indent=2) + b"\n")
