@@ -138,7 +138,7 @@ class Run:
                 f"{self.path} is damaged: {shown(ill)}. `winit run` makes it anew; `winit verify` reads every file."
             )
         if strangers := foreign(self.path, found):
-            warnings.warn(f"{self.path}: {shown(strangers)} not written by winit, and not read.", stacklevel=4)
+            warnings.warn(f"{self.path}: {shown(strangers)} not written by winit, and not read.", stacklevel=5)
         return found
 
     def _table(self, name: str) -> pd.DataFrame | None:
@@ -183,7 +183,7 @@ def _finite(axis: Any) -> Any:
 
 
 def load(run_dir: str | Path) -> Run:
-    """The run in a folder. Errors: RunFolderError if it is not one."""
+    """The run in a folder. Errors: RunFolderError if it is not one, or damaged. Warns of files that are not its own."""
     path = Path(run_dir)
     try:
         sweep = RunFolder(path).sweep()
@@ -192,7 +192,9 @@ def load(run_dir: str | Path) -> Run:
     info, problem = read_info(path / "run.json")
     if problem:
         warnings.warn(problem, stacklevel=2)
-    return Run(path, sweep, info.model_dump(exclude_unset=True))
+    run = Run(path, sweep, info.model_dump(exclude_unset=True))
+    _ = run._journal  # damage is told at once
+    return run
 
 
 def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
@@ -213,7 +215,7 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
 def follows_init(frame: pd.DataFrame) -> bool:
     """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
     # Without a width there is no std.
-    given = [key for key in ("std", "gain") if frame[key].notna().any()]
+    given = [key for key in ("std", "gain") if key in frame and frame[key].notna().any()]
     scales = frame.groupby("init", observed=True)[given].nunique()
     return bool(scales.min(axis=1).max() == 1)
 

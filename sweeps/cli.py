@@ -7,6 +7,9 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 import json
 import math
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -207,7 +210,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
             )
     except runner.Interrupted as interruption:
         _stop(
-            f"Interrupted; what was finished is kept. Go on with: winit run {folder.sweep_file} --out {folder.path}",
+            f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
             128 + interruption.signal_number,
         )
     except (SelfCheckError, StoreError) as error:
@@ -226,13 +229,22 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     return 1 if outcome.failures else 0
 
 
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings as lines on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
+
+
 def _draw(folder: "RunFolder") -> None:
     from analysis.figures import PlotError, standard_figures
     from analysis.load import RunFolderError
 
     try:
-        for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
-            typer.echo(f"drew {path}", err=True)
+        with _notes():
+            for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
+                typer.echo(f"drew {path}", err=True)
     except (PlotError, RunFolderError, OSError) as error:  # the tables are there; the run itself succeeded
         typer.echo(f"no figures: {error}", err=True)
 
@@ -291,6 +303,35 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run 
 
 
 @app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Move damaged parts to DIR/quarantine, to be made anew.")
+    ] = False,
+) -> None:
+    """Read every file: checksums, rows, tables against each other. Example: winit verify runs/phase"""
+    from sweeps import verify as checks
+    from sweeps.execute import vocabulary
+    from sweeps.store import RunFolder, StoreError
+
+    folder = RunFolder(directory)
+    try:
+        verdict = checks.verify(folder, vocabulary())
+        for sentence in (*map(str, verdict.damage), *verdict.wrong):
+            typer.echo(sentence)
+        typer.echo(checks.summary(verdict))
+        if repair and verdict.damage:
+            with folder.lock():
+                stems = checks.repair(folder, verdict.damage)
+            typer.echo(f"{len(stems):,} parts are in {directory / 'quarantine'}. Make them anew with: {folder.go_on}")
+    except StoreError as error:
+        _stop(str(error))
+    except OSError as error:
+        _stop(f"{directory}: {error.strerror or error}.", 1)
+    raise typer.Exit(0 if verdict.is_whole else 1)
+
+
+@app.command()
 def plot(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
     kind: Annotated[
@@ -324,22 +365,23 @@ def plot(
             _stop(f"--where {word}: write KEY=VALUES, for example activation=tanh,relu.")
         conditions[key] = values.split(",")
     try:
-        if kind is None:
-            paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
-        else:
-            paths = plot(
-                directory,
-                kind,
-                value=value,
-                x=x,
-                y=y,
-                row=row,
-                col=col,
-                seeds=seeds,
-                where=conditions,
-                fmt=fmt,
-                out=out,
-            )
+        with _notes():
+            if kind is None:
+                paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
+            else:
+                paths = plot(
+                    directory,
+                    kind,
+                    value=value,
+                    x=x,
+                    y=y,
+                    row=row,
+                    col=col,
+                    seeds=seeds,
+                    where=conditions,
+                    fmt=fmt,
+                    out=out,
+                )
     except (PlotError, RunFolderError) as error:
         _stop(str(error))
     for path in paths:

@@ -1,6 +1,5 @@
 """Where a run folder stands, from what is in it: what is done, what is damaged, and whether somebody is at work."""
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +48,7 @@ def _lines(
     total = sweep.n_networks
     complete = counted.done == total and not ill and (total or journal.PREDICTIONS in found.records)
     yield f"{'title':<9} {sweep.title}"
-    yield f"{'state':<9} {state(standing, bool(complete), info)}"
+    yield f"{'state':<9} {state(standing, bool(complete), bool(ill), info)}"
     yield f"{'done':<9} {counted.done:,} of {total:,} networks"
     yield f"{'missing':<9} {total - counted.done:,}"
     yield f"{'failed':<9} {len(info.failures):,}"
@@ -62,10 +61,10 @@ def _lines(
     if strangers := foreign(folder.path, found):
         yield f"{'foreign':<9} {shown(strangers)}: not written by winit, and not read by it"
     if not complete:
-        yield f"{'go on':<9} winit run {shlex.quote(str(folder.sweep_file))} --out {shlex.quote(str(folder.path))}"
+        yield f"{'go on':<9} {folder.go_on}"
 
 
-def state(standing: Standing, complete: bool, info: Info) -> str:
+def state(standing: Standing, complete: bool, is_damaged: bool, info: Info) -> str:
     """One word that is true now, and what is known of why.
 
     run.json says only what the last process meant to do; whether one is at work, the lock says.
@@ -75,6 +74,8 @@ def state(standing: Standing, complete: bool, info: Info) -> str:
         return f"running (process {note.pid} on {note.host}, since {_time(note.started)})" if note else "running"
     if complete:
         return "done"
+    if is_damaged:
+        return "damaged"
     if note is None:
         return info.state if info.state not in ("", "running", "done") else "unfinished"
     if not note.state:

@@ -1,13 +1,15 @@
 """The run folder: whole parts or nothing, and what is already there.
 
 A part's files are written to staging/ and fsynced; a line in the journal (`sweeps.journal`) commits them all at once;
-then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files that
-no record names, which are cleared away, or a committed part that is still in staging, which is moved when the folder is
-next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that another shows.
+then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files
+that no record names, which are cleared away, or a committed part that is still in staging, which is moved when the
+folder is next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that
+another shows.
 """
 
 import hashlib
 import os
+import shlex
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -53,6 +55,11 @@ class RunFolder:
     @property
     def staging(self) -> Path:
         return self.path / "staging"
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with this run."""
+        return f"winit run {shlex.quote(str(self.sweep_file))} --out {shlex.quote(str(self.path))}"
 
     def exists(self) -> bool:
         return os.path.lexists(self.sweep_file)
