@@ -26,11 +26,15 @@ class Averages(NamedTuple):
 
 
 class ClosedForm(NamedTuple):
-    """Functions of q, or of q and the correlation c, that need no quadrature over phi."""
+    """Functions of q, or of q and the correlation c, that need no quadrature over phi.
+
+    sides: the slopes left and right of 0 of a homogeneous phi, else None.
+    """
 
     averages: Callable[[np.ndarray], Averages]
     covariance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     slope_covariance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    sides: tuple[float, float] | None = None
 
 
 def _homogeneous_form(left: float, right: float) -> ClosedForm:
@@ -51,7 +55,7 @@ def _homogeneous_form(left: float, right: float) -> ClosedForm:
     def slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         return kink * (math.pi - np.arccos(c)) / (2 * math.pi) + line + 0 * q
 
-    return ClosedForm(averages_of, value, slopes)
+    return ClosedForm(averages_of, value, slopes, (left, right))
 
 
 def _erf_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -64,8 +68,9 @@ def _erf_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _erf_averages(q: np.ndarray) -> Averages:
-    one = np.ones_like(q)
-    return Averages(_erf_covariance(q, one), _erf_slopes(q, one), 4 / math.pi / ((1 + 2 * q) * np.sqrt(1 + 4 * q)))
+    # arcsin(s) loses half its digits where s is nearly 1: the same angle by its tangent.
+    second = 2 / math.pi * np.arctan2(2 * q, np.sqrt(1 + 4 * q))
+    return Averages(second, _erf_slopes(q, np.ones_like(q)), 4 / math.pi / ((1 + 2 * q) * np.sqrt(1 + 4 * q)))
 
 
 def _sin_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -1,0 +1,188 @@
+"""The Gaussian averages of an activation as smooth curves over log q: what maps are iterated and solved with.
+
+With x = log q, weights of variance e^w and biases of variance e^b (b may be -inf), one layer moves x by
+
+    step(x) = log(e^(w + ratio(x)) + e^(b - x)),    ratio(x) = log(E[phi(u)^2] / q),  u ~ N(0, q)
+
+so fixed points are roots of `step`, and the mean square gradient changes by w + log E[phi'(u)^2]. Everything is in
+logarithms: no scale is too large or too small.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.activations import Activation
+from winit_jax.closed_forms import closed_form
+from winit_jax.moments import LARGEST, SMALLEST, averages, clip
+
+# Chebyshev interpolation in pieces of WIDTH: for phi without kinks away from 0 the averages are analytic in log q for
+# imaginary parts below pi / 2, so that NODES leave nothing but rounding.
+WIDTH, NODES = 1.0, 18
+# Beyond the pieces all goes on by powers; places there to look for roots between.
+BEYOND = np.geomspace(0.5, 1e6, 40)
+# Differences of logarithms below this are rounding: a map that moves q by less leaves it where it is.
+STILL = 1e-13
+
+
+class Moments(NamedTuple):
+    """Averages at x = log q, arrays of x's shape.
+
+    ratio: log(E[phi(u)^2] / q). slope: its derivative by x. bend: the derivative of that.
+    log_chi: log E[phi'(u)^2], -1e4 where phi is flat. chi_slope: its derivative by x.
+    """
+
+    ratio: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+    log_chi: np.ndarray
+    chi_slope: np.ndarray
+
+
+class Step(NamedTuple):
+    """How far one layer moves x = log q, and the first two derivatives by x; arrays of x's shape."""
+
+    size: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The averages of one activation over log q in [low, high], by power laws outside.
+
+    pieces: Chebyshev coefficients [5, n_pieces, NODES], in the order of Moments; what is not finite is NaN.
+    places: increasing x between whose neighbours nothing is taken to turn twice; edge: Moments at low and high, [2].
+    powers: of ratio and of log_chi by x below low and above high: [2, 2].
+    limits: log E[phi'^2] for q -> 0 and q -> inf where phi goes there in proportion to its argument, else NaN.
+    flat: phi is homogeneous, so that ratio and log_chi are the same everywhere.
+    monotone: whether E[phi^2] grows with q throughout.
+    """
+
+    low: float
+    high: float
+    pieces: np.ndarray
+    places: np.ndarray
+    at_places: Moments
+    edge: Moments
+    powers: np.ndarray
+    limits: tuple[float, float]
+    flat: bool
+    monotone: bool
+
+    def at(self, x: np.ndarray) -> Moments:
+        """The averages at x of any shape; -inf and inf are the limits."""
+        x = np.asarray(x, np.float64)
+        if self.flat:
+            return Moments(*(np.where(np.isnan(x), np.nan, values[0]) for values in self.edge))
+        inside = np.clip(np.nan_to_num(x, nan=self.low, posinf=self.high, neginf=self.low), self.low, self.high)
+        piece = np.minimum(((inside - self.low) / WIDTH).astype(int), self.pieces.shape[1] - 1)
+        t = (inside - self.low) * (2 / WIDTH) - 2 * piece - 1
+        basis = np.cos(np.arccos(np.clip(t, -1, 1))[..., None] * np.arange(NODES))
+        found = (self.pieces[:, piece] * basis).sum(axis=-1)
+        side = np.where(x > inside, 1, 0)
+        with np.errstate(invalid="ignore"):
+            beyond = np.where(x == inside, 0.0, x - inside)
+            out = beyond != 0
+            powers = self.powers[:, side]
+            ratio = found[0] + np.where(powers[0] == 0, 0.0, powers[0] * beyond)
+            log_chi = found[3] + np.where(powers[1] == 0, 0.0, powers[1] * beyond)
+        nothing = np.where(np.isnan(x), np.nan, 0.0)
+        return Moments(
+            ratio + nothing,
+            np.where(out, powers[0], found[1]) + nothing,
+            np.where(out, 0.0, found[2]) + nothing,
+            log_chi + nothing,
+            np.where(out, powers[1], found[4]) + nothing,
+        )
+
+    def step(self, x: np.ndarray, log_weight: np.ndarray, log_bias: np.ndarray) -> Step:
+        """How far one layer moves x; natural logarithms of the variances, shapes broadcast."""
+        return step_of(self.at(x), x, log_weight, log_bias)
+
+
+def step_of(moments: Moments, x: np.ndarray, log_weight: np.ndarray, log_bias: np.ndarray) -> Step:
+    """`Curve.step` where the averages are known."""
+    with np.errstate(all="ignore"):
+        signal = log_weight + moments.ratio
+        noise = np.where(log_bias == -np.inf, -np.inf, log_bias - x)
+        size = np.logaddexp(signal, noise)
+        share = np.where(noise == -np.inf, 1.0, np.exp(signal - size))
+        grown = 1 + moments.slope
+        return Step(size, share * grown - 1, share * (1 - share) * grown**2 + share * moments.bend)
+
+
+@lru_cache(maxsize=64)
+def curve(activation: Activation) -> Curve:
+    """The curve of an activation, from about 2,300 Gaussian averages. Errors: none; what is unknown is NaN."""
+    if activation.homogeneous:
+        form = closed_form(activation)
+        assert form is not None
+        assert form.sides is not None
+        level, zeros = _log_level(*form.sides), np.zeros(2)
+        known = Moments(np.full(2, level), zeros, zeros, np.full(2, level), zeros)
+        empty = np.empty((5, 0, NODES))
+        return Curve(0.0, 0.0, empty, np.zeros(1), known, known, np.zeros((2, 2)), (level, level), True, True)
+    low = math.log(SMALLEST)
+    high = low + WIDTH * math.floor((math.log(LARGEST) - low) / WIDTH)
+    count = round((high - low) / WIDTH)
+    angle = (np.arange(NODES) + 0.5) * math.pi / NODES
+    unit = np.cos(angle)
+    x = low + WIDTH * (np.arange(count)[:, None] + (1 + unit) / 2)
+    with np.errstate(all="ignore"):
+        known = averages(activation, np.exp(x))
+        values = np.stack(
+            [
+                np.log(known.second) - x,
+                known.growth * np.exp(x) / known.second - 1,
+                np.log(known.slope_second),
+            ]
+        )
+    values[0][~np.isfinite(values[0])] = np.nan
+    values[1][~np.isfinite(values[1])] = np.nan
+    # A slope that is exactly 0 is known: so flat that no gradient passes.
+    values[2] = np.where(np.isnan(values[2]) | (values[2] == np.inf), np.nan, np.maximum(values[2], -1e4))
+    transform = np.cos(np.outer(angle, np.arange(NODES))) * (2 / NODES)
+    transform[:, 0] /= 2
+    ratio, slope, log_chi = values @ transform
+    bend, chi_slope = np.zeros_like(slope), np.zeros_like(slope)
+    for values, derived in ((slope, bend), (log_chi, chi_slope)):
+        derived[..., : NODES - 1] = np.polynomial.chebyshev.chebder(values, axis=-1) * (2 / WIDTH)
+    pieces = np.stack([ratio, slope, bend, log_chi, chi_slope])
+    powers, limits = _powers(activation), _limits(activation)
+    ends = np.array([low, high])
+    bare = Curve(low, high, pieces, ends, Moments(*[ends] * 5), Moments(*[ends] * 5), powers, limits, False, True)
+    places = np.concatenate([low - BEYOND[::-1], np.sort(x.ravel()), [high], high + BEYOND])
+    at_places = bare.at(places)
+    falls = np.nan_to_num(at_places.slope, nan=0.0) < -1 - 1e-9
+    return Curve(low, high, pieces, places, at_places, bare.at(ends), powers, limits, False, not falls.any())
+
+
+def _log_level(left: float, right: float) -> float:
+    """log E[phi(u)^2] / q of phi with these slopes left and right of 0, also where their squares are no numbers."""
+    with np.errstate(divide="ignore"):
+        sides = 2 * np.log(np.abs([left, right]))
+    return float(np.logaddexp(*sides)) - math.log(2)
+
+
+def _limits(activation: Activation) -> tuple[float, float]:
+    """Curve.limits: the slopes themselves are exact where the averages, at a finite q, are not quite."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
+        slopes = np.asarray(activation.slope(jnp.asarray([-1e-18, 1e-18, -1e18, 1e18])), np.float64)
+    near = activation.at_zero == 0 and activation.degree_at_zero == 1
+    far = activation.degree_at_infinity is not None and max(activation.degree_at_infinity) == 1
+    return _log_level(*slopes[:2]) if near else math.nan, _log_level(*slopes[2:]) if far else math.nan
+
+
+def _powers(activation: Activation) -> np.ndarray:
+    """Powers of q by which E[phi^2] / q and E[phi'^2] go on below SMALLEST and above LARGEST: [2, 2]."""
+    degrees = clip(activation, np.array([0.0, np.inf]))[1]
+    second, chi = degrees.second.copy(), degrees.slope_second.copy()
+    if activation.degree_at_infinity is None:  # what is not known grows neither faster nor slower
+        second[1], chi[1] = 1.0, 0.0
+    return np.stack([second - 1, chi])
