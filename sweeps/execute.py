@@ -201,15 +201,15 @@ class Executor:
         ):
             found.append(evaluation)
             watch(len(found) / len(train.evaluated))
-        evaluations, diverged = zip(*found, strict=True)
-        return Learnt(
-            steps=np.array(train.evaluated),
-            evaluated={
-                name: np.stack([getattr(one, name) for one in evaluations], axis=1).astype(np.float64)
-                for name in schema.EVALUATED
-            },
-            diverged_at=np.where(diverged[-1] < 0, np.nan, diverged[-1]),
-            target_accuracy=train.target_accuracy,
+        evaluations, diverged_at = (
+            jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*found, strict=True)
+        )
+        return Learnt.of_counts(
+            np.array(train.evaluated),
+            evaluations._asdict(),
+            diverged_at,
+            {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+            train.target_accuracy,
         )
 
     def together(self, width: int, depth: int) -> int:

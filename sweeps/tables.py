@@ -1,8 +1,9 @@
 """From the arrays of a job to the tables of a part."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -76,23 +77,54 @@ class Learnt:
     """What became of the networks of a job in training, in the order of its points.
 
     steps: [evaluations]. evaluated: columns [points, evaluations]. diverged_at: [points], NaN where they did not.
+    reached: whether the test accuracy is the target or more, [points, evaluations].
     """
 
     steps: np.ndarray
     evaluated: dict[str, np.ndarray]
     diverged_at: np.ndarray
-    target_accuracy: float
+    reached: np.ndarray
+
+    @classmethod
+    def of_counts(
+        cls,
+        steps: np.ndarray,
+        found: Mapping[str, np.ndarray],
+        diverged_at: np.ndarray,
+        samples: Mapping[str, int],
+        target_accuracy: float,
+    ) -> "Learnt":
+        """From losses and counts of right answers, [points, evaluations] each.
+
+        found: the columns of schema.EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
+        diverged_at: [points, evaluations], as known at each evaluation; -1 where a network has not diverged.
+        samples: of `train` and `test`.
+        """
+        standing = diverged_at < 0
+        columns = {name: np.asarray(found[name], np.float64) for name in schema.EVALUATED if name in found}
+        for data, count in samples.items():
+            columns[f"{data}_accuracy"] = np.where(standing, found[f"{data}_right"] / np.float64(count), np.nan)
+        return cls(
+            steps=steps,
+            evaluated={name: columns[name] for name in schema.EVALUATED},
+            diverged_at=np.where(diverged_at[:, -1] < 0, np.nan, diverged_at[:, -1]),
+            reached=standing & (found["test_right"] >= answers_needed(target_accuracy, samples["test"])),
+        )
 
     @property
     def steps_to_accuracy(self) -> np.ndarray:
         """The first evaluated step at which the test accuracy reaches the target: [points], NaN if it never does."""
-        reached = self.evaluated["test_accuracy"] >= self.target_accuracy
-        return np.where(reached.any(axis=1), self.steps[reached.argmax(axis=1)], np.nan)
+        return np.where(self.reached.any(axis=1), self.steps[self.reached.argmax(axis=1)], np.nan)
 
     def of(self, points: slice) -> "Learnt":
         """The same of some networks."""
         evaluated = {name: values[points] for name, values in self.evaluated.items()}
-        return replace(self, evaluated=evaluated, diverged_at=self.diverged_at[points])
+        return replace(self, evaluated=evaluated, diverged_at=self.diverged_at[points], reached=self.reached[points])
+
+
+def answers_needed(accuracy: float, samples: int) -> int:
+    """The least count of right answers whose share is the accuracy or more, as it is written: 90 of 100 for 0.9."""
+    return math.ceil(Fraction(repr(accuracy)) * samples)
 
 
 def bin_edges(histogram: Histogram) -> np.ndarray:

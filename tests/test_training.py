@@ -9,6 +9,8 @@ import numpy_training as plain
 import optax
 import pytest
 
+from sweeps import schema
+from sweeps.tables import Learnt
 from winit_jax import trainer, training
 from winit_jax.activations import ACTIVATIONS, activation
 
@@ -42,7 +44,10 @@ def train(networks, chosen, evaluated=(0, 25, 50), depth=DEPTH, given=None, padd
     shape = {"width": WIDTH, "depth": depth, "classes": CLASSES}
     found = list(trainer.train(networks, given, **shape, evaluated=evaluated, settings=chosen, padded_to=padded_to))
     columns = {name: np.stack([getattr(one, name) for one, _ in found], axis=1) for name in training.Evaluation._fields}
-    return columns | {"diverged_at": found[-1][1]}
+    diverged_at = np.stack([at for _, at in found], axis=1)
+    samples = {"train": len(given.x_train), "test": len(given.x_test)}
+    learnt = Learnt.of_counts(np.array(evaluated), columns, diverged_at, samples, target_accuracy=0.9)
+    return learnt.evaluated | {"diverged_at": diverged_at[:, -1]}
 
 
 def one_in_numpy(state, index):
@@ -87,8 +92,8 @@ def test_fifty_steps_agree_with_float64_numpy(optimizer, normalization):
             assert abs(found["train_loss"][index, 2] - expected[0]) < 1e-4
             assert abs(found["test_loss"][index, 2] - tested[0]) < 1e-4
             # An answer may change sides by rounding: one of 250, one of 50.
-            assert abs(found["train_accuracy"][index, 2] - expected[1]) <= 1 / 250 + 1e-6
-            assert abs(found["test_accuracy"][index, 2] - tested[1]) <= 1 / 50 + 1e-6
+            assert abs(found["train_accuracy"][index, 2] - expected[1]) <= 1 / 250 + 1e-12
+            assert abs(found["test_accuracy"][index, 2] - tested[1]) <= 1 / 50 + 1e-12
             assert found["log10_grad_norm"][index, 1] == pytest.approx(np.log10(norms[25]), abs=1e-4)
             assert expected[0] < found["train_loss"][index, 0] - 0.02, "nothing was learnt"
 
@@ -155,7 +160,7 @@ def test_a_diverging_neighbour_changes_nothing(normalization):
         if normalization == "none":
             assert found["diverged_at"][1] >= 0
             assert np.isnan(found["train_loss"][1, 2])
-        for name in training.Evaluation._fields:
+        for name in schema.EVALUATED:
             np.testing.assert_array_equal(found[name][[0, 2]], calm[name][[0, 2]], err_msg=name)
     assert (calm["diverged_at"] == -1).all()
 
@@ -183,7 +188,7 @@ def test_networks_by_themselves_and_together_learn_the_same():
 def test_evaluating_more_often_changes_nothing():
     chosen = settings("tanh", "batch")
     often, seldom = (train(trainees(0.3), chosen, evaluated=steps) for steps in ((0, 10, 20, 50), (0, 50)))
-    for name in training.Evaluation._fields:
+    for name in schema.EVALUATED:
         np.testing.assert_array_equal(often[name][:, [0, -1]], seldom[name])
 
 
@@ -208,7 +213,7 @@ def test_zero_weights_never_learn_more_than_how_frequent_classes_are(name):
     for part in ("first", "hidden", "readout"):
         assert (np.asarray(state.parameters[part]) == 0).all()
     counts = np.bincount(np.asarray(given.y_train), minlength=CLASSES)
-    assert found.train_accuracy[0] <= counts.max() / counts.sum() + 1e-6
+    assert found.train_right[0] <= counts.max()
     entropy = -np.sum(counts / counts.sum() * np.log(counts / counts.sum()))
     assert found.train_loss[0] >= entropy - 1e-6
 
@@ -234,11 +239,12 @@ def test_evaluation_in_chunks_is_that_of_the_whole(samples):
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.standard_normal((samples, FEATURES)), jnp.float32), jnp.asarray(rng.integers(0, 5, samples))
     state, act = begin(trainees(0.3, 0.5), settings("tanh")), activation("tanh")
-    loss, accuracy = training.evaluate(state.parameters, x, y, act, "none", None, "highest")
+    loss, right = training.evaluate(state.parameters, x, y, act, "none", None, "highest")
     logits, _, _ = training.answer(state.parameters, x, act, "none")
     expected = jax.vmap(optax.softmax_cross_entropy_with_integer_labels, in_axes=(0, None))(logits, y)
     np.testing.assert_allclose(loss, expected.mean(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(accuracy, (logits.argmax(axis=2) == y).mean(axis=1), rtol=1e-6)
+    assert right.dtype == jnp.int32
+    np.testing.assert_array_equal(right, (logits.argmax(axis=2) == y).sum(axis=1))
 
 
 @pytest.mark.parametrize("name", trainer.OPTIMIZERS)

@@ -181,11 +181,45 @@ def test_networks_measured_in_small_sets_are_those_measured_together(undisturbed
     pd.testing.assert_frame_equal(small[measured], whole[measured], rtol=2e-5, atol=2e-6)
 
 
+def learnt(counts, target=0.9, samples=100, diverged_at=None):
+    """Of networks by their counts of right answers, [networks, evaluations]."""
+    counts = np.array(counts)
+    found = {"train_right": counts, "test_right": counts}
+    found |= {name: np.zeros(counts.shape, np.float32) for name in schema.EVALUATED if "accuracy" not in name}
+    diverged_at = np.full(counts.shape, -1) if diverged_at is None else np.array(diverged_at)
+    steps = 10 * np.arange(counts.shape[1])
+    return Learnt.of_counts(steps, found, diverged_at, {"train": samples, "test": samples}, target)
+
+
 def test_steps_to_accuracy_are_those_of_the_first_evaluation_that_reaches_it():
-    accuracy = np.array([[0.1, 0.95, 0.5, 0.99], [0.1, 0.2, 0.3, 0.4], [0.1, np.nan, np.nan, np.nan]])
-    learnt = Learnt(np.array([0, 10, 20, 25]), {"test_accuracy": accuracy}, np.array([np.nan, np.nan, 4.0]), 0.9)
-    np.testing.assert_array_equal(learnt.steps_to_accuracy, [10, np.nan, np.nan])
-    np.testing.assert_array_equal(learnt.of(slice(0, 2)).steps_to_accuracy, [10, np.nan])
+    found = learnt(
+        [[10, 95, 50, 99], [10, 20, 30, 40], [10, 99, 99, 99]], diverged_at=[[-1] * 4, [-1] * 4, [-1, 4, 4, 4]]
+    )
+    np.testing.assert_array_equal(found.steps_to_accuracy, [10, np.nan, np.nan])
+    np.testing.assert_array_equal(found.diverged_at, [np.nan, np.nan, 4])
+    np.testing.assert_array_equal(found.of(slice(0, 2)).steps_to_accuracy, [10, np.nan])
+
+
+@pytest.mark.parametrize("samples", [7, 10, 50, 100, 359, 1000, 10_000])
+@pytest.mark.parametrize("hundredths", [1, 7, 10, 28, 29, 55, 57, 90, 95, 99, 100])
+def test_an_accuracy_that_equals_the_target_reaches_it_and_one_answer_less_does_not(samples, hundredths):
+    needed = -(-hundredths * samples // 100)
+    found = learnt([[0, needed - 1, needed]], target=hundredths / 100, samples=samples)
+    np.testing.assert_array_equal(found.reached, [[False, False, True]])
+    for name in ("train_accuracy", "test_accuracy"):
+        np.testing.assert_array_equal(found.evaluated[name], [[0.0, (needed - 1) / samples, needed / samples]])
+
+
+def test_steps_to_accuracy_where_the_target_is_met_to_the_answer(tmp_path):
+    words = ["activation=relu", "init=he_normal", "width=30", "depth=2", "seed=2,5,7", "learning_rate=0.1"]
+    words += ["train.steps=150", "train.batch_size=64", "train.eval_every=5", "train.test_samples=100"]
+    run(tmp_path / "run", *words)
+    found, training = table(tmp_path / "run").set_index("seed"), table(tmp_path / "run", "training")
+    assert found["steps_to_accuracy"].to_dict() == {2: 115, 5: 85, 7: 95}
+    at = training[training["step"] == training["seed"].map(found["steps_to_accuracy"])]
+    assert (at["test_accuracy"] == 0.9).sum() == 3
+    counts = training["test_accuracy"] * 100
+    np.testing.assert_array_equal(training["test_accuracy"], counts.round() / 100)
 
 
 def test_run_json_names_the_data(undisturbed):

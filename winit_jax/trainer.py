@@ -166,7 +166,10 @@ def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop:
 
 @partial(jax.jit, static_argnames="settings")
 def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[jax.Array, Evaluation]:
-    """(Where each network diverged or -1, how it stands at this step, NaN where it has diverged)."""
+    """(Where each network diverged or -1, how it stands at this step).
+
+    Where it has diverged, losses and the like are NaN, and counts say nothing.
+    """
     _, moments, found = _gradients(state, data, step, settings)
     # Before training, batch normalisation has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
@@ -176,7 +179,10 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
     diverged_at = _diverged(state.diverged_at, train[0] + test[0], step)
     found = Evaluation(*train, *test, training.log10_norm(found), training.unit_similarity(last))
-    return diverged_at, jax.tree.map(lambda column: jnp.where(diverged_at < 0, column, jnp.nan), found)
+    floats = {name: column for name, column in found._asdict().items() if jnp.issubdtype(column.dtype, jnp.floating)}
+    return diverged_at, found._replace(
+        **{name: jnp.where(diverged_at < 0, column, jnp.nan) for name, column in floats.items()}
+    )
 
 
 def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
@@ -213,7 +219,8 @@ def train(
     """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
 
     evaluated: ascending, from 0. padded_to: networks that the compiled program is for; the last one is repeated.
-    Out: NumPy arrays of [N]; from the step on at which a network's loss is not finite its evaluations are NaN.
+    Out: NumPy arrays of [N]; from the step on at which a network's loss is not finite its losses are NaN and its counts
+    of right answers say nothing.
     """
     padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
     rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)

@@ -45,13 +45,13 @@ class Moments(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Of N networks, [N] each: mean losses, shares of right answers, log10 of the L2 norm of all gradients of the
+    """Of N networks, [N] each: mean losses, int32 counts of right answers, log10 of the L2 norm of all gradients of the
     minibatch to come, and the similarity of units in the last hidden layer (see statistics.columns)."""
 
     train_loss: jax.Array
-    train_accuracy: jax.Array
+    train_right: jax.Array
     test_loss: jax.Array
-    test_accuracy: jax.Array
+    test_right: jax.Array
     log10_grad_norm: jax.Array
     unit_similarity: jax.Array
 
@@ -190,7 +190,7 @@ def evaluate(
     running: Moments | None,
     precision: str,
 ) -> tuple[jax.Array, jax.Array]:
-    """(Mean loss, share of right answers) over a data set, [N] each; ties go to the first class."""
+    """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
     samples = len(x)
     chunk = min(samples, EVALUATED_SAMPLES)
     chunks = -(-samples // chunk)
@@ -205,11 +205,11 @@ def evaluate(
         right = jnp.argmax(logits, axis=-1) == y
         return (
             jnp.sum(jnp.where(counts, losses(logits, y), 0.0), axis=1),
-            jnp.sum(jnp.where(counts, right, False), axis=1),
+            jnp.sum(jnp.where(counts, right, False), axis=1, dtype=jnp.int32),
         )
 
     lost, right = jax.lax.map(one, (x, y, counts))
-    return jnp.sum(lost, axis=0) / samples, jnp.sum(right, axis=0) / samples
+    return jnp.sum(lost, axis=0) / samples, jnp.sum(right, axis=0, dtype=jnp.int32)
 
 
 def unit_similarity(h: jax.Array) -> jax.Array:
