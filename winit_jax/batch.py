@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax import removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
     Argument,
@@ -57,18 +58,24 @@ class Inputs(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """Scales of N networks, each field a Scale of [N] NumPy arrays."""
+    """Scales of N networks, each field a Scale of [N] NumPy arrays.
+
+    epsilon: added to the variance by normalisation; None is NORM_EPSILON for all.
+    """
 
     first: Scale
     hidden: Scale
     bias: Scale
+    epsilon: Scale | None = None
 
 
 class State(NamedTuple):
-    """What a network hands from layer to layer: its signal, and the change of it along one direction."""
+    """What a network hands from layer to layer: its signal, the change of it along one direction, and what a
+    normalisation will remove of that (None where this need not be watched)."""
 
     signal: Signal
     change: Tangent | None
+    alike: removal.Alike | None
 
 
 class Measured(NamedTuple):
@@ -212,7 +219,12 @@ def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array
         count = networks.first.mantissa.shape[0]
         everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
         changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
-    return _leave(preactivations, changes, edges, settings)
+    samples, width = product.shape
+    alike = None
+    if tangents is not None and removal.is_watched(settings.normalization, samples, width):
+        count = networks.first.mantissa.shape[0]
+        alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
+    return _leave(preactivations, changes, alike, networks, edges, settings)
 
 
 def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings):
@@ -229,19 +241,24 @@ def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: 
             return preactivation, Tangent(product, weight.exponent + state.change.exponent, weight.mantissa)
 
         preactivations, tangents = jax.vmap(one)(states, networks.hidden, networks.bias)
-        return _leave(preactivations, tangents, edges, settings)
+        return _leave(preactivations, tangents, states.alike, networks, edges, settings)
 
     return jax.lax.scan(step, states, hidden)
 
 
 def _leave(
-    preactivations: Preactivation, tangents: Tangent | None, edges, settings: Settings
+    preactivations: Preactivation,
+    tangents: Tangent | None,
+    alike: removal.Alike | None,
+    networks: Networks,
+    edges,
+    settings: Settings,
 ) -> tuple[State, Measured]:
     """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
     activation, normalization = settings.activation, settings.normalization
 
-    def one(preactivation: Preactivation):
-        argument = argument_of(preactivation, normalization)
+    def one(preactivation: Preactivation, epsilon: Scale | None):
+        argument = argument_of(preactivation, normalization, epsilon)
         response, exponents = respond(argument, activation)
         # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
         response = jax.lax.optimization_barrier(response)
@@ -252,22 +269,38 @@ def _leave(
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
         return Growth(square, tangent.exponent), rescaled(tangent, square)
 
-    signals, sums, arguments = jax.vmap(one)(preactivations)
+    signals, sums, arguments = jax.vmap(one)(preactivations, networks.epsilon)
     counted = _count_nonfinite(signals, sums)
     growth, changes = None, None
     if tangents is not None:
         growth, tangents = jax.vmap(size)(tangents)
         # Without normalisation the argument is cheaper to compute again than to keep.
         sources = preactivations if normalization == "none" else arguments
-        changes = _push(sources, tangents, signals.response, sums.saturated, settings)
+        removed = None
+        if alike is not None:
+            removed, alike = jax.vmap(partial(_watch, settings=settings))(
+                alike, arguments, signals.response, networks.bias
+            )
+        changes = _push(sources, tangents, signals.response, sums.saturated, removed, settings)
     histogram = None
     if edges is not None:
         exponents = (sums.left_exponent, sums.exponent)
         histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response, exponents, edges)
-    return State(signals, changes), Measured(sums, growth, counted, histogram)
+    return State(signals, changes, alike), Measured(sums, growth, counted, histogram)
 
 
-def _push(sources: Preactivation | Argument, tangents: Tangent, responses, saturated, settings: Settings) -> Tangent:
+def _watch(
+    alike: removal.Alike, argument: Argument, response: jax.Array, bias: Scale, settings: Settings
+) -> tuple[jax.Array, removal.Alike]:
+    """(What this layer's normalisation removes, what is known before the next one's)."""
+    active = removal.responding(response, slope(argument, response, settings.activation).value)
+    following = removal.after(alike, active, settings.activation, bias)
+    return removal.removed(alike, settings.normalization, response.shape[1]), following
+
+
+def _push(
+    sources: Preactivation | Argument, tangents: Tangent, responses, saturated, removed, settings: Settings
+) -> Tangent:
     """Tangents at a block's pre-activations to those of its responses.
 
     Where every activation of a network is saturated its slopes are computed anew, however small.
@@ -275,22 +308,25 @@ def _push(sources: Preactivation | Argument, tangents: Tangent, responses, satur
     activation, normalization = settings.activation, settings.normalization
     everywhere = saturated == math.prod(responses.shape[1:])
 
-    def one(source: Preactivation | Argument, tangent: Tangent, response: jax.Array) -> Tangent:
+    def one(source: Preactivation | Argument, tangent: Tangent, response: jax.Array, removed) -> Tangent:
         argument = source if isinstance(source, Argument) else argument_of(source, normalization)
-        return push(tangent, slope(argument, response, activation), argument, normalization)
+        return push(tangent, slope(argument, response, activation), argument, normalization, removed)
 
-    def one_carefully(source: Preactivation | Argument, tangent: Tangent, response, careful: jax.Array) -> Tangent:
+    def one_carefully(
+        source: Preactivation | Argument, tangent: Tangent, response, removed, careful: jax.Array
+    ) -> Tangent:
         argument = source if isinstance(source, Argument) else argument_of(source, normalization)
-        exact = careful_push(tangent, argument, activation, normalization)
-        return jax.tree.map(partial(jnp.where, careful), exact, one(source, tangent, response))
+        exact = careful_push(tangent, argument, activation, normalization, removed)
+        return jax.tree.map(partial(jnp.where, careful), exact, one(source, tangent, response, removed))
 
     return jax.lax.cond(
         jnp.any(everywhere),
         jax.vmap(one_carefully),
-        lambda sources, tangents, responses, _: jax.vmap(one)(sources, tangents, responses),
+        lambda sources, tangents, responses, removed, _: jax.vmap(one)(sources, tangents, responses, removed),
         sources,
         tangents,
         responses,
+        removed,
         everywhere,
     )
 

@@ -64,7 +64,7 @@ def _gradients(inputs, networks, first, hidden, loss, depths, edges, settings: S
     fixed = (settings.activation, settings.normalization, settings.precision)
 
     def one(networks: Networks) -> Gradients:
-        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
             return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
@@ -107,7 +107,7 @@ def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
     fixed = (settings.activation, settings.normalization, settings.precision)
 
     def one(networks: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, networks.first, networks.hidden, networks.bias, *fixed)
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed)
         return jax.tree.map(lambda x: x[:-1], kept)
 
     return jax.vmap(one)(networks)

@@ -5,6 +5,9 @@ With g = dLoss/dh_L at the last activations,
 The loss is a mean over samples, of the cross-entropy of a linear readout, or of <c, h_L> with a random unit
 direction c a sample. Gradients are brought back to RMS 1 at each layer and their scale is kept as a power of
 two, so that nothing underflows. One pass forward serves every depth; each depth has its own way back.
+
+Where a normalisation removes whole changes (`removal`), W_l^T and the few units that respond below let through of
+N_l (phi' g) what epsilon leaves along u, and nothing else: that part goes down beside the whole.
 """
 
 import math
@@ -14,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax import removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
     Argument,
@@ -29,7 +33,7 @@ from winit_jax.network import (
     scale_product,
 )
 from winit_jax.statistics import Growth, count_histogram, mean_square, signal_of
-from winit_jax.tangents import Slope, Tangent, normalized_slope, pull, rescaled
+from winit_jax.tangents import Slope, Tangent, by_sample, normalized_slope, pull, rescaled, together
 
 
 class Readout(NamedTuple):
@@ -40,11 +44,23 @@ class Readout(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the way back reads of a layer: h = at_zero + response * 2^exponent, phi'(u) and norm's parts."""
+    """What the way back reads of a layer: h = at_zero + response * 2^exponent, phi'(u) and norm's parts.
+
+    aligns: boolean [samples], through which samples' responses nothing but epsilon's part comes from above; None
+    where this need not be watched.
+    """
 
     signal: Signal
     slope: Slope
     argument: Argument | None
+    aligns: jax.Array | None
+
+
+class Cotangent(NamedTuple):
+    """A gradient on its way back: the whole of it, and what epsilon alone has left of it (None if not watched)."""
+
+    whole: Tangent
+    left: Tangent | None = None
 
 
 class Gradients(NamedTuple):
@@ -55,14 +71,27 @@ class Gradients(NamedTuple):
     histogram: jax.Array | None  # of dLoss/da in units of its RMS, int32 [layers, bins + 3]
 
 
-def keep(preactivation: Preactivation, activation: Activation, normalization: str) -> tuple[Signal, Kept]:
-    """A layer's signal for the next one, and what its way back needs."""
-    argument = argument_of(preactivation, normalization)
+def keep(
+    preactivation: Preactivation,
+    alike: removal.Alike | None,
+    activation: Activation,
+    normalization: str,
+    bias: Scale,
+    epsilon: Scale | None,
+) -> tuple[Signal, removal.Alike | None, Kept]:
+    """A layer's signal for the next one, what the next normalisation removes, and what this layer's way back needs."""
+    argument = argument_of(preactivation, normalization, epsilon)
     response, exponents = respond(argument, activation)
     signal = signal_of(jax.lax.optimization_barrier(response), exponents)
     slope = normalized_slope(argument, activation)
+    aligns = None
+    if alike is not None:
+        active = removal.responding(response, slope.value)
+        following = removal.after(alike, active, activation, bias)
+        aligns = removal.aligns(alike, following, active, activation, bias, normalization)
+        alike = following
     kept_argument = None if normalization == "none" else argument
-    return signal, Kept(signal, slope, kept_argument)
+    return signal, alike, Kept(signal, slope, kept_argument, aligns)
 
 
 def way_forth(
@@ -72,6 +101,7 @@ def way_forth(
     first_weight: Scale,
     weight: Scale,
     bias: Scale,
+    epsilon: Scale | None,
     activation: Activation,
     normalization: str,
     precision: str,
@@ -80,17 +110,20 @@ def way_forth(
     product = jnp.matmul(inputs.response, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
     scaled = scale_product(product, product_mean, inputs, first, first_weight, bias, activation, first=True)
-    signal, kept = keep(scaled, activation, normalization)
+    alike = removal.at_first(len(product)) if removal.is_watched(normalization, *product.shape) else None
+    how = (activation, normalization, bias, epsilon)
+    signal, alike, kept = keep(scaled, alike, *how)
     kept = jax.tree.map(lambda x: x[None], kept)
     if hidden is None:
         return kept
 
-    def step(signal: Signal, layer: Layer):
-        return keep(
-            preactivate(signal, layer, weight, bias, activation, precision=precision), activation, normalization
-        )
+    def step(state: tuple[Signal, removal.Alike | None], layer: Layer):
+        signal, alike = state
+        preactivation = preactivate(signal, layer, weight, bias, activation, precision=precision)
+        signal, alike, kept = keep(preactivation, alike, *how)
+        return (signal, alike), kept
 
-    _, rest = jax.lax.scan(step, signal, hidden)
+    _, rest = jax.lax.scan(step, (signal, alike), hidden)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)
 
 
@@ -111,6 +144,17 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precis
     shift = jnp.maximum(exponent_of(jnp.max(jnp.abs(error))), -126)
     value = jnp.matmul(error * power_of_two(-shift), loss.weights.T, precision=precision)
     return Tangent(value, shift, jnp.float32(1.0))
+
+
+def through_layer(gradient: Cotangent, own: Kept, activation: Activation, normalization: str) -> Cotangent:
+    """From dLoss/dh to dLoss/da of one layer."""
+    if gradient.left is None:
+        return Cotangent(pull(gradient.whole, own.slope, own.argument, normalization))
+    nothing_left = removal.nothing_left(normalization, *own.slope.value.shape)
+    whole = pull(gradient.whole, own.slope, own.argument, normalization, nothing_left)
+    source = gradient.left if removal.persists(activation, normalization) else gradient.whole
+    left = pull(source, own.slope, own.argument, normalization, jnp.ones_like(nothing_left))
+    return Cotangent(by_sample(whole, normalization), by_sample(left, normalization))
 
 
 def way_back(
@@ -135,12 +179,15 @@ def way_back(
     def layer_of(stack, index):
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
-    def at_layer(gradient: Tangent, own: Kept, below: Signal, at_zero: float):
+    def at_layer(gradient: Cotangent, own: Kept, below: Signal, at_zero: float):
         """(dLoss/da rescaled, its Growth, that of dLoss/dW, its histogram)."""
-        change = pull(gradient, own.slope, own.argument, normalization)
-        growth = Growth(mean_square(change.value), change.exponent)
-        change = rescaled(change, growth.mean_square)
-        value = change.factor * change.value
+        change = through_layer(gradient, own, activation, normalization)
+        joined = together(change.whole) if change.left else change.whole
+        growth = Growth(mean_square(joined.value), joined.exponent)
+        joined = rescaled(joined, growth.mean_square)
+        value = joined.factor * joined.value
+        if change.left is None:
+            change = Cotangent(Tangent(value, joined.exponent, jnp.float32(1.0)))
         # Batch normalisation makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response = below.response - below.unit_mean if normalization == "batch" else below.response
         constant = at_zero if normalization != "batch" else 0.0
@@ -149,12 +196,12 @@ def way_back(
         weight_gradient *= power_of_two(below.exponent - exponent)
         if constant:
             weight_gradient += constant * power_of_two(-exponent) * jnp.sum(value, axis=0)
-        weight_growth = Growth(jnp.mean(jnp.square(weight_gradient)), exponent + change.exponent)
+        weight_growth = Growth(jnp.mean(jnp.square(weight_gradient)), exponent + joined.exponent)
         histogram = None
         if edges is not None:
             rms = jnp.sqrt(jnp.maximum(mean_square(value), jnp.finfo(jnp.float32).tiny))
             histogram = count_histogram(value, (jnp.int32(0), jnp.int32(0)), edges * rms)
-        return Tangent(value, change.exponent, jnp.float32(1.0)), growth, weight_growth, histogram
+        return change, growth, weight_growth, histogram
 
     def record(found: Gradients, index, *values) -> Gradients:
         values = Gradients(*values)
@@ -167,15 +214,27 @@ def way_back(
         below = layer_of(kept.signal, index - 1)
         change, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
-        value = jnp.matmul(change.value, draw.T, precision=precision)
-        return Tangent(value, change.exponent + weight.exponent, weight.mantissa), record(found, index, *values)
+
+        def through_weights(change: Tangent) -> Tangent:
+            value = jnp.matmul(change.value, draw.T, precision=precision)
+            return Tangent(value, change.exponent + weight.exponent, weight.mantissa)
+
+        whole, left = (change and through_weights(change) for change in change)
+        if left is not None:
+            assert kept.aligns is not None
+            aligns = jax.lax.dynamic_index_in_dim(kept.aligns, index - 1, keepdims=False)[:, None]
+            whole = jax.tree.map(lambda x, y: jnp.where(aligns, x, y) if x.ndim else y, left, whole)
+        return Cotangent(whole, left), record(found, index, *values)
 
     def nothing() -> Growth:
         return Growth(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
 
     counts = None if edges is None else jnp.zeros((layers, edges.shape[0] + 2), jnp.int32)
     found = Gradients(nothing(), nothing(), counts)
-    gradient = at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision)
+    gradient = Cotangent(at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision))
+    if kept.aligns is not None:
+        of_each = by_sample(gradient.whole, normalization)
+        gradient = Cotangent(of_each, of_each)
     if hidden is not None:
         gradient, found = jax.lax.fori_loop(0, depth - 1, down, (gradient, found))
     _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0)

@@ -16,10 +16,13 @@ from winit_jax.activations import Activation
 # phi is evaluated at RMS pre-activations of 2^30 (1e9) at most: far enough out that psi follows its degree
 # to float32 rounding, and with room for squares and their sums. The lower end is the activation's own.
 MAX_EXPONENT = 30
+# u below sqrt(epsilon): a clipped from below is near 2^-24 and keeps its exponent at the usual epsilon (near 4^-8);
+# any other is up to 2^30, and phi is a power law to 1e-3 of it when that has become 2^-10.
+BELOW_CLIPPING, BELOW_EPSILON = -8, 40
 # Exponents saturate here rather than overflow: 2^(2^28), far beyond 10^(10^7).
 EXPONENT_LIMIT = 2**28
 NORMALIZED_AXIS = {"batch": 0, "layer": -1}
-NORM_EPSILON = 1e-5  # added to the variance by batch and layer normalisation, as in most libraries
+NORM_EPSILON = 1e-5  # added to the variance by batch and layer normalisation where nothing else is asked for
 
 
 class Scale(NamedTuple):
@@ -54,14 +57,15 @@ class Layer(NamedTuple):
 class Argument(NamedTuple):
     """phi's argument u, [samples, width], and how it came from a; the true u is value * 2^exponent (int32).
 
-    shrink: 1 / sqrt(var + NORM_EPSILON), [1, width] or [samples, 1], and its power of two; None without
-    normalisation.
+    shrink: 1 / sqrt(var + epsilon), [1, width] or [samples, 1], and its power of two; None without normalisation.
+    epsilon: what was added to the variance, likewise in units of 4^-shrink_exponent: a mantissa and its exponent.
     """
 
     value: jax.Array
     exponent: jax.Array
     shrink: jax.Array | None = None
     shrink_exponent: jax.Array | None = None
+    epsilon: Scale | None = None
 
 
 class Preactivation(NamedTuple):
@@ -176,27 +180,39 @@ def _clip(exponent: jax.Array, activation: Activation) -> jax.Array:
     return exponent
 
 
-def argument_of(preactivation: Preactivation, normalization: str) -> Argument:
+def epsilon_of(value: float) -> Scale:
+    """A constant epsilon as a Scale of scalars."""
+    mantissa, exponent = math.frexp(value)
+    return Scale(jnp.float32(mantissa), jnp.int32(exponent))
+
+
+def argument_of(preactivation: Preactivation, normalization: str, epsilon: Scale | None = None) -> Argument:
     """phi's argument u, at the clipped scale.
 
-    u = a, or (a - mean) / sqrt(var + NORM_EPSILON) with mean and var over the samples of a unit
-    (`batch`) or over the units of a sample (`layer`), without trainable scale and shift.
+    u = a, or (a - mean) / sqrt(var + epsilon) with mean and var over the samples of a unit (`batch`) or over the
+    units of a sample (`layer`), without trainable scale and shift; 0 where var + epsilon is 0.
+    epsilon: scalars; NORM_EPSILON if None.
     """
     a, exponent = preactivation.value, preactivation.exponent
     if normalization == "none":
         return Argument(a, exponent)
-    # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above 1 the scale cancels and epsilon
-    # shrinks, below 1 epsilon dominates and the scale stays in front.
+    epsilon = epsilon_of(NORM_EPSILON) if epsilon is None else epsilon
     axis = NORMALIZED_AXIS[normalization]
     if axis == 0:  # the offset of a unit is in its mean, and cancels
         centred = preactivation.factor * (preactivation.product - preactivation.product_mean)
     else:
         centred = a - jnp.mean(a, axis=1, keepdims=True)
     variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
-    small, large = jnp.minimum(exponent, 0), jnp.maximum(exponent, 0)
-    spread = jnp.sqrt(variance * power_of_two(2 * small) + NORM_EPSILON * power_of_two(-2 * large))
+    # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above sqrt(epsilon) the scale cancels and epsilon
+    # shrinks, below it epsilon dominates and the scale stays in front. The larger of the two is taken out.
+    root = jnp.where(epsilon.mantissa == 0, -EXPONENT_LIMIT, (epsilon.exponent + 1) >> 1)
+    unit = jnp.maximum(exponent, root)
+    added = Scale(epsilon.mantissa, epsilon.exponent - 2 * unit)
+    spread = jnp.sqrt(variance * power_of_two(2 * (exponent - unit)) + added.mantissa * power_of_two(added.exponent))
     shrink = jnp.where(spread > 0, 1 / spread, 0.0)
-    return Argument(centred * shrink, small, shrink, -large)
+    # Where u is so small that phi is a power law, it is kept within the range of squares in float32.
+    small = jnp.minimum(exponent - root + jnp.where(exponent < 0, BELOW_CLIPPING, BELOW_EPSILON), 0)
+    return Argument(centred * (shrink * power_of_two(exponent - unit - small)), small, shrink, -unit, added)
 
 
 def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

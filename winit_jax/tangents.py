@@ -4,6 +4,9 @@ h = phi(norm(a)). A tangent t = da goes forward as dh = phi'(u) N t and a cotang
 dLoss/da = N (phi'(u) g), with u = norm(a) and N the derivative of the normalisation. N is symmetric:
     N t = (t - mean t - u mean(u t)) / spread,   means over samples (batch) or over units (layer),
 with spread = sqrt(var + epsilon); without normalisation N = 1. Scales are carried as powers of two.
+In tiny networks N may remove all of t but for epsilon (`removal`): there it is written as
+    N t = (P t + kappa v mean(v t)) / spread,   v = u / sqrt(mean u^2),   kappa = epsilon / (var + epsilon),
+with P the projection orthogonal to 1 and v, which gives 0 wherever structure says so.
 """
 
 from typing import NamedTuple
@@ -37,24 +40,47 @@ def rescaled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
     return Tangent(tangent.value, tangent.exponent + shift, tangent.factor * power_of_two(-shift))
 
 
-def push(change: Tangent, slope: Slope, argument: Argument, normalization: str) -> Tangent:
-    """phi'(u) N t: the change of the response."""
-    normalized, shift = through_normalization(change.factor * change.value, argument, normalization)
+def by_sample(tangent: Tangent, normalization: str) -> Tangent:
+    """The same change with an exponent for each sample, [samples, 1], of its own but where N joins the samples."""
+    value = tangent.factor * tangent.value
+    largest = jnp.max(jnp.abs(value), axis=1 if normalization == "layer" else None, keepdims=True)
+    shift = jnp.where(largest > 0, jnp.maximum(exponent_of(largest), -126), 0)
+    exponent = jnp.broadcast_to(tangent.exponent + shift, (value.shape[0], 1))
+    return Tangent(value * power_of_two(-shift), exponent, jnp.ones_like(tangent.factor))
+
+
+def together(tangent: Tangent) -> Tangent:
+    """The same change with one exponent, from one with an exponent for each sample."""
+    nonzero = jnp.any(tangent.value != 0, axis=1, keepdims=True)
+    exponent = jnp.max(jnp.where(nonzero, tangent.exponent, -EXPONENT_LIMIT))
+    exponent = jnp.where(exponent == -EXPONENT_LIMIT, 0, exponent)
+    return Tangent(tangent.value * power_of_two(tangent.exponent - exponent), exponent, tangent.factor)
+
+
+def push(
+    change: Tangent, slope: Slope, argument: Argument, normalization: str, removed: jax.Array | None = None
+) -> Tangent:
+    """phi'(u) N t: the change of the response. removed: see `through_normalization`."""
+    normalized, shift = through_normalization(change.factor * change.value, argument, normalization, removed)
     return Tangent(slope.value * normalized, change.exponent + slope.exponent + shift, jnp.ones_like(change.factor))
 
 
-def pull(change: Tangent, slope: Slope, argument: Argument | None, normalization: str) -> Tangent:
+def pull(
+    change: Tangent, slope: Slope, argument: Argument | None, normalization: str, removed: jax.Array | None = None
+) -> Tangent:
     """N (phi'(u) g): the gradient at the pre-activation from that at the response."""
-    normalized, shift = through_normalization(change.factor * change.value * slope.value, argument, normalization)
+    through = change.factor * change.value * slope.value
+    normalized, shift = through_normalization(through, argument, normalization, removed)
     return Tangent(normalized, change.exponent + slope.exponent + shift, jnp.ones_like(change.factor))
 
 
 def through_normalization(
-    change: jax.Array, argument: Argument | None, normalization: str
+    change: jax.Array, argument: Argument | None, normalization: str, removed: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array | int]:
     """N t (or N g, which is the same), and the power of two left out of it.
 
-    argument: may be None without normalisation.
+    argument: may be None without normalisation. removed: where P t is 0, boolean, broadcast against t; None where
+    nothing is known of that and P t is most of t.
     """
     if normalization == "none":
         return change, 0
@@ -62,9 +88,37 @@ def through_normalization(
     assert argument.shrink is not None
     assert argument.shrink_exponent is not None
     axis, u = NORMALIZED_AXIS[normalization], argument.value
+    if removed is not None:
+        return _through_projection(change, argument, axis, removed)
     along = jnp.mean(u * change, axis=axis, keepdims=True) * power_of_two(2 * argument.exponent)
     centred = change - jnp.mean(change, axis=axis, keepdims=True)
     return argument.shrink * (centred - u * along), argument.shrink_exponent
+
+
+def _through_projection(
+    change: jax.Array, argument: Argument, axis: int, removed: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """N t as P t and what epsilon leaves along u, each to full relative accuracy."""
+    assert argument.shrink is not None
+    assert argument.shrink_exponent is not None
+    assert argument.epsilon is not None
+
+    def mean(x: jax.Array) -> jax.Array:
+        return jnp.mean(x, axis=axis, keepdims=True)
+
+    largest = jnp.max(jnp.abs(argument.value), axis=axis, keepdims=True)
+    direction = argument.value / jnp.where(largest > 0, largest, 1.0)
+    direction = direction / jnp.sqrt(jnp.maximum(mean(jnp.square(direction)), jnp.finfo(jnp.float32).tiny))
+    rest, along = change - mean(change), jnp.zeros_like(argument.shrink)
+    for _ in range(2):  # once leaves rounding of t, twice that of P t
+        found = mean(direction * rest)
+        rest, along = rest - direction * found, along + found
+        rest = rest - mean(rest)
+    kappa = argument.epsilon.mantissa * jnp.square(argument.shrink)
+    # Where nothing but epsilon's part is left, its power of two is kept apart.
+    exponent = jnp.where(jnp.all(removed), argument.epsilon.exponent, 0)
+    part = kappa * power_of_two(argument.epsilon.exponent - exponent) * along * direction
+    return argument.shrink * (jnp.where(removed, 0.0, rest) + part), argument.shrink_exponent + exponent
 
 
 def slope_exponent(argument: Argument, activation: Activation) -> jax.Array:
@@ -110,12 +164,18 @@ def normalized_slope(argument: Argument, activation: Activation) -> Slope:
     return Slope(slopes.value, slopes.exponent + slope_exponent(argument, activation))
 
 
-def careful_push(change: Tangent, argument: Argument, activation: Activation, normalization: str) -> Tangent:
+def careful_push(
+    change: Tangent,
+    argument: Argument,
+    activation: Activation,
+    normalization: str,
+    removed: jax.Array | None = None,
+) -> Tangent:
     """`push` for a layer that is saturated throughout, where slopes underflow or are mostly rounding.
 
     Slopes and changes are multiplied as logarithms, and the largest product becomes the exponent.
     """
-    normalized, shift = through_normalization(change.factor * change.value, argument, normalization)
+    normalized, shift = through_normalization(change.factor * change.value, argument, normalization, removed)
     sizes, signs = log2_slope(argument, activation)
     pushed = from_log2(sizes + jnp.log2(jnp.abs(normalized)), signs * jnp.sign(normalized))
     exponent = change.exponent + pushed.exponent + slope_exponent(argument, activation) + shift

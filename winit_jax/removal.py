@@ -1,0 +1,95 @@
+"""Where a normalisation removes all of a change but for its epsilon, told by structure rather than by digits.
+
+Layer normalisation removes changes along a itself. Where at most one unit of a sample responds, its change is a
+multiple of its response, and without biases so is the change of the next a, which N then multiplies by
+kappa = epsilon / (var + epsilon), 1e-5 or so. The same holds at every further layer where phi is positively
+homogeneous: u kappa goes on as h kappa. Batch normalisation leaves a sample n - 2 dimensions: samples that no unit
+responded to have been alike ever since, they and their changes, and where no more than two different ones are left
+nothing but epsilon's part remains.
+Digits cannot tell this: float32 leaves 1e-7 of such a change, which later layers do not remove, and the true
+value falls by 1e-5 a layer. Only tiny networks have such layers (a unit is silent half the time), so only they are
+watched.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from winit_jax.activations import Activation
+from winit_jax.network import Scale
+
+# At more units, fewer than one sample in 10^6 has at most one that responds.
+WATCHED_WIDTH = 24
+
+
+class Alike(NamedTuple):
+    """What is known of the samples of one network before a layer's normalisation.
+
+    classes: int32 [samples], under batch normalisation: samples of one class are alike, they and all changes that
+    reach them. aligned: boolean [samples], under layer normalisation: every change that reaches the sample is along a.
+    """
+
+    classes: jax.Array
+    aligned: jax.Array
+
+
+def is_watched(normalization: str, samples: int, width: int) -> bool:
+    """Whether a normalisation may remove whole changes in networks of this size."""
+    small = width <= WATCHED_WIDTH
+    return normalization != "none" and (small or (normalization == "batch" and samples <= 2))
+
+
+def at_first(samples: int) -> Alike:
+    """Before the first normalisation every sample has a change of its own."""
+    return Alike(jnp.arange(samples, dtype=jnp.int32), jnp.zeros(samples, bool))
+
+
+def removed(alike: Alike, normalization: str, width: int) -> jax.Array:
+    """Where P t is 0 for what comes through the layers below, as [samples, 1] or [1, 1]."""
+    if normalization == "layer":
+        return alike.aligned[:, None] | (width <= 2)
+    representatives = alike.classes == jnp.arange(alike.classes.size)
+    return (jnp.sum(representatives) <= 2)[None, None]
+
+
+def nothing_left(normalization: str, samples: int, width: int) -> jax.Array:
+    """Whether P itself is 0, for want of a third dimension: [1, 1]."""
+    return jnp.full((1, 1), (width if normalization == "layer" else samples) <= 2)
+
+
+def responding(response: jax.Array, slopes: jax.Array) -> jax.Array:
+    """Which units answer or would answer a change: boolean [samples, width]."""
+    return (response != 0) | (slopes != 0)
+
+
+def persists(activation: Activation, normalization: str) -> bool:
+    """Whether what epsilon has left goes on as a change that the next normalisation removes, without biases."""
+    return activation.homogeneous or normalization == "batch"
+
+
+def _aligning(active: jax.Array, activation: Activation, bias: Scale) -> jax.Array:
+    """Of which samples a response of at most one unit aligns all changes with the next a: boolean [samples]."""
+    if activation.at_zero:
+        return jnp.zeros(active.shape[0], bool)
+    return (jnp.sum(active, axis=1) <= 1) & (bias.mantissa == 0)
+
+
+def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scale) -> Alike:
+    """The same before the next layer's normalisation. active: of this layer, see `responding`."""
+    kept = alike.aligned & activation.homogeneous & (bias.mantissa == 0)
+    silent = ~jnp.any(active, axis=1)
+    # If one sample of a class is silent all are; silent ones are one class from now on, named by its first.
+    first = jnp.min(jnp.where(silent, alike.classes, alike.classes.size))
+    return Alike(jnp.where(silent, first, alike.classes), _aligning(active, activation, bias) | kept)
+
+
+def aligns(
+    alike: Alike, following: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str
+) -> jax.Array:
+    """Through which samples' responses nothing passes, on the way back, but what epsilon has left: [samples]."""
+    if normalization == "layer":
+        return _aligning(active, activation, bias)
+    width = active.shape[1]
+    now = removed(following, normalization, width) & ~removed(alike, normalization, width)
+    return jnp.broadcast_to(now[0], active.shape[:1])
