@@ -123,13 +123,11 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
 def _executor(sweep: "Sweep") -> "Executor":
     from sweeps.datasets import load_dataset
     from sweeps.execute import Executor
-    from sweeps.inputs import InputData, InputError, load_inputs
+    from sweeps.inputs import InputError, load_all_inputs
 
     try:
         dataset = load_dataset(sweep.train) if sweep.train else None
-        inputs: dict[int | str, InputData] = {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width}
-        if sweep.grid.infinite and sweep.inputs.source != "normal":
-            inputs["inf"] = load_inputs(sweep.inputs, 1)
+        inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
     except InputError as error:
         _stop(str(error))
     executor = Executor(sweep, inputs, dataset)
@@ -169,10 +167,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
             "devices": [str(device) for device in executor.devices],
             "platform": executor.devices[0].platform,
             "matmul_precision": sweep.compute.matmul_precision,
-            "inputs": {
-                str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
-                for width, data in executor.inputs.items()
-            },
+            "inputs": {str(width): data.describe() for width, data in executor.inputs.items()},
             **({"train": executor.dataset.describe()} if executor.dataset else {}),
             "self_check": executor.checks,
         }
