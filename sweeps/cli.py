@@ -142,9 +142,12 @@ def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
     pairs = [(before, executor.inputs.get(_width(width))) for width, before in info.get("inputs", {}).items()]
     for before, now in [*pairs, (info.get("train", {}), executor.dataset)]:
         if now is not None and before and before.get("sha256") != now.sha256:
+            then, files = before.get("files", {}), dict(now.files)
+            changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
             _stop(
                 f"{now.source} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
-                f"{now.sha256} now). Put the old data back, or choose another --out."
+                f"{now.sha256} now{': ' if changed else ''}{', '.join(changed)}). "
+                "Put the old data back, or choose another --out."
             )
 
 

@@ -34,13 +34,14 @@ def read_csv(file: File) -> Source:
     text = file.read(TIMES_TEXT).removeprefix(b"\xef\xbb\xbf")
     commented = text.startswith(b"#")  # as np.savetxt writes its header
     text = text.removeprefix(b"#").lstrip(b" ") if commented else text
-    first = text[: text.find(b"\n") if b"\n" in text else len(text)].decode("utf-8", "replace").strip()
+    first, rest = _line(text)
     separator = max(SEPARATORS, key=first.count)
-    fields = [field.strip().strip("\"'") for field in first.split(separator)]
-    named = commented or not all(_is_number(field) for field in fields)
-    if named:
-        text = text[text.find(b"\n") + 1 :] if b"\n" in text else b""
-    return _source(file, _parse(text, separator), fields if named else None)
+    fields, below = (_fields(line, separator) for line in (first, _line(rest)[0]))
+    named = commented or _are_names(fields, below)
+    rows = rest if named else text
+    if not rows.strip():
+        raise InputError(f"{file.path} has no rows.")
+    return _source(file, _parse(rows, separator), fields if named else None)
 
 
 def read_arff(file: File) -> Source:
@@ -69,6 +70,29 @@ def read_parquet(file: File) -> Source:
         refuse_beyond_memory(16 * max(values, about.num_rows), f"{file.path} with {values:,} values")
         content = table.read()
     return _source(file, content.columns, content.column_names)
+
+
+def _line(text: bytes) -> tuple[str, bytes]:
+    """(The first line, what follows it)."""
+    line, _, rest = text.partition(b"\n")
+    return line.decode("utf-8", "replace").strip("\r"), rest
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    return [field.strip().strip("\"'") for field in line.split(separator)]
+
+
+def _are_names(fields: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether the first line of a table names its columns: it has words where the next line has numbers.
+
+    So it does where it has the name of a column of labels, or counts the columns from 0.
+    """
+    if len(fields) > 2 and list(fields) == [str(i) for i in range(len(fields))]:
+        return True
+    if any(field.lower() in LABELS for field in fields):
+        return True
+    words = [not _is_number(field) for field in fields]
+    return any(words) and words != [not _is_number(field) for field in below]
 
 
 def _is_number(field: str) -> bool:
