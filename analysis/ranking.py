@@ -1,7 +1,5 @@
 """Which initialisation is best: each at its best learning rate, with confidence intervals over seeds."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -10,30 +8,10 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.cells import init_words
+from analysis.intervals import at_the_best
 from analysis.load import NAMES, chance, in_order, tidy
 
-Z_975 = 1.959963984540054
 KEYS = ("activation", "normalization", "bias_std", "width", "depth", "init", "std", "gain")
-
-
-def student_975(freedom: int) -> float:
-    """The 97.5% quantile of Student's t, to 1%.
-
-    Source: Abramowitz and Stegun 1964, 26.7.5, too narrow below 3 degrees of freedom; there the quantile is exact.
-    """
-    p = 0.975
-    if freedom == 1:
-        return math.tan(math.pi * (p - 0.5))
-    if freedom == 2:
-        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
-    z = Z_975
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom ** (i + 1) for i, term in enumerate(terms))
 
 
 def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
@@ -42,8 +20,9 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
     For each seed the learning rate is the one with the highest mean over the *other* seeds, so that no seed is both
     chosen by and counted; with a single seed there are no others, and the best of it is taken, which flatters.
     A network that diverged has the accuracy of guessing.
-    Out: KEYS, learning_rate (the one chosen most often), mean, low, high (a 95% Student interval over seeds, NaN for
-    one seed), seeds, diverged (share of the networks counted).
+    Out: KEYS, learning_rate (of the highest mean over all seeds), mean, low, high (a 95% interval over seeds of the
+    mean at that rate, `intervals.at_the_best`, which allows for the choice, widened where it leaves out `mean`; NaN
+    for one seed), seeds, diverged (share of the networks counted).
     Errors: ValueError if the table has no such accuracy.
     """
     if value not in style.ACCURACIES:
@@ -64,16 +43,14 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
         others = (numbers.sum(axis=0) - numbers) / (count - 1) if count > 1 else numbers
         chosen = others.argmax(axis=1)
         held_out = numbers[np.arange(count), chosen]
-        half = np.nan
-        if count > 1:
-            half = student_975(count - 1) * held_out.std(ddof=1) / np.sqrt(count)
+        best, low, high = at_the_best(numbers)
         rows.append(
             (
                 *place,
-                scores.columns[int(np.bincount(chosen, minlength=numbers.shape[1]).argmax())],
+                scores.columns[best],
                 held_out.mean(),
-                max(0.0, held_out.mean() - half),
-                min(1.0, held_out.mean() + half),
+                max(0.0, min(low, held_out.mean())),
+                min(1.0, max(high, held_out.mean())),
                 count,
                 lost[np.arange(count), chosen].mean(),
             )

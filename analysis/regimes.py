@@ -15,6 +15,7 @@ from analysis import style
 from analysis.axes import is_log_spaced
 from analysis.cells import place
 from analysis.critical import overlay
+from analysis.intervals import of_median
 from analysis.load import KEYS, Expected, tidy, varying
 from analysis.panels import fill, hatched, legend, sheet
 
@@ -29,7 +30,6 @@ COLOURS = {
     "collapsed": "#a58fc4",
     "healthy": "#eef3e6",
 }
-RESAMPLED = 400
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,15 @@ def boundary(
     into: str | None = None,
     thresholds: Thresholds = DEFAULT,
     level: float = 0.9,
-    resampled: int = RESAMPLED,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """Where half of the networks (over seeds) leave or enter a regime as x grows.
+    """Where networks leave or enter a regime as x grows: the median over seeds, with an interval.
 
     from_: the regime left; into: the one entered; exactly one of them. One row a value of the other keys that
-    vary and of along: columns those keys, boundary, low, high, n_seeds. boundary is the first x at which the share
-    of seeds in the regime crosses a half, interpolated between cells (in log x if x is spaced so); NaN if it
-    does not cross. low, high: the middle `level` of the boundaries of resampled seeds (bootstrap; seeds are
-    resampled whole, since all x share them), NaN where fewer than half of the samples cross or for one seed.
+    vary and of along: columns those keys, boundary, low, high, n_seeds. The boundary of a seed is the middle
+    (of log x if x is spaced so) between the last x inside and the first x outside, where it first crosses; boundary is
+    the median over seeds, of an even number the middle of the two in the middle, and NaN beyond the range of x.
+    low, high: an interval that holds the median of all seeds with a probability of `level`, see `intervals.of_median`;
+    it is open by the cells in which seeds cross, and NaN beyond the range of x and for one seed.
     Errors: ValueError for unknown keys and regimes.
     """
     name = _one_of(from_, into)
@@ -133,46 +132,29 @@ def boundary(
     keys = [key for key in varying(frame) if key not in (x, along, "seed", same)]
     inside = frame.assign(inside=(regimes(frame, thresholds) == name).to_numpy().astype(float))
     log = is_log_spaced(np.sort(frame[x].unique().astype(float)))
-    generator = np.random.default_rng(seed)
-    n_seeds = frame["seed"].nunique()
-    picks = generator.integers(n_seeds, size=(resampled, n_seeds))
     rows = []
     for values, part in inside.groupby([*keys, along], observed=True):
         share = part.pivot_table(index=x, columns="seed", values="inside", aggfunc="mean")
-        members = share.reindex(columns=sorted(frame["seed"].unique())).to_numpy()
-        if from_ is None:
-            members = 1 - members
+        members = share.to_numpy() if into is None else 1 - share.to_numpy()
         at = share.index.to_numpy(float)
-        here = _falls(at, _mean(members[:, None, :]), log)[0]
-        low = high = np.nan
-        if n_seeds > 1:
-            sampled = _falls(at, _mean(members[:, picks]), log)
-            found = sampled[np.isfinite(sampled)]
-            if 2 * len(found) >= resampled:
-                low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-        rows.append((*values, here, low, high, part["seed"].nunique()))
+        edges = np.array([_falls(np.log(at) if log else at, member) for member in members.T])
+        found = of_median(edges.mean(axis=1), edges[:, 0], edges[:, 1], level)
+        rows.append((*values, *(np.exp(found) if log else found), len(edges)))
     return pd.DataFrame(rows, columns=[*keys, along, "boundary", "low", "high", "n_seeds"])
 
 
-def _mean(members: np.ndarray) -> np.ndarray:
-    """Shares over the last axis, less seeds that were not run; NaN where none was."""
-    there = np.isfinite(members)
-    with np.errstate(invalid="ignore"):
-        return np.where(there, members, 0).sum(axis=-1) / there.sum(axis=-1)
+def _falls(at: np.ndarray, member: np.ndarray) -> tuple[float, float]:
+    """Between which places a seed is first inside and then outside; open to the side on which it never changes.
 
-
-def _falls(at: np.ndarray, share: np.ndarray, log: bool) -> np.ndarray:
-    """The first place where each column of share [x, samples] falls through a half; NaN if none; [samples]."""
-    down = (share[:-1] >= 0.5) & (share[1:] < 0.5)
-    first, samples = np.argmax(down, axis=0), np.arange(share.shape[1])
-    if not len(down):
-        return np.full(share.shape[1], np.nan)
-    place = np.log(at) if log else at
-    above, under = share[first, samples], share[first + 1, samples]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = (above - 0.5) / (above - under)
-    found = place[first] + part * (place[first + 1] - place[first])
-    return np.where(down.any(axis=0), np.exp(found) if log else found, np.nan)
+    member: 1 inside, 0 outside, NaN where the network was not run; a share, of several networks at a place, is inside
+    from a half on.
+    """
+    run = np.isfinite(member)
+    at, inside = at[run], member[run] >= 0.5
+    down = np.flatnonzero(inside[:-1] & ~inside[1:])
+    if len(down):
+        return at[down[0]], at[down[0] + 1]
+    return (at[-1], np.inf) if inside[-1] else (-np.inf, at[0])
 
 
 def regime_map(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.cells import on_grid, place
+from analysis.intervals import student_quantile
 from analysis.load import KEYS, Expected, tidy
 from analysis.panels import fill, hatched, legend, sheet
 
@@ -17,6 +18,8 @@ SHOWN = {"difference": "measured − mean field", "z": "measured − mean field,
 # Colours of z reach at least this far, so that noise alone looks pale.
 LEAST_Z = 3.0
 ROUNDING = 1e-6
+# So many seeds tell noise from a deviation about as well as a normal law; with fewer, z says so.
+ENOUGH_SEEDS = 4
 
 
 def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFrame:
@@ -61,6 +64,15 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
     return table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
 
 
+def few_seeds(n_seeds: pd.Series) -> str:
+    """What to think of z where points have two or three seeds: how large it is by chance alone; else nothing."""
+    least = int(n_seeds[n_seeds > 1].min())
+    if least >= ENOUGH_SEEDS:
+        return ""
+    chance = student_quantile(0.975, least - 1)
+    return f"few seeds: of {least} seeds one |z| in twenty is above {chance:.1f} by chance"
+
+
 def deviation_map(
     frame: pd.DataFrame,
     column: str = "log10_act_rms",
@@ -78,7 +90,8 @@ def deviation_map(
 ) -> Figure:
     """`deviations` as a diverging heatmap: red where more was measured than mean field predicts, blue less.
 
-    show: difference (in units of the column) or z (in standard errors over seeds). Colours reach the 99.5%
+    show: difference (in units of the column) or z (in standard errors over seeds; the figure says so where these are
+    fewer than ENOUGH_SEEDS, see `few_seeds`). Colours reach the 99.5%
     quantile of the sizes, and of z at least LEAST_Z. Places, expected and below as in `heatmap`; points without
     a prediction are hatched as not defined.
     Errors: ValueError in a sentence, as of `deviations`, and for an unknown show.
@@ -117,6 +130,7 @@ def deviation_map(
         legend(page.figure, hatched(used))
         least, most = table["n_seeds"].min(), table["n_seeds"].max()
         seeds = f"mean of {most} seeds" if least == most else f"mean of {least} to {most} seeds"
-        held = ", ".join(text for text in (style.held(frame, places.shown), seeds) if text)
+        caution = few_seeds(table["n_seeds"]) if show == "z" else ""
+        held = ", ".join(text for text in (style.held(frame, places.shown), seeds, caution) if text)
         style.title(page.figure, title or f"Mean field against networks: {style.label(column)}", below, held)
     return page.figure

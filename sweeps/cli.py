@@ -134,13 +134,11 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
 def _executor(sweep: "Sweep") -> "Executor":
     from sweeps.datasets import load_dataset
     from sweeps.execute import Executor
-    from sweeps.inputs import InputData, InputError, load_inputs
+    from sweeps.inputs import InputError, load_all_inputs
 
     try:
         dataset = load_dataset(sweep.train) if sweep.train else None
-        inputs: dict[int | str, InputData] = {width: load_inputs(sweep.inputs, width) for width in sweep.grid.width}
-        if sweep.grid.infinite and sweep.inputs.source != "normal":
-            inputs["inf"] = load_inputs(sweep.inputs, 1)
+        inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
     except InputError as error:
         _stop(str(error))
     executor = Executor(sweep, inputs, dataset)
@@ -158,18 +156,18 @@ def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
             (made_by.get("train"), now.get("train")),
         ]:
             if before and after and before.get("sha256") != after["sha256"]:
+                then, files = before.get("files", {}), after.get("files", {})
+                changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
                 _stop(
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
-                    f"then, {after['sha256']} now). Put the old data back, or choose another --out."
+                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
+                    f"{after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
+                    "Put the old data back, or choose another --out."
                 )
 
 
 def _data(executor: "Executor") -> dict[str, Any]:
     """What the networks are fed with, for run.json."""
-    inputs = {
-        str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
-        for width, data in executor.inputs.items()
-    }
+    inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
     return {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
 
 

@@ -15,7 +15,10 @@ TRAINING_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Dataset:
-    """x_*: float32 [samples, features]. y_*: int32 [samples], classes 0 .. classes - 1. sha256: of the bytes read."""
+    """x_*: float32 [samples, features]. y_*: int32 [samples], classes 0 .. classes - 1. sha256: of the bytes read.
+
+    files: the (name, SHA-256) of each file that was read.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -24,6 +27,7 @@ class Dataset:
     classes: int
     source: str
     sha256: str
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def features(self) -> int:
@@ -34,6 +38,7 @@ class Dataset:
         return {
             "source": self.source,
             "sha256": self.sha256,
+            "files": dict(self.files),
             "classes": self.classes,
             "features": self.features,
             "train_samples": len(self.x_train),
@@ -59,6 +64,8 @@ def load_dataset(train: Train) -> Dataset:
             raise InputError(f"{name}: all values are equal, so they cannot be standardized.")
         x_train, x_test = (x_train - mean) / spread, (x_test - mean) / spread
     labels = [part.labels for part in (learn, test) if part.labels is not None]
+    if len({part.dtype.kind == "U" for part in labels}) > 1:
+        raise InputError(f"{name}: the labels of the test set are words where the others are numbers, or the reverse.")
     classes, codes = np.unique(np.concatenate(labels), return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"{name}: all labels are {classes[0]}; there is nothing to tell apart.")
@@ -71,6 +78,7 @@ def load_dataset(train: Train) -> Dataset:
         len(classes),
         name,
         found.sha256,
+        found.files,
     )
 
 
@@ -114,7 +122,7 @@ def _split(found: Source, train: Train) -> tuple[Source, Source]:
 
 def _chosen(source: Source, index: np.ndarray) -> Source:
     assert source.labels is not None
-    return Source(source.images[index], source.labels[index], source.sha256)
+    return Source(source.images[index], source.labels[index], source.files)
 
 
 def _none_left(learn: int, name: str, count: int) -> str:

@@ -251,10 +251,9 @@ def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
     """Networks are measured on the data that they learn, unless the file says on what."""
     if isinstance(raw, dict) and "source" in raw:
         return inputs
-    samples = inputs.samples
-    if not (isinstance(raw, dict) and "samples" in raw):
-        samples = min(samples, train.train_samples or samples)
-    given = {"source": train.source, "standardize": train.standardize, "samples": samples}
+    given: dict[str, Any] = {"source": train.source, "standardize": train.standardize}
+    if train.train_samples and not (isinstance(raw, dict) and "samples" in raw):
+        given["samples"] = min(inputs.samples, train.train_samples)
     return inputs.model_copy(update=given)
 
 

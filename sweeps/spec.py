@@ -62,6 +62,10 @@ class Vocabulary:
     check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
 
 
+# Of data, as the descriptions of keys say it.
+A_PATH = "a path to .npz, .npy, CSV, parquet, IDX or CIFAR's binary files, or to their folder"
+
+
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -77,11 +81,16 @@ class Histogram(Table):
 class Inputs(Table):
     """What is fed to the networks."""
 
-    source: str = Field("normal", description="normal, digits, mnist5k, or a path to .npz, IDX or IDX.gz")
-    samples: int = Field(1000, ge=1, le=10_000_000)
+    source: str = Field("normal", description=f"normal, digits, mnist5k, mnist, fashion_mnist, or {A_PATH}")
+    samples: int = Field(1000, ge=1, le=10_000_000, description="default: 1000, or all of a source that has fewer")
     features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
     seed: int = Field(0, ge=0, le=MAX_SEED)
     standardize: bool = False
+
+    @property
+    def takes_what_is_there(self) -> bool:
+        """Whether a source of fewer samples is used as it is, since the sweep does not say how many there should be."""
+        return "samples" not in self.model_fields_set and self.source != "normal"
 
 
 class Measure(Table):
@@ -98,7 +107,7 @@ class Measure(Table):
 class Train(Table):
     """What the networks learn, and how."""
 
-    source: str = Field("digits", description="digits, mnist5k, mnist, fashion_mnist, or a path to .npz, IDX or IDX.gz")
+    source: str = Field("digits", description=f"digits, mnist5k, mnist, fashion_mnist, or {A_PATH}")
     optimizer: str = "sgd"
     optimizer_options: dict[str, bool | int | float] = Field(default_factory=dict)
     steps: int = Field(1000, ge=1, le=100_000_000)
@@ -199,7 +208,10 @@ class Sweep:
             if (table := getattr(self, name)) is None:
                 continue
             lines += ["", f"[{name}]"]
-            lines += [f"{key} = {toml_value(value)}" for key, value in table.model_dump().items() if value is not None]
+            found = table.model_dump()
+            if table is self.inputs and self.inputs.takes_what_is_there:
+                lines.append(f"# samples: {found.pop('samples'):,}, or all of a source that has fewer")
+            lines += [f"{key} = {toml_value(value)}" for key, value in found.items() if value is not None]
         return "\n".join(lines) + "\n"
 
 

@@ -103,18 +103,62 @@ def test_the_boundary_lies_geometrically_between_the_cells_where_half_of_the_see
     (row,) = boundary(steps([1.0, 1.0, 1.0]), from_="vanishing").to_dict("records")
     step = (10 / 0.1) ** (1 / 40)
     assert row["boundary"] == pytest.approx(1 / np.sqrt(step))
-    assert row["low"] == row["high"] == row["boundary"]
+    # Where in the cell the seeds leave is not known.
+    assert (row["low"], row["high"]) == pytest.approx((1 / step, 1))
     assert (row["depth"], row["n_seeds"]) == (5, 3)
 
 
-def test_the_band_is_of_seeds_and_the_same_twice():
+def test_the_band_is_of_seeds():
     leave = np.geomspace(0.5, 2, 9)
     (row,) = boundary(steps(leave), from_="vanishing").to_dict("records")
     assert row["boundary"] == pytest.approx(np.median(leave), rel=0.1)
     assert 0.5 < row["low"] < row["boundary"] < row["high"] < 2
     (wide,) = boundary(steps(leave), from_="vanishing", level=0.98).to_dict("records")
     assert wide["low"] <= row["low"] < row["high"] <= wide["high"]
-    pd.testing.assert_frame_equal(boundary(steps(leave), from_="vanishing"), boundary(steps(leave), from_="vanishing"))
+
+
+@pytest.mark.parametrize("options", [{"from_": "vanishing"}, {"into": "healthy"}])
+def test_of_an_even_number_of_seeds_the_boundary_is_in_the_middle_of_the_two_in_the_middle(options):
+    fine = np.geomspace(0.1, 10, 2001)
+    (row,) = boundary(steps([0.5, 0.8, 1.25, 4.0], gains=fine), **options).to_dict("records")
+    assert row["boundary"] == pytest.approx(1, rel=5e-3)  # of the logarithms, since gains are spaced so
+    even = np.linspace(0, 10, 2001)
+    (row,) = boundary(steps([1.0, 2.0, 6.0, 9.0], gains=even), **options).to_dict("records")
+    assert row["boundary"] == pytest.approx(4, abs=5e-3)
+
+
+def test_seeds_that_never_leave_count_as_leaving_beyond_the_range():
+    (row,) = boundary(steps([1.0, 1.0, 50.0]), from_="vanishing").to_dict("records")
+    assert row["boundary"] == pytest.approx(1, rel=0.12)
+    assert np.isnan([row["low"], row["high"]]).all()
+    (row,) = boundary(steps([1.0, 1.0, 50.0, 50.0]), from_="vanishing").to_dict("records")
+    assert np.isnan(row["boundary"])
+    (row,) = boundary(steps([0.01, *[1.0] * 6, 50.0]), from_="vanishing").to_dict("records")
+    assert row["low"] < row["boundary"] < row["high"]
+
+
+def test_a_seed_that_was_not_run_everywhere_is_taken_from_where_it_was():
+    frame = steps([1.0, 1.0, 1.0])
+    frame = frame[(frame["seed"] != 2) | (frame["gain"] < 0.2) | (frame["gain"] > 5)]
+    (row,) = boundary(frame, from_="vanishing").to_dict("records")
+    assert row["n_seeds"] == 3
+    assert row["boundary"] == pytest.approx(1, rel=0.12)
+    assert row["low"] < 0.3
+    assert row["high"] > 3
+
+
+@pytest.mark.parametrize("seeds", [2, 4, 5])
+def test_the_band_covers_what_it_says(seeds):
+    trials, gains = 100, np.geomspace(0.1, 10, 61)
+    leave = np.exp(np.random.default_rng(seeds).normal(0, 0.3, (trials, seeds)))
+    # A trial in the place of a depth: all of them at once.
+    trial, seed, gain = (axis.ravel() for axis in np.meshgrid(range(trials), range(seeds), gains, indexing="ij"))
+    frame = pd.DataFrame({"depth": trial, "seed": seed, "gain": gain, "init": "normal", "activation": "tanh"})
+    frame = frame.assign(log10_act_rms=np.where(gain < leave[trial, seed], -5.0, 0.0))
+    found = boundary(frame, from_="vanishing")
+    inside = (found["low"] <= 1) & (found["high"] >= 1)
+    assert len(found) == trials
+    assert inside.mean() > 0.9 - 3 * np.sqrt(0.9 * 0.1 / trials)
 
 
 def test_entering_a_regime_is_the_mirror_of_leaving_it():
