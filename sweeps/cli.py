@@ -8,7 +8,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -51,7 +51,8 @@ def _stop(text: str, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _load(request: list[str] | None) -> "Sweep":
+def _load(request: list[str] | None, announce: Callable[[str], None] | None = None) -> "Sweep":
+    """The sweep that was asked for. announce: as of `execute.vocabulary`; without it no code of the sweep's is run."""
     from sweeps.execute import vocabulary
     from sweeps.problems import SpecError
     from sweeps.reading import load_sweep
@@ -59,9 +60,13 @@ def _load(request: list[str] | None) -> "Sweep":
     words = list(request or [])
     source = words.pop(0) if words and "=" not in words[0] else None
     try:
-        return load_sweep(source, words, vocabulary())
+        return load_sweep(source, words, vocabulary(announce))
     except SpecError as error:
         _stop(str(error))
+
+
+def _announce(path: str) -> None:
+    typer.echo(f"{path} is imported and run, as the request names it", err=True)
 
 
 @app.command()
@@ -73,7 +78,7 @@ def run(
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from sweeps import provenance
 
-    sweep = _load(request)
+    sweep = _load(request, _announce)
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
     if problem := provenance.known_bad():
         _stop(problem)
@@ -200,7 +205,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     folder.widen(never_filled(sweep))
     folder.write_predictions(executor.predictions())
     speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    plan = planner(provenance.cores(), speedup, executor.together)
+    plan = planner(provenance.cores(), speedup, executor.together, imports=True)
     try:
         with progress() as on_progress:
             outcome = runner.run(
@@ -399,13 +404,15 @@ def theory(
 ) -> None:
     """Say which gain an activation wants and how deep it then reaches. Example: winit theory tanh --bias-std 0.2"""
     from sweeps.advice import report
-    from sweeps.execute import theory_of
+    from sweeps.execute import activation_notes, theory_of
 
     if not math.isfinite(bias_std) or (gain is not None and not (math.isfinite(gain) and gain > 0)):
         _stop("--gain and --bias-std must be finite, and the gain greater than 0.")
     if out is not None and not as_map:
         _stop("--out says where --map draws; add --map.")
-    sweep = _load([f"activation={activation}", "gain=1"])  # a wrong name gets its sentence here
+    sweep = _load([f"activation={activation}", "gain=1"], _announce)  # a wrong name gets its sentence here
+    for note in activation_notes(sweep):
+        typer.echo(f"note: {note}", err=True)
     name = sweep.grid.activation[0]
     critical, reason, rows = theory_of(name, bias_std, gain)
     if as_json:

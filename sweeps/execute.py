@@ -34,7 +34,7 @@ from sweeps.tables import (
     trained_tables,
 )
 from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
-from winit_jax.activations import ACTIVATIONS, Activation, activation
+from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
 CHECKED_LAYERS = 3
 # Shapes whose entries are independent: those that mean field speaks of.
@@ -50,11 +50,28 @@ class SelfCheckError(Exception):
     fatal = True
 
 
-def vocabulary() -> Vocabulary:
-    """The words that a sweep file may use, from the numerics' own tables."""
+def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
+    """The words that a sweep file may use, from the numerics' own tables.
+
+    announce: told of an activation's import path before what it names is imported and called. Without it only the
+    form of a path is looked at, for a sweep that is merely read runs no code of its own.
+    """
+
+    def check_activation(name: str) -> str | None:
+        try:
+            if is_import_path(name):
+                check_form(name)
+                if announce is None:
+                    return None
+                announce(name)
+            activation(name)
+        except ValueError as error:
+            return str(error)
+        return None
+
     return Vocabulary(
         activations=tuple(sorted(ACTIVATIONS)),
-        check_activation=_check_activation,
+        check_activation=check_activation,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if _is_predicted(init)),
@@ -68,22 +85,21 @@ def _is_predicted(init: str) -> bool:
     return initializers.shape_of(init) in INDEPENDENT
 
 
-def _check_activation(name: str) -> str | None:
-    try:
-        activation(name)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def planner(cores: int, speedup: float = 1.0, together: Callable[[int, int], int] | None = None) -> Planner:
+def planner(
+    cores: int,
+    speedup: float = 1.0,
+    together: Callable[[int, int], int] | None = None,
+    *,
+    imports: bool = False,
+) -> Planner:
     """A planner that knows the numerics. speedup: of an accelerator over the cores, as an estimate.
 
     together: how many networks of a (width, depth) are trained at once (`Executor.together`).
+    imports: whether activations given by import path may be asked if they are homogeneous; else they count as not.
     """
     return Planner(
         shape_of=initializers.shape_of,
-        one_pass=lambda name: activation(name).homogeneous,
+        one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),
     )

@@ -236,17 +236,32 @@ PARAMETRIC: dict[str, Callable[[float], Activation]] = {"leaky_relu": _leaky_rel
 _CALL = re.compile(r"(?P<name>\w+)\((?P<argument>[^()]*)\)")
 
 
+def is_import_path(name: str) -> bool:
+    """Whether a name means a function of the user's own, `package.module:function`, well written or not."""
+    return ":" in name
+
+
+def check_form(path: str) -> None:
+    """Hold an import path against `package.module:function`, without importing anything.
+
+    Errors: ValueError with one sentence.
+    """
+    module, _, attribute = path.partition(":")
+    if not all(word.isidentifier() for word in (*module.split("."), attribute)):
+        raise ValueError(f"{path!r} is not an import path: write 'package.module:function'.")
+
+
 @lru_cache  # one object a name, so that compiled programs are found again
 def activation(name: str) -> Activation:
     """The activation of that name.
 
     name: a key of ACTIVATIONS; `leaky_relu(SLOPE)`; or an import path `package.module:function` of a
-        JAX function of one array (see `winit_jax.probing`).
+        JAX function of one array, which is imported, traced and then evaluated (see `winit_jax.probing`).
     Errors: ValueError with one sentence.
     """
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
-    if ":" in name:
+    if is_import_path(name):
         from winit_jax.probing import from_import_path
 
         return from_import_path(name)

@@ -10,9 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.activations import Activation
+from winit_jax.activations import Activation, check_form
 
 MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
+# What a user's code may end with; a module or a function that exits is no reason for the process to.
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+# Where slopes are looked at for NaN: as far as pre-activations of usual networks go.
+FAR = 2.0 ** np.arange(-8, 31)
 
 
 def from_import_path(path: str) -> Activation:
@@ -21,14 +25,13 @@ def from_import_path(path: str) -> Activation:
     Errors: ValueError with one sentence where it cannot be imported or is not a JAX function of one
     array that acts elementwise.
     """
+    check_form(path)
     module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute.isidentifier():
-        raise ValueError(f"{path!r} is not an import path: write 'package.module:function'.")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way
+    except FAILURES as error:
         raise ValueError(f"{path!r}: importing {module_name} failed: {_first_line(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
@@ -37,19 +40,54 @@ def from_import_path(path: str) -> Activation:
 
 
 def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
-    """Describe an elementwise JAX function by evaluating it, in float64.
+    """Describe an elementwise JAX function: by tracing it first, and then by evaluating it in float64.
 
+    Values are given only to what JAX can trace from float32 arrays to float32 arrays of the same shape, so that a
+    function that does something else in the world is called with tracers alone.
     The slope is the function's own derivative (forward mode). Degrees come from the ratios psi(2a) /
     psi(a) at tiny and at huge a, max_slope from a grid of 20,001 points on [-50, 50]. What is not found
     is None, and said in `notes`.
     Errors: ValueError with one sentence.
     """
+    _trace(function, name)
     try:
         return _probe(function, name)
-    except ValueError:
+    except Unusable:
         raise
-    except Exception as error:  # a user's function may fail in any way
-        raise ValueError(f"{name!r} cannot be evaluated: {_first_line(error)}") from error
+    except FAILURES as error:
+        raise Unusable(f"{name!r} cannot be evaluated: {_first_line(error)}") from error
+
+
+class Unusable(ValueError):
+    """One sentence on why a function is no activation."""
+
+
+def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
+    """Call a function, and its derivative, with tracers only. Errors: Unusable."""
+    given = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    with jax.enable_x64(False):
+        try:
+            found = jax.eval_shape(function, given)
+        except FAILURES as error:
+            # NumPy's own words are used where an array of several elements is asked for its truth.
+            if isinstance(error, jax.errors.ConcretizationTypeError) or "truth value" in str(error):
+                raise Unusable(
+                    f"{name!r} uses Python control flow (if, while, float() and the like) on its values; "
+                    "write it with jax.numpy.where."
+                ) from error
+            raise Unusable(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
+        if not isinstance(found, jax.ShapeDtypeStruct):
+            raise Unusable(f"{name!r} returns {'nothing' if found is None else type(found).__name__}, not an array.")
+        if found.shape != given.shape:
+            raise Unusable(
+                f"{name!r} does not act on each element alone: it returns shape {found.shape} for {given.shape}."
+            )
+        if found.dtype != given.dtype:
+            raise Unusable(f"{name!r} returns {found.dtype} for {given.dtype}; an activation keeps the type.")
+        try:
+            jax.eval_shape(lambda a: jax.jvp(function, (a,), (a,))[1], given)
+        except FAILURES as error:
+            raise Unusable(f"{name!r} has no derivative by jax.jvp: {_first_line(error)}") from error
 
 
 def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
@@ -57,7 +95,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         _check_elementwise(function, name)
         at_zero = float(function(jnp.zeros(1))[0])
         if not math.isfinite(at_zero):
-            raise ValueError(f"{name!r}: phi(0) is {at_zero}; an activation must be finite at 0.")
+            raise Unusable(f"{name!r}: phi(0) is {at_zero}; an activation must be finite at 0.")
 
         def slope(a: jax.Array) -> jax.Array:
             return jax.jvp(function, (a,), (jnp.ones_like(a),))[1]
@@ -66,13 +104,18 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         left = _degree_at_infinity(function, -1.0)
         right = _degree_at_infinity(function, 1.0)
         slopes = np.abs(np.asarray(slope(jnp.linspace(-50.0, 50.0, 20_001))))
-        max_slope = float(np.nanmax(slopes))
+        lost = _slope_is_lost(slope)
+        max_slope = float(np.nanmax(slopes)) if not np.all(np.isnan(slopes)) else math.nan
         points = jnp.asarray([-2.0, -0.5, 0.5, 2.0])
         homogeneous = at_zero == 0 and bool(
             jnp.allclose(function(points * 1024), 1024 * function(points), rtol=1e-12, atol=0)
             & jnp.allclose(function(points / 1024), function(points) / 1024, rtol=1e-12, atol=0)
         )
     notes = []
+    if lost is not None:
+        notes.append(
+            f"{name}: its slope is NaN at {lost:g} in float32; Jacobians and gradients that pass there are NaN."
+        )
     if degree_at_zero is None:
         notes.append(f"{name}: no power law found near 0; signals below 1e-38 are lost there.")
     if left is None or right is None:
@@ -82,7 +125,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     if at_zero:
         notes.append(f"{name}: phi(0) is {at_zero:.6g}; responses below 1e-7 of that are lost to rounding.")
     if not math.isfinite(max_slope) or max_slope == 0:
-        raise ValueError(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
+        raise Unusable(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
     return Activation(
         name,
         response=(lambda a: function(a) - at_zero) if at_zero else function,
@@ -103,10 +146,18 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         together = function(points)
         apart = jnp.stack([function(points[i : i + 1, j : j + 1])[0, 0] for i in range(2) for j in range(3)])
         jax.jit(function)(points)
-    except Exception as error:
-        raise ValueError(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
+    except FAILURES as error:
+        raise Unusable(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
     if together.shape != points.shape or not bool(jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)):
-        raise ValueError(f"{name!r} does not act on each element alone.")
+        raise Unusable(f"{name!r} does not act on each element alone.")
+
+
+def _slope_is_lost(slope: Callable[[jax.Array], jax.Array]) -> float | None:
+    """The point nearest to 0 at which the slope is NaN in float32, of those looked at."""
+    points = np.concatenate([[0.0], np.stack([FAR, -FAR], axis=1).ravel()]).astype(np.float32)
+    with jax.enable_x64(False):
+        found = np.isnan(np.asarray(slope(jnp.asarray(points))))
+    return float(points[np.argmax(found)]) if found.any() else None
 
 
 def _degree_at_zero(function, slope, at_zero: float) -> int | None:
@@ -144,6 +195,6 @@ def _common_degree(sides: list[np.ndarray], tolerance: float) -> int | None:
     return degree if near else None
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,120 @@
+"""Activations by import path: what only looks runs no code, and what runs them says so and traces before it computes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from runs import run, winit
+
+from winit_jax.activations import activation
+
+SMALL = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
+MINE = """
+import pathlib, sys
+import jax, jax.numpy as jnp, numpy as np
+
+pathlib.Path("imported").touch()
+
+def fine(a): return a * jax.nn.sigmoid(2 * a)
+def half(a): return jnp.tanh(a.astype(jnp.float16))
+def branches(a): return a if a > 0 else 0.0
+def branches_on_all(a): return a if (a > 0).all() else 0 * a
+def nothing(a): pass
+def several(a): return a, a
+def total(a): return a.sum()
+def centred(a): return a - a.mean()
+def exits(a): sys.exit(0)
+def interrupts(a): raise KeyboardInterrupt
+def for_ever(a): return for_ever(a)
+def numpy_only(a): return jax.pure_callback(np.tanh, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
+def naive_softplus(a): return jnp.log(1 + jnp.exp(a))
+
+def spy(a):
+    if not isinstance(a, jax.core.Tracer):
+        pathlib.Path("given-values").touch()
+    return False
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The name of a module of one's own in the working directory; a file `imported` appears when it is run."""
+    name = f"mine_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_what_only_looks_imports_nothing(mine, tmp_path):
+    words = [f"activation={mine}:fine,tanh", *SMALL]
+    out, _ = winit("plan", *words)
+    assert "networks      2" in out
+    winit("schema")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    names = f"activation = ['{mine}:fine', 'tanh']"
+    (folder / "sweep.toml").write_text(f"[grid]\n{names}\ngain = 1.0\nwidth = 4\ndepth = 2\n[inputs]\nsamples = 8\n")
+    for table in ("networks", "layers"):
+        (folder / table).mkdir()
+    assert "done      0 of 2 networks" in winit("status", folder)[0]
+    winit("plot", folder, "heatmap", code=2)
+    winit("plan", folder / "sweep.toml", "--out", folder)
+    assert not Path("imported").exists()
+    assert mine not in sys.modules
+
+
+@pytest.mark.parametrize("path", ["a..b:c", "a:b:c", ":c", "a:", "a b:c", "../a:c"])
+def test_what_only_looks_still_holds_an_import_path_against_its_form(path):
+    said = winit("plan", f"activation={path}", "gain=1", code=2)[1]
+    assert f"'{path}' is not an import path: write 'package.module:function'." in said
+
+
+def test_run_and_theory_say_what_they_import(mine, tmp_path):
+    said = run(tmp_path / "run", f"activation={mine}:fine", *SMALL)
+    assert said.startswith(f"{mine}:fine is imported and run, as the request names it\n")
+    assert Path("imported").exists()
+    said = winit("theory", f"{mine}:naive_softplus", "--gain", "1")[1]
+    assert f"{mine}:naive_softplus is imported and run" in said
+    assert "its slope is NaN at 128 in float32" in said
+
+
+def test_what_jax_cannot_trace_is_never_given_values(mine, tmp_path):
+    said = run(tmp_path / "run", f"activation={mine}:spy", *SMALL, code=2)
+    assert f"'{mine}:spy' does not act on each element alone: it returns shape () for (2, 3)." in said
+    assert not Path("given-values").exists()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("half", "returns float16 for float32; an activation keeps the type."),
+        ("branches", "uses Python control flow (if, while, float() and the like) on its values"),
+        ("branches_on_all", "uses Python control flow (if, while, float() and the like) on its values"),
+        ("nothing", "returns nothing, not an array."),
+        ("several", "returns tuple, not an array."),
+        ("total", "does not act on each element alone: it returns shape () for (2, 3)."),
+        ("centred", "does not act on each element alone."),
+        ("exits", "is not a JAX function of one array: SystemExit: 0"),
+        ("interrupts", "is not a JAX function of one array: KeyboardInterrupt"),
+        ("for_ever", "is not a JAX function of one array: RecursionError"),
+        ("numpy_only", "has no derivative by jax.jvp: ValueError: Pure callbacks do not support JVP."),
+    ],
+)
+def test_a_function_that_is_no_activation_gets_a_sentence(mine, name, sentence):
+    with pytest.raises(ValueError, match=f"^'{mine}:{name}'") as error:
+        activation(f"{mine}:{name}")
+    assert sentence in str(error.value)
+
+
+def test_a_slope_that_is_nan_far_out_is_noted(mine):
+    assert any("its slope is NaN at 128 in float32" in note for note in activation(f"{mine}:naive_softplus").notes)
+    assert not activation(f"{mine}:fine").notes
+
+
+def test_a_module_that_exits_does_not_end_the_process(tmp_path, monkeypatch):
+    (tmp_path / "module_that_exits.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    said = run(tmp_path / "run", "activation=module_that_exits:act", *SMALL, code=2)
+    assert "importing module_that_exits failed: SystemExit: 0" in said
