@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from sweeps.exact import geometric, linear
 from sweeps.problems import Problem, briefly
 
 MAX_AXIS = 1_000_000
@@ -27,7 +28,8 @@ class AxisError(ValueError):
 def expand_range(text: str, whole: bool) -> list[Value] | None:
     """The values of a range, both ends included; None if the text is not a range.
 
-    lin: equal steps; log: equal ratios, ends exact; int: START, START + STEP, ... up to STOP.
+    lin: equal steps; log: equal ratios; int: START, START + STEP, ... up to STOP. Each value is the float64 nearest
+    to what the numbers as written say: lin:0.1:1:10 has 0.3, and log:0.5:8:5 is 0.5, 1, 2, 4, 8.
     whole: the axis takes whole numbers, so `lin` and `log` values must be whole.
     Errors: AxisError, before anything is allocated.
     """
@@ -55,13 +57,7 @@ def expand_range(text: str, whole: bool) -> list[Value] | None:
     if kind == "log" and (first <= 0 or last <= 0):
         raise AxisError(f"{text!r}: both ends of a log range must be greater than 0.")
     _check_count(count, text)
-    if count == 1:
-        values = [first]
-    elif kind == "lin":
-        values = [first + (last - first) * (i / (count - 1)) for i in range(count)]
-    else:
-        low, high = math.log(first), math.log(last)
-        values = [math.exp(low + (high - low) * (i / (count - 1))) for i in range(count)]
+    values = (linear if kind == "lin" else geometric)(words[0], words[1], count)
     values[0], values[-1] = first, last
     if whole:
         return [int(value) if value.is_integer() else value for value in values]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
+from sweeps.exact import gain_of
 from sweeps.spec import Sweep
 
 # Stands for infinity in a scheme's variance, which is of the order of 1 / width.
@@ -20,14 +21,14 @@ MAX_FIXED_POINTS = 20_000
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    independent: whether an init's weights are i.i.d. scheme_std: of an init, from fan-in and fan-out.
+    independent: whether an init's weights are i.i.d. scheme_gain: of an init's hidden layers, from their width.
     from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
     fixed_point: (activation, weight_var, bias_var) -> q*, c*, chi1, xi_q, xi_c. critical_gain: of an
     activation and a bias_std, NaN if there is none.
     """
 
     independent: Callable[[str], bool]
-    scheme_std: Callable[[str, int, int], float]
+    scheme_gain: Callable[[str, int], float]
     from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
     fixed_point: Callable[[str, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float], float]
@@ -35,9 +36,8 @@ class MeanField:
     def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
         """std * sqrt(width) of hidden layers; width may be infinite, unless the scale is an std."""
         if scale is None:
-            fan = WIDE if math.isinf(width) else int(width)
-            return self.scheme_std(init, fan, fan) * math.sqrt(fan)
-        return scale if scale_axis == "gain" else scale * math.sqrt(width)
+            return self.scheme_gain(init, WIDE if math.isinf(width) else int(width))
+        return scale if scale_axis == "gain" else gain_of(scale, int(width))
 
 
 def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
