@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.grid import AxisError, expand_range, split_words
+
+class AxisError(ValueError):
+    """One sentence about an axis that cannot be read."""
 
 
 def expand(expression: Any, names: bool = False) -> list:
@@ -23,14 +25,20 @@ def expand(expression: Any, names: bool = False) -> list:
         raise AxisError(f"{expression!r} is not an axis.")
     if not isinstance(expression, str):
         return [expression]
+    from sweeps.grid import split_words  # only here: drawing other frames needs no package but this
+
     words = split_words(expression)
     return words if names else [value for word in words for value in _numbers(word)]
 
 
 def _numbers(word: str) -> list:
-    values = expand_range(word, whole=True)
+    from sweeps import grid
+
     try:
+        values = grid.expand_range(word, whole=True)
         return [_plain(float(word))] if values is None else values
+    except grid.AxisError as error:
+        raise AxisError(str(error)) from None
     except ValueError:
         raise AxisError(f"{word!r} is not a number or a range.") from None
 

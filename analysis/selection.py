@@ -7,7 +7,6 @@ import pandas as pd
 
 from analysis import style
 from analysis.load import KEYS, NAMES, SHAPES, Expected, follows_init, in_order, varying
-from sweeps.aliases import nearest, resolve
 
 
 class PlotError(Exception):
@@ -16,6 +15,8 @@ class PlotError(Exception):
 
 def known(what: str, word: str, words: Iterable[str]) -> None:
     """Errors: PlotError with the nearest right word if the word is not one of them."""
+    from sweeps.aliases import nearest  # only here: drawing needs no package but this
+
     names = list(words)
     if word not in names:
         near = nearest(word, names)
@@ -28,6 +29,8 @@ def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFram
 
     Errors: PlotError for unknown keys and values, and if no row is left.
     """
+    from sweeps.aliases import resolve
+
     for written, words in where.items():
         keys = [name for name in KEYS if name in frame]
         key = resolve("axis", written, keys)
@@ -40,6 +43,8 @@ def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFram
 
 
 def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    from sweeps.aliases import resolve
+
     there = list(frame[key].astype("category").cat.categories)
     names = [resolve(key, word, there) for word in words]
     for name in names:
