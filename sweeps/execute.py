@@ -22,7 +22,7 @@ from sweeps.exact import gain_of, std_of
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
-from sweeps.predict import MeanField, prediction_tables
+from sweeps.predict import MeanField, fixed_points, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -82,7 +82,18 @@ def planner(cores: int, speedup: float = 1.0, together: Callable[[int, int], int
         one_pass=lambda name: activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),
+        fixed_points=_count_fixed_points,
     )
+
+
+def _count_fixed_points(sweep: Sweep) -> int:
+    gains, biases = fixed_points(sweep, _independent, initializers.scheme_gain)
+    return len(gains) * len(biases) * len(sweep.grid.activation)
+
+
+def _independent(init: str) -> bool:
+    """Whether an init's weights are i.i.d."""
+    return initializers.shape_of(init) in INDEPENDENT
 
 
 def activation_notes(sweep: Sweep) -> list[str]:
@@ -316,7 +327,7 @@ class Executor:
             return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
 
         known = MeanField(
-            independent=lambda init: initializers.shape_of(init) in INDEPENDENT,
+            independent=_independent,
             scheme_gain=initializers.scheme_gain,
             from_inputs=from_inputs,
             fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),
