@@ -1,16 +1,10 @@
 """Axes: the words that a sweep writes them in, and their cells on paper."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-MAX_VALUES = 1_000_000
-_RANGE = re.compile(r"(lin|log|int):(.*)")
-# Commas outside parentheses: names may carry arguments.
-_COMMA = re.compile(r",(?![^()]*\))")
 
 
 class AxisError(ValueError):
@@ -31,27 +25,22 @@ def expand(expression: Any, names: bool = False) -> list:
         raise AxisError(f"{expression!r} is not an axis.")
     if not isinstance(expression, str):
         return [expression]
-    words = [word.strip() for word in _COMMA.split(expression)]
+    from sweeps.grid import split_words  # only here: drawing other frames needs no package but this
+
+    words = split_words(expression)
     return words if names else [value for word in words for value in _numbers(word)]
 
 
 def _numbers(word: str) -> list:
-    match = _RANGE.fullmatch(word)
+    from sweeps import grid
+
     try:
-        if not match:
-            return [_plain(float(word))]
-        parts = match[2].split(":")
-        if match[1] == "int":
-            start, stop, step = (int(part) for part in (*parts, "1")[:3])
-            values: Any = range(start, stop + 1, step)
-            if len(parts) in (2, 3) and len(values) <= MAX_VALUES:
-                return list(values)
-        elif len(parts) == 3 and 0 < int(parts[2]) <= MAX_VALUES:
-            space = np.linspace if match[1] == "lin" else np.geomspace
-            return [_plain(value) for value in space(float(parts[0]), float(parts[1]), int(parts[2])).tolist()]
-    except (ValueError, OverflowError):
-        pass
-    raise AxisError(f"{word!r} is not a number or a range.")
+        values = grid.expand_range(word, whole=True)
+        return [_plain(float(word))] if values is None else values
+    except grid.AxisError as error:
+        raise AxisError(str(error)) from None
+    except ValueError:
+        raise AxisError(f"{word!r} is not a number or a range.") from None
 
 
 def _plain(number: float) -> int | float:

@@ -227,7 +227,7 @@ def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) ->
     if key in NAMES:
         listed = frame[key].cat.categories if isinstance(frame[key].dtype, pd.CategoricalDtype) else present
         return list(dict.fromkeys([*(name for name in listed if name in {*present}), *asked]))
-    # The last digit of an expanded range may differ from that in the table.
+    # Scales are tidied to ten digits, values asked for are not.
     new = [value for value in asked if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
     return sorted([*present.tolist(), *new])
 
@@ -235,7 +235,7 @@ def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) ->
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame ready for figures: names as categories that some row has, scales to ten digits.
 
-    A scheme's gain, computed as std * sqrt(width), differs in its last digits from width to width.
+    Scales that were computed with floats elsewhere differ in their last digits; those of a run do not.
     """
     columns: dict[str, Any] = {}
     for name in NAMES:

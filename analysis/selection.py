@@ -1,6 +1,5 @@
 """Which rows of a table go into which figure: conditions, and one figure for each value of a key without a place."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,10 +15,12 @@ class PlotError(Exception):
 
 def known(what: str, word: str, words: Iterable[str]) -> None:
     """Errors: PlotError with the nearest right word if the word is not one of them."""
+    from sweeps.aliases import nearest  # only here: drawing needs no package but this
+
     names = list(words)
     if word not in names:
-        near = difflib.get_close_matches(word, names, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
+        near = nearest(word, names)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
 
 
@@ -28,8 +29,12 @@ def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFram
 
     Errors: PlotError for unknown keys and values, and if no row is left.
     """
-    for key, words in where.items():
-        known("where", key, [name for name in KEYS if name in frame])
+    from sweeps.aliases import resolve
+
+    for written, words in where.items():
+        keys = [name for name in KEYS if name in frame]
+        key = resolve("axis", written, keys)
+        known("where", key, keys)
         frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
     if frame.empty:
         shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())
@@ -38,9 +43,13 @@ def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFram
 
 
 def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
-    for word in words:
-        known(f"where {key}", word, frame[key].astype("category").cat.categories)
-    return frame[frame[key].isin(list(words))]
+    from sweeps.aliases import resolve
+
+    there = list(frame[key].astype("category").cat.categories)
+    names = [resolve(key, word, there) for word in words]
+    for name in names:
+        known(f"where {key}", name, there)
+    return frame[frame[key].isin(names)]
 
 
 def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import tomllib
 from importlib import resources
 
-from sweeps.problems import Problem, SpecError, did_you_mean
+from sweeps.problems import Problem, SpecError, briefly, did_you_mean
 
 
 def names() -> list[str]:
@@ -15,7 +15,7 @@ def names() -> list[str]:
 def sweep_text(name: str) -> str:
     """The file of a ready sweep. Errors: SpecError for a name that is not there."""
     if name not in names():
-        sentence = f"{name!r} is neither a file nor a ready sweep.{did_you_mean(name, names())}"
+        sentence = f"{briefly(name)} is neither a file nor a ready sweep.{did_you_mean(name, names())}"
         raise SpecError("sweep", [Problem("", sentence)])
     return (resources.files("sweeps.catalog") / f"{name}.toml").read_text(encoding="utf-8")
 

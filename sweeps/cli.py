@@ -17,11 +17,12 @@ import typer
 
 if TYPE_CHECKING:
     from sweeps.execute import Executor
+    from sweeps.plan import Planner
     from sweeps.spec import Sweep
     from sweeps.store import RunFolder
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -39,6 +40,23 @@ OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Ru
 
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from sweeps import provenance
+
+        typer.echo(f"winit-jax {provenance.versions().get('winit-jax', 'of a checkout that is not installed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -74,6 +92,7 @@ def run(
     request: Request = None,
     out: OutOption = None,
     figures: Annotated[bool, typer.Option(help="Draw the standard figures at the end.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a run of hours.")] = False,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from sweeps import provenance
@@ -84,6 +103,7 @@ def run(
         _stop(problem)
 
     executor = _executor(sweep)
+    _ask_if_long(sweep, folder, executor, yes)
     from sweeps.execute import activation_notes, vocabulary
     from sweeps.joining import join
     from sweeps.store import StoreError
@@ -136,11 +156,34 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     return folder
 
 
-def _executor(sweep: "Sweep") -> "Executor":
-    from sweeps.datasets import load_dataset
-    from sweeps.execute import Executor
-    from sweeps.inputs import InputError, load_all_inputs
+def _planner(executor: "Executor") -> "Planner":
+    from sweeps import provenance
+    from sweeps.execute import planner
 
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
+    return planner(provenance.cores(), speedup, executor.together, imports=True)
+
+
+def _ask_if_long(sweep: "Sweep", folder: "RunFolder", executor: "Executor", yes: bool) -> None:
+    """Networks that the folder has take no time."""
+    from sweeps import provenance
+    from sweeps.report import agreed
+
+    there = folder.info().get("networks_done", 0) if folder.exists() else 0
+    left = max(0.0, 1 - there / max(sweep.n_networks, 1))
+    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), yes):
+        _stop("Nothing was run.")
+
+
+def _executor(sweep: "Sweep") -> "Executor":
+    from sweeps import provenance
+    from sweeps.datasets import load_dataset
+    from sweeps.execute import Executor, planner, vocabulary
+    from sweeps.inputs import InputError, load_all_inputs
+    from sweeps.report import memory_problem
+
+    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary()):
+        _stop(problem)
     try:
         dataset = load_dataset(sweep.train) if sweep.train else None
         inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
@@ -164,8 +207,8 @@ def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
                 then, files = before.get("files", {}), after.get("files", {})
                 changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
                 _stop(
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
-                    f"{after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
+                    f"{after['source']} has changed since {folder.path} was begun "
+                    f"(SHA-256 {before.get('sha256')} then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
                     "Put the old data back, or choose another --out."
                 )
 
@@ -182,11 +225,12 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     from sweeps import run as runner
     from sweeps.asked import grid_digest, settings_digest
     from sweeps.columns import never_filled
-    from sweeps.execute import SelfCheckError, planner
+    from sweeps.execute import SelfCheckError
     from sweeps.parts import Part
     from sweeps.progress import progress
     from sweeps.status import name_job
     from sweeps.store import StoreError
+    from sweeps.wording import duration
 
     made_by = {
         "versions": provenance.versions(),
@@ -204,8 +248,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     folder.made_with(made_by)
     folder.widen(never_filled(sweep))
     folder.write_predictions(executor.predictions())
-    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    plan = planner(provenance.cores(), speedup, executor.together, imports=True)
+    plan = _planner(executor)
     try:
         with progress() as on_progress:
             outcome = runner.run(
@@ -223,7 +266,8 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
         typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
     if outcome.total:
         typer.echo(
-            f"{done:,} networks in {outcome.seconds:.1f} s ({outcome.done:,} of {outcome.total:,} in {folder.path})",
+            f"{done:,} networks in {duration(outcome.seconds)} "
+            f"({outcome.done:,} of {outcome.total:,} in {folder.path})",
             err=True,
         )
     for failure in outcome.failures:
@@ -258,38 +302,23 @@ def plan(
     out: OutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count networks, passes, compilations, bytes and time, and touch no device. Example: winit plan phase"""
+    """Count networks, rows, memory and time, and touch no device. Example: winit plan phase"""
     from sweeps import provenance
     from sweeps.datasets import check_dataset
-    from sweeps.execute import planner
+    from sweeps.execute import planner, vocabulary
     from sweeps.inputs import check_inputs
+    from sweeps.report import plan_lines, summary
 
     sweep = _load(request)
     if problems := [*check_inputs(sweep.inputs), *(check_dataset(sweep.train) if sweep.train else [])]:
         _stop("\n".join(f"{problem.place}: {problem.message}" for problem in problems))
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
-    summary = planner(provenance.cores()).summary(sweep)
+    found = summary(sweep, planner(provenance.cores()), vocabulary())
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(json.dumps(found))
         return
-    seconds, size = summary["seconds"], summary["bytes"]
-    for name, text in (
-        ("networks", f"{summary['networks']:,}"),
-        *([("theory", f"{sweep.n_predictions:,} points at infinite width")] if sweep.n_predictions else []),
-        *(
-            [("training", f"{sweep.train.steps:,} steps of {sweep.train.batch_size:,} samples, each network by itself")]
-            if sweep.train
-            else [
-                ("passes", f"{summary['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth")
-            ]
-        ),
-        ("draws", f"{summary['draws']:,} of the weights, shared by the networks that differ only in scale"),
-        ("compilations", f"{summary['compilations']:,}"),
-        ("tables", f"{summary['rows']:,} rows, about {size / 2**20:,.1f} MiB"),
-        ("time", f"about {seconds:,.1f} s on {provenance.cores()} cores of this machine, after compiling"),
-        ("folder", f"{folder.path}{' (exists)' if folder.exists() else ''}"),
-    ):
-        typer.echo(f"{name:<13} {text}")
+    where = f"{folder.path}{' (exists)' if folder.exists() else ''}"
+    typer.echo("\n".join(plan_lines(sweep, found, provenance.cores(), where)))
 
 
 @app.command()

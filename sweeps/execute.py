@@ -18,10 +18,11 @@ from sweeps import schema
 from sweeps.advice import Row, gains_around
 from sweeps.before import BeforeTraining
 from sweeps.datasets import Dataset
+from sweeps.exact import gain_of, std_of
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
-from sweeps.predict import MeanField, prediction_tables
+from sweeps.predict import MeanField, fixed_points, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -102,7 +103,13 @@ def planner(
         one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),
+        fixed_points=_count_fixed_points,
     )
+
+
+def _count_fixed_points(sweep: Sweep) -> int:
+    gains, biases = fixed_points(sweep, _is_predicted, initializers.scheme_gain)
+    return len(gains) * len(biases) * len(sweep.grid.activation)
 
 
 def activation_notes(sweep: Sweep) -> list[str]:
@@ -114,7 +121,14 @@ def standard_deviation(point: Point, scale_axis: str | None, fan_in: int, fan_ou
     """Of the weights of a layer."""
     if point.scale is None:
         return initializers.scheme_std(point.init, fan_in, fan_out)
-    return point.scale if scale_axis == "std" else point.scale / math.sqrt(fan_in)
+    return point.scale if scale_axis == "std" else std_of(point.scale, fan_in)
+
+
+def hidden_gain(point: Point, scale_axis: str | None, width: int) -> float:
+    """std * sqrt(width) of the hidden layers' weights; the value asked for, to the digit."""
+    if point.scale is None:
+        return initializers.scheme_gain(point.init, width)
+    return point.scale if scale_axis == "gain" else gain_of(point.scale, width)
 
 
 def similarity(x: np.ndarray) -> tuple[float, float]:
@@ -168,7 +182,7 @@ class Executor:
 
     def _run_job(self, job: Job, depths: tuple[int, ...]) -> dict[str, pa.Table]:
         stds, found = self._measure(job, depths)
-        points = Points(self.sweep, job, stds[:, 1])
+        points = Points(self.sweep, job, stds[:, 1], self._gains(job))
         return detail_tables(points, depths, found) | {"networks": networks_table(points, depths, found)}
 
     def _train_part(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> list[dict[str, pa.Table]]:
@@ -179,7 +193,7 @@ class Executor:
         for job, (stds, found) in zip(part.jobs, measured, strict=True):
             own = learnt.of(slice(start, start + len(stds)))
             start += len(stds)
-            pieces.append(trained_tables(Points(self.sweep, job, stds[:, 1]), found, own))
+            pieces.append(trained_tables(Points(self.sweep, job, stds[:, 1], self._gains(job)), found, own))
         return pieces
 
     def _train(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> Learnt:
@@ -295,6 +309,10 @@ class Executor:
             found.depths = passes.singular_values(family, data.x, depths, settings)
         return stds, found
 
+    def _gains(self, job: Job) -> np.ndarray:
+        """Of the hidden layers: [points]."""
+        return np.array([hidden_gain(point, self.sweep.scale_axis, job.width) for point in job.points])
+
     def _predictions(self, job: Job, act: Activation, stds: np.ndarray, layers: int) -> dict[str, np.ndarray]:
         """The predicted columns, [layers, points]; none where mean field makes no statement."""
         if job.shape not in INDEPENDENT or job.normalization != "none":
@@ -305,7 +323,7 @@ class Executor:
         if known is None:
             biases = np.array([point.bias_std for point in job.points])
             square, correlation = similarity(self.inputs[job.width].x)
-            gains = stds[:, 1] * math.sqrt(job.width)
+            gains = self._gains(job)
             found = theory.from_inputs(act, stds[:, 0], gains, biases, square, correlation, layers)
             known = dict(zip(schema.PREDICTED, found, strict=True))
             with self._lock:
@@ -326,7 +344,7 @@ class Executor:
 
         known = MeanField(
             independent=_is_predicted,
-            scheme_std=initializers.scheme_std,
+            scheme_gain=initializers.scheme_gain,
             from_inputs=from_inputs,
             fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),
             critical_gain=lambda name, bias_std: theory.critical_gain(activation(name), bias_std).gain,

@@ -2,19 +2,25 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
-from sweeps.problems import Problem, briefly
+from sweeps.aliases import resolve
+from sweeps.exact import geometric, linear
+from sweeps.problems import ALL_PROBLEMS, Problem, briefly
 
 MAX_AXIS = 1_000_000
 # Of a whole number in a range. Python refuses to read or print integers of more than 4300 digits.
 MAX_DIGITS = 40
+# About the values of one word.
+MAX_SENTENCES = 3
 
 RANGE_FORMS = "lin:START:STOP:NUM, log:START:STOP:NUM or int:START:STOP[:STEP]"
 _RANGE = re.compile(r"(lin|log|int):(.*)")
-# Commas outside parentheses, so that a name may carry arguments.
-_COMMA = re.compile(r",(?![^()]*\))")
+# Ranges as they are written elsewhere: 0:3, 0..3, 0-3, range(0, 3); and 0.1:10:64.
+_COUNTED = re.compile(r"(?P<start>\d+)(?:\.\.\.?|:|-)(?P<stop>\d+)(?::(?P<step>\d+))?")
+_SPREAD = re.compile(r"[-+.\deE]+:[-+.\deE]+:\d+")
 
 Value = str | int | float
 Check = Callable[[Value], str | None]
@@ -27,7 +33,8 @@ class AxisError(ValueError):
 def expand_range(text: str, whole: bool) -> list[Value] | None:
     """The values of a range, both ends included; None if the text is not a range.
 
-    lin: equal steps; log: equal ratios, ends exact; int: START, START + STEP, ... up to STOP.
+    lin: equal steps; log: equal ratios; int: START, START + STEP, ... up to STOP. Each value is the float64 nearest
+    to what the numbers as written say: lin:0.1:1:10 has 0.3, and log:0.5:8:5 is 0.5, 1, 2, 4, 8.
     whole: the axis takes whole numbers, so `lin` and `log` values must be whole.
     Errors: AxisError, before anything is allocated.
     """
@@ -55,13 +62,7 @@ def expand_range(text: str, whole: bool) -> list[Value] | None:
     if kind == "log" and (first <= 0 or last <= 0):
         raise AxisError(f"{text!r}: both ends of a log range must be greater than 0.")
     _check_count(count, text)
-    if count == 1:
-        values = [first]
-    elif kind == "lin":
-        values = [first + (last - first) * (i / (count - 1)) for i in range(count)]
-    else:
-        low, high = math.log(first), math.log(last)
-        values = [math.exp(low + (high - low) * (i / (count - 1))) for i in range(count)]
+    values = (linear if kind == "lin" else geometric)(words[0], words[1], count)
     values[0], values[-1] = first, last
     if whole:
         return [int(value) if value.is_integer() else value for value in values]
@@ -94,7 +95,25 @@ def _number(word: str, text: str) -> float:
 
 def split_words(text: str) -> list[str]:
     """A comma-separated word of the command line, commas inside parentheses kept."""
-    return [word.strip() for word in _COMMA.split(text)]
+    words, level, start = [], 0, 0
+    for index, letter in enumerate(text):
+        if letter == "(":
+            level += 1
+        elif letter == ")":
+            level = max(level - 1, 0)
+        elif letter == "," and not level:
+            words.append(text[start:index].strip())
+            start = index + 1
+    return [*words, text[start:].strip()]
+
+
+def canonical(axis: str, expression: Any, known: Sequence[str]) -> Any:
+    """An axis of names with each name as it is known; what means no known name stays, to be said where it stands."""
+
+    def named(item: Any) -> Any:
+        return ",".join(resolve(axis, word, known) for word in split_words(item)) if isinstance(item, str) else item
+
+    return [named(item) for item in expression] if isinstance(expression, list) else named(expression)
 
 
 def expand(expression: Any, place: str, kind: type, check: Check) -> tuple[list[Value], list[Problem]]:
@@ -109,14 +128,17 @@ def expand(expression: Any, place: str, kind: type, check: Check) -> tuple[list[
     values: list[Value] = []
     problems: list[Problem] = []
     for index, item in enumerate(items):
+        if len(problems) >= ALL_PROBLEMS and index < len(items) - 1:
+            problems.append(Problem(place, f"{len(items) - index:,} more values, which were not looked at."))
+            break
         where = f"{place}[{index}]" if isinstance(expression, list) else place
         try:
             found = _expand_item(item, kind)
         except AxisError as error:
             problems.append(Problem(where, str(error)))
             continue
-        sentences = dict.fromkeys(sentence for value in found if (sentence := check(value)))
-        problems.extend(Problem(where, sentence) for sentence in list(sentences)[:3])
+        sentences = (sentence for value in found if (sentence := check(value)))
+        problems.extend(Problem(where, sentence) for sentence in dict.fromkeys(islice(sentences, MAX_SENTENCES)))
         values.extend(found)
         if len(values) > MAX_AXIS:
             return [], [Problem(place, f"more than {MAX_AXIS:,} values; an axis may have {MAX_AXIS:,}.")]
@@ -155,7 +177,14 @@ def _parse(word: str, kind: type) -> Value:
             return read(word)
         except ValueError:
             continue
-    raise AxisError(f"{word!r} is not {_wanted(kind)}, nor a range ({RANGE_FORMS}).")
+    hint = f"({RANGE_FORMS})"
+    counted, spread = _COUNTED.fullmatch(word), _SPREAD.fullmatch(word)
+    if counted and not (counted["step"] and kind is float):
+        parts = (counted["start"], counted["stop"], counted["step"])
+        hint = f"; write int:{':'.join(part for part in parts if part)}"
+    elif spread:
+        hint = f"; write lin:{word} or log:{word}"
+    raise AxisError(f"{briefly(word)} is not {_wanted(kind)}, nor a range{'' if hint[0] == ';' else ' '}{hint}.")
 
 
 def _as_kind(value: Value, kind: type) -> Value:

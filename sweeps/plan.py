@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sweeps.parts import Job, Part, Point
 from sweeps.spec import Sweep
@@ -47,13 +48,14 @@ class Planner:
 
     shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
-    at once.
+    at once. fixed_points: rows of the mean_field table.
     """
 
     shape_of: Callable[[str], str]
     one_pass: Callable[[str], bool]
     flops_a_second: float
     together: Callable[[int, int], int] = lambda width, depth: 1
+    fixed_points: Callable[[Sweep], int] = lambda sweep: 0
 
     def passes(self, sweep: Sweep, activation: str, normalization: str, points: list[Point]) -> int:
         """How many networks really run: one for all points that a homogeneous activation can share."""
@@ -155,10 +157,18 @@ class Planner:
 
     def seconds(self, sweep: Sweep) -> float:
         """Estimated time of a whole sweep, after compiling."""
-        if sweep.train:
-            a_kind = sweep.n_networks // (len(sweep.grid.width) * len(sweep.grid.depth))
-            kinds = itertools.product(sweep.grid.width, sweep.grid.depth)
-            return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
+        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep)
+
+    def all_training_seconds(self, sweep: Sweep) -> float:
+        """Of training every network."""
+        if not sweep.train:
+            return 0.0
+        a_kind = sweep.n_networks // (len(sweep.grid.width) * len(sweep.grid.depth) or 1)
+        kinds = itertools.product(sweep.grid.width, sweep.grid.depth)
+        return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
+
+    def measuring_seconds(self, sweep: Sweep) -> float:
+        """Of measuring every network as it is initialised, in a training sweep once for all learning rates."""
         by_shape = points_by_shape(sweep, self.shape_of)
         one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
         return one * sum(
@@ -168,39 +178,70 @@ class Planner:
             for points in by_shape.values()
         )
 
-    def summary(self, sweep: Sweep) -> dict[str, int | float]:
+    def summary(self, sweep: Sweep) -> dict[str, Any]:
         """Counts and estimates by arithmetic alone, without making a part."""
         by_shape = points_by_shape(sweep, self.shape_of)
         grid = sweep.grid
-        seeds, layers = len(grid.seed), max(grid.depth)
-        passes, programs = 0, 0
+        seeds = len(grid.seed)
+        passes, programs, seconds = 0, 0, 0.0
         for activation in grid.activation:
             for normalization in grid.normalization:
                 a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
                 passes += seeds * a_draw * len(grid.width)
-                programs += len(grid.width) * (len(grid.depth) if sweep.train else 1)
-        families = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None])
-        rows = {"networks": sweep.n_networks}
-        if sweep.measure.layers:
-            rows["layers"] = families * layers
-        if sweep.measure.histogram:
-            rows["histograms"] = families * layers * (sweep.measure.histogram.bins + 3)
-        if sweep.train:
-            rows["training"] = sweep.n_networks * len(sweep.train.evaluated)
+        kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)
+        for name, count in self.programs(sweep).items():
+            programs += count * kinds
+            seconds += count * kinds * COMPILE_SECONDS[name]
+        rows = self.rows(sweep)
         return {
             "networks": sweep.n_networks,
-            "families": families,
+            "families": sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]),
             "passes": passes,
             "compilations": programs,
             "draws": seeds * len(by_shape) * len(grid.width),
             "rows": sum(rows.values()),
+            "rows_by_table": rows,
             "bytes": sum(count * BYTES_A_ROW[table] for table, count in rows.items()),
             "seconds": self.seconds(sweep),
+            "measuring_seconds": self.measuring_seconds(sweep),
+            "compile_seconds": seconds,
         }
+
+    def programs(self, sweep: Sweep) -> dict[str, int]:
+        """Programs to compile for each activation, normalization and width, by what they do."""
+        measure = sweep.measure
+        return {
+            "forward": 1,
+            "gradients": int(measure.gradients),
+            "singular_values": int(measure.singular_values),
+            "training": len(sweep.grid.depth) if sweep.train else 0,
+        }
+
+    def rows(self, sweep: Sweep) -> dict[str, int]:
+        """Rows of every table that a run writes."""
+        grid, measure = sweep.grid, sweep.measure
+        families = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None])
+        a_layer = measure.histogram.bins + 3 if measure.histogram else 0
+        rows = {
+            "networks": sweep.n_networks,
+            "layers": families * max(grid.depth) if measure.layers else 0,
+            "gradients": families * sum(grid.depth) if measure.gradients else 0,
+            "histograms": families * max(grid.depth) * a_layer,
+            "gradient_histograms": families * max(grid.depth) * a_layer if measure.gradients else 0,
+            "training": sweep.n_networks * len(sweep.train.evaluated) if sweep.train else 0,
+            "mean_field": self.fixed_points(sweep),
+            "theory": sweep.n_predictions,
+        }
+        return {table: count for table, count in rows.items() if count}
 
 
 # Measured with `du -b` on the tables of phase and quickstart (71, 71 and 1.3), compressed; rounded up.
-BYTES_A_ROW = {"networks": 71, "layers": 71, "histograms": 2, "training": 30}
+BYTES_A_ROW = {
+    "networks": 71, "layers": 71, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
+    "mean_field": 50, "theory": 30,
+}  # fmt: skip
+# Of one program on one core, measured with an empty compilation cache.
+COMPILE_SECONDS = {"forward": 2.0, "gradients": 4.0, "singular_values": 3.0, "training": 4.0}
 
 
 def can_share(point: Point) -> bool:

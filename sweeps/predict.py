@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
+from sweeps.exact import gain_of
 from sweeps.spec import Sweep
 
 # Stands for infinity in a scheme's variance, which is of the order of 1 / width.
@@ -20,24 +21,42 @@ MAX_FIXED_POINTS = 20_000
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    independent: whether an init's weights are i.i.d. scheme_std: of an init, from fan-in and fan-out.
+    independent: whether an init's weights are i.i.d. scheme_gain: of an init's hidden layers, from their width.
     from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
     fixed_point: (activation, weight_var, bias_var) -> q*, c*, chi1, xi_q, xi_c. critical_gain: of an
     activation and a bias_std, NaN if there is none.
     """
 
     independent: Callable[[str], bool]
-    scheme_std: Callable[[str, int, int], float]
+    scheme_gain: Callable[[str, int], float]
     from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
     fixed_point: Callable[[str, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float], float]
 
-    def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
-        """std * sqrt(width) of hidden layers; width may be infinite, unless the scale is an std."""
-        if scale is None:
-            fan = WIDE if math.isinf(width) else int(width)
-            return self.scheme_std(init, fan, fan) * math.sqrt(fan)
-        return scale if scale_axis == "gain" else scale * math.sqrt(width)
+
+def gain_at(
+    scheme_gain: Callable[[str, int], float], init: str, scale: float | None, scale_axis: str | None, width: float
+) -> float:
+    """std * sqrt(width) of hidden layers; width may be infinite, unless the scale is an std."""
+    if scale is None:
+        return scheme_gain(init, WIDE if math.isinf(width) else int(width))
+    return scale if scale_axis == "gain" else gain_of(scale, int(width))
+
+
+def fixed_points(
+    sweep: Sweep, independent: Callable[[str], bool], scheme_gain: Callable[[str, int], float]
+) -> tuple[list[float], list[float]]:
+    """The distinct (gains, bias_stds) that mean field speaks of; ([], []) where there are none, or too many."""
+    grid = sweep.grid
+    if "none" not in grid.normalization:
+        return [], []
+    widths = [*grid.width, *([math.inf] if grid.infinite else [])]
+    points = [point for point in sweep.init_points() if independent(point[0])]
+    gains = {gain_at(scheme_gain, *point, sweep.scale_axis, width) for point in points for width in widths}
+    biases = set(grid.bias_std)
+    if not gains or len(gains) * len(biases) * len(grid.activation) > MAX_FIXED_POINTS:
+        return [], []
+    return sorted(gains), sorted(biases)
 
 
 def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
@@ -53,14 +72,10 @@ def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
 def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
     """Fixed points and critical gains of the distinct (activation, gain, bias_std) that theory speaks of."""
     grid = sweep.grid
-    if "none" not in grid.normalization:
+    gains, biases = fixed_points(sweep, known.independent, known.scheme_gain)
+    if not gains:
         return None
-    widths = [*grid.width, *([math.inf] if grid.infinite else [])]
-    points = [point for point in sweep.init_points() if known.independent(point[0])]
-    gains = {known.gain(*point, sweep.scale_axis, width) for point in points for width in widths}
-    if not gains or len(gains) * len(set(grid.bias_std)) * len(grid.activation) > MAX_FIXED_POINTS:
-        return None
-    gain, bias = (x.ravel() for x in np.meshgrid(sorted(gains), sorted(set(grid.bias_std)), indexing="ij"))
+    gain, bias = (x.ravel() for x in np.meshgrid(gains, biases, indexing="ij"))
     rows = []
     for code, name in enumerate(grid.activation):
         found = known.fixed_point(name, gain**2, bias**2)
@@ -73,7 +88,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     """Every point of the grid at infinite width and each depth; NaN where there is no prediction."""
     grid, depths, points = sweep.grid, np.array(sweep.grid.depth), sweep.init_points()
     biases = len(grid.bias_std)
-    gain = np.repeat([known.gain(*point, sweep.scale_axis, math.inf) for point in points], biases)
+    gain = np.repeat([gain_at(known.scheme_gain, *point, sweep.scale_axis, math.inf) for point in points], biases)
     codes = np.repeat([grid.init.index(init) for init, _ in points], biases)
     stated = np.array([known.independent(grid.init[code]) for code in codes])
     bias = np.tile(grid.bias_std, len(points))

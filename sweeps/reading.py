@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeps.aliases import resolve
 from sweeps.files import read_file, too_large
-from sweeps.grid import Value, expand
-from sweeps.problems import Problem, SpecError, briefly, did_you_mean
+from sweeps.grid import Value, canonical, expand
+from sweeps.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from sweeps.sources import NAMED
 from sweeps.spec import (
     AXES,
@@ -45,6 +46,8 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     """
     label, name, data, base = read_file(source)
     problems: list[Problem] = []
+    if isinstance(data.get("grid"), dict):
+        data["grid"] = _by_axis(data["grid"], problems)
     apply_words(data, words, problems)
     if large := too_large(data):
         raise SpecError(label, [*problems, *large])
@@ -67,7 +70,8 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         if not any(problem.place == "train.source" for problem in problems):
             tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
     known = ("title", "grid", *TABLES)
-    problems.extend(Problem(key, f"not a key of a sweep file.{did_you_mean(key, known)}") for key in data)
+    for key in data:
+        unknown(key, "not a key of a sweep file.", key, known, problems)
     grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
     inputs = _resolve_inputs(tables["inputs"], base, problems)
     histogram = getattr(tables["measure"], "histogram", None)
@@ -140,13 +144,15 @@ def _grid(
     before = len(problems)
     for key in raw:
         if key not in AXES:
-            problems.append(Problem(f"grid.{key}", f"not an axis.{did_you_mean(key, AXES)}"))
+            unknown(f"grid.{key}", "not an axis.", key, AXES, problems, "axis")
     if "activation" not in raw:
         problems.append(Problem("grid.activation", "missing; name at least one, for example tanh."))
     if not trains and "learning_rate" in raw:
         problems.append(Problem("grid.learning_rate", "nothing is trained: add a [train] table, or take it away."))
     defaults = DEFAULTS | (TRAINING_DEFAULTS if trains else {})
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
+    known = _names(vocabulary)
+    written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
     checks = _checks(vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
@@ -176,16 +182,42 @@ def _without_infinity(widths: Any) -> tuple[Any, bool]:
     return (widths, False) if len(finite) == len(several) else (finite, True)
 
 
+def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The grid of a file under the axes' own names."""
+    found: dict[str, Any] = {}
+    for key, expression in raw.items():
+        if (axis := resolve("axis", key, AXES)) in found:
+            problems.append(Problem(f"grid.{shortened(key)}", f"another name of {axis}, which is given too."))
+        found[axis] = expression
+    return found
+
+
+def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
+    """The names that the axes of names take."""
+    return {
+        "activation": vocabulary.activations,
+        "init": (*vocabulary.shapes, *vocabulary.schemes),
+        "normalization": NORMALIZATIONS,
+    }
+
+
 def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
-    def name(kind: str, known: Sequence[str]) -> Callable[[Value], str | None]:
-        return lambda value: None if value in known else f"{value!r} is not {kind}.{did_you_mean(str(value), known)}"
+    names = _names(vocabulary)
+
+    def name(axis: str, what: str) -> Callable[[Value], str | None]:
+        def check(value: Value) -> str | None:
+            if value in names[axis]:
+                return None
+            return f"{briefly(value)} is not {what}.{did_you_mean(value, names[axis], axis)}"
+
+        return check
 
     def activation(value: Value) -> str | None:
         if value in vocabulary.activations:
             return None
         sentence = vocabulary.check_activation(str(value))
         if sentence and sentence.endswith("is not an activation."):
-            sentence += did_you_mean(str(value), vocabulary.activations)
+            sentence += did_you_mean(value, vocabulary.activations, "activation")
         return sentence
 
     def between(low: float, high: float) -> Callable[[Value], str | None]:
@@ -198,11 +230,11 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
 
     return {
         "activation": activation,
-        "init": name("an init", (*vocabulary.shapes, *vocabulary.schemes)),
+        "init": name("init", "an init"),
         "std": between(0, math.inf),
         "gain": between(0, math.inf),
         "bias_std": between(0, math.inf),
-        "normalization": name("a normalization", NORMALIZATIONS),
+        "normalization": name("normalization", "a normalization"),
         "width": between(1, MAX_WIDTH),
         "depth": between(1, MAX_DEPTH),
         "seed": between(0, MAX_SEED),
@@ -229,14 +261,15 @@ def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary
 
 def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:
     source = _resolve_source(train.source, "train.source", NAMED, base, problems)
-    train = train.model_copy(update={"source": source})
+    optimizer = resolve("optimizer", train.optimizer, vocabulary.optimizers)
+    train = train.model_copy(update={"source": source, "optimizer": optimizer})
     if train.optimizer not in vocabulary.optimizers:
-        sentence = f"{train.optimizer!r} is not an optimizer.{did_you_mean(train.optimizer, vocabulary.optimizers)}"
-        problems.append(Problem("train.optimizer", sentence))
+        what = f"{briefly(train.optimizer)} is not an optimizer."
+        unknown("train.optimizer", what, train.optimizer, vocabulary.optimizers, problems, "optimizer")
         return train
     for option, known in vocabulary.check_options(train.optimizer, train.optimizer_options):
-        sentence = f"{train.optimizer} has no such option.{did_you_mean(option, known)}"
-        problems.append(Problem(f"train.optimizer_options.{option}", sentence))
+        place = f"train.optimizer_options.{option}"
+        unknown(place, f"{train.optimizer} has no such option.", option, known, problems)
     for option, value in train.optimizer_options.items():
         if not math.isfinite(value):
             problems.append(Problem(f"train.optimizer_options.{option}", f"{value} is not finite."))
@@ -278,9 +311,11 @@ def _resolve_source(source: str, place: str, known: Sequence[str], base: Path, p
         exists = bool(source) and path.exists()
     except (OSError, ValueError, RuntimeError):  # too long, holds a NUL, or the home of an unknown user
         path, exists = Path(), False
+    if not exists and (named := resolve("source", source, known)) in known:
+        return named
     if not exists:
         looks_like_path = any(mark in source for mark in "/\\.")
-        hint = "" if looks_like_path else did_you_mean(source, known)
+        hint = "" if looks_like_path else did_you_mean(source, known, "source")
         what = "is no file" if looks_like_path else "is neither a source nor a file."
         problems.append(Problem(place, f"{briefly(source)} {what}{hint or '.'}"))
     return str(path)

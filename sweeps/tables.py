@@ -141,25 +141,23 @@ def gradient_edges(histogram: Histogram) -> np.ndarray:
 class Points:
     """The points of one job as columns, each repeated for the rows that it has in a table.
 
-    std: of the hidden layers, [points].
+    std, gain: of the hidden layers, [points].
     """
 
     sweep: Sweep
     job: Job
     std: np.ndarray
+    gain: np.ndarray
 
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
         grid, points, count = self.sweep.grid, self.job.points, len(self.job.points)
-        gain = self.std * math.sqrt(self.job.width)
-        if self.sweep.scale_axis == "gain":  # the value asked for, to the digit
-            gain = np.array([g if p.scale is None else p.scale for g, p in zip(gain, points, strict=True)])
         found = {
             "activation": np.full(count, grid.activation.index(self.job.activation)),
             "init": np.array([grid.init.index(point.init) for point in points]),
             "std": self.std,
-            "gain": gain,
+            "gain": self.gain,
             "bias_std": np.array([point.bias_std for point in points]),
             "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
             "width": np.full(count, self.job.width),
@@ -204,7 +202,10 @@ def trained_tables(points: Points, found: Found, learnt: Learnt) -> dict[str, pa
         some = replace(job, points=tuple(job.points[i] for i in described))
         deepest = depth == max(points.sweep.grid.depth)
         tables |= detail_tables(
-            Points(points.sweep, some, points.std[described]), (depth,), found.of(described), deepest
+            Points(points.sweep, some, points.std[described], points.gain[described]),
+            (depth,),
+            found.of(described),
+            deepest,
         )
     return tables
 

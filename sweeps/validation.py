@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweeps.problems import Problem, briefly, did_you_mean
-from sweeps.spec import TABLES, Histogram, Table
+from sweeps.problems import Problem, briefly, did_you_mean, shortened, unknown
+from sweeps.spec import TABLES, Histogram
 
 
 def read_table(name: str, raw: Any, problems: list[Problem]) -> Any:
@@ -20,7 +20,11 @@ def read_table(name: str, raw: Any, problems: list[Problem]) -> Any:
     except ValidationError as error:
         for item in error.errors():
             place = ".".join([name, *(str(part) for part in item["loc"])])
-            problems.append(Problem(place, _sentence(item, model)))
+            if item["type"] == "extra_forbidden":
+                owner = Histogram if len(item["loc"]) > 1 else model
+                unknown(place, "not a key of this table.", item["loc"][-1], owner.model_fields, problems)
+            else:
+                problems.append(Problem(shortened(place), _sentence(item)))
         return model()
 
 
@@ -35,11 +39,8 @@ def _whole_floats(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _sentence(item: Any, model: type[Table]) -> str:
+def _sentence(item: Any) -> str:
     found, kind, context = item["input"], item["type"], item.get("ctx", {})
-    if kind == "extra_forbidden":
-        owner = Histogram if len(item["loc"]) > 1 else model
-        return f"not a key of this table.{did_you_mean(item['loc'][-1], owner.model_fields)}"
     bounds = {
         "greater_than_equal": ("ge", "is less than"),
         "less_than_equal": ("le", "is more than"),

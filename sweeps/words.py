@@ -1,14 +1,16 @@
 """Words of the command line over a sweep file: `gain=log:0.1:10:64`, `inputs.samples=500`."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from sweeps.aliases import resolve
 from sweeps.grid import split_words
-from sweeps.problems import Problem, did_you_mean
+from sweeps.problems import Problem, briefly, unknown
 from sweeps.spec import AXES, TABLES, Histogram
 
-HISTOGRAM = "measure.histogram"
+HISTOGRAM, OPTIONS = "measure.histogram", "train.optimizer_options"
 
 
 def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Problem]) -> None:
@@ -19,31 +21,36 @@ def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Probl
         *(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields),
     ]
     known += [f"{HISTOGRAM}.{key}" for key in Histogram.model_fields]
+    scales: set[str] = set()
     for word in words:
         key, equals, text = word.partition("=")
-        key = key.strip().removeprefix("grid.")
+        key = resolve("axis", key.strip().removeprefix("grid."), AXES)
         if not equals:
-            problems.append(Problem("", f"{word!r} is not AXIS=VALUES. A sweep's name or file comes first."))
+            problems.append(Problem("", f"{briefly(word)} is not AXIS=VALUES. A sweep's name or file comes first."))
         elif key in AXES:
-            _set_axis(data, key, text)
-        elif key in known:
+            _set_axis(data, key, text, scales)
+        elif key in known or re.fullmatch(rf"{re.escape(OPTIONS)}\.\w+", key):
             _set_key(data, key, text)
         else:
-            problems.append(Problem(key, f"not an axis or a key.{did_you_mean(key, known)}"))
+            unknown(key, "not an axis or a key.", key, known, problems, "axis")
 
 
-def _set_axis(data: dict[str, Any], axis: str, text: str) -> None:
+def _set_axis(data: dict[str, Any], axis: str, text: str, scales: set[str]) -> None:
+    """scales: which of std and gain words have set before."""
     grid = data.setdefault("grid", {})
     if not isinstance(grid, dict):
         return  # said when the table is read
     other = {"std": "gain", "gain": "std"}.get(axis)
     if other and text.strip():
-        grid.pop(other, None)  # both scale the weights: the word replaces what the file says
+        if other not in scales:
+            grid.pop(other, None)  # both scale the weights: the word replaces what the file says
+        scales.add(axis)
     if text.strip():
         values = split_words(text)
         grid[axis] = values if len(values) > 1 else values[0]
     else:
         grid.pop(axis, None)
+        scales.discard(axis)
 
 
 def _set_key(data: dict[str, Any], key: str, text: str) -> None:
@@ -62,6 +69,8 @@ def _value(text: str, key: str) -> Any:
     """A TOML value where it reads as one, else the text itself."""
     if key in ("title", "source", "matmul_precision"):
         return text
+    if text in ("True", "False"):
+        return text == "True"
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # TOML's own error is a ValueError, as is an integer of 5000 digits

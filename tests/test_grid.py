@@ -2,11 +2,16 @@
 
 import math
 import sys
+import time
+from decimal import localcontext
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.axes import expand as expand_for_figures
+from sweeps.exact import gain_of, std_of
 from sweeps.grid import MAX_AXIS, expand, split_words
 
 
@@ -44,6 +49,58 @@ def test_ranges_end_exactly_where_they_say(start, stop, count, form):
     found, _ = expand(f"{form}:{start!r}:{stop!r}:{count}", "grid.axis", float, anything)
     assert len(found) == count
     assert (found[0], found[-1]) == (start, stop)
+
+
+def test_ranges_hold_the_numbers_that_one_would_write():
+    assert values("lin:0.1:1:10", float) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert values("lin:-0.3:0.3:7", float) == [-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3]
+    assert values("log:0.5:8:5", float) == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert values("log:0.001:1000:7", float) == [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
+    assert values("log:1e-300:1e300:5", float) == [1e-300, 1e-150, 1.0, 1e150, 1e300]
+    assert values("log:1:1024:11", int) == [2**i for i in range(11)]
+
+
+DECIMALS = st.decimals("1e-12", "1e12", allow_nan=False, allow_infinity=False).map(abs).filter(lambda x: x > 0)
+
+
+@settings(deadline=None)
+@given(DECIMALS, DECIMALS, st.integers(2, 40))
+def test_every_value_of_a_range_is_the_float_nearest_to_the_exact_one(start, stop, count):
+    first, last = Fraction(start), Fraction(stop)
+    exact = [float(first + (last - first) * i / (count - 1)) for i in range(count)]
+    assert expand(f"lin:{start}:{stop}:{count}", "", float, anything)[0] == exact
+    with localcontext(prec=100):
+        low, high = start.ln(), stop.ln()
+        middle = [((low * (count - 1 - i) + high * i) / (count - 1)).exp() for i in range(1, count - 1)]
+    found = expand(f"log:{start}:{stop}:{count}", "", float, anything)[0]
+    assert found == [float(start), *map(float, middle), float(stop)]
+
+
+def test_a_range_of_a_million_values_takes_seconds():
+    started = time.process_time()
+    assert len(values("log:0.1:10:1000000", float)) == MAX_AXIS
+    assert len(values("lin:0.1:10:1000000", float)) == MAX_AXIS
+    assert time.process_time() - started < 10  # two on an idle core; powers of decimals take a minute
+
+
+@pytest.mark.parametrize(
+    "expression", ["lin:0.1:1:10", "log:0.5:8:5", "log:0.1:10:64", ["0.1", "lin:1:2:4"], "int:1:9:2"]
+)
+def test_figures_expand_axes_to_the_same_values(expression):
+    assert expand_for_figures(expression) == expand(expression, "", float, anything)[0]
+
+
+def test_gain_and_std_are_each_other_s_to_the_digit():
+    assert gain_of(0.2, 100) == 2.0
+    assert gain_of(0.1, 9) == 0.3  # 0.30000000000000004 in floats
+    assert std_of(0.3, 9) == 0.1  # 0.09999999999999999
+    assert std_of(2.0, 100) == 0.2
+    assert (gain_of(0.0, 7), std_of(5e-324, 1), gain_of(1e308, 10_000)) == (0.0, 5e-324, math.inf)
+    for width in range(1, 200):
+        std = Fraction(3, 10) ** 2 * width
+        found = Fraction(gain_of(0.3, width))
+        below, above = (Fraction(math.nextafter(float(found), to)) for to in (0, math.inf))
+        assert ((found + below) / 2) ** 2 <= std <= ((found + above) / 2) ** 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from winit_jax.initializers import (
     SCHEMES,
     SHAPES,
+    scheme_gain,
     scheme_std,
     shape_of,
     unit_biases,
@@ -90,3 +91,8 @@ def test_draws_of_different_names_are_unrelated():
     for i, one in enumerate(draws):
         for other in draws[:i]:
             assert abs(np.mean(one * other)) < 5 / np.sqrt(size)
+
+
+def test_a_scheme_s_gain_is_the_same_at_every_width():
+    for scheme, gain in {"zeros": 0.0, "lecun_normal": 1.0, "xavier_uniform": 1.0, "he_normal": np.sqrt(2)}.items():
+        assert {scheme_gain(scheme, width) for width in range(1, 300)} == {gain}

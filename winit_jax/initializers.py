@@ -8,6 +8,7 @@ networks that differ only in scale or activation so share their draws, and compa
 import math
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 
 import jax
@@ -51,8 +52,9 @@ SHAPES: dict[str, Draw] = {
     "constant": _constant,
 }
 
+Fan = int | Fraction
 # scheme -> (shape, variance of the entries from fan_in and fan_out)
-SCHEMES: dict[str, tuple[str, Callable[[int, int], float]]] = {
+SCHEMES: dict[str, tuple[str, Callable[[Fan, Fan], float | Fraction]]] = {
     "zeros": ("constant", lambda fan_in, fan_out: 0.0),
     "lecun_normal": ("normal", lambda fan_in, fan_out: 1 / fan_in),
     "lecun_uniform": ("uniform", lambda fan_in, fan_out: 1 / fan_in),
@@ -75,6 +77,14 @@ def scheme_std(init: str, fan_in: int, fan_out: int) -> float:
     Errors: KeyError for a shape, which has no standard deviation of its own.
     """
     return math.sqrt(SCHEMES[init][1](fan_in, fan_out))
+
+
+def scheme_gain(init: str, width: int) -> float:
+    """std * sqrt(fan_in) of a scheme's hidden layers; exactly the same at every width for schemes without one.
+
+    Errors: KeyError for a shape.
+    """
+    return math.sqrt(SCHEMES[init][1](Fraction(width), Fraction(width)) * width)
 
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:

@@ -1,0 +1,165 @@
+"""Other names of the same things, names of other things, and the right word that is nearest to a wrong one."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+# A longer word is no slip of the keyboard.
+MAX_WORD = 60
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Words that mean `name`. kind: `axis`, or the axis or key whose value it is."""
+
+    kind: str
+    name: str
+    words: tuple[str, ...]
+
+
+# Case, hyphens, underscores and blanks never matter, so ReLU, hard-tanh and "Leaky ReLU" need no entry.
+ALIASES = (
+    Alias("activation", "silu", ("swish",)),
+    Alias("activation", "identity", ("linear", "purelin", "id")),
+    Alias("activation", "sigmoid", ("logistic", "expit")),
+    Alias("activation", "tanh", ("tansig", "hyperbolic_tangent")),
+    Alias("activation", "leaky_relu", ("lrelu",)),
+    Alias("activation", "sin", ("sine",)),
+    Alias("init", "he_normal", ("kaiming_normal", "msra")),
+    Alias("init", "he_uniform", ("kaiming_uniform",)),
+    Alias("init", "xavier_normal", ("glorot_normal",)),
+    Alias("init", "xavier_uniform", ("glorot_uniform",)),
+    Alias("init", "normal", ("gaussian", "random_normal")),
+    Alias("init", "uniform", ("random_uniform",)),
+    Alias("init", "truncated_normal", ("trunc_normal",)),
+    Alias("init", "zeros", ("zero",)),
+    Alias("normalization", "batch", ("batch_norm", "batch_normalization", "batch_normalisation", "bn")),
+    Alias("normalization", "layer", ("layer_norm", "layer_normalization", "layer_normalisation", "ln")),
+    Alias("normalization", "none", ("no", "off")),
+    Alias("axis", "gain", ("sigma_w", "weight_gain")),
+    Alias("axis", "bias_std", ("sigma_b",)),
+    Alias("axis", "std", ("weight_std",)),
+    Alias("axis", "learning_rate", ("lr",)),
+    Alias("axis", "activation", ("activations", "activation_function", "nonlinearity", "act", "phi")),
+    Alias("axis", "init", ("inits", "initializer", "initialiser", "initialization", "initialisation")),
+    Alias("axis", "normalization", ("norm", "normalisation")),
+    Alias("axis", "norm_epsilon", ("epsilon", "eps")),
+    Alias("axis", "width", ("widths", "units", "hidden_size")),
+    Alias("axis", "depth", ("depths", "n_layers", "num_layers")),
+    Alias("axis", "seed", ("seeds", "random_state")),
+    Alias("source", "normal", ("gaussian", "randn")),
+    Alias("source", "fashion_mnist", ("fmnist",)),
+)
+
+# Names of other things, which look like names of ours: nothing is suggested in their place.
+OTHERS: dict[str, tuple[str, ...]] = {
+    "activation": (
+        "celu", "prelu", "rrelu", "crelu", "relu6", "relu2", "relun", "relu_squared", "squared_relu", "reglu", "glu",
+        "geglu", "swiglu", "gelu_tanh", "gelu_new", "gelu_fast", "quick_gelu", "hard_sigmoid", "hard_swish",
+        "hard_silu", "log_sigmoid", "logsig", "softsign", "soft_sign", "softmax", "softmin", "softshrink",
+        "hard_shrink", "tanhshrink", "tan", "atan", "arctan", "cos", "sinc", "sinh", "asinh", "cosh", "erfc", "exp",
+        "sign", "step", "heaviside", "snake", "squareplus", "sparse_plus", "elish", "smish", "maxout", "threshold",
+    ),
+    "init": ("delta_orthogonal", "dirac", "eye", "identity", "ones", "log_normal", "sparse", "lsuv"),
+    "optimizer": ("adan", "nadamw", "lars", "rprop", "sign_sgd", "noisy_sgd", "polyak_sgd", "optimistic_adam", "sm3"),
+}  # fmt: skip
+# Of the activations among them those that are a function of one array in jax.nn, by squashed name.
+IN_JAX = {
+    "celu": "celu", "relu6": "relu6", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_swish",
+    "hardsilu": "hard_silu", "logsigmoid": "log_sigmoid", "logsig": "log_sigmoid", "softsign": "soft_sign",
+    "squareplus": "squareplus",
+}  # fmt: skip
+
+
+def squashed(word: str) -> str:
+    """A word as it is compared: without case, blanks, hyphens and underscores."""
+    return re.sub(r"[\s_\-]+", "", word.casefold())
+
+
+def resolve(kind: str, word: str, known: Iterable[str]) -> str:
+    """The known name that a word means, with its arguments if any; the word itself where it means none of them."""
+    names = tuple(known)
+    if word in names or ":" in word or len(word) > MAX_WORD:
+        return word
+    head, bracket, arguments = word.partition("(")
+    found = _meanings(kind, names).get(squashed(head), ())
+    if len(found) != 1:
+        return word
+    return found[0] + (bracket + arguments if arguments.strip() not in ("", ")") else "")
+
+
+def nearest(word: str, known: Iterable[str], kind: str = "") -> list[str]:
+    """The names that a wrong word may stand for: at most three, none where it is the name of something else.
+
+    A slip of the keyboard (one letter more, less, changed or swapped, two in words of eight letters; never the first
+    letter, never a digit), the last part of a dotted key, or some of the words of a name.
+    """
+    names = tuple(known)
+    key = squashed(word)
+    if not key or len(key) > MAX_WORD or key in map(squashed, OTHERS.get(kind, ())):
+        return []
+    meanings = _meanings(kind, names)
+    if key in meanings:
+        return meanings[key][:3]
+    last = key.rpartition(".")[2]
+    tails = [name for name in names if squashed(name).rpartition(".")[2] == last]
+    tails = tails or (meanings.get(last, []) if "." in key else [])
+    if tails and ("." in key or any("." in name for name in tails)):
+        return tails if len(tails) <= 3 else []
+    most = 2 if len(key) >= 8 else 1
+    distances = {one: distance(key, one, most) for one in meanings if _comparable(key, one)}
+    if (least := min(distances.values(), default=most + 1)) <= most:
+        found = dict.fromkeys(name for one, far in distances.items() if far == least for name in meanings[one])
+        return list(found) if len(found) <= 3 else []
+    if kind == "activation":  # leaky and hard are words of functions that are not here, too
+        return []
+    parts = _parts(word)
+    found = dict.fromkeys(name for name in names if parts and parts <= _parts(name))
+    return list(found) if len(found) <= 3 else []
+
+
+def in_order(word: str, known: Iterable[str]) -> list[str]:
+    """Names, those most like a word first."""
+    key = squashed(word)[:MAX_WORD]
+    return sorted(known, key=lambda name: (distance(key, squashed(name), MAX_WORD), name))
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Letters to insert, delete, change or swap with their neighbours to get from one word to the other.
+
+    Source: the restricted Damerau-Levenshtein distance. A number above `most` where it is more than that.
+    """
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+@lru_cache(maxsize=64)
+def _meanings(kind: str, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Squashed words and the names that they mean."""
+    found = {squashed(name): [name] for name in names}
+    for alias in ALIASES:
+        if alias.kind == kind and alias.name in names:
+            for word in alias.words:
+                found.setdefault(squashed(word), [alias.name])
+    return found
+
+
+def _comparable(word: str, name: str) -> bool:
+    """Whether one may be a slip for the other: the same digits, and the first letter, or the first two swapped."""
+    same_start = word[0] == name[0] or (word[:2] == name[1::-1] and len(word) > 1)
+    return same_start and re.findall(r"\d+", word) == re.findall(r"\d+", name)
+
+
+def _parts(name: str) -> set[str]:
+    return set(re.split(r"[\s_\-.]+", name.casefold())) - {""}
