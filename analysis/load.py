@@ -15,7 +15,18 @@ import pyarrow as pa
 
 from analysis.axes import AxisError, expand
 
-NETWORK_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+NETWORK_KEYS = (
+    "activation",
+    "init",
+    "std",
+    "gain",
+    "bias_std",
+    "normalization",
+    "norm_epsilon",
+    "width",
+    "depth",
+    "seed",
+)
 # Of networks that are trained also how fast.
 KEYS = (*NETWORK_KEYS, "learning_rate")
 NAMES = ("activation", "init", "normalization")

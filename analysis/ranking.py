@@ -13,7 +13,7 @@ from analysis.cells import init_words
 from analysis.load import NAMES, chance, in_order, tidy
 
 Z_975 = 1.959963984540054
-KEYS = ("activation", "normalization", "bias_std", "width", "depth", "init", "std", "gain")
+KEYS = ("activation", "normalization", "norm_epsilon", "bias_std", "width", "depth", "init", "std", "gain")
 
 
 def student_975(freedom: int) -> float:
@@ -94,10 +94,15 @@ def ranking(
 
     Dots are means over seeds and bars 95% intervals (see `best_learning_rate`), the highest mean of a panel in
     orange where it is well above guessing, the dotted line.
-    networks: with one width, bias_std and normalization. Errors: ValueError, also for keys that vary beyond these.
+    networks: with one width, bias_std, normalization and norm_epsilon. Errors: ValueError, also for keys that vary
+    beyond these.
     """
     found = best_learning_rate(tidy(networks), value)
-    if left := [key for key in ("normalization", "bias_std", "width") if found[key].nunique() > 1]:
+    if left := [
+        key
+        for key in ("normalization", "norm_epsilon", "bias_std", "width")
+        if key in found and found[key].nunique() > 1
+    ]:
         raise ValueError(f"{', '.join(left)} take more than one value: keep one of each.")
     found = found.assign(name=init_words(found))
     order = list(dict.fromkeys(found.sort_values(["init", "std"])["name"]))
