@@ -40,9 +40,19 @@ def defaults(frame: pd.DataFrame, expected: Expected | None = None) -> dict[str,
     if scale and "init" in keys and follows_init(frame):
         keys.remove(scale)
         scale = None
-    order_x = [scale, "init", "depth", "learning_rate", "bias_std", "width", "normalization", "activation"]
+    order_x = [
+        scale,
+        "init",
+        "depth",
+        "learning_rate",
+        "bias_std",
+        "width",
+        "normalization",
+        "norm_epsilon",
+        "activation",
+    ]
     x = next((key for key in order_x if key in keys), "depth")
-    order_y = ["depth", "learning_rate", "bias_std", "width", "init", "normalization"]
+    order_y = ["depth", "learning_rate", "bias_std", "width", "init", "normalization", "norm_epsilon"]
     # Without seeds, as in a table of predictions, another key that does not vary makes the one row of cells.
     spare = "seed" if "seed" in frame else "bias_std" if x == "depth" else "depth"
     y = next((key for key in order_y if key in keys and key != x), spare)

@@ -32,6 +32,7 @@ LABELS = {
     "gain": "gain, std × √fan-in",
     "std": "std of weights",
     "bias_std": "std of biases",
+    "norm_epsilon": "epsilon of normalization",
     "depth": "depth (layers)",
     "width": "width (units)",
     "layer": "layer",

@@ -24,7 +24,18 @@ from analysis.profiles import BANDS, DASHES, MAX_LINES, palette
 
 COLUMNS = 5
 # Lines and panels unless told otherwise: what the figure compares first.
-HUES = ("init", "normalization", "learning_rate", "std", "gain", "depth", "width", "bias_std", "activation")
+HUES = (
+    "init",
+    "normalization",
+    "learning_rate",
+    "std",
+    "gain",
+    "depth",
+    "width",
+    "bias_std",
+    "norm_epsilon",
+    "activation",
+)
 DIVERGED: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
 GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
 # Losses over a wider range than this are drawn on a logarithmic axis.

@@ -110,7 +110,11 @@ def curve_drawings(
 
 
 def ranking_drawings(run: Run, frame: pd.DataFrame, value: str) -> Drawings:
-    beyond = [key for key in ("normalization", "bias_std", "width") if frame[key].nunique() > 1]
+    beyond = [
+        key
+        for key in ("normalization", "norm_epsilon", "bias_std", "width")
+        if key in frame and frame[key].nunique() > 1
+    ]
     name = f"ranking-{value}"
     return {
         name + suffix: partial(ranking, part, value, below=run.title) for suffix, part in cut(frame, beyond).items()

@@ -159,7 +159,14 @@ def _percent(share: float) -> str:
 
 def histogram_parts(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each figure: one for every activation, width, bias_std and normalization, named by what varies."""
-    keys = ["activation", *(key for key in ("width", "bias_std", "normalization") if frame[key].nunique() > 1)]
+    keys = [
+        "activation",
+        *(
+            key
+            for key in ("width", "bias_std", "normalization", "norm_epsilon")
+            if key in frame and frame[key].nunique() > 1
+        ),
+    ]
     parts = {}
     for (activation, *values), part in frame.groupby(keys, observed=True):
         part.attrs = frame.attrs

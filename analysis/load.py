@@ -19,7 +19,18 @@ from sweeps.info import read_info
 from sweeps.journal import FolderError
 from sweeps.store import RunFolder
 
-NETWORK_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+NETWORK_KEYS = (
+    "activation",
+    "init",
+    "std",
+    "gain",
+    "bias_std",
+    "normalization",
+    "norm_epsilon",
+    "width",
+    "depth",
+    "seed",
+)
 # Of networks that are trained also how fast.
 KEYS = (*NETWORK_KEYS, "learning_rate")
 NAMES = ("activation", "init", "normalization")

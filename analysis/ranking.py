@@ -11,7 +11,7 @@ from analysis.cells import init_words
 from analysis.intervals import at_the_best
 from analysis.load import NAMES, chance, in_order, tidy
 
-KEYS = ("activation", "normalization", "bias_std", "width", "depth", "init", "std", "gain")
+KEYS = ("activation", "normalization", "norm_epsilon", "bias_std", "width", "depth", "init", "std", "gain")
 
 
 def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
@@ -71,10 +71,15 @@ def ranking(
 
     Dots are means over seeds and bars 95% intervals (see `best_learning_rate`), the highest mean of a panel in
     orange where it is well above guessing, the dotted line.
-    networks: with one width, bias_std and normalization. Errors: ValueError, also for keys that vary beyond these.
+    networks: with one width, bias_std, normalization and norm_epsilon. Errors: ValueError, also for keys that vary
+    beyond these.
     """
     found = best_learning_rate(tidy(networks), value)
-    if left := [key for key in ("normalization", "bias_std", "width") if found[key].nunique() > 1]:
+    if left := [
+        key
+        for key in ("normalization", "norm_epsilon", "bias_std", "width")
+        if key in found and found[key].nunique() > 1
+    ]:
         raise ValueError(f"{', '.join(left)} take more than one value: keep one of each.")
     found = found.assign(name=init_words(found))
     order = list(dict.fromkeys(found.sort_values(["init", "std"])["name"]))

@@ -208,7 +208,11 @@ class Executor:
             for point in one.points:
                 first, hidden, readout = (standard_deviation(point, self.sweep.scale_axis, *fan) for fan in fans)
                 rate = point.learning_rate or 0.0
-                trainees.append(trainer.Trainee(one.seed, one.shape, first, hidden, readout, point.bias_std, rate))
+                trainees.append(
+                    trainer.Trainee(
+                        one.seed, one.shape, first, hidden, readout, point.bias_std, rate, point.norm_epsilon
+                    )
+                )
         settings = trainer.Settings(
             activation=activation(job.activation),
             normalization=job.normalization,
@@ -290,7 +294,8 @@ class Executor:
         fans = ((data.x.shape[1], job.width), (job.width, job.width))
         stds = np.array([[standard_deviation(point, sweep.scale_axis, *fan) for fan in fans] for point in job.points])
         biases = np.array([point.bias_std for point in job.points])
-        family = passes.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases)
+        epsilons = np.array([point.norm_epsilon for point in job.points])
+        family = passes.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases, epsilons)
         settings = batch.Settings(act, job.normalization, measure.saturation_threshold, sweep.compute.matmul_precision)
         machine = {"budget_mib": sweep.compute.batch_mib, "platform": self.devices[0].platform}
         inputs, histogram, found = self._inputs(job.width), measure.histogram, Found()
@@ -379,6 +384,7 @@ class Executor:
             settings.activation,
             settings.saturation_threshold,
             job.normalization,
+            job.points[0].norm_epsilon,
         )
         if wrong:
             raise SelfCheckError(

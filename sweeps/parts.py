@@ -24,6 +24,7 @@ class Point:
     init: str
     scale: float | None
     bias_std: float
+    norm_epsilon: float = 1e-5
     learning_rate: float | None = None
     described: bool = True
 
@@ -57,6 +58,7 @@ class Job:
                 point.scale,
                 point.bias_std,
                 self.normalization,
+                point.norm_epsilon,
                 self.width,
                 self.seed,
                 self.depth,

@@ -31,7 +31,8 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     grouped: dict[str, list[Point]] = {}
     for init, scale in sweep.init_points():
         points = grouped.setdefault(shape_of(init), [])
-        points.extend(Point(init, scale, bias_std) for bias_std in sweep.grid.bias_std)
+        others = itertools.product(sweep.grid.bias_std, sweep.grid.norm_epsilon)
+        points.extend(Point(init, scale, bias_std, norm_epsilon) for bias_std, norm_epsilon in others)
     return grouped
 
 

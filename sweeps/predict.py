@@ -1,5 +1,6 @@
 """The tables of theory alone: fixed points of a sweep's scales, and its points at infinite width."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,12 +97,12 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     rows = []
     for code, name in enumerate(grid.activation):
         found = known.from_inputs(name, gain, bias, max(grid.depth))
-        for norm, normalization in enumerate(grid.normalization):
+        for (norm, normalization), epsilon in itertools.product(enumerate(grid.normalization), grid.norm_epsilon):
             spoken_of = stated & (normalization == "none")
             predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in found]
             keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
             depth = np.tile(depths, len(gain))
-            rows.append((np.full(count, code), *keys, np.full(count, norm), depth, *predicted))
+            rows.append((np.full(count, code), *keys, np.full(count, norm), np.full(count, epsilon), depth, *predicted))
     categories = {name: getattr(grid, name) for name in schema.NAMES}
     return schema.make_table("theory", _joined("theory", rows), categories)
 

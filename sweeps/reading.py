@@ -170,6 +170,17 @@ def _grid(
             )
         )
     _check_scale(raw, values.get("init", []), vocabulary, problems)
+    normalized = set(values.get("normalization", [])) != {"none"}
+    if not normalized and "norm_epsilon" not in raw:
+        written.pop("norm_epsilon")
+    elif not normalized:
+        problems.append(
+            Problem(
+                "grid.norm_epsilon",
+                "no network of this grid is normalised. Take it away (norm_epsilon= on the command line), or add a "
+                "normalization: batch or layer.",
+            )
+        )
     if len(problems) > before:
         return None, written
     return Grid(**values), written
@@ -235,6 +246,7 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
         "gain": between(0, math.inf),
         "bias_std": between(0, math.inf),
         "normalization": name("normalization", "a normalization"),
+        "norm_epsilon": between(0, math.inf),
         "width": between(1, MAX_WIDTH),
         "depth": between(1, MAX_DEPTH),
         "seed": between(0, MAX_SEED),

@@ -9,7 +9,18 @@ VERSION = 4
 METADATA_KEY = b"winit"
 
 NAMES = ("activation", "init", "normalization")
-KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
+KEYS = (
+    "activation",
+    "init",
+    "std",
+    "gain",
+    "bias_std",
+    "normalization",
+    "norm_epsilon",
+    "width",
+    "depth",
+    "seed",
+)
 LEARNER_KEYS = (*KEYS, "learning_rate")
 INTEGERS = ("width", "depth", "seed", "layer", "count", "step")
 # Whole numbers that a network may be without.
@@ -57,7 +68,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 OF_THE_DEEPEST = ("layers", "histograms", "gradient_histograms")
 # Of theory alone, made anew whole at each run; not parts.
-LIMIT_KEYS = ("activation", "init", "gain", "bias_std", "normalization", "depth")
+LIMIT_KEYS = ("activation", "init", "gain", "bias_std", "normalization", "norm_epsilon", "depth")
 PREDICTIONS: dict[str, tuple[str, ...]] = {
     "theory": (*LIMIT_KEYS, *PREDICTED),
     "mean_field": ("activation", "gain", "bias_std", "q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain"),

@@ -24,6 +24,7 @@ AXES: dict[str, type] = {
     "gain": float,
     "bias_std": float,
     "normalization": str,
+    "norm_epsilon": float,
     "width": int,
     "depth": int,
     "seed": int,
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "init": "normal",
     "bias_std": 0.0,
     "normalization": "none",
+    "norm_epsilon": 1e-5,
     "width": 100,
     "depth": 5,
     "seed": 0,
@@ -143,6 +145,7 @@ class Grid(Table):
     gain: list[float] | None = None
     bias_std: list[float]
     normalization: list[str]
+    norm_epsilon: list[float]
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
@@ -225,7 +228,7 @@ def count_points(grid: Grid, schemes: Sequence[str]) -> int:
     """Points of the other axes: shapes are crossed with the scale axis, schemes are one point each."""
     shapes = sum(init not in schemes for init in grid.init)
     scales = len(grid.std or grid.gain or [])
-    others = len(grid.activation) * len(grid.bias_std) * len(grid.normalization)
+    others = len(grid.activation) * len(grid.bias_std) * len(grid.normalization) * len(grid.norm_epsilon)
     return (shapes * scales + len(grid.init) - shapes) * others
 
 

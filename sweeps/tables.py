@@ -160,6 +160,7 @@ class Points:
             "gain": self.gain,
             "bias_std": np.array([point.bias_std for point in points]),
             "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
+            "norm_epsilon": np.array([point.norm_epsilon for point in points]),
             "width": np.full(count, self.job.width),
             "seed": np.full(count, self.job.seed),
         }

@@ -55,7 +55,7 @@ def table(folder, name="networks"):
     return frame.assign(**names).sort_values(order).reset_index(drop=True)
 
 
-KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed"]
+KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
 
 
 def assert_same_bits(one, other, names=("networks", "layers")):

@@ -26,7 +26,7 @@ def networks(
     for name, values in (("activation", activations), ("init", inits)):
         frame[name] = pd.Categorical(frame[name], categories=list(values))
     frame["normalization"] = pd.Categorical(["none"] * len(frame))
-    frame = frame.assign(std=frame["gain"] / np.sqrt(width), bias_std=0.0, width=width)
+    frame = frame.assign(std=frame["gain"] / np.sqrt(width), bias_std=0.0, norm_epsilon=1e-5, width=width)
     frame["log10_act_rms"] = frame["depth"] * np.log10(frame["gain"]) + 0.01 * frame["seed"]
     frame["saturated"] = np.clip(frame["gain"] / 10, 0, 1)
     return frame.assign(nonfinite=0.0, dead=0.0, log10_jacobian=np.nan, unit_similarity=0.1, act_std=0.3)

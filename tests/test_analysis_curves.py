@@ -18,7 +18,7 @@ STEPS = [0, 10, 20, 30]
 def keys(**changes):
     usual = {
         "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "normalization": "none",
-        "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
+        "norm_epsilon": 1e-5, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
     }  # fmt: skip
     return usual | changes
 

@@ -15,7 +15,7 @@ from analysis import RunFolderError, load
 from analysis.axes import AxisError, expand
 from analysis.load import follows_init, in_order, tidy, varying
 
-KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed"]
+KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
 
 
@@ -40,6 +40,7 @@ def network_rows(
     for name, values in (("activation", activations), ("init", inits)):
         frame[name] = pd.Categorical(frame[name], categories=list(values))
     frame["normalization"] = pd.Categorical(["none"] * len(frame))
+    frame["norm_epsilon"] = 1e-5
     frame["std"] = frame["gain"] / np.sqrt(frame["width"])
     with np.errstate(divide="ignore"):
         frame["log10_act_rms"] = frame["depth"] * np.log10(frame["gain"]) + frame["seed"] / 100

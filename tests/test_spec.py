@@ -265,7 +265,8 @@ def test_the_json_schema_knows_every_key_and_name():
     json.dumps(schema)
     grid = schema["properties"]["grid"]["properties"]
     assert set(grid) == {
-        "activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed", "learning_rate",
+        "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed",
+        "learning_rate",
     }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
     assert set(schema["$defs"]) == {"inputs", "measure", "train", "compute", "Histogram"}

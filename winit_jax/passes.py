@@ -25,7 +25,10 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Family:
-    """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each."""
+    """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
+
+    epsilon: what normalisation adds to the variance, [N]; None is `network.NORM_EPSILON` for all.
+    """
 
     seed: int
     shape: str
@@ -33,6 +36,7 @@ class Family:
     first_std: np.ndarray
     hidden_std: np.ndarray
     bias_std: np.ndarray
+    epsilon: np.ndarray | None = None
 
     def first_layer(self, features: int) -> Layer:
         return draws.first_layer(self.seed, self.shape, self.width, features)
@@ -90,7 +94,11 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
     if not one_pass.all():
         rest = np.flatnonzero(~one_pass)
         stds = (family.first_std, family.hidden_std, family.bias_std)
-        networks = Networks(*(batch.as_scale(values[rest]) for values in stds))
+        epsilon = None
+        if family.epsilon is not None and settings.normalization != "none":
+            epsilon = batch.as_scale(family.epsilon[rest])
+        first, hidden, bias = (batch.as_scale(values[rest]) for values in stds)
+        networks = Networks(first, hidden, bias, epsilon)
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 

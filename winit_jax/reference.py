@@ -93,18 +93,19 @@ def compare(
     activation: Activation,
     saturation_threshold: float,
     normalization: str,
+    epsilon: float = 1e-5,
 ) -> list[str]:
     """Sentences on what the fast pass got wrong in the first layers of one network (see `disagreements`).
 
     measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
-    ones' and of the biases.
+    ones and of the biases. epsilon: of the normalisation.
     """
     first, hidden, bias = stds
     weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
     biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
     rounded = [w.astype(np.float32).astype(np.float64) * (1 + 2.0**-23) for w in weights]
     phi, slope = _in_float64(activation), _in_float64(activation.slope)
-    settings = (phi, slope, activation.max_slope, saturation_threshold, normalization)
+    settings = (phi, slope, activation.max_slope, saturation_threshold, normalization, epsilon)
     expected, nudged = (forward(x, w, biases, *settings, tangents=tangents) for w in (weights, rounded))
     return disagreements(measured, expected, nudged, x.shape[0] * weights[0].shape[1])
 

@@ -17,6 +17,7 @@ import optax
 
 from winit_jax import draws, training
 from winit_jax.activations import Activation
+from winit_jax.network import NORM_EPSILON
 from winit_jax.training import NETWORK_AXIS, NORM_MOMENTUM, Data, Evaluation, Moments, Parameters
 
 OPTIMIZERS = (
@@ -55,15 +56,20 @@ class Trainee:
     readout_std: float
     bias_std: float
     learning_rate: float
+    norm_epsilon: float = NORM_EPSILON
 
 
 class State(NamedTuple):
-    """Of N networks. running: of batch normalisation, else None. diverged_at: int32 [N], -1 where it did not."""
+    """Of N networks. running: of batch normalisation, else None. diverged_at: int32 [N], -1 where it did not.
+
+    epsilon: of the normalisation, [N].
+    """
 
     parameters: Parameters
     optimizer: Any
     running: Moments | None
     diverged_at: jax.Array
+    epsilon: jax.Array
 
 
 def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
@@ -95,6 +101,7 @@ def begin(
     drawn = [draws.classifier(seed, shape, width, depth, features, classes) for seed, shape in unit]
     with np.errstate(over="ignore", under="ignore"):
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
+        epsilon = jnp.asarray(np.array([one.norm_epsilon for one in trainees]).astype(np.float32))
     parameters = _scaled(drawn, jnp.asarray(index), scales)
     if settings.normalization == "batch":
         del parameters["bias"]
@@ -105,7 +112,8 @@ def begin(
     if settings.normalization == "batch":
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
         running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
-    return State(parameters, _begin(parameters, settings), running, jnp.full(len(trainees), -1, jnp.int32))
+    diverged_at = jnp.full(len(trainees), -1, jnp.int32)
+    return State(parameters, _begin(parameters, settings), running, diverged_at, epsilon)
 
 
 @jax.jit
@@ -159,7 +167,7 @@ def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop:
         loss, moments, found = _gradients(state, data, number, settings)
         parameters, optimizer = updated(found, state.optimizer, state.parameters, learning_rates)
         running = state.running and _averaged(state.running, moments, number)
-        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number))
+        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number), state.epsilon)
 
     return jax.lax.fori_loop(start, stop, step, state)
 
@@ -173,7 +181,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     _, moments, found = _gradients(state, data, step, settings)
     # Before training, batch normalisation has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
-    how = (settings.activation, settings.normalization, running, settings.precision)
+    how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon)
     train = training.evaluate(state.parameters, data.x_train, data.y_train, *how)
     test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
     _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
@@ -188,7 +196,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
 def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
     """training.gradients on the minibatch of a step."""
     chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
-    how = (settings.activation, settings.normalization, settings.precision)
+    how = (settings.activation, settings.normalization, settings.precision, state.epsilon)
     return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *how)
 
 

@@ -88,11 +88,12 @@ def answer(
     normalization: str,
     running: Moments | None = None,
     precision: str = "highest",
+    epsilon: jax.Array | float = NORM_EPSILON,
 ) -> tuple[jax.Array, jax.Array, Moments | None]:
     """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
 
     x: [samples, features]. running: what batch normalisation is evaluated with; None uses the samples' own
-    mean and variance, which are then the moments returned.
+    mean and variance, which are then the moments returned. epsilon: of the normalisation, [N] or one for all.
     """
     phi = differentiable(activation)
     features, n_networks, width = parameters["first"].shape
@@ -105,7 +106,7 @@ def answer(
             a = a + layer["bias"][:, None]
         moments = None
         if normalization != "none":
-            a, moments = _normalize(a, layer, normalization)
+            a, moments = _normalize(a, layer, normalization, epsilon)
         return phi(a), moments
 
     def hidden_layer(h: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
@@ -125,10 +126,12 @@ def answer(
     return logits, h, moments
 
 
-def _normalize(a: jax.Array, layer: dict[str, jax.Array], normalization: str) -> tuple[jax.Array, Moments | None]:
-    """scale (a - mean) / sqrt(var + NORM_EPSILON) + shift over samples or units of a [N, samples, width].
+def _normalize(
+    a: jax.Array, layer: dict[str, jax.Array], normalization: str, epsilon: jax.Array | float
+) -> tuple[jax.Array, Moments | None]:
+    """scale (a - mean) / sqrt(var + epsilon) + shift over samples or units of a [N, samples, width].
 
-    The variance divides by the count, here and in the running statistics.
+    The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
     """
     axis = 1 if NORMALIZED_AXIS[normalization] == 0 else 2
     moments = None
@@ -140,7 +143,10 @@ def _normalize(a: jax.Array, layer: dict[str, jax.Array], normalization: str) ->
         variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
         if normalization == "batch":
             moments = Moments(mean[:, 0], variance[:, 0])
-    normalized = centred * jax.lax.rsqrt(variance + NORM_EPSILON)
+    total = variance + jnp.reshape(epsilon, (-1, 1, 1))
+    # A root that is not taken needs no slope either.
+    shrink = jnp.where(total > 0, jax.lax.rsqrt(jnp.where(total > 0, total, 1.0)), 0.0)
+    normalized = centred * shrink
     return layer["scale"][:, None] * normalized + layer["shift"][:, None], moments
 
 
@@ -152,12 +158,18 @@ def losses(logits: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def gradients(
-    parameters: Parameters, x: jax.Array, y: jax.Array, activation: Activation, normalization: str, precision: str
+    parameters: Parameters,
+    x: jax.Array,
+    y: jax.Array,
+    activation: Activation,
+    normalization: str,
+    precision: str,
+    epsilon: jax.Array | float = NORM_EPSILON,
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """(Mean loss of each network on a minibatch [N], its moments, gradients of each network's own loss)."""
 
     def total(parameters: Parameters):
-        logits, _, moments = answer(parameters, x, activation, normalization, precision=precision)
+        logits, _, moments = answer(parameters, x, activation, normalization, precision=precision, epsilon=epsilon)
         means = jnp.mean(losses(logits, y), axis=1)
         return jnp.sum(means), (means, moments)
 
@@ -189,6 +201,7 @@ def evaluate(
     normalization: str,
     running: Moments | None,
     precision: str,
+    epsilon: jax.Array | float = NORM_EPSILON,
 ) -> tuple[jax.Array, jax.Array]:
     """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
     samples = len(x)
@@ -201,7 +214,7 @@ def evaluate(
 
     def one(part):
         x, y, counts = part
-        logits, _, _ = answer(parameters, x, activation, normalization, running, precision)
+        logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon)
         right = jnp.argmax(logits, axis=-1) == y
         return (
             jnp.sum(jnp.where(counts, losses(logits, y), 0.0), axis=1),
