@@ -20,17 +20,20 @@ MAX_FIXED_POINTS = 20_000
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    independent: whether an init's weights are i.i.d. scheme_std: of an init, from fan-in and fan-out.
+    predicted: whether mean field speaks of an init's weights. scheme_std: of an init, from fan-in and fan-out.
+    inputs: of a width, math.inf among them: (mean square norm of the inputs, features).
     from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
-    fixed_point: (activation, weight_var, bias_var) -> q*, c*, chi1, xi_q, xi_c. critical_gain: of an
-    activation and a bias_std, NaN if there is none.
+    fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
+    layer has mean square gain^2 square + bias_std^2.
+    critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
     """
 
-    independent: Callable[[str], bool]
+    predicted: Callable[[str], bool]
     scheme_std: Callable[[str, int, int], float]
+    inputs: Callable[[float], tuple[float, int]]
     from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
-    fixed_point: Callable[[str, np.ndarray, np.ndarray], Sequence[np.ndarray]]
-    critical_gain: Callable[[str, float], float]
+    fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
+    critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
 
     def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
         """std * sqrt(width) of hidden layers; width may be infinite, unless the scale is an std."""
@@ -38,6 +41,14 @@ class MeanField:
             fan = WIDE if math.isinf(width) else int(width)
             return self.scheme_std(init, fan, fan) * math.sqrt(fan)
         return scale if scale_axis == "gain" else scale * math.sqrt(width)
+
+    def square(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
+        """(q_1 - bias_std^2) / gain^2: how large the first layer is beside the gain of the hidden ones."""
+        norm, features = self.inputs(width)
+        if scale is None and not math.isinf(width):
+            fan = int(width)
+            return (self.scheme_std(init, features, fan) / self.scheme_std(init, fan, fan)) ** 2 * norm / width
+        return norm / (width if scale is not None and scale_axis == "std" else features)
 
 
 def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
@@ -51,21 +62,34 @@ def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
 
 
 def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
-    """Fixed points and critical gains of the distinct (activation, gain, bias_std) that theory speaks of."""
+    """Fixed points and critical gains of the distinct (activation, gain, bias_std, start) that theory speaks of."""
     grid = sweep.grid
     if "none" not in grid.normalization:
         return None
     widths = [*grid.width, *([math.inf] if grid.infinite else [])]
-    points = [point for point in sweep.init_points() if known.independent(point[0])]
-    gains = {known.gain(*point, sweep.scale_axis, width) for point in points for width in widths}
-    if not gains or len(gains) * len(set(grid.bias_std)) * len(grid.activation) > MAX_FIXED_POINTS:
+    points = [point for point in sweep.init_points() if known.predicted(point[0])]
+    # To twelve digits: the gain of a scheme differs in its last ones from width to width.
+    scales = {
+        tuple(float(f"{x:.12g}") for x in found): found
+        for point in points
+        for width in widths
+        for found in [tuple(of(*point, sweep.scale_axis, width) for of in (known.square, known.gain))]
+    }
+    biases = sorted(set(grid.bias_std))
+    if not scales or len(scales) * len(biases) * len(grid.activation) > MAX_FIXED_POINTS:
         return None
-    gain, bias = (x.ravel() for x in np.meshgrid(sorted(gains), sorted(set(grid.bias_std)), indexing="ij"))
+    square, gain = np.array([scales[key] for key in sorted(scales)]).T
+    square, gain = np.repeat(square, len(biases)), np.repeat(gain, len(biases))
+    bias = np.tile(biases, len(scales))
     rows = []
     for code, name in enumerate(grid.activation):
-        found = known.fixed_point(name, gain**2, bias**2)
-        critical = {value: known.critical_gain(name, value) for value in set(bias.tolist())}
-        rows.append((np.full(len(gain), code), gain, bias, *found, np.array([critical[b] for b in bias.tolist()])))
+        found = known.fixed_point(name, gain, bias, square)
+        critical = [known.critical_gain(name, *place) for place in zip(bias.tolist(), square.tolist(), strict=True)]
+        jumps = [
+            min((at for at in ats if at > value), default=math.nan)
+            for (_, ats), value in zip(critical, gain.tolist(), strict=True)
+        ]
+        rows.append((np.full(len(gain), code), gain, bias, *found, np.array([at for at, _ in critical]), jumps))
     return schema.make_table("mean_field", _joined("mean_field", rows), {"activation": grid.activation})
 
 
@@ -75,7 +99,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     biases = len(grid.bias_std)
     gain = np.repeat([known.gain(*point, sweep.scale_axis, math.inf) for point in points], biases)
     codes = np.repeat([grid.init.index(init) for init, _ in points], biases)
-    stated = np.array([known.independent(grid.init[code]) for code in codes])
+    stated = np.array([known.predicted(grid.init[code]) for code in codes])
     bias = np.tile(grid.bias_std, len(points))
     count = len(gain) * len(depths)
     rows = []
