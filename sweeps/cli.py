@@ -423,39 +423,57 @@ def plot(
 @app.command()
 def theory(
     activation: Annotated[str, typer.Argument(metavar="ACTIVATION", help="A name, or package.module:function.")],
+    axes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AXIS=VALUES ...]", help="Of --map: gain and bias_std, as in a sweep."),
+    ] = None,
     bias_std: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the biases.")] = 0.0,
     gain: Annotated[float | None, typer.Option(min=0.0, help="One gain instead of several.")] = None,
+    start: Annotated[
+        float | None, typer.Option("--start", metavar="Q", help="Mean square pre-activation of the first layer [1].")
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option("--inputs", metavar="SOURCE", help="What starts the signal instead: normal, digits, a path ..."),
+    ] = None,
     as_map: Annotated[bool, typer.Option("--map", help="Draw the phase diagram over gain and bias std.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where --map goes: png, svg or pdf.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Where --map goes: png, svg or pdf; a csv beside it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say which gain an activation wants and how deep it then reaches. Example: winit theory tanh --bias-std 0.2"""
+    """Say which gain an activation wants and how deep it then reaches. Example: winit theory gelu --inputs digits"""
+    from sweeps import starts
     from sweeps.advice import report
     from sweeps.execute import activation_notes, theory_of
+    from sweeps.inputs import InputError
 
-    if not math.isfinite(bias_std) or (gain is not None and not (math.isfinite(gain) and gain > 0)):
-        _stop("--gain and --bias-std must be finite, and the gain greater than 0.")
-    if out is not None and not as_map:
-        _stop("--out says where --map draws; add --map.")
+    numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
+    if not all(map(math.isfinite, numbers)) or 0 in (gain, start):
+        _stop("--gain, --bias-std and --start must be finite, and the gain and the start greater than 0.")
+    if (out is not None or axes) and not as_map:
+        _stop(f"{'--out' if out is not None else axes[0]} says {'where' if out else 'what'} --map draws; add --map.")
+    if start is not None and (inputs is not None or as_map):
+        _stop("--start is one q for all gains, and --inputs and --map start at each gain's own: give one of them.")
     sweep = _load([f"activation={activation}", "gain=1"], _announce)  # a wrong name gets its sentence here
     for note in activation_notes(sweep):
         typer.echo(f"note: {note}", err=True)
     name = sweep.grid.activation[0]
-    critical, reason, rows = theory_of(name, bias_std, gain)
-    if as_json:
-        found = {"activation": name, "bias_std": bias_std, "critical_gain": critical if critical == critical else None}
-        typer.echo(json.dumps(found | {"reason": reason, "gains": [row.to_json() for row in rows]}))
-    else:
-        typer.echo("\n".join(report(name, bias_std, critical, reason, rows)))
+    try:
+        data = starts.load(_load(starts.words(name, inputs))) if inputs else None
+        square = starts.mean_square(data) if inputs else None
+        advice = theory_of(name, bias_std, gain, 1.0 if start is None else start, square)
+    except InputError as error:
+        _stop(str(error))
+    typer.echo(json.dumps(advice.to_json()) if as_json else "\n".join(report(advice)))
     if as_map:
         from analysis.selection import PlotError
         from sweeps import diagrams
 
         path = out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png")
         try:
-            typer.echo(diagrams.draw_phase_diagram(_load([f"activation={name}", *diagrams.AXES]), path))
+            for file in diagrams.draw_phase_diagram(_load(diagrams.words(name, inputs, axes or [])), path, data):
+                typer.echo(file)
         except PlotError as error:
             _stop(str(error))
 

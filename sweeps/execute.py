@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
@@ -15,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
-from sweeps.advice import Row, gains_around
+from sweeps.advice import LOST, Advice, Attractor, Row, gains_around
 from sweeps.before import BeforeTraining
 from sweeps.datasets import Dataset
 from sweeps.exact import gain_of, std_of
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
-from sweeps.predict import MeanField, fixed_points, prediction_tables
+from sweeps.predict import MeanField, Scales, prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -38,9 +39,12 @@ from winit_jax import batch, derivatives, draws, initializers, passes, reference
 from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
 CHECKED_LAYERS = 3
-# Shapes whose entries are independent: those that mean field speaks of.
-INDEPENDENT = ("normal", "uniform", "truncated_normal")
+# Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
+MEAN_FIELD = ("normal", "uniform", "truncated_normal", "orthogonal")
 KEPT_PREDICTIONS = 8
+# Stands for the features of data that are not read for a plan.
+USUAL_FEATURES = 784
+LN_10 = math.log(10)
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -83,7 +87,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
 
 
 def _is_predicted(init: str) -> bool:
-    return initializers.shape_of(init) in INDEPENDENT
+    return initializers.shape_of(init) in MEAN_FIELD
 
 
 def planner(
@@ -107,9 +111,20 @@ def planner(
     )
 
 
+def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
+    return Scales(_is_predicted, initializers.scheme_gain, initializers.scheme_std, cache(inputs))
+
+
 def _count_fixed_points(sweep: Sweep) -> int:
-    gains, biases = fixed_points(sweep, _is_predicted, initializers.scheme_gain)
-    return len(gains) * len(biases) * len(sweep.grid.activation)
+    """Rows of the mean_field table, without reading the data: normal inputs differ a little with their features."""
+
+    def inputs(width: float) -> tuple[float, int]:
+        if sweep.inputs.source != "normal":
+            return 1.0, USUAL_FEATURES
+        features = 1 if math.isinf(width) else sweep.inputs.features or int(width)
+        return features * (1 + 1e-9 * (features - math.isinf(width))), features
+
+    return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
 
 
 def activation_notes(sweep: Sweep) -> list[str]:
@@ -320,7 +335,7 @@ class Executor:
 
     def _predictions(self, job: Job, act: Activation, stds: np.ndarray, layers: int) -> dict[str, np.ndarray]:
         """The predicted columns, [layers, points]; none where mean field makes no statement."""
-        if job.shape not in INDEPENDENT or job.normalization != "none":
+        if job.shape not in MEAN_FIELD or job.normalization != "none":
             return {}
         key = (job.activation, job.width, job.points, layers)  # the same for every seed
         with self._lock:
@@ -347,12 +362,28 @@ class Executor:
             first = gain / math.sqrt(features)
             return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
 
+        def inputs(width: float) -> tuple[float, int]:
+            if math.isinf(width):
+                return square, features
+            x = self.inputs[int(width)].x
+            return similarity(x)[0], x.shape[1]
+
+        def fixed_point(name: str, gain: np.ndarray, bias_std: np.ndarray, square: np.ndarray) -> list[np.ndarray]:
+            with np.errstate(divide="ignore", over="ignore"):
+                log_weight, log_bias = (2 * np.log(std) for std in (gain, bias_std))
+                log_start = np.logaddexp(log_weight + np.log(square), log_bias)
+                found = theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start)
+                return [np.exp(log_start), found.q, found.c, found.chi1, found.xi_q, found.xi_c]
+
+        def critical_gain(name: str, bias_std: float, square: float) -> tuple[float, list[float]]:
+            found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
+            return found.gain, [jump.gain for jump in found.jumps]
+
         known = MeanField(
-            independent=_is_predicted,
-            scheme_gain=initializers.scheme_gain,
+            scales=_scales(inputs),
             from_inputs=from_inputs,
-            fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),
-            critical_gain=lambda name, bias_std: theory.critical_gain(activation(name), bias_std).gain,
+            fixed_point=fixed_point,
+            critical_gain=critical_gain,
         )
         return prediction_tables(self.sweep, known)
 
@@ -395,21 +426,49 @@ class Executor:
             self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree")
 
 
-def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, str, list[Row]]:
-    """(Critical gain or NaN, why there is none, fixed points at one gain or at several round it).
+def theory_of(
+    name: str, bias_std: float, gain: float | None, q: float = 1.0, square: float | None = None
+) -> Advice:
+    """What mean field says of an activation, at one gain or at several round the critical one.
 
-    Errors: ValueError with one sentence if there is no such activation.
+    q: mean square pre-activation of the first layer; or square: of the inputs' entries, and then each gain has its
+    own. Errors: ValueError with one sentence if there is no such activation.
     """
-    act = activation(name)
-    critical = theory.critical_gain(act, bias_std)
+    act, start = activation(name), theory.Start(q, square)
+    critical = theory.critical_gain(act, bias_std, start)
     gains = np.array(gains_around(critical.gain) if gain is None else [gain])
-    found = theory.fixed_point(act, gains**2, bias_std**2)
-    rows = [Row(float(g), *(float(x) for x in values)) for g, *values in zip(gains, *_in_row_order(found), strict=True)]
-    return critical.gain, critical.reason, rows
-
-
-def _in_row_order(found: theory.FixedPoint) -> tuple[np.ndarray, ...]:
-    return found.q, found.chi1, found.c, found.xi_q, found.xi_c
+    with np.errstate(all="ignore"):
+        weight, bias = 2 * np.log(gains), np.full(gains.shape, 2 * np.log(np.float64(bias_std)))
+        first = start.log_q(weight, bias)
+        found = theory.fixed_point_of_logs(act, weight, bias, first)
+        deep = theory.depths(act, weight, bias, first, LOST)
+    rows = []
+    for i, value in enumerate(gains.tolist()):
+        attractors = tuple(
+            Attractor(one.log_q / LN_10, one.stability, one.low / LN_10, one.high / LN_10)
+            for one in theory.rests(act, float(weight[i]), float(bias[i]))
+        )
+        with np.errstate(all="ignore"):
+            numbers = (np.exp(first[i]), found.q[i], found.log_q[i] / LN_10, found.chi1[i], found.c[i])
+        numbers += (found.xi_q[i], found.xi_c[i], deep.signal[i], deep.gradient[i])
+        rows.append(Row(value, *map(float, numbers), attractors))
+    notes = [*act.notes]
+    if any(math.isnan(row.chi1) for row in rows):
+        notes.append(f"{name}: where chi1 is nan, its slope or its square has no finite average there.")
+    if any(math.isnan(row.log10_q_star) for row in rows):
+        notes.append(f"{name}: where q* is -, signals settle nowhere, or its values are no numbers.")
+    return Advice(
+        name=name,
+        bias_std=bias_std,
+        start=start.words,
+        critical=critical.gain,
+        reason=critical.reason,
+        rows=rows,
+        jumps=[(jump.gain, jump.chi_below, jump.chi_above) for jump in critical.jumps],
+        folds=[(at, q) for at, q in theory.folds(act, bias_std) if theory.GAINS[0] < at < theory.GAINS[1]],
+        half_stable=theory.half_stable(act),
+        notes=notes,
+    )
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:

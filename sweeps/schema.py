@@ -71,7 +71,10 @@ OF_THE_DEEPEST = ("layers", "histograms", "gradient_histograms")
 LIMIT_KEYS = ("activation", "init", "gain", "bias_std", "normalization", "norm_epsilon", "depth")
 PREDICTIONS: dict[str, tuple[str, ...]] = {
     "theory": (*LIMIT_KEYS, *PREDICTED),
-    "mean_field": ("activation", "gain", "bias_std", "q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain"),
+    "mean_field": (
+        *("activation", "gain", "bias_std", "start"),
+        *("q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain", "jump_gain"),
+    ),
 }
 
 

@@ -42,10 +42,12 @@ def _homogeneous_form(left: float, right: float) -> ClosedForm:
 
     Source: Cho and Saul 2009, NIPS (the arc-cosine kernel of degree 1).
     """
-    kink, line = (right - left) ** 2, left * right
+    with np.errstate(all="ignore"):  # slopes of 1e300 have no squares
+        sides = np.array([left, right])
+        kink, line, mean = (sides[1] - sides[0]) ** 2, sides[0] * sides[1], (sides**2).sum() / 2
 
     def averages_of(q: np.ndarray) -> Averages:
-        level = np.full(np.shape(q), (left**2 + right**2) / 2)
+        level = np.full(np.shape(q), mean)
         return Averages(level * q, level, level)
 
     def value(q: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from winit_jax.activations import Activation
 from winit_jax.fixed_points import ends
-from winit_jax.length_curves import STILL, Curve, curve
+from winit_jax.length_curves import STILL, Curve, Moments, curve
 
 # Gains within which a critical one is looked for, and how many are tried for the largest and smallest chi1.
 GAINS, N_GAINS = (0.01, 100.0), 401
@@ -90,6 +90,7 @@ class HalfStable(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
+@np.errstate(all="ignore")
 def critical_gain(activation: Activation, bias_std: float, start: Start = Start()) -> CriticalGain:
     """The gain, sqrt(weight_var), at which chi1 at the fixed point reached from `start` passes through 1.
 
@@ -108,17 +109,21 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = Start(
     low, high = np.log(GAINS)
     events = np.array([at for at in _events(known, log_bias, start) if low < at < high])
     between = np.concatenate([[low], (events[1:] + events[:-1]) / 2, [high]]) if events.size else np.array([low, high])
+    beside = np.minimum(BESIDE, np.diff(between).min() / 4)
+    looked_at = reached(np.concatenate([between, events - beside, events + beside]))
+    sides = np.split(np.stack(looked_at), [between.size, between.size + events.size], axis=1)
+    (log_chi, _), below_it, beyond_it = sides
     # Below its critical gain an unbiased tanh has chi1 = gain^2, above it 1 + O((gain - 1)^2): count 1 as above.
-    above = reached(between)[0] > -STILL
-    beside = np.minimum(BESIDE, np.diff(between).min() / 4) if events.size else BESIDE
-    below_it, beyond_it = (np.stack(reached(events + side * beside)) for side in (-1, 1))
+    above = log_chi > -STILL
     gaps = np.abs(np.clip(beyond_it[0], -50, 50) - np.clip(below_it[0], -50, 50))
+    with np.errstate(over="ignore", under="ignore"):
+        chis = [np.exp(side[0]) for side in (below_it, beyond_it)]
     jumps = tuple(
-        Jump(_rounded(at), *(float(np.exp(side[0, i])) for side in (below_it, beyond_it)), *map(float, both))
+        Jump(_rounded(at), *(float(chi[i]) for chi in chis), *map(float, both))
         for i, (at, both) in enumerate(zip(events, zip(below_it[1], beyond_it[1], strict=True), strict=True))
         if gaps[i] > JUMP
     )
-    for i in np.flatnonzero(above[1:] != above[:-1]) if events.size else ():
+    for i in np.flatnonzero(above[1:] != above[:-1])[: events.size]:
         if gaps[i] <= JUMP:
             return CriticalGain(_rounded(events[i]), "", jumps)
     where = f"{activation.name} with bias std {bias_std:g} has no critical gain: "
@@ -142,12 +147,13 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = Start(
     return CriticalGain(
         math.nan,
         f"{where}chi1 stays {side} 1 at gains from {GAINS[0]:g} to {GAINS[1]:g}; it is {which}, "
-        f"{math.exp(log_chi[extreme]):.4g}, at gain {math.exp(gains[extreme]):.4g}, where signals "
+        f"{_written(log_chi[extreme])}, at gain {math.exp(gains[extreme]):.4g}, where signals "
         f"{_fate(log_q[extreme])}.",
         jumps,
     )
 
 
+@np.errstate(all="ignore")
 def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
     """(gain, q) at which two fixed points of the length map meet and are lost, by growing gain."""
     known = curve(activation)
@@ -155,19 +161,19 @@ def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
     return sorted((_rounded(weight / 2), math.exp(x)) for weight, x in found)
 
 
+@np.errstate(all="ignore")
 def half_stable(activation: Activation) -> list[HalfStable]:
     """The points where chi1 = 1 and two fixed points meet, with the variances that put them there, by growing q."""
     known = curve(activation)
     if known.flat:
         return []
 
-    def excess(x: np.ndarray) -> np.ndarray:
-        ratio, slope, _, log_chi, _ = known.at(x)
+    def excess(x: np.ndarray, at: Moments) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return ratio + np.log1p(slope) - log_chi
+            return at.ratio + np.log1p(at.slope) - at.log_chi
 
     found = []
-    for x in _roots(excess, known.places):
+    for x in _roots(known, excess):
         ratio, _, _, log_chi, _ = (float(value) for value in known.at(np.array(x)))
         if ratio < log_chi - NOISE:
             found.append(HalfStable(math.exp(x), math.exp(-log_chi), -math.exp(x) * math.expm1(ratio - log_chi)))
@@ -177,7 +183,15 @@ def half_stable(activation: Activation) -> list[HalfStable]:
 def _fate(log_q: float) -> str:
     if log_q == -math.inf:
         return "vanish"
-    return "explode" if log_q == math.inf else f"settle at pre-activation std {math.exp(log_q / 2):.4g}"
+    return "explode" if log_q == math.inf else f"settle at pre-activation std {_written(log_q / 2)}"
+
+
+def _written(log: float) -> str:
+    """e^log to four digits, also where that is no float."""
+    if abs(log) < 700 or math.isinf(log):
+        return f"{np.exp(log):.4g}"
+    whole = math.floor(log / math.log(10))
+    return f"{math.exp(log - whole * math.log(10)):.3f}e{whole:+d}"
 
 
 def _rounded(log_gain: float) -> float:
@@ -195,11 +209,11 @@ def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
     if not known.flat:
         weights += [weight for weight, _ in _folds(known, log_bias)]
 
-        def excess(x: np.ndarray) -> np.ndarray:
-            ratio, _, _, log_chi, _ = known.at(x)
-            return _log_bias_of(x, log_chi - ratio) - log_bias if log_bias > -math.inf else log_chi - ratio
+        def excess(x: np.ndarray, at: Moments) -> np.ndarray:
+            surplus = at.log_chi - at.ratio
+            return _log_bias_of(x, surplus) - log_bias if log_bias > -math.inf else surplus
 
-        weights += [-float(known.at(np.array(x)).log_chi) for x in _roots(excess, known.places)]
+        weights += [-float(known.at(np.array(x)).log_chi) for x in _roots(known, excess)]
         weights += _started_at_a_fixed_point(known, log_bias, start)
     gains: list[float] = []
     for gain in sorted(weight / 2 for weight in weights if math.isfinite(weight)):
@@ -217,13 +231,12 @@ def _log_bias_of(x: np.ndarray, surplus: np.ndarray) -> np.ndarray:
 def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
     """(log weight variance, log q) where two fixed points meet."""
 
-    def excess(x: np.ndarray) -> np.ndarray:
-        slope = known.at(x).slope
+    def excess(x: np.ndarray, at: Moments) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return _log_bias_of(x, np.log1p(slope)) - log_bias if log_bias > -math.inf else slope
+            return _log_bias_of(x, np.log1p(at.slope)) - log_bias if log_bias > -math.inf else at.slope
 
     found = []
-    for x in _roots(excess, known.places):
+    for x in _roots(known, excess):
         ratio, slope, *_ = (float(value) for value in known.at(np.array(x)))
         found.append((-ratio - math.log1p(slope), x))
     return found
@@ -235,7 +248,7 @@ def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> li
         places, per_weight = [math.log(start.q)] if start.q > 0 else [], None
     else:
         log_square = math.log(start.square) if start.square > 0 else -math.inf
-        places, per_weight = _roots(lambda x: known.at(x).ratio + x - log_square, known.places), log_square
+        places, per_weight = _roots(known, lambda x, at: at.ratio + x - log_square), log_square
     found = []
     for x in places:
         if x > log_bias:
@@ -244,9 +257,9 @@ def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> li
     return found
 
 
-def _roots(function: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> list[float]:
+def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) -> list[float]:
     """Where a function of log q changes sign, also twice between two places; what is below NOISE has no sign."""
-    values = function(places)
+    places, values = known.places, function(known.places, known.at_places)
     told = np.flatnonzero(np.abs(values) > NOISE)
     signs = np.sign(values)
     turns = np.flatnonzero(signs[told[1:]] != signs[told[:-1]])
@@ -255,20 +268,24 @@ def _roots(function: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> 
         for i, j in zip(told[turns], told[turns + 1], strict=True)
         if not np.isnan(values[i : j + 1]).any()
     ]
+
+    def at(x: np.ndarray) -> np.ndarray:
+        return function(x, known.at(x))
+
     with np.errstate(invalid="ignore"):
         left, middle, right = values[:-2], values[1:-1], values[2:]
         side = np.sign(middle)
-        nearest = (side * left >= side * middle) & (side * right >= side * middle) & (side * left > 0)
+        nearest = (side * left >= side * middle) & (side * right >= side * middle) & (side * middle > NOISE)
         near = np.abs(middle) <= np.abs(left - middle) + np.abs(right - middle)
-    for i in np.flatnonzero(nearest & near & (side * right > 0)):
+    for i in np.flatnonzero(nearest & near):
         low, high = places[i], places[i + 2]
         for _ in range(5):
             fine = np.linspace(low, high, 65)
-            at = int(np.argmin(side[i] * function(fine)))
-            low, high = fine[max(at - 1, 0)], fine[min(at + 1, 64)]
-        if side[i] * function(fine)[at] < -NOISE:
-            pairs += [(places[i], fine[at]), (fine[at], places[i + 2])]
-    return sorted(_bisected(function, low, high) for low, high in pairs)
+            best = int(np.argmin(side[i] * at(fine)))
+            low, high = fine[max(best - 1, 0)], fine[min(best + 1, 64)]
+        if side[i] * at(fine)[best] < -NOISE:
+            pairs += [(places[i], fine[best]), (fine[best], places[i + 2])]
+    return sorted(_bisected(at, low, high) for low, high in pairs)
 
 
 def _bisected(function: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:

@@ -46,6 +46,7 @@ class _State(NamedTuple):
     pace_slope: np.ndarray
 
 
+@np.errstate(all="ignore")
 def depths(
     activation: Activation, log_weight: np.ndarray, log_bias: np.ndarray, log_start: np.ndarray, factor: float = 1000.0
 ) -> Depths:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from winit_jax.activations import Activation
-from winit_jax.length_curves import STILL, Curve, Moments, curve, step_of
+from winit_jax.length_curves import STILL, Curve, curve, step_of
 from winit_jax.moments import averages, clip
-from winit_jax.propagation import CorrelationState
+from winit_jax.propagation import CorrelationState, in_units
 
 Number = np.ndarray | float
 
@@ -20,6 +20,8 @@ Number = np.ndarray | float
 MARGINAL = 1e-10
 # Layers for which a map that is not monotone is repeated before it is said to settle nowhere.
 REPEATED = 2000
+# Steps so small that a turn of theirs may be rounding.
+FOLDED = 10 * STILL
 
 
 class FixedPoint(NamedTuple):
@@ -75,6 +77,7 @@ def fixed_point(activation: Activation, weight_var: Number, bias_var: Number, st
     return fixed_point_of_logs(activation, *logs)
 
 
+@np.errstate(all="ignore")
 def fixed_point_of_logs(
     activation: Activation, log_weight: Number, log_bias: Number, log_start: Number
 ) -> FixedPoint:
@@ -84,16 +87,14 @@ def fixed_point_of_logs(
     log_weight, log_bias, log_start = (x.ravel() for x in given)
     known = curve(activation)
     log_q = ends(known, log_weight, log_bias, log_start)
-    with np.errstate(all="ignore"):
-        # What has not moved is the start itself, to the last digit.
-        q = np.exp(log_q)
+    q = np.exp(log_q)
     found = averages(activation, q)
-    state = CorrelationState(activation, clip(activation, q)[0])
+    unit = in_units(activation)[0]
+    state = CorrelationState(unit, clip(unit, q)[0])
     step = known.step(log_q, log_weight, log_bias)
-    with np.errstate(all="ignore"):
-        share = np.where(np.isfinite(log_q), np.exp(log_weight + known.at(log_q).ratio - step.size), 1.0)
-        share = np.where(log_bias == -np.inf, 1.0, np.minimum(share, 1.0))
-        chi1, growth = (_scaled(log_weight, value) for value in (found.slope_second, found.growth))
+    share = np.where(np.isfinite(log_q), np.exp(log_weight + known.at(log_q).ratio - step.size), 1.0)
+    share = np.where(log_bias == -np.inf, 1.0, np.minimum(share, 1.0))
+    chi1, growth = (_scaled(log_weight, value) for value in (found.slope_second, found.growth))
     chi1 = np.where(np.isnan(chi1) | (chi1 == np.inf), np.exp(log_weight + known.at(log_q).log_chi), chi1)
     if known.flat:
         chi1 = growth = np.exp(log_weight + known.edge.log_chi[0])
@@ -103,10 +104,14 @@ def fixed_point_of_logs(
         c, slope = np.where(far, 1.0, c), np.where(far, 1.0, slope)
     nowhere = np.isnan(log_q)
     xi_q, xi_c = _layers(growth), _layers(slope, MARGINAL)
+    if known.flat:  # also where chi1 is no float
+        level = np.abs(log_weight + known.edge.ratio[0])
+        xi_q = np.where(level <= STILL, np.inf, 1 / level)
     values = q, np.where(nowhere, np.nan, c), chi1, xi_q, np.where(nowhere, np.nan, xi_c), log_q
     return FixedPoint(*(np.asarray(value).reshape(shape) for value in values))
 
 
+@np.errstate(all="ignore")
 def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Rest]:
     """Every fixed point of the length map by growing q, and infinity where signals explode from some start.
 
@@ -132,9 +137,12 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
     described = []
     for i, x in enumerate(marks):
         drawn = ways[i] > 0, ways[i + 1] < 0
-        stability = "stable" if all(drawn) else "half-stable" if any(drawn) else "unstable"
+        stability = "stable" if all(drawn) else "half-stable" if any(drawn) and math.isfinite(x) else "unstable"
         if math.isfinite(x) and known.step(np.array(x), log_weight, log_bias).slope < -2:
             stability = "unstable"  # it jumps over the fixed point, farther each time
+        if x == -math.inf:
+            described.append(Rest(x, stability, x, (marks + [math.inf])[i + 1] if drawn[1] else x))
+            continue
         low = (marks[i - 1] if i else -math.inf) if drawn[0] else x
         high = (marks[i + 1] if i + 1 < len(marks) else math.inf) if drawn[1] else x
         described.append(Rest(x, stability, low, high))
@@ -265,7 +273,8 @@ def _folded(x: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Cells i to i + 1 of one sign, between whose ends the step may turn round and reach 0."""
     with np.errstate(all="ignore"):
         side, fall, rise, width = np.sign(size[:-1]), slope[:-1], slope[1:], np.diff(x)
-        turns = (size[:-1] * size[1:] > 0) & (side * fall < 0) & (side * rise > 0)
+        told = np.abs(size) > FOLDED
+        turns = told[:-1] & told[1:] & (side == np.sign(size[1:])) & (side * fall < 0) & (side * rise > 0)
         # Where the tangents at both ends meet is below a minimum.
         meet = (size[1:] - size[:-1] - rise * width) / (fall - rise)
         return np.flatnonzero(turns & (side * (size[:-1] + fall * meet) <= STILL))

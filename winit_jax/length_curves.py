@@ -135,14 +135,10 @@ def curve(activation: Activation) -> Curve:
     unit = np.cos(angle)
     x = low + WIDTH * (np.arange(count)[:, None] + (1 + unit) / 2)
     with np.errstate(all="ignore"):
-        known = averages(activation, np.exp(x))
-        values = np.stack(
-            [
-                np.log(known.second) - x,
-                known.growth * np.exp(x) / known.second - 1,
-                np.log(known.slope_second),
-            ]
-        )
+        q = np.exp(x)
+        known = averages(activation, q)
+        ratio = known.second / q
+        values = np.stack([np.log(ratio), known.growth / ratio - 1, np.log(known.slope_second)])
     values[0][~np.isfinite(values[0])] = np.nan
     values[1][~np.isfinite(values[1])] = np.nan
     # A slope that is exactly 0 is known: so flat that no gradient passes.

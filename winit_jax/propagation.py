@@ -4,9 +4,12 @@ Everything is carried in logarithms, so that scales far outside float64 are no s
 """
 
 import math
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.activations import Activation
@@ -67,6 +70,19 @@ class CorrelationState:
         return np.clip(mapped, -1, 1), share * self.q * slope / second
 
 
+@lru_cache(maxsize=256)
+def in_units(activation: Activation) -> tuple[Activation, float]:
+    """(phi over a factor, log10 of the factor): 1 but for a homogeneous phi whose slopes' squares leave float64."""
+    form = closed_form(activation)
+    largest = max(map(abs, form.sides)) if form is not None and form.sides else 1.0
+    if largest == 0 or 1e-70 < largest < 1e70:
+        return activation, 0.0
+    left, right = (side / largest for side in form.sides)
+    slope = lambda a: jnp.where(a > 0, right, left)  # noqa: E731
+    unit = replace(activation, response=lambda a: a * slope(a), slope=slope, slope_of_response=None, max_slope=1.0)
+    return unit, math.log10(largest)
+
+
 def propagate(
     activation: Activation,
     log10_weight_var: Number,
@@ -87,10 +103,13 @@ def propagate(
     """
     given = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
     start = np.array(given, np.float64)
+    activation, factor = in_units(activation)
+    start[0] += 2 * factor
     found = Propagation(*np.empty((4, layers, start.shape[1])))
     for first in range(0, start.shape[1], BLOCK):
         part = slice(first, first + BLOCK)
         _propagate_block(activation, start[:, part], Propagation(*(values[:, part] for values in found)))
+    found.log10_act_rms[:] += factor
     return found
 
 

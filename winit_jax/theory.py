@@ -11,13 +11,16 @@ Everything here is float64 NumPy on the host. The maps themselves stand here; wh
 import numpy as np
 
 from winit_jax.activations import Activation
-from winit_jax.critical_gains import CriticalGain, HalfStable, Jump, Start, critical_gain, folds, half_stable
+from winit_jax.critical_gains import GAINS, CriticalGain, HalfStable, Jump, Start, critical_gain, folds, half_stable
+from winit_jax.depths import Depths, depths
 from winit_jax.fixed_points import FixedPoint, Rest, fixed_point, fixed_point_of_logs, rests
 from winit_jax.moments import covariance, mean_square_slope, second_moment
 from winit_jax.propagation import Propagation, from_inputs, propagate
 
 __all__ = [
+    "GAINS",
     "CriticalGain",
+    "Depths",
     "FixedPoint",
     "HalfStable",
     "Jump",
@@ -27,6 +30,7 @@ __all__ = [
     "chi",
     "correlation_map",
     "critical_gain",
+    "depths",
     "fixed_point",
     "fixed_point_of_logs",
     "folds",
