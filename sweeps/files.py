@@ -1,10 +1,17 @@
 """The text of a sweep file, and what is wrong with it before its keys are looked at."""
 
+import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from sweeps.problems import Problem, SpecError, briefly
+
+MAX_BYTES = 16 * 2**20
+# Of a dotted key that is looked at; ours have three at most. The parser takes time that grows with their square: of all
+# of them together it may be so many steps.
+MAX_PARTS, MAX_STEPS = 100, 2e7
 
 
 def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path]:
@@ -16,12 +23,17 @@ def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path
         is_file = path.suffix == ".toml" or path.is_file()
     except OSError:  # a name longer than the system allows
         is_file = False
+    if not is_file and _is_folder(path):
+        hint = f" Its sweep is {path / 'sweep.toml'}." if (path / "sweep.toml").is_file() else ""
+        raise SpecError(briefly(str(path)), [Problem("", f"is a folder, not a sweep file.{hint}")])
     if not is_file:
         from sweeps.catalogue import sweep_text
 
         return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = _read(path).decode("utf-8")
+        if deepest := _deepest_key(text):
+            raise SpecError(str(path), [Problem("", f"has a key of {deepest:,} parts; a sweep file has three.")])
         return (
             path.name,
             path.resolve().parent.name if path.stem == "sweep" else path.stem,
@@ -41,6 +53,40 @@ def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path
             raise SpecError(briefly(str(path)), [Problem("", "is no file name.")]) from None
         # TOML's integers have 64 bits; Python's parser gives up on those of more than 4300 digits.
         raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes, never more than a sweep file may have, and never from what is no file and might not end.
+
+    Errors: SpecError; OSError, ValueError.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise SpecError(str(path), [Problem("", "is a folder, not a sweep file.")])
+    if not stat.S_ISREG(found.st_mode):
+        raise SpecError(str(path), [Problem("", "is a pipe or a device, not a file.")])
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        size = max(found.st_size, len(raw))
+        raise SpecError(
+            str(path), [Problem("", f"has {size:,} bytes; a sweep file may have {MAX_BYTES:,}: write ranges.")]
+        )
+    return raw
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _deepest_key(text: str) -> int:
+    """How many parts the deepest dotted key has, where keys are too deep for the parser; else 0."""
+    pieces = (piece.split(".") for piece in re.split(r"[=,{}\[\]\n#]", text) if piece.count(".") > MAX_PARTS)
+    parts = [len(found) for found in pieces if all(part.strip() for part in found)]  # rules of dots are no keys
+    return max(parts) if sum(count**2 for count in parts) > MAX_STEPS else 0
 
 
 def too_large(data: dict[str, Any]) -> list[Problem]:

@@ -120,7 +120,7 @@ class Planner:
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
         by_shape = points_by_shape(sweep, self.shape_of)
-        target = min(PART_SECONDS, self.seconds(sweep) / LEAST_PARTS)
+        target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
@@ -158,7 +158,10 @@ class Planner:
 
     def seconds(self, sweep: Sweep) -> float:
         """Estimated time of a whole sweep, after compiling."""
-        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep)
+        grid = sweep.grid
+        layers = max(grid.depth) * len(grid.activation) * (len(grid.width) + grid.infinite)
+        predicting = PREDICTED_LAYER_SECONDS * layers * ("none" in grid.normalization)
+        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + predicting
 
     def all_training_seconds(self, sweep: Sweep) -> float:
         """Of training every network."""
@@ -241,6 +244,8 @@ BYTES_A_ROW = {
     "networks": 71, "layers": 71, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
     "mean_field": 50, "theory": 30,
 }  # fmt: skip
+# Of mean field for all scales of an activation and width, a layer.
+PREDICTED_LAYER_SECONDS = 1e-3
 # Of one program on one core, measured with an empty compilation cache.
 COMPILE_SECONDS = {"forward": 2.0, "gradients": 4.0, "singular_values": 3.0, "training": 4.0}
 

@@ -1,6 +1,8 @@
 """Sweep files and words: what is read, what is refused, and the exact sentences."""
 
 import json
+import os
+import time
 import tomllib
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from sweeps.catalogue import names, titles
 from sweeps.editors import json_schema
 from sweeps.execute import vocabulary
+from sweeps.files import MAX_BYTES
 from sweeps.grid import MAX_AXIS, AxisError, expand_range
 from sweeps.problems import SpecError
 from sweeps.reading import load_sweep
@@ -332,3 +335,38 @@ def test_words_of_hostile_size_get_a_sentence():
 def test_names_that_no_file_can_have_get_a_sentence():
     assert problems(source="a\0b.toml") == ["is no file name."]
     assert "is neither a file nor a ready sweep." in problems(source="a" * 5000)[0]
+
+
+def test_what_is_no_file_gets_a_sentence_and_never_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "zeros.toml").symlink_to("/dev/zero")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sweep.toml").touch()
+    (tmp_path / "large.toml").write_bytes(b"#" * (MAX_BYTES + 1))
+    (tmp_path / "dangling.toml").symlink_to(tmp_path / "nothing")
+    assert problems(source=tmp_path / "pipe.toml") == ["is a pipe or a device, not a file."]
+    assert problems(source=tmp_path / "zeros.toml") == ["is a pipe or a device, not a file."]
+    assert problems(source=tmp_path / "folder.toml") == ["is a folder, not a sweep file."]
+    assert problems(source=tmp_path / "dangling.toml") == ["there is no such file."]
+    assert problems(source=tmp_path / "run") == [
+        f"is a folder, not a sweep file. Its sweep is {tmp_path / 'run' / 'sweep.toml'}."
+    ]
+    assert problems(source=tmp_path / "large.toml") == [
+        f"has {MAX_BYTES + 1:,} bytes; a sweep file may have {MAX_BYTES:,}: write ranges."
+    ]
+    assert "is neither a file nor a ready sweep" in problems(source="/dev/zero")[0]
+
+
+DEEP = "a" + ".b" * 20_000
+
+
+@pytest.mark.parametrize("key", [f"{DEEP} = 1", f"[{DEEP}]", f"x = {{{DEEP} = 1}}"], ids=["key", "table", "inline"])
+def test_deep_keys_take_no_time(tmp_path, key):
+    started = time.process_time()
+    assert problems(source=file(tmp_path, f"{GRID}{key}\n")) == ["has a key of 20,001 parts; a sweep file has three."]
+    assert time.process_time() - started < 2
+
+
+def test_rules_of_dots_are_no_keys(tmp_path):
+    assert sweep(source=file(tmp_path, f"# {'.' * 300}\ntitle = 'wait{'.' * 200}'\n{GRID}")).grid.gain == [1.0]
