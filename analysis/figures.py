@@ -17,7 +17,7 @@ from analysis.drawings import standard
 from analysis.gradients import gradient_growth
 from analysis.load import KEYS, Expected, Run, RunFolderError, in_order, load, tidy, untrained
 from analysis.regimes import regime_map
-from analysis.selection import PlotError, keep, known
+from analysis.selection import Kept, PlotError, keep, kept_words, known
 from analysis.theory import PREDICTED, deviation_map
 
 FORMATS = ("png", "svg", "pdf")
@@ -70,19 +70,29 @@ def _warn(message: str) -> None:
 
 
 def standard_figures(
-    run_dir: str | Path, formats: Sequence[str] = ("png",), report: Callable[[str], None] = _warn
+    run_dir: str | Path,
+    formats: Sequence[str] = ("png",),
+    report: Callable[[str], None] = _warn,
+    *,
+    where: Mapping[str, Sequence[str]] | None = None,
+    out: str | Path | None = None,
 ) -> list[Path]:
-    """Draw the standard figures into run_dir/figures: heatmaps of signals and saturation, and of what was measured.
+    """Draw the standard figures into run_dir/figures, or the folder `out`.
 
-    Those are training curves, trainability, Jacobians, gradients, histograms, profiles and singular values; a run at
-    infinite width has heatmaps of its predictions. Keys that have no place in a figure make a file for each of their
-    values, at most MAX_STANDARD of a kind.
-    report: told, in a sentence, of figures left out.
+    Those are heatmaps of signals and saturation, and of what was measured: training curves, trainability, Jacobians,
+    gradients, histograms, profiles and singular values; a run at infinite width has heatmaps of its predictions. Keys
+    that have no place in a figure make a file for each of their values, at most MAX_STANDARD of a kind.
+    where: as of `plot`. report: told, in a sentence, of figures left out.
     Errors: RunFolderError, PlotError.
     """
     for fmt in formats:
         known("format", fmt, FORMATS)
-    run = load(run_dir)
+    run, suffix = load(run_dir), ""
+    if where:
+        run = Kept(run.path, run.sweep, run.info, where)
+        main = run.theory if run.is_theory else run.networks
+        assert main is not None
+        suffix = kept_words(main, where)
     kinds = standard(run)
     paths: list[Path] = []
     for kind in kinds:
@@ -98,13 +108,13 @@ def standard_figures(
             except ValueError as error:
                 report(f"No figure {name}: {error}")
                 continue
-            paths += [save(figure, run.path / "figures", name, fmt) for fmt in formats]
+            paths += [save(figure, Path(out or run.path / "figures"), name + suffix, fmt) for fmt in formats]
     return paths
 
 
 def plot(
     run_dir: str | Path,
-    kind: str,
+    kind: str | None = None,
     *,
     value: str | None = None,
     x: str | None = None,
@@ -113,23 +123,28 @@ def plot(
     col: str | None = None,
     seeds: str = "median",
     where: Mapping[str, Sequence[str]] | None = None,
-    fmt: str = "png",
+    fmt: str | None = None,
     out: str | Path | None = None,
+    report: Callable[[str], None] = _warn,
 ) -> list[Path]:
     """Draw one kind of figure of a run; a file for each value of keys that have no place in it.
 
-    where: key -> the values to keep, as words. out: a file for a single figure (its ending is the format),
-    or a folder.
+    kind: one of KINDS; without it, the kind that shows `value`, a heatmap where only places or seeds are given, and
+    else the standard figures. where: key -> the values to keep, as words; file names say them. fmt: one of FORMATS,
+    png unless `out` says otherwise. out: a file for a single figure (its ending is the format), or a folder.
     Errors: RunFolderError, PlotError.
     """
-    known("kind", kind, KINDS)
-    target = Path(out) if out is not None else None
-    if target is not None and target.suffix and not target.is_dir():
-        fmt = target.suffix[1:].lower()
-    known("format", fmt, FORMATS)
+    if kind is not None:
+        known("kind", kind, KINDS)
+    folder, file, fmt = _target(out, fmt)
     known("seeds", seeds, AGGREGATES)
-    run = load(run_dir)
     places = {"x": x, "y": y, "row": row, "col": col}
+    if kind is None and value is None and seeds == "median" and not any(places.values()):
+        if file is not None:
+            raise PlotError(f"--out names one file, and the standard figures are several: name a kind, as {KINDS[0]}.")
+        return standard_figures(run_dir, (fmt,), report, where=where, out=folder)
+    run = load(run_dir)
+    kind = kind or _kind_of(run, value)
     for name, key in places.items():
         if key is not None:
             known(name, key, KEYS)
@@ -146,8 +161,7 @@ def plot(
     if "learning_rate" not in frame:
         expected.pop("learning_rate", None)
     figures = _drawings(run, kind, frame, expected, value or _usual(run, kind), places, seeds)
-    single = target is not None and not target.is_dir()
-    if single and len(figures) > 1:
+    if file is not None and len(figures) > 1:
         raise PlotError(f"--out names one file, and this makes {len(figures)}: keep single values with --where.")
     if len(figures) > MAX_FILES:
         raise PlotError(f"This would make {len(figures)} figures, more than {MAX_FILES}: keep fewer with --where.")
@@ -157,11 +171,44 @@ def plot(
             figure = draw()
         except ValueError as error:
             raise PlotError(str(error)) from error
-        if target is not None and single:
-            paths.append(save(figure, target.parent, target.stem, fmt, file_name=f"{target.stem}.{fmt}"))
+        if file is not None:
+            paths.append(save(figure, file.parent, file.stem, fmt, file_name=file.name))
         else:
-            paths.append(save(figure, target or run.path / "figures", name, fmt))
+            name += kept_words(frame, where or {})
+            paths.append(save(figure, folder or run.path / "figures", name, fmt))
     return paths
+
+
+def _target(out: str | Path | None, fmt: str | None) -> tuple[Path | None, Path | None, str]:
+    """(The folder to write into or None, the one file to write or None, the format). Errors: PlotError."""
+    if fmt is not None:
+        known("format", fmt, FORMATS)
+    path = Path(out) if out is not None else None
+    if path is None or path.is_dir() or not path.suffix:
+        return path, None, fmt or FORMATS[0]
+    ending = path.suffix[1:].lower()
+    if ending not in FORMATS:
+        raise PlotError(f"--out {path}: a figure is written as {', '.join(FORMATS)}, not {path.suffix}.")
+    if fmt is not None and fmt != ending:
+        raise PlotError(f"--out {path} asks for {ending} and --format for {fmt}: give one of them.")
+    return None, path, ending
+
+
+def _kind_of(run: Run, value: str | None) -> str:
+    """The kind of figure that shows a column, by the table that has it. Errors: PlotError if none has."""
+    tables = {"heatmap": run.theory if run.is_theory else run.networks}
+    tables |= {kind: getattr(run, TABLES[kind]) for kind in ("training", "profiles", "gradients")}
+    columns = {
+        kind: [str(name) for name in frame if name not in (*KEYS, "layer", "step")]
+        for kind, frame in tables.items()
+        if frame is not None
+    }
+    if "gradients" in columns:
+        columns["gradients"].append(_usual(run, "gradients"))
+    if value is None:
+        return "heatmap"
+    known("value", value, dict.fromkeys(name for names in columns.values() for name in names))
+    return next(kind for kind, names in columns.items() if value in names)
 
 
 def _usual(run: Run, kind: str) -> str:

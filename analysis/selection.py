@@ -1,12 +1,18 @@
 """Which rows of a table go into which figure: conditions, and one figure for each value of a key without a place."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from analysis import style
-from analysis.load import KEYS, NAMES, SHAPES, Expected, follows_init, in_order, varying
+from analysis.load import KEYS, NAMES, SHAPES, Expected, Run, follows_init, in_order, varying
+
+# A file name says this much of what was kept, and then a digest of all of it.
+MOST_SUFFIX = 80
 
 
 class PlotError(Exception):
@@ -67,6 +73,41 @@ def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.Dat
             raise PlotError(f"where {key}: {word} is not there; the nearest is {nearest:.6g}.")
         mask |= (frame[key] == nearest).to_numpy()
     return frame[mask]
+
+
+@dataclass(frozen=True)
+class Kept(Run):
+    """A run of which only some rows are shown. where: as of `keep`."""
+
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def expected(self) -> dict[str, list]:
+        """What was kept is all that was asked for of its keys."""
+        frame = self.theory if self.is_theory else self.networks
+        assert frame is not None
+        return super().expected | {key: in_order(frame, key) for key in self.where}
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        frame = super()._table(name)
+        if frame is None or name == "mean_field":  # lines, which are drawn where there are panels for them
+            return frame
+        if name in ("networks", "theory"):
+            return keep(frame, self.where)
+        # Networks before training are told once for all learning rates, and layers of the deepest alone.
+        there = {key: words for key, words in self.where.items() if key in frame and frame[key].notna().any()}
+        try:
+            return keep(frame, there)
+        except PlotError:
+            return None
+
+
+def kept_words(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> str:
+    """What was kept in a frame, for a file name: -activation-tanh+relu; cut where it is long."""
+    words = "".join(f"-{key}-{'+'.join(style.word(value) for value in in_order(frame, key))}" for key in where)
+    if len(words) <= MOST_SUFFIX:
+        return words
+    return f"{words[: MOST_SUFFIX - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def cut(frame: pd.DataFrame, keys: Iterable[str]) -> dict[str, pd.DataFrame]:

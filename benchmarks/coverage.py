@@ -1,8 +1,8 @@
 """How often intervals over few seeds hold what they are of: nominal and simulated coverage.
 
-    python -m benchmarks.coverage [--trials 20000]
+    python -m benchmarks.coverage [--trials 10000]
 
-Prints the tables of docs/definitions.md, in Markdown. Uses numpy and scipy alone, two minutes for 20,000 trials.
+Prints the tables of docs/definitions.md, in Markdown. Uses numpy and scipy alone, about three minutes.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def covered_by_best(law: str, seeds: int, means: np.ndarray, shared: float, tria
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=20_000)
+    parser.add_argument("--trials", type=int, default=10_000)
     trials = parser.parse_args().trials
     head = "".join(f" {seeds} |" for seeds in SEEDS) + "\n|" + "---|" * (len(SEEDS) + 1)
     print(f"\n| the median, {MEDIAN_LEVEL:.0%}; seeds |{head}")

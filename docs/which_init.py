@@ -42,11 +42,11 @@ def main() -> None:
 
 
 def accuracies(best: pd.DataFrame) -> str:
-    """Mean test accuracies in percent with 95% intervals: a table for each depth."""
+    """Mean test accuracies in percent with the ends of their 95% intervals: a table for each depth."""
     parts = []
     for depth, part in best.groupby("depth"):
-        half = (part["high"] - part["low"]) / 2
-        cells = [f"{100 * m:.1f} ± {100 * h:.1f}" for m, h in zip(part["mean"], half, strict=True)]
+        ends = zip(part["mean"], part["low"], part["high"], strict=True)
+        cells = [f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})" for mean, low, high in ends]
         table = part.assign(cell=cells).pivot(index="name", columns="activation", values="cell")
         parts.append(f"**Depth {depth}**, test accuracy in percent\n\n{markdown(table)}")
     return "\n\n".join(parts)

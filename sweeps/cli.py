@@ -371,7 +371,8 @@ def plot(
         typer.Argument(
             metavar="[KIND]",
             help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
-            "gradient-histograms, isometry, training (curves), trainability or ranking [the standard figures].",
+            "gradient-histograms, isometry, training (curves), trainability or ranking [what shows --value, "
+            "or the standard figures].",
         ),
     ] = None,
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
@@ -383,11 +384,14 @@ def plot(
     where: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
     ] = None,
-    fmt: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write [DIR/figures].")] = None,
+    fmt: Annotated[str | None, typer.Option("--format", help="png, svg or pdf [png].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A .png, .svg or .pdf file, or a folder [DIR/figures]."),
+    ] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
-    from analysis.figures import PlotError, plot, standard_figures
+    from analysis.figures import PlotError, plot
     from analysis.load import RunFolderError
 
     conditions = {}
@@ -398,22 +402,20 @@ def plot(
         conditions[key] = values.split(",")
     try:
         with _notes():
-            if kind is None:
-                paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
-            else:
-                paths = plot(
-                    directory,
-                    kind,
-                    value=value,
-                    x=x,
-                    y=y,
-                    row=row,
-                    col=col,
-                    seeds=seeds,
-                    where=conditions,
-                    fmt=fmt,
-                    out=out,
-                )
+            paths = plot(
+                directory,
+                kind,
+                value=value,
+                x=x,
+                y=y,
+                row=row,
+                col=col,
+                seeds=seeds,
+                where=conditions,
+                fmt=fmt,
+                out=out,
+                report=lambda text: typer.echo(text, err=True),
+            )
     except (PlotError, RunFolderError) as error:
         _stop(str(error))
     for path in paths:

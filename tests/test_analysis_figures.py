@@ -92,6 +92,85 @@ def test_profiles_take_panels_and_a_value(run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("saturated", "heatmap-saturated"),
+        ("log10_weight_grad_rms", "profiles-log10_weight_grad_rms"),
+        ("log10_preact_grad_growth", "gradients-log10_preact_grad_growth"),
+    ],
+)
+def test_a_column_without_a_kind_is_drawn_by_the_kind_that_shows_it(measured, tmp_path, value, name):
+    assert plot(measured, value=value, out=tmp_path) == [tmp_path / f"{name}.png"]
+
+
+def test_places_without_a_kind_make_a_heatmap_and_an_unknown_column_a_sentence(run, tmp_path):
+    assert plot(run, col="activation", out=tmp_path) == [tmp_path / "heatmap-log10_act_rms.png"]
+    assert plot(run, value="dead", out=tmp_path / "d.svg") == [tmp_path / "d.svg"]
+    with pytest.raises(PlotError, match=r"value: 'saturatd' is not known\. Did you mean 'saturated'\?"):
+        plot(run, value="saturatd")
+
+
+def test_figures_of_some_rows_have_names_of_their_own(run, tmp_path):
+    paths = plot(run, "heatmap", where={"activation": ["tanh"], "gain": ["1e-1", "10"]}, out=tmp_path)
+    assert [path.name for path in paths] == ["heatmap-log10_act_rms-activation-tanh-gain-0.1+10.png"]
+    whole = plot(run, "heatmap", out=tmp_path)
+    assert [path.name for path in whole] == ["heatmap-log10_act_rms.png"]
+    assert plot(run, "heatmap", where={"activation": ["tanh"]}, out=tmp_path / "a.png") == [tmp_path / "a.png"]
+
+
+def test_the_name_of_a_figure_of_many_values_is_cut(tmp_path):
+    gains = tuple(1.0 + i / 7 for i in range(60))
+    frame = network_rows(("tanh",), gains=gains, depths=(1, 2), seeds=(0,))
+    path = write_run(tmp_path / "run", frame)
+    names = {
+        plot(path, "heatmap", where={"gain": [str(gain) for gain in some]}, out=tmp_path)[0].name
+        for some in (gains[:50], gains[:51])
+    }
+    assert len(names) == 2
+    assert all(len(name) < 120 for name in names)
+
+
+def test_standard_figures_show_what_was_kept_where_they_were_asked_for(run, tmp_path):
+    paths = plot(run, where={"activation": ["tanh"], "depth": ["1", "2"]}, out=tmp_path / "new", fmt="svg")
+    suffix = "-activation-tanh-depth-1+2.svg"
+    assert [path.name for path in paths][:2] == [f"vanishing-exploding{suffix}", f"saturation{suffix}"]
+    assert {path.parent for path in paths} == {tmp_path / "new"}
+    with pytest.raises(PlotError, match="where: 'gian' is not known"):
+        plot(run, where={"gian": ["1"]})
+
+
+def test_standard_figures_of_some_rows_have_panels_for_these_alone(monkeypatch, run):
+    made = {}
+    monkeypatch.setattr(figures, "save", lambda figure, folder, name, fmt: made.setdefault(name, figure) and folder)
+    plot(run, where={"activation": ["tanh"], "depth": ["1", "2"]})
+    figure = made["vanishing-exploding-activation-tanh-depth-1+2"]
+    assert len(figure.axes) == 2  # a panel and the colour bar
+    assert legend(figure) == []  # nothing of what was asked for is missing
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"out": "x.jpeg"}, "--out x.jpeg: a figure is written as png, svg, pdf, not .jpeg."),
+        ({"out": "x.pdf", "fmt": "svg"}, "--out x.pdf asks for pdf and --format for svg: give one of them."),
+        ({"out": "x.pdf", "fmt": "jpg"}, "format: 'jpg' is not known."),
+        ({"out": "x.pdf", "kind": None}, "--out names one file, and the standard figures are several: name a kind,"),
+    ],
+)
+def test_where_a_figure_goes_decides_its_format_or_gets_a_sentence(run, monkeypatch, tmp_path, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlotError) as caught:
+        plot(run, **{"kind": "heatmap"} | options)
+    assert sentence in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_without_an_ending_is_a_folder(run, tmp_path):
+    assert plot(run, "heatmap", out=tmp_path / "new") == [tmp_path / "new" / "heatmap-log10_act_rms.png"]
+    assert plot(run, "heatmap", out=tmp_path / "A.PDF")[0].read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"kind": "histogram"}, "kind: 'histogram' is not known. Did you mean 'histograms'? Known: heatmap,"),
@@ -161,7 +240,7 @@ def test_standard_figures_show_gradients_and_singular_values_where_they_were_mea
         ("z-scores", {"value": "log10_jacobian"}, "z-scores-log10_jacobian"),
         ("gradients", {}, "gradients-log10_preact_grad_growth"),
         ("gradients", {"value": "log10_weight_grad_rms", "seeds": "max"}, "gradients-log10_weight_grad_rms"),
-        ("gradient-histograms", {"where": {"gain": ["1"]}}, "gradient-histograms-tanh"),
+        ("gradient-histograms", {"where": {"gain": ["1"]}}, "gradient-histograms-tanh-gain-1"),
         ("isometry", {"row": "gain"}, "isometry"),
         ("profiles", {"value": "log10_weight_grad_rms"}, "profiles-log10_weight_grad_rms"),
     ],

@@ -91,11 +91,21 @@ def test_a_map_of_deviations_is_diverging_about_zero():
 
 def test_a_map_of_z_reaches_three_standard_errors_so_that_noise_is_pale():
     frame = told().assign(log10_act_rms=lambda rows: 1 + (rows["seed"] - 1.4) / 10)
-    assert meshes(deviation_map(frame, show="z"))[0].norm.vmax == 3
+    figure = deviation_map(frame, show="z")
+    assert meshes(figure)[0].norm.vmax == 3
+    assert "few seeds" not in figure.get_suptitle()
     with pytest.raises(ValueError, match="show = 'z' needs two seeds or more"):
         deviation_map(told(seeds=(0,)), show="z")
     with pytest.raises(ValueError, match="show = 'ratio' is not one of difference, z"):
         deviation_map(frame, show="ratio")
+
+
+@pytest.mark.parametrize(("seeds", "chance"), [(2, 12.7), (3, 4.3)])
+def test_z_of_fewer_than_four_seeds_says_how_large_it_is_by_chance(seeds, chance):
+    frame = told(seeds=tuple(range(seeds)))
+    said = deviation_map(frame, show="z").get_suptitle().replace("\n", " ")
+    assert f"few seeds: of {seeds} seeds one |z| in twenty is above {chance} by chance" in said
+    assert "few seeds" not in deviation_map(frame).get_suptitle()
 
 
 def lines(axes, width):
