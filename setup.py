@@ -38,7 +38,7 @@ class BuildPackage(build_py):
 
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:
+        if not getattr(self, "editable_mode", False):
             write(Path(self.build_lib) / "sweeps")
 
 
