@@ -126,17 +126,18 @@ def seen_by_readers(folder):
     keys = [*schema.KEYS, "learning_rate"]
 
     def networks(table):
+        if not any((folder / table).glob("*")):
+            return set()
         frame = pd.read_parquet(folder / table)
         own = frame[[key for key in keys if key in frame]]
         return set(own.astype(dict.fromkeys(schema.NAMES, str)).itertuples(index=False, name=None))
 
     tables = ("layers", "gradients", "histograms", "gradient_histograms", "training")
-    there = networks("networks") if (folder / "networks").exists() else set()
+    there = networks("networks")
     for table in tables:
-        if (folder / table).exists():
-            lacking = networks(table) - {row if table == "training" else row[: len(schema.KEYS)] for row in there}
-            if lacking:
-                wrong.append(f"{table} shows {len(lacking)} networks that `networks` does not")
+        lacking = networks(table) - {row if table == "training" else row[: len(schema.KEYS)] for row in there}
+        if lacking:
+            wrong.append(f"{table} shows {len(lacking)} networks that `networks` does not")
     if not (folder / "sweep.toml").exists():
         return wrong
     committed = [record for record in found.committed() if record.stem != journal.PREDICTIONS]

@@ -2,30 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from processes import finished, python
 from replay import SCENARIOS
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 # Calls of the run that is disturbed, at the least: each is disturbed in three ways.
 LEAST_CALLS = {"forward": 60, "gradients": 70, "growing": 60, "training": 80, "growing-training": 60}
-
-
-def python(script, *words):
-    path = os.pathsep.join([str(HERE.parents[1]), *sys.path])
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
-    command = [sys.executable, str(HERE / script), *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def finished(process):
-    said, troubles = process.communicate(timeout=900)
-    assert process.returncode == 0, troubles
-    return said
 
 
 @pytest.fixture(scope="module")
