@@ -25,6 +25,7 @@ from winit_jax.network import (
     Signal,
     argument_of,
     exponent_of,
+    power_of_two,
     preactivate,
     respond,
     scale_product,
@@ -38,7 +39,7 @@ from winit_jax.statistics import (
     mean_square,
     measure,
 )
-from winit_jax.tangents import Tangent, careful_push, push, rescaled, slope
+from winit_jax.tangents import Tangent, careful_push, noise, push, rescaled, slope
 
 # Activations of one block on CPU, in MiB: they are read by every statistic, so they should stay in cache.
 CPU_BLOCK_MIB = 1.0
@@ -265,15 +266,16 @@ def _leave(
         signal, sums = measure(preactivation, argument, response, exponents, activation, settings.saturation_threshold)
         return signal, sums, argument
 
-    def size(tangent: Tangent) -> tuple[Growth, Tangent]:
+    def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Growth, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
-        return Growth(square, tangent.exponent), rescaled(tangent, square)
+        told = square if alike is None else removal.unless_doubtful(square, tangent.value, alike.doubts)
+        return Growth(told, tangent.exponent), rescaled(tangent, square)
 
     signals, sums, arguments = jax.vmap(one)(preactivations, networks.epsilon)
     counted = _count_nonfinite(signals, sums)
     growth, changes = None, None
     if tangents is not None:
-        growth, tangents = jax.vmap(size)(tangents)
+        growth, tangents = jax.vmap(size)(tangents, alike)
         # Without normalisation the argument is cheaper to compute again than to keep.
         sources = preactivations if normalization == "none" else arguments
         removed = None
@@ -282,6 +284,10 @@ def _leave(
                 alike, arguments, signals.response, networks.bias
             )
         changes = _push(sources, tangents, signals.response, sums.saturated, removed, settings)
+        if alike is not None and removed is not None:
+            alike = jax.vmap(partial(_doubt, settings=settings))(
+                alike, removed, tangents, changes, arguments, signals.response
+            )
     histogram = None
     if edges is not None:
         exponents = (sums.left_exponent, sums.exponent)
@@ -294,8 +300,28 @@ def _watch(
 ) -> tuple[jax.Array, removal.Alike]:
     """(What this layer's normalisation removes, what is known before the next one's)."""
     active = removal.responding(response, slope(argument, response, settings.activation).value)
-    following = removal.after(alike, active, settings.activation, bias)
-    return removal.removed(alike, settings.normalization, response.shape[1]), following
+    watched, following = removal.watch(alike, active, settings.activation, bias, settings.normalization)
+    return watched.removed, following
+
+
+def _doubt(
+    alike: removal.Alike,
+    removed: jax.Array,
+    before: Tangent,
+    after: Tangent,
+    argument: Argument,
+    response: jax.Array,
+    settings: Settings,
+) -> removal.Alike:
+    """The same with what rounding this layer's change adds to the doubts."""
+    slopes = slope(argument, response, settings.activation)
+    assert argument.shrink_exponent is not None
+    shift = after.exponent - before.exponent - slopes.exponent - argument.shrink_exponent
+    expected = noise(before.factor * before.value, argument, settings.normalization) * jnp.square(slopes.value)
+    found = removal.doubt(
+        jnp.where(removed, 0.0, expected), jnp.square(after.value * power_of_two(shift)), settings.normalization
+    )
+    return alike._replace(doubts=alike.doubts + found)
 
 
 def _push(

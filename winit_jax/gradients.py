@@ -33,7 +33,8 @@ from winit_jax.network import (
     scale_product,
 )
 from winit_jax.statistics import Growth, count_histogram, mean_square, signal_of
-from winit_jax.tangents import Slope, Tangent, by_sample, normalized_slope, pull, rescaled, together
+from winit_jax.tangents import Slope, Tangent, normalized_slope, pull, settled
+from winit_jax.watched import Cotangents
 
 
 class Readout(NamedTuple):
@@ -46,21 +47,13 @@ class Readout(NamedTuple):
 class Kept(NamedTuple):
     """What the way back reads of a layer: h = at_zero + response * 2^exponent, phi'(u) and norm's parts.
 
-    aligns: boolean [samples], through which samples' responses nothing but epsilon's part comes from above; None
-    where this need not be watched.
+    watched: what its normalisation removes; None where this need not be watched.
     """
 
     signal: Signal
     slope: Slope
     argument: Argument | None
-    aligns: jax.Array | None
-
-
-class Cotangent(NamedTuple):
-    """A gradient on its way back: the whole of it, and what epsilon alone has left of it (None if not watched)."""
-
-    whole: Tangent
-    left: Tangent | None = None
+    watched: removal.Watched | None
 
 
 class Gradients(NamedTuple):
@@ -84,14 +77,12 @@ def keep(
     response, exponents = respond(argument, activation)
     signal = signal_of(jax.lax.optimization_barrier(response), exponents)
     slope = normalized_slope(argument, activation)
-    aligns = None
+    watched = None
     if alike is not None:
         active = removal.responding(response, slope.value)
-        following = removal.after(alike, active, activation, bias)
-        aligns = removal.aligns(alike, following, active, activation, bias, normalization)
-        alike = following
+        watched, alike = removal.watch(alike, active, activation, bias, normalization)
     kept_argument = None if normalization == "none" else argument
-    return signal, alike, Kept(signal, slope, kept_argument, aligns)
+    return signal, alike, Kept(signal, slope, kept_argument, watched)
 
 
 def way_forth(
@@ -146,17 +137,6 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precis
     return Tangent(value, shift, jnp.float32(1.0))
 
 
-def through_layer(gradient: Cotangent, own: Kept, activation: Activation, normalization: str) -> Cotangent:
-    """From dLoss/dh to dLoss/da of one layer."""
-    if gradient.left is None:
-        return Cotangent(pull(gradient.whole, own.slope, own.argument, normalization))
-    nothing_left = removal.nothing_left(normalization, *own.slope.value.shape)
-    whole = pull(gradient.whole, own.slope, own.argument, normalization, nothing_left)
-    source = gradient.left if removal.persists(activation, normalization) else gradient.whole
-    left = pull(source, own.slope, own.argument, normalization, jnp.ones_like(nothing_left))
-    return Cotangent(by_sample(whole, normalization), by_sample(left, normalization))
-
-
 def way_back(
     depth: jax.Array,
     kept: Kept,
@@ -179,29 +159,38 @@ def way_back(
     def layer_of(stack, index):
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
-    def at_layer(gradient: Cotangent, own: Kept, below: Signal, at_zero: float):
+    def at_layer(gradient: Tangent | Cotangents, own: Kept, below: Signal, at_zero: float):
         """(dLoss/da rescaled, its Growth, that of dLoss/dW, its histogram)."""
-        change = through_layer(gradient, own, activation, normalization)
-        joined = together(change.whole) if change.left else change.whole
-        growth = Growth(mean_square(joined.value), joined.exponent)
-        joined = rescaled(joined, growth.mean_square)
-        value = joined.factor * joined.value
-        if change.left is None:
-            change = Cotangent(Tangent(value, joined.exponent, jnp.float32(1.0)))
+        going: Tangent | Cotangents
+        if isinstance(gradient, Tangent):
+            found = pull(gradient, own.slope, own.argument, normalization)
+            square = mean_square(found.value)
+            change = of_weights = going = settled(found, square)
+        else:
+            going = gradient.through_layer(own.slope, own.argument, own.watched, activation, normalization)
+            change, of_weights = going.whole.together(), going.of_weights(own.watched, normalization).together()
+            square = going.whole.told(change)
+        growth, value = Growth(square, change.exponent), change.value
         # Batch normalisation makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response = below.response - below.unit_mean if normalization == "batch" else below.response
         constant = at_zero if normalization != "batch" else 0.0
-        weight_gradient = jnp.matmul(response.T, value, precision=precision)
+        weight_gradient = jnp.matmul(response.T, of_weights.value, precision=precision)
         exponent = jnp.maximum(below.exponent + below.rms_exponent, exponent_of(jnp.float32(constant)))
         weight_gradient *= power_of_two(below.exponent - exponent)
         if constant:
-            weight_gradient += constant * power_of_two(-exponent) * jnp.sum(value, axis=0)
-        weight_growth = Growth(jnp.mean(jnp.square(weight_gradient)), exponent + joined.exponent)
+            weight_gradient += constant * power_of_two(-exponent) * jnp.sum(of_weights.value, axis=0)
+        weight_square = jnp.mean(jnp.square(weight_gradient))
+        if not isinstance(going, Tangent):
+            unit = power_of_two(below.exponent - exponent)
+            entering = jnp.square(below.response * unit) + jnp.square(constant * power_of_two(-exponent))
+            source = going.of_weights(own.watched, normalization)
+            weight_square = source.told_of_weights(weight_square, of_weights, entering)
+        weight_growth = Growth(weight_square, exponent + of_weights.exponent)
         histogram = None
         if edges is not None:
             rms = jnp.sqrt(jnp.maximum(mean_square(value), jnp.finfo(jnp.float32).tiny))
             histogram = count_histogram(value, (jnp.int32(0), jnp.int32(0)), edges * rms)
-        return change, growth, weight_growth, histogram
+        return going, growth, weight_growth, histogram
 
     def record(found: Gradients, index, *values) -> Gradients:
         values = Gradients(*values)
@@ -212,29 +201,24 @@ def way_back(
         gradient, found = carry
         index = depth - 1 - step  # of layer l = index + 1, from the last to the second
         below = layer_of(kept.signal, index - 1)
-        change, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
+        going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
-
-        def through_weights(change: Tangent) -> Tangent:
-            value = jnp.matmul(change.value, draw.T, precision=precision)
-            return Tangent(value, change.exponent + weight.exponent, weight.mantissa)
-
-        whole, left = (change and through_weights(change) for change in change)
-        if left is not None:
-            assert kept.aligns is not None
-            aligns = jax.lax.dynamic_index_in_dim(kept.aligns, index - 1, keepdims=False)[:, None]
-            whole = jax.tree.map(lambda x, y: jnp.where(aligns, x, y) if x.ndim else y, left, whole)
-        return Cotangent(whole, left), record(found, index, *values)
+        if isinstance(going, Tangent):
+            value = jnp.matmul(going.value, draw.T, precision=precision)
+            gradient = Tangent(value, going.exponent + weight.exponent, weight.mantissa)
+        else:
+            gradient = going.through_weights(draw, weight, precision, layer_of(kept.watched, index - 1))
+        return gradient, record(found, index, *values)
 
     def nothing() -> Growth:
         return Growth(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
 
     counts = None if edges is None else jnp.zeros((layers, edges.shape[0] + 2), jnp.int32)
     found = Gradients(nothing(), nothing(), counts)
-    gradient = Cotangent(at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision))
-    if kept.aligns is not None:
-        of_each = by_sample(gradient.whole, normalization)
-        gradient = Cotangent(of_each, of_each)
+    gradient: Tangent | Cotangents
+    gradient = at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision)
+    if kept.watched is not None:
+        gradient = Cotangents.at_first(gradient, normalization)
     if hidden is not None:
         gradient, found = jax.lax.fori_loop(0, depth - 1, down, (gradient, found))
     _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0)

@@ -9,6 +9,8 @@ nothing but epsilon's part remains.
 Digits cannot tell this: float32 leaves 1e-7 of such a change, which later layers do not remove, and the true
 value falls by 1e-5 a layer. Only tiny networks have such layers (a unit is silent half the time), so only they are
 watched.
+Where a change is nearly removed by chance, what is left is of few digits: its expected squared relative error is
+carried along as its doubt, and a number of too much doubt is NaN.
 """
 
 from typing import NamedTuple
@@ -21,6 +23,10 @@ from winit_jax.network import Scale
 
 # At more units, fewer than one sample in 10^6 has at most one that responds.
 WATCHED_WIDTH = 24
+# Float32 rounds a sum of products by about so much of the root of its summed squares: squared.
+ROUNDING = 2.0**-46
+# A mean square whose root may be off by more than this share is no number: squared; three times it is 1%.
+MOST_DOUBT = 3e-3**2
 
 
 class Alike(NamedTuple):
@@ -28,10 +34,23 @@ class Alike(NamedTuple):
 
     classes: int32 [samples], under batch normalisation: samples of one class are alike, they and all changes that
     reach them. aligned: boolean [samples], under layer normalisation: every change that reaches the sample is along a.
+    doubts: of the change that is carried, [samples], see `doubt`.
     """
 
     classes: jax.Array
     aligned: jax.Array
+    doubts: jax.Array
+
+
+class Watched(NamedTuple):
+    """What the way back through a layer needs of `Alike`.
+
+    removed: where P t is 0 for what comes from below. aligns: boolean [samples, 1], through which samples' responses
+    nothing passes, on the way back, but what epsilon has left of it.
+    """
+
+    removed: jax.Array
+    aligns: jax.Array
 
 
 def is_watched(normalization: str, samples: int, width: int) -> bool:
@@ -42,7 +61,7 @@ def is_watched(normalization: str, samples: int, width: int) -> bool:
 
 def at_first(samples: int) -> Alike:
     """Before the first normalisation every sample has a change of its own."""
-    return Alike(jnp.arange(samples, dtype=jnp.int32), jnp.zeros(samples, bool))
+    return Alike(jnp.arange(samples, dtype=jnp.int32), jnp.zeros(samples, bool), jnp.zeros(samples))
 
 
 def removed(alike: Alike, normalization: str, width: int) -> jax.Array:
@@ -81,15 +100,37 @@ def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scale) 
     silent = ~jnp.any(active, axis=1)
     # If one sample of a class is silent all are; silent ones are one class from now on, named by its first.
     first = jnp.min(jnp.where(silent, alike.classes, alike.classes.size))
-    return Alike(jnp.where(silent, first, alike.classes), _aligning(active, activation, bias) | kept)
+    return Alike(jnp.where(silent, first, alike.classes), _aligning(active, activation, bias) | kept, alike.doubts)
 
 
-def aligns(
-    alike: Alike, following: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str
-) -> jax.Array:
-    """Through which samples' responses nothing passes, on the way back, but what epsilon has left: [samples]."""
+def watch(
+    alike: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str
+) -> tuple[Watched, Alike]:
+    """(What a layer's way back needs, what is known before the next layer's normalisation)."""
+    samples, width = active.shape
+    following = after(alike, active, activation, bias)
+    now = removed(alike, normalization, width)
     if normalization == "layer":
-        return _aligning(active, activation, bias)
-    width = active.shape[1]
-    now = removed(following, normalization, width) & ~removed(alike, normalization, width)
-    return jnp.broadcast_to(now[0], active.shape[:1])
+        aligns = _aligning(active, activation, bias)[:, None]
+    else:
+        aligns = jnp.broadcast_to(removed(following, normalization, width) & ~now, (samples, 1))
+    return Watched(now, aligns), following
+
+
+def doubt(noise: jax.Array, kept: jax.Array, normalization: str) -> jax.Array:
+    """The squared relative error that rounding adds to a change, for each sample: [samples].
+
+    noise: expected squares of what float32 rounds, in units of ROUNDING; kept: squares of what is left, both
+    [samples, width] and at one scale. Batch normalisation joins the samples, which share their doubt.
+    """
+    axis, samples = 1 if normalization == "layer" else None, noise.shape[:1]
+    noise, kept = (jnp.sum(x, axis=axis, keepdims=True) for x in (noise, kept))
+    found = jnp.where(noise > 0, ROUNDING * noise / kept, 0.0)
+    return found[:, 0] if normalization == "layer" else jnp.broadcast_to(found[0], samples)
+
+
+def unless_doubtful(mean_square: jax.Array, value: jax.Array, doubts: jax.Array) -> jax.Array:
+    """A mean square of value [samples, width], or NaN where the samples' doubts [samples] leave it too few digits."""
+    sizes = jnp.sum(jnp.square(value), axis=1)
+    doubtful = jnp.sum(jnp.where(sizes > 0, doubts * sizes, 0.0)) > MOST_DOUBT * jnp.sum(sizes)
+    return jnp.where(doubtful, jnp.nan, mean_square)

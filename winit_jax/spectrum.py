@@ -38,7 +38,7 @@ def spectrum(kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int]
     found = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
         if normalization == "layer":
-            jacobian, shift = _through_layer_normalization(jacobian, kept.argument, index)
+            jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
             exponent += shift
         with np.errstate(over="ignore", invalid="ignore"):
             jacobian = (jacobian * slopes[index][:, None]) @ (float(weight.mantissa) * draw.astype(np.float64))
@@ -54,13 +54,27 @@ def spectrum(kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int]
     return Spectrum(np.stack([found[depth][0] for depth in depths]), np.array([found[depth][1] for depth in depths]))
 
 
-def _through_layer_normalization(jacobian: np.ndarray, argument: Any, index: int) -> tuple[np.ndarray, int]:
-    """(J N for each input, the power of two left out), with N as in `tangents.through_normalization`."""
-    u = np.asarray(argument.value[index], np.float64)[:, None]
+def _through_layer_normalization(
+    jacobian: np.ndarray, argument: Any, watched: Any, index: int
+) -> tuple[np.ndarray, int]:
+    """(J N for each input, the power of two left out), with N as in `tangents.through_normalization`.
+
+    watched: what is removed, or None. That u is float32's own matters not: the product of such N is as near to the
+    true one as they are.
+    """
+    u = np.asarray(argument.value[index], np.float64)
     shrink = np.asarray(argument.shrink[index], np.float64)[:, None]
-    along = np.mean(u * jacobian, axis=-1, keepdims=True) * 2.0 ** (2 * int(argument.exponent[index]))
-    centred = jacobian - jacobian.mean(axis=-1, keepdims=True)
-    return shrink * (centred - u * along), int(argument.shrink_exponent[index])
+    epsilon = float(argument.epsilon.mantissa[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
+    norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
+    direction = (u / np.where(norm > 0, norm, 1.0))[:, None]
+    rest, along = jacobian - jacobian.mean(axis=-1, keepdims=True), 0.0
+    for _ in range(2):  # once leaves rounding of J, twice that of what is left
+        found = np.sum(direction * rest, axis=-1, keepdims=True)
+        rest, along = rest - found * direction, along + found
+        rest = rest - rest.mean(axis=-1, keepdims=True)
+    if watched is not None:
+        rest = np.where(watched.removed[index][:, None], 0.0, rest)
+    return shrink * (rest + epsilon * shrink**2 * along * direction), int(argument.shrink_exponent[index])
 
 
 def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:

@@ -40,21 +40,10 @@ def rescaled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
     return Tangent(tangent.value, tangent.exponent + shift, tangent.factor * power_of_two(-shift))
 
 
-def by_sample(tangent: Tangent, normalization: str) -> Tangent:
-    """The same change with an exponent for each sample, [samples, 1], of its own but where N joins the samples."""
-    value = tangent.factor * tangent.value
-    largest = jnp.max(jnp.abs(value), axis=1 if normalization == "layer" else None, keepdims=True)
-    shift = jnp.where(largest > 0, jnp.maximum(exponent_of(largest), -126), 0)
-    exponent = jnp.broadcast_to(tangent.exponent + shift, (value.shape[0], 1))
-    return Tangent(value * power_of_two(-shift), exponent, jnp.ones_like(tangent.factor))
-
-
-def together(tangent: Tangent) -> Tangent:
-    """The same change with one exponent, from one with an exponent for each sample."""
-    nonzero = jnp.any(tangent.value != 0, axis=1, keepdims=True)
-    exponent = jnp.max(jnp.where(nonzero, tangent.exponent, -EXPONENT_LIMIT))
-    exponent = jnp.where(exponent == -EXPONENT_LIMIT, 0, exponent)
-    return Tangent(tangent.value * power_of_two(tangent.exponent - exponent), exponent, tangent.factor)
+def settled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
+    """`rescaled`, with the factor multiplied in; mean_square is that of value, and factor 1."""
+    found = rescaled(tangent, mean_square)
+    return Tangent(found.factor * found.value, found.exponent, jnp.float32(1.0))
 
 
 def push(
@@ -93,6 +82,13 @@ def through_normalization(
     along = jnp.mean(u * change, axis=axis, keepdims=True) * power_of_two(2 * argument.exponent)
     centred = change - jnp.mean(change, axis=axis, keepdims=True)
     return argument.shrink * (centred - u * along), argument.shrink_exponent
+
+
+def noise(change: jax.Array, argument: Argument, normalization: str) -> jax.Array:
+    """Expected squares of what float32 rounds in N t, in units of its rounding and of what N t leaves out."""
+    assert argument.shrink is not None
+    lines = jnp.mean(jnp.square(change), axis=NORMALIZED_AXIS[normalization], keepdims=True)
+    return jnp.broadcast_to(lines * jnp.square(argument.shrink), change.shape)
 
 
 def _through_projection(
