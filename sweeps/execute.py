@@ -57,10 +57,15 @@ def vocabulary() -> Vocabulary:
         check_activation=_check_activation,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
+        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if _is_predicted(init)),
         gradient_mib=derivatives.gradient_mib,
         optimizers=trainer.OPTIMIZERS,
         check_options=trainer.unknown_options,
     )
+
+
+def _is_predicted(init: str) -> bool:
+    return initializers.shape_of(init) in INDEPENDENT
 
 
 def _check_activation(name: str) -> str | None:
@@ -304,7 +309,7 @@ class Executor:
             return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
 
         known = MeanField(
-            independent=lambda init: initializers.shape_of(init) in INDEPENDENT,
+            independent=_is_predicted,
             scheme_std=initializers.scheme_std,
             from_inputs=from_inputs,
             fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),

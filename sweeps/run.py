@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sweeps.parts import Part
+from sweeps.asked import Asked, count_done, grid_digest, settings_digest
+from sweeps.journal import Record
+from sweeps.parts import Job, Part
 from sweeps.plan import Planner
 from sweeps.spec import Sweep
-from sweeps.store import Committed, RunFolder
+from sweeps.store import RunFolder
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
@@ -58,32 +60,38 @@ class Outcome:
     failures: list[dict] = field(default_factory=list)
 
 
-def missing(sweep: Sweep, planner: Planner, committed: dict[str, Committed]) -> Iterator[Task]:
+def missing(
+    sweep: Sweep, planner: Planner, committed: dict[str, Record], asked: Sweep | None = None, generation: int = 0
+) -> Iterator[Task]:
     """The work left, in a fixed order.
 
     A stored part of a forward sweep whose networks lack depths is computed again as a whole, under its own name: the
     pass to the deepest network yields them all. Families that are nowhere become new parts.
+
+    asked: of the networks of the sweep, those that are wanted now; all if None. generation: stands before the position
+    of a part in its files' names, in whose order lies the grid, and after it what was added.
     """
-    depths = tuple(sweep.grid.depth)
+    wanted = Asked(asked or sweep)
     done: set[tuple] = set()
     described: set[tuple] = set()
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
         described.update(stored.part.described())
-        lacking = len(set(depths) - set(stored.depths))
-        if lacking and not stored.part.is_training:
-            yield Task(stem, stored.part, stored.part.n_families * lacking)
+        if not stored.part.is_training and wanted.depths - set(stored.depths) and (own := wanted.part(stored.part)):
+            yield Task(stem, stored.part, own.n_networks(set(wanted.depths) - set(stored.depths)))
+    programs: dict[Job | None, tuple[int, int]] = {}
     for part in planner.parts(sweep):
+        # Where a part stands depends on the sweep alone, not on how it was cut.
+        kind = part.program() if part.is_training else None
+        program, position = programs.setdefault(kind, (len(programs), 0))
+        programs[kind] = program, position + part.n_families
         left = part.without(done.__contains__) if done else part
+        if left is not None and asked is not None:
+            left = wanted.part(left)
         if left is not None:
-            left = left.describing_no_more(described) if described else left
-            yield Task(left.name, left, left.n_networks(set(depths)))
-
-
-def count_done(sweep: Sweep, committed: dict[str, Committed]) -> int:
-    """Networks of the sweep that the folder holds."""
-    depths = set(sweep.grid.depth)
-    return sum(stored.part.n_networks(depths & set(stored.depths)) for stored in committed.values())
+            left = left.describing(described) if left.is_training else left
+            stem = f"{generation:02d}-{program:04d}-{position:09d}-{left.name}"
+            yield Task(stem, left, left.n_networks(set(wanted.depths)))
 
 
 def run(
@@ -94,37 +102,40 @@ def run(
     lanes: int,
     on_progress: Callable[[float, int], None],
     describe: Callable[[], dict],
+    asked: Sweep | None = None,
 ) -> Outcome:
-    """Compute what is missing and commit it. The folder exists and its lock is held.
+    """Compute what is missing and commit it. The folder exists, its lock is held and it is recovered.
 
     on_progress(networks in the folder, networks of the sweep) is called now and then; networks in training count
     by the share of their steps.
     describe: what goes into run.json beside the counts, asked at the start and at the end.
+    asked: of the sweep's networks those that are wanted now, all of them if None.
     Errors: Interrupted; SelfCheckError, a full disk and the like end the run, while other failures of a
     part are recorded and the run goes on.
     """
-    folder.remove_orphans()
     committed = folder.committed()
-    outcome = Outcome(total=sweep.n_networks, before=count_done(sweep, committed))
+    generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    outcome = Outcome(total=(asked or sweep).n_networks, before=count_done(asked or sweep, committed))
     outcome.done = outcome.before
+    others = count_done(sweep, committed) - outcome.before
     depths = tuple(sweep.grid.depth)
     started = time.monotonic()
     earlier = folder.info()
-    if outcome.done == outcome.total and earlier.get("state") == "done":
+    if outcome.done == outcome.total and (asked or earlier.state == "done"):
         on_progress(outcome.done, outcome.total)
         return outcome
 
     def save(state: str) -> None:
         outcome.seconds = time.monotonic() - started
         found = describe()
-        checks = dict.fromkeys([*earlier.get("self_check", []), *found.get("self_check", [])])
+        checks = dict.fromkeys([*earlier.self_check, *found.get("self_check", [])])
         folder.write_info(
             {
                 "state": state,
                 "title": sweep.title,
-                "networks": outcome.total,
-                "networks_done": outcome.done,
-                "seconds": round(earlier.get("seconds", 0.0) + outcome.seconds, 3),
+                "networks": sweep.n_networks,
+                "networks_done": outcome.done + others,
+                "seconds": round(earlier.seconds + outcome.seconds, 3),
                 **found,
                 "self_check": list(checks),
                 "failures": outcome.failures,
@@ -151,7 +162,7 @@ def run(
     show()
     save("running")
     state = "failed"
-    tasks = missing(sweep, planner, committed)
+    tasks = missing(sweep, planner, committed, asked, generation)
     with _signals() as received, ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
         flying: dict[Future, tuple[Task, int]] = {}
         free = list(range(lanes))
@@ -177,7 +188,8 @@ def run(
                         raise error
                     outcome.failures.extend(_failures(task, error))
                 show()
-            state = "interrupted" if received else "failed" if outcome.failures else "done"
+            whole = outcome.done + others == sweep.n_networks
+            state = "interrupted" if received else "failed" if outcome.failures else "done" if whole else "unfinished"
         finally:
             for future in flying:
                 future.cancel()
