@@ -133,7 +133,7 @@ def curves(
                 part = part[part[key] == chosen]
             for line, look in looks.items():
                 diverged |= _line(panel, part[part[hue] == line], look, limits)
-            panel.set_title(_title(holds))
+            style.panel_title(panel, _title(holds))
             if style.is_first_col(panel):
                 panel.set_ylabel(style.label(value))
             if panel.xaxis.get_tick_params()["labelbottom"]:

@@ -74,7 +74,7 @@ def isometry(
             for line, colour, dash in looks:
                 _band(axes[i, j], part[part[hue] == line], colour, dash, style.number(line))
             names = (_word(key, value) for key, value in ((row, rows[i]), (col, columns[i][j])) if key)
-            axes[i, j].set_title(", ".join(names))
+            style.panel_title(axes[i, j], ", ".join(names))
         for i, values in enumerate(columns):
             for spare in axes[i, len(values) :]:
                 spare.set_axis_off()
@@ -126,6 +126,9 @@ def _band(axes: Axes, part: pd.DataFrame, colour: object, dash: object, label: s
     # A least singular value of 0 has no place on a log axis: its band reaches the bottom.
     bottom = np.where(least > 0, least, np.finfo(float).tiny)
     axes.fill_between(medians.index, bottom, greatest, color=colour, alpha=0.22, lw=0)
+    if len(medians) == 1:  # a line of one point is not seen
+        axes.vlines(medians.index, bottom, greatest, color=colour, alpha=0.4, lw=4)
+        axes.plot(medians.index, middle, "o", color=colour, ms=4)
 
 
 def _finish(axes: np.ndarray, frame: pd.DataFrame) -> None:
@@ -141,7 +144,7 @@ def _finish(axes: np.ndarray, frame: pd.DataFrame) -> None:
         panel.set_ylim(bottom / 1.5, top * 1.5)
         panel.yaxis.set_major_locator(LogLocator(numticks=6))
         panel.yaxis.set_minor_formatter(NullFormatter())
-        panel.set_xlim(first, max(last, first + 1))
+        panel.set_xlim(*((first, last) if first < last else (first - 0.5, first + 0.5)))
         panel.xaxis.set_major_locator(FixedLocator(style.integer_ticks(first, last, 5)))
         panel.axhline(1, color="#999999", lw=0.6, zorder=0)
         sns.despine(ax=panel)

@@ -67,7 +67,7 @@ def sheet(
         for name, axis in (("x", across), ("y", up)):
             _scale(panel.axes, name, axis)
             getattr(panel.axes, f"set_{name}lim")(axis.edges[0], axis.edges[-1])
-        panel.axes.set_title(panel.name)
+        style.panel_title(panel.axes, panel.name)
         if style.is_first_col(panel.axes):
             panel.axes.set_ylabel(style.label(places.y))
         if panel.axes.xaxis.get_tick_params()["labelbottom"]:

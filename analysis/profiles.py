@@ -85,7 +85,7 @@ def profiles(
                 used |= _line(panel_axes, part[part[hue] == line], colour, dash, style.number(line), value)
             _finish(panel_axes, frame, value)
             if chosen is not None:
-                panel_axes.set_title(str(chosen) if col in NAMES else f"{col} {style.number(chosen)}")
+                style.panel_title(panel_axes, str(chosen) if col in NAMES else f"{col} {style.number(chosen)}")
             if style.is_first_col(panel_axes):
                 panel_axes.set_ylabel(style.wrapped(style.label(value), 34))
         if numeric and len(lines) > MAX_LINES:
@@ -156,8 +156,13 @@ def _line(axes: Axes, part: pd.DataFrame, colour: object, dash: object, label: s
     median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
     axes.plot(layer, median, color=colour, ls=dash, lw=1.3, label=label)
     axes.fill_between(layer, low, high, color=colour, alpha=0.22, lw=0)
+    alone = len(layer) == 1  # a line of one point is not seen
+    if alone:
+        axes.vlines(layer, low, high, color=colour, alpha=0.4, lw=4)
+        axes.plot(layer, median, "o", color=colour, ms=4)
     if part["predicted"].notna().any():
-        axes.plot(layer, part["predicted"], color=colour, ls=PREDICTED_DASH, lw=1.0, path_effects=HALO)
+        look: dict[str, Any] = {"marker": "_", "ms": 12} if alone else {}
+        axes.plot(layer, part["predicted"], color=colour, ls=PREDICTED_DASH, lw=1.0, path_effects=HALO, **look)
     used = set()
     zero = "zero back" if value in style.GRADIENTS else "zero"
     for kind, where in (("overflow", part["overflow"].to_numpy()), (zero, np.isneginf(part["median"].to_numpy()))):
@@ -202,7 +207,7 @@ def _finish(axes: Axes, frame: pd.DataFrame, value: str) -> None:
     axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
     if axes.xaxis.get_tick_params()["labelbottom"]:
         axes.set_xlabel("layer")
-    axes.set_xlim(low, max(high, low + 1))
+    axes.set_xlim(*((low, high) if low < high else (low - 0.5, low + 0.5)))
     if value in style.GROWTHS:
         numbers = frame[value].to_numpy()
         largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=1.0)

@@ -11,6 +11,7 @@ from analysis.cells import init_words
 from analysis.intervals import at_the_best
 from analysis.load import NAMES, chance, in_order, tidy
 
+LEAST_WIDTH = 5.0  # of a figure, in inches: its title and labels need it
 KEYS = ("activation", "normalization", "norm_epsilon", "bias_std", "width", "depth", "init", "std", "gain")
 
 
@@ -85,8 +86,11 @@ def ranking(
     order = list(dict.fromkeys(found.sort_values(["init", "std"])["name"]))
     rows, columns = in_order(found, "depth"), in_order(found, "activation")
     with style.themed():
-        size = (2.2 + 1.45 * len(columns), 1.3 + (0.45 + 0.17 * len(order)) * len(rows))
-        figure = style.NotebookFigure(figsize=size, layout="constrained")
+        # A letter of a name is about 0.07 inches wide, a line of the titles 0.18 high; one panel alone is wider.
+        beside = 0.75 + 0.07 * max(len(name) for name in order)
+        each = max(1.45, 0.1 + 0.085 * max(len(str(activation)) for activation in columns))
+        width = max(LEAST_WIDTH, beside + each * len(columns))
+        figure = style.NotebookFigure(figsize=(width, 3.0), layout="constrained")
         axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
         for line, depth in zip(axes, rows, strict=True):
             for panel, activation in zip(line, columns, strict=True):
@@ -94,19 +98,21 @@ def ranking(
                 _dots(panel, part, order, chance(networks))
                 panel.axvline(chance(networks), color="#555555", ls=(0, (1, 1.5)), lw=1.0, zorder=0)
                 if panel in axes[0]:
-                    panel.set_title(str(activation))
+                    style.panel_title(panel, str(activation))
             line[0].set_ylabel(f"depth {depth}")
         axes[0, 0].set_yticks(range(len(order)), order)
         axes[0, 0].set_ylim(len(order) - 0.4, -0.6)
         axes[0, 0].set_xlim(0, 1.03)
         axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        figure.supxlabel(
-            f"{style.label(value)} at the best learning rate (orange: highest mean; dotted: guessing)", fontsize=9
-        )
+        below_panels = f"{style.label(value)} at the best learning rate (orange: highest mean; dotted: guessing)"
+        below_panels = style.wrapped(below_panels, int(width / 0.07))
+        figure.supxlabel(below_panels, fontsize=9)
         seeds = int(found["seeds"].max())
         rule = f"means of {seeds} seeds with 95% intervals, learning rates chosen on the other seeds" * (seeds > 1)
         heading = title or f"Initialisations at their best learning rates: {style.label(value)}"
         style.title(figure, heading, below, ", ".join(t for t in (style.held(networks, ("init",)), rule) if t))
+        lines = len(f"{figure.get_suptitle()}\n{below_panels}".split("\n"))
+        figure.set_figheight(0.5 + 0.18 * lines + (0.35 + max(0.6, 0.17 * len(order))) * len(rows))
     return figure
 
 

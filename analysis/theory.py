@@ -104,9 +104,9 @@ def deviation_map(
     table = deviations(frame, column)
     if show == "z" and table["z"].isna().all():
         raise ValueError("show = 'z' needs two seeds or more at a point.")
-    places = place(frame, {"x": x, "y": y, "row": row, "col": col}, expected)
-    if "seed" in places.shown:
-        raise ValueError("Deviations put seeds together, so seed is no axis of them: give x and y.")
+    if "seed" in (x, y, row, col):
+        raise ValueError("Deviations put seeds together, so seed is no axis of them: give another.")
+    places = place(frame.drop(columns="seed"), {"x": x, "y": y, "row": row, "col": col}, expected)
     # Points that were run and have no prediction are there, without a number.
     ran = frame[places.shown].drop_duplicates()
     cells = ran.merge(table[[*places.shown, show]], on=places.shown, how="left").rename(columns={show: "value"})

@@ -207,8 +207,8 @@ def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
                 then, files = before.get("files", {}), after.get("files", {})
                 changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
                 _stop(
-                    f"{after['source']} has changed since {folder.path} was begun "
-                    f"(SHA-256 {before.get('sha256')} then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
+                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
+                    f"then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
                     "Put the old data back, or choose another --out."
                 )
 

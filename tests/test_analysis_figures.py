@@ -105,7 +105,7 @@ def test_a_column_without_a_kind_is_drawn_by_the_kind_that_shows_it(measured, tm
 
 def test_places_without_a_kind_make_a_heatmap_and_an_unknown_column_a_sentence(run, tmp_path):
     assert plot(run, col="activation", out=tmp_path) == [tmp_path / "heatmap-log10_act_rms.png"]
-    assert plot(run, value="dead", out=tmp_path / "d.svg") == [tmp_path / "d.svg"]
+    assert plot(run, value="saturated", out=tmp_path / "d.svg") == [tmp_path / "d.svg"]
     with pytest.raises(PlotError, match=r"value: 'saturatd' is not known\. Did you mean 'saturated'\?"):
         plot(run, value="saturatd")
 
@@ -288,7 +288,10 @@ def test_a_run_at_infinite_width_has_heatmaps_of_its_predictions(tmp_path, monke
     names = [each.name for each in standard_figures(path)]
     assert names == ["theory-vanishing-exploding.png", "theory-jacobian.png", "theory-correlation.png"]
     made = heatmap_of(monkeypatch, path, tmp_path, value="chi", where={"activation": ["relu"]})
-    assert list(made) == ["heatmap-chi"]
-    assert made["heatmap-chi"].get_suptitle().split("\n")[1:] == ["A sweep", "init normal, bias_std 0, activation relu"]
+    assert list(made) == ["heatmap-chi-activation-relu"]
+    assert made["heatmap-chi-activation-relu"].get_suptitle().split("\n")[1:] == [
+        "A sweep",
+        "init normal, bias_std 0, activation relu",
+    ]
     with pytest.raises(PlotError, match="where: 'seed' is not known"):
         plot(path, "heatmap", where={"seed": ["0"]})
