@@ -7,11 +7,15 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 import json
 import math
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from sweeps import signals, supervise, system
 
 if TYPE_CHECKING:
     from sweeps.execute import Executor
@@ -41,7 +45,17 @@ ACCELERATOR_SPEEDUP = 20.0
 
 def main() -> None:
     """The `winit` entry point."""
-    app()
+    system.prepare_streams()
+    kept = ""
+    if sys.argv[1:2] == ["run"] and "--help" not in sys.argv:
+        supervise.current = supervise.begin()
+        kept = " What was finished is kept."
+    if not supervise.current.is_supervised:
+        signals.end_command()
+    code = system.guarded(app, kept)
+    if supervise.current.hung:
+        supervise.leave(code)
+    sys.exit(code)
 
 
 def _stop(text: str, code: int = 2) -> NoReturn:
@@ -64,7 +78,8 @@ def _load(request: list[str] | None, announce: Callable[[str], None] | None = No
 
 
 def _announce(path: str) -> None:
-    typer.echo(f"{path} is imported and run, as the request names it", err=True)
+    if not supervise.current.attempt:
+        typer.echo(f"{path} is imported and run, as the request names it", err=True)
 
 
 @app.command()
@@ -138,7 +153,7 @@ def _executor(sweep: "Sweep") -> "Executor":
             inputs["inf"] = load_inputs(sweep.inputs, 1)
     except InputError as error:
         _stop(str(error))
-    executor = Executor(sweep, inputs, dataset)
+    executor = Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
     if problem := executor.too_large():
         _stop(problem)
     return executor
@@ -164,7 +179,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     """Compute what is missing; the exit code."""
     from sweeps import provenance
     from sweeps import run as runner
-    from sweeps.execute import SelfCheckError, planner
+    from sweeps.execute import planner
     from sweeps.progress import progress
     from sweeps.store import StoreError
 
@@ -189,17 +204,21 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     try:
         with progress() as on_progress:
             outcome = runner.run(
-                sweep, folder, plan, executor, runner.lanes(len(executor.devices)), on_progress, describe
+                sweep,
+                folder,
+                plan,
+                executor,
+                runner.lanes(len(executor.devices)),
+                on_progress,
+                describe,
+                supervise.current,
             )
     except runner.Interrupted as interruption:
-        _stop(
-            f"Interrupted; what was finished is kept. Go on with: winit run {folder.sweep_file} --out {folder.path}",
-            128 + interruption.signal_number,
-        )
-    except (SelfCheckError, StoreError) as error:
+        _stop(f"Interrupted; what was finished is kept. Go on with: {_go_on(folder)}", 128 + interruption.signal_number)
+    except StoreError as error:
         _stop(str(error), 1)
-    except OSError as error:
-        _stop(f"{folder.path}: {error.strerror or error}. What was finished is kept.", 1)
+    except runner.StorageError as error:
+        _stop(f"{folder.path}: {getattr(error.__cause__, 'strerror', None) or error}. What was finished is kept.", 1)
     done = outcome.done - outcome.before
     if sweep.n_predictions:
         typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
@@ -211,6 +230,11 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     for failure in outcome.failures:
         typer.echo(f"failed: {_name_job(failure['networks'])}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0
+
+
+def _go_on(folder: "RunFolder") -> str:
+    """The command that goes on with a run, as a shell reads it."""
+    return shlex.join(["winit", "run", str(folder.sweep_file), "--out", str(folder.path)])
 
 
 def _name_job(job: dict) -> str:
@@ -302,7 +326,7 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run 
     for failure in failures:
         typer.echo(f"  {_name_job(failure['networks'])}: {failure['reason']}")
     if done < sweep.n_networks:
-        typer.echo(f"{'go on':<9} winit run {folder.sweep_file} --out {folder.path}")
+        typer.echo(f"{'go on':<9} {_go_on(folder)}")
 
 
 @app.command()
