@@ -77,6 +77,18 @@ def _load(request: list[str] | None, announce: Callable[[str], None] | None = No
         _stop(str(error))
 
 
+def _load_to_run(request: list[str] | None) -> "Sweep":
+    """The same, with devices that start; what is named by import path is imported once all else is right."""
+    from sweeps.execute import DeviceError, devices, import_paths
+
+    sweep = _load(request)
+    try:
+        devices()
+    except DeviceError as error:
+        _stop(str(error), 1)
+    return _load(request, _announce) if import_paths(sweep) else sweep
+
+
 def _announce(path: str) -> None:
     if not supervise.current.attempt:
         typer.echo(f"{path} is imported and run, as the request names it", err=True)
@@ -91,7 +103,7 @@ def run(
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from sweeps import provenance
 
-    sweep = _load(request, _announce)
+    sweep = _load_to_run(request)
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
     if problem := provenance.known_bad():
         _stop(problem)
@@ -125,6 +137,10 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     from sweeps.store import RunFolder
 
     folder = RunFolder(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        _stop(f"--out: {str(path)!a} is not text in UTF-8. Choose another.")
     if path.exists() and not path.is_dir():
         _stop(f"{path} is a file, not a folder. Choose another --out.")
     if folder.exists():
@@ -218,7 +234,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
     except StoreError as error:
         _stop(str(error), 1)
     except runner.StorageError as error:
-        _stop(f"{folder.path}: {getattr(error.__cause__, 'strerror', None) or error}. What was finished is kept.", 1)
+        _stop(f"{folder.path}: {system.sentence(error.__cause__ or error)[0]} What was finished is kept.", 1)
     done = outcome.done - outcome.before
     if sweep.n_predictions:
         typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
@@ -404,7 +420,7 @@ def theory(
         _stop("--gain and --bias-std must be finite, and the gain greater than 0.")
     if out is not None and not as_map:
         _stop("--out says where --map draws; add --map.")
-    sweep = _load([f"activation={activation}", "gain=1"], _announce)  # a wrong name gets its sentence here
+    sweep = _load_to_run([f"activation={activation}", "gain=1"])  # a wrong name gets its sentence here
     for note in activation_notes(sweep):
         typer.echo(f"note: {note}", err=True)
     name = sweep.grid.activation[0]
@@ -461,9 +477,13 @@ def doctor() -> None:
         typer.echo(f"{name:<12} {version}")
     problem = provenance.known_bad()
     typer.echo(f"{'builds':<12} {problem or 'jaxlib is not among the builds known to be bad'}")
-    from sweeps.execute import self_check
+    from sweeps.execute import DeviceError, self_check
 
-    devices, checks, wrong = self_check()
+    try:
+        devices, checks, wrong = self_check()
+    except DeviceError as error:
+        typer.echo(f"{'devices':<12} {error}")
+        raise typer.Exit(1) from None
     typer.echo(f"{'devices':<12} {', '.join(devices)}")
     for check in checks:
         typer.echo(f"{'arithmetic':<12} {check}")

@@ -100,6 +100,11 @@ def planner(
     )
 
 
+def import_paths(sweep: Sweep) -> list[str]:
+    """The activations of a sweep that are functions of the user's own."""
+    return [name for name in sweep.grid.activation if is_import_path(name)]
+
+
 def activation_notes(sweep: Sweep) -> list[str]:
     """What could not be learned of activations given by import path."""
     return [note for name in sweep.grid.activation for note in activation(name).notes]
@@ -121,6 +126,24 @@ def similarity(x: np.ndarray) -> tuple[float, float]:
     return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
 
 
+class DeviceError(Exception):
+    """One sentence on why JAX has no device to compute on."""
+
+
+def devices() -> list[jax.Device]:
+    """The devices of this process. Errors: DeviceError where a platform does not start."""
+    try:
+        return jax.local_devices()
+    except Exception as error:  # RuntimeError, AssertionError and what else a platform's start may raise
+        asked = jax.config.values.get("jax_platforms")
+        text = str(error).strip().splitlines()
+        named = f"on {asked!r}, which JAX_PLATFORMS asks for" if asked else "on this machine"
+        raise DeviceError(
+            f"JAX does not start {named}{f' ({text[0]})' if text else ''}. Take the variable away, or install JAX for "
+            "that platform, for example with pip install 'winit-jax[cuda13]'."
+        ) from error
+
+
 @dataclass
 class Verdict:
     """What the self-check says of a program. sentence: what is wrong with it; None if nothing is."""
@@ -137,7 +160,7 @@ class Executor:
     sweep: Sweep
     inputs: Mapping[int | str, InputData]  # by width; "inf" where data start the theory of infinite width
     dataset: Dataset | None = None
-    devices: list[jax.Device] = field(default_factory=jax.local_devices)
+    devices: list[jax.Device] = field(default_factory=devices)
     checks: list[str] = field(default_factory=list)
     say: Callable[[str], None] = lambda sentence: None  # told of what a user should not learn at the end only
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
@@ -418,7 +441,7 @@ def _in_row_order(found: theory.FixedPoint) -> tuple[np.ndarray, ...]:
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:
-    """A small sweep against float64 NumPy: (devices, what agreed, what did not)."""
+    """A small sweep against float64 NumPy: (devices, what agreed, what did not). Errors: DeviceError."""
     from sweeps.inputs import load_inputs
     from sweeps.reading import load_sweep
 

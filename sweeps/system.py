@@ -5,6 +5,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,7 +16,16 @@ from sweeps.signals import Stopped
 TRACEBACK = "WINIT_TRACEBACK"
 # What the system says of a name, rather than of a disk or a device: the request was wrong.
 OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.EINVAL)
-DIED_IN_A_PIPE = 128 + 13
+
+
+class _Named(io.FileIO):
+    """The raw stdout, whose errors say that it is stdout."""
+
+    def write(self, data) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "stdout") from error
 
 
 class _Forgiving(io.FileIO):
@@ -46,20 +56,22 @@ def prepare_streams() -> None:
                 os.close(null)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    with contextlib.suppress(AttributeError):  # somebody put another object there
-        sys.stdout.reconfigure(errors="winit")  # type: ignore[union-attr]
-    if sys.stderr is None or getattr(sys.stderr, "fileno", None) is None or _number(sys.stderr) == 2:
-        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(raw, encoding=encoding, errors="winit", line_buffering=True, write_through=True)
+    if sys.stdout is None or _number(sys.stdout) == 1:
+        sys.stdout = _text(_Named(1, "w", closefd=False), sys.stdout)
+    if sys.stderr is None or _number(sys.stderr) == 2:
+        sys.stderr = _text(_Forgiving(2, "w", closefd=False), sys.stderr)
+
+
+def _text(raw: io.FileIO, before: object) -> io.TextIOWrapper:
+    """A stream of lines in the encoding of the one before."""
+    encoding = getattr(before, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors="winit", line_buffering=True)
 
 
 def _number(stream: object) -> int | None:
     try:
         return stream.fileno()  # type: ignore[attr-defined]
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # another object in its place
         return None
 
 
@@ -88,7 +100,7 @@ def guarded(command: Callable[[], object], kept: str) -> int:
     except BrokenPipeError:  # whoever read has read enough
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return DIED_IN_A_PIPE
+        return 1
     except Stopped as stop:
         _say(f"Interrupted.{kept}")
         return 128 + stop.number
@@ -109,22 +121,25 @@ def guarded(command: Callable[[], object], kept: str) -> int:
 def sentence(error: BaseException) -> tuple[str, int]:
     """(What happened, in one sentence; the exit code: 2 where the request was wrong, else 1)."""
     if isinstance(error, OSError):
-        what = error.strerror or str(error).strip() or type(error).__name__
+        number = error.errno
+        if number is None and (found := re.search(r"\[errno (\d+)\]", str(error), re.IGNORECASE)):  # of Arrow
+            number = int(found[1])
+        what = os.strerror(number) if number else str(error).strip() or type(error).__name__
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         place = f"{_short(names[0])}: " if names else ""
-        return f"{place}{what.splitlines()[0].rstrip('.')}.", 2 if error.errno in OF_A_NAME else 1
+        return f"{place}{what.splitlines()[0].rstrip('.')}.", 2 if number in OF_A_NAME else 1
     if isinstance(error, MemoryError):
         return "There is not enough memory.", 1
     if isinstance(error, RecursionError):
         return "Something is nested too deep.", 1
     if isinstance(error, UnicodeError):
-        found = getattr(error, "object", "")
-        shown = f"{_short(found)!a}: " if isinstance(found, str) and found else ""
+        text = getattr(error, "object", "")
+        shown = f"{_short(text)!a}: " if isinstance(text, str) and text else ""
         return f"{shown}holds what is not text in UTF-8.", 2
     if isinstance(error, ValueError) and "null" in str(error):
         return "A name holds a NUL.", 2
-    text = str(error).strip().splitlines()
-    said = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return f"{said.rstrip('.')}. winit has no sentence for this; {TRACEBACK}=1 shows where it comes from.", 1
 
 
