@@ -95,7 +95,7 @@ def training_drawings(run: Run) -> list[Drawings]:
     kinds = [kind for kind in kinds if len(kind) <= MAX_CURVES]
     if _has_axes(networks):
         kinds.append(heatmaps(run, networks, run.expected, "test_accuracy", "trainability", seeds="mean"))
-    if networks["learning_rate"].nunique() > 1 and networks["init"].nunique() > 1:
+    if "learning_rate" in networks and networks["learning_rate"].nunique() > 1 and networks["init"].nunique() > 1:
         kinds.append(ranking_drawings(run, networks, "test_accuracy"))
     return kinds
 

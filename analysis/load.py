@@ -1,8 +1,7 @@
 """A run folder as tidy DataFrames, and the points that were asked for."""
 
-import json
 import math
-import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.axes import AxisError, expand
+from sweeps import journal
+from sweeps.damage import damaged, foreign, shown
+from sweeps.info import read_info
+from sweeps.journal import FolderError
+from sweeps.store import RunFolder
 
 NETWORK_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "width", "depth", "seed")
 # Of networks that are trained also how fast.
@@ -108,7 +112,7 @@ class Run:
     @property
     def is_theory(self) -> bool:
         """Whether the run has predictions and no networks, as a sweep of infinite width has."""
-        return not any((self.path / "networks").glob("*.parquet")) and self.theory is not None
+        return not self._journal.paths(self.path, "networks") and self.theory is not None
 
     @property
     def title(self) -> str:
@@ -119,20 +123,41 @@ class Run:
         grid = self.sweep.get("grid")
         return grid if isinstance(grid, dict) else {}
 
+    @cached_property
+    def _journal(self) -> journal.Journal:
+        """Which files belong to the run. Errors: RunFolderError if there are damaged ones among them."""
+        try:
+            found = journal.read(self.path)
+            if not found.records:
+                RunFolder(self.path).journal()  # says what is wrong with a folder of an earlier version
+            ill = [*found.unreadable, *map(str, damaged(self.path, found))]
+        except FolderError as error:
+            raise RunFolderError(str(error)) from error
+        if ill:
+            raise RunFolderError(
+                f"{self.path} is damaged: {shown(ill)}. `winit run` makes it anew; `winit verify` reads every file."
+            )
+        if strangers := foreign(self.path, found):
+            warnings.warn(f"{self.path}: {shown(strangers)} not written by winit, and not read.", stacklevel=5)
+        return found
+
     def _table(self, name: str) -> pd.DataFrame | None:
-        folder = self.path / name
-        if not any(folder.glob("*.parquet")):
+        paths = self._journal.paths(self.path, name)
+        if not paths:
             return None
         try:
-            frame = pd.read_parquet(folder)
+            frame = pd.read_parquet(paths)  # type: ignore[call-overload]
+        except FileNotFoundError:  # a process at work has just moved one
+            del self.__dict__["_journal"]
+            return self._table(name)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise RunFolderError(f"{folder} cannot be read: {error}.") from error
+            raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
         if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
-            raise RunFolderError(f"{folder} has no column {', '.join(absent)}: it is not a table of a sweep.")
+            raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None
         frame.attrs["scale_axis"] = self.scale_axis
-        if classes := self.info.get("train", {}).get("classes"):
+        if classes := (self.info.get("train") or {}).get("classes"):
             frame.attrs["classes"] = classes
         return frame
 
@@ -158,20 +183,18 @@ def _finite(axis: Any) -> Any:
 
 
 def load(run_dir: str | Path) -> Run:
-    """The run in a folder. Errors: RunFolderError if it is not one."""
+    """The run in a folder. Errors: RunFolderError if it is not one, or damaged. Warns of files that are not its own."""
     path = Path(run_dir)
     try:
-        sweep = tomllib.loads((path / "sweep.toml").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        why = "it has no sweep.toml" if path.is_dir() else "there is no such folder"
-        raise RunFolderError(f"{path} is not a run folder: {why}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunFolderError(f"{path / 'sweep.toml'} cannot be read: {error}.") from error
-    try:
-        info = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        info = {}
-    return Run(path, sweep, info if isinstance(info, dict) else {})
+        sweep = RunFolder(path).sweep()
+    except FolderError as error:
+        raise RunFolderError(str(error)) from error
+    info, problem = read_info(path / "run.json")
+    if problem:
+        warnings.warn(problem, stacklevel=2)
+    run = Run(path, sweep, info.model_dump(exclude_unset=True))
+    _ = run._journal  # damage is told at once
+    return run
 
 
 def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
@@ -192,7 +215,7 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
 def follows_init(frame: pd.DataFrame) -> bool:
     """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
     # Without a width there is no std.
-    given = [key for key in ("std", "gain") if frame[key].notna().any()]
+    given = [key for key in ("std", "gain") if key in frame and frame[key].notna().any()]
     scales = frame.groupby("init", observed=True)[given].nunique()
     return bool(scales.min(axis=1).max() == 1)
 

@@ -48,7 +48,7 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
     """
     if value not in style.ACCURACIES:
         raise ValueError(f"{value!r} is not one of {', '.join(style.ACCURACIES)}.")
-    if value not in networks or networks["learning_rate"].isna().all():
+    if value not in networks or "learning_rate" not in networks or networks["learning_rate"].isna().all():
         raise ValueError("nothing was trained in this run.")
     keys = [key for key in KEYS if key in networks]
     gone = networks["diverged_at"].notna()

@@ -7,11 +7,12 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 import json
 import math
 import re
-import shlex
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -109,7 +110,8 @@ def run(
         _stop(problem)
 
     executor = _executor(sweep)
-    from sweeps.execute import activation_notes
+    from sweeps.execute import activation_notes, vocabulary
+    from sweeps.joining import join
     from sweeps.store import StoreError
 
     for note in activation_notes(sweep):
@@ -117,24 +119,39 @@ def run(
     try:
         folder.create()
         with folder.lock():
+            joined = join(folder, sweep, vocabulary())
+            if joined.sweep is not sweep:
+                executor = _executor(joined.sweep)
             _refuse_changed_inputs(folder, executor)
-            folder.write_sweep(sweep.to_toml())
-            code = _compute(sweep, folder, executor)
+            _recover(folder)
+            folder.write_sweep(joined.sweep.to_toml())
+            code = _compute(joined.sweep, folder, executor, joined.asked)
     except StoreError as error:
         _stop(str(error))
+    except OSError as error:
+        text, code = system.sentence(error, at=str(folder.path))
+        _stop(f"{text} What was finished is kept.", code)
     if figures:
         _draw(folder)
     typer.echo(folder.path)
     raise typer.Exit(code)
 
 
+def _recover(folder: "RunFolder") -> None:
+    """Bring the folder in order after a kill or damage, and say what was found."""
+    from sweeps.damage import foreign, shown
+
+    for sentence in folder.recover():
+        typer.echo(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/", err=True)
+    if strangers := foreign(folder.path, folder.journal()):
+        typer.echo(f"note: {shown(strangers)} in {folder.path}: not written by winit, and left alone", err=True)
+
+
 def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     """The run folder; a sweep that would change what is in it is refused."""
     from sweeps.execute import vocabulary
-    from sweeps.problems import SpecError
-    from sweeps.reading import load_sweep
-    from sweeps.spec import difference
-    from sweeps.store import RunFolder
+    from sweeps.joining import join
+    from sweeps.store import RunFolder, StoreError
 
     folder = RunFolder(path)
     try:
@@ -143,17 +160,10 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
         _stop(f"--out: {str(path)!a} is not text in UTF-8. Choose another.")
     if path.exists() and not path.is_dir():
         _stop(f"{path} is a file, not a folder. Choose another --out.")
-    if folder.exists():
-        try:
-            stored = load_sweep(folder.sweep_file, [], vocabulary())
-        except SpecError as error:
-            _stop(f"{path} holds a sweep.toml that cannot be read.\n{error}")
-        if problems := difference(stored, sweep):
-            listed = "\n".join(f"  {problem}" for problem in problems)
-            _stop(
-                f"{path} holds another sweep, and only points may be added to it:\n{listed}\n"
-                "Nothing was changed. Choose another --out, or go on with the sweep.toml in the folder."
-            )
+    try:
+        join(folder, sweep, vocabulary())
+    except StoreError as error:
+        _stop(str(error))
     return folder
 
 
@@ -177,43 +187,55 @@ def _executor(sweep: "Sweep") -> "Executor":
 
 def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
     """The same path may hold other data than when the folder was begun."""
-    info = folder.info()
-    pairs = [(before, executor.inputs.get(_width(width))) for width, before in info.get("inputs", {}).items()]
-    for before, now in [*pairs, (info.get("train", {}), executor.dataset)]:
-        if now is not None and before and before.get("sha256") != now.sha256:
-            _stop(
-                f"{now.source} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} then, "
-                f"{now.sha256} now). Put the old data back, or choose another --out."
-            )
+    for made_by in folder.journal().environments.values():
+        now: dict[str, Any] = _data(executor)
+        for before, after in [
+            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
+            (made_by.get("train"), now.get("train")),
+        ]:
+            if before and after and before.get("sha256") != after["sha256"]:
+                _stop(
+                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
+                    f"then, {after['sha256']} now). Put the old data back, or choose another --out."
+                )
 
 
-def _width(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+def _data(executor: "Executor") -> dict[str, Any]:
+    """What the networks are fed with, for run.json."""
+    inputs = {
+        str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
+        for width, data in executor.inputs.items()
+    }
+    return {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
 
 
-def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
-    """Compute what is missing; the exit code."""
+def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "Sweep | None" = None) -> int:
+    """Compute what is missing of the networks that are asked for, of all if None; the exit code."""
     from sweeps import provenance
     from sweeps import run as runner
+    from sweeps.asked import grid_digest, settings_digest
+    from sweeps.columns import never_filled
     from sweeps.execute import planner
+    from sweeps.parts import Part
     from sweeps.progress import progress
+    from sweeps.status import name_job
     from sweeps.store import StoreError
 
-    def describe() -> dict:
-        return {
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "devices": [str(device) for device in executor.devices],
-            "platform": executor.devices[0].platform,
-            "matmul_precision": sweep.compute.matmul_precision,
-            "inputs": {
-                str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
-                for width, data in executor.inputs.items()
-            },
-            **({"train": executor.dataset.describe()} if executor.dataset else {}),
-            "self_check": executor.checks,
-        }
+    made_by = {
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "devices": [str(device) for device in executor.devices],
+        "platform": executor.devices[0].platform,
+        "matmul_precision": sweep.compute.matmul_precision,
+        **_data(executor),
+    }
 
+    def describe() -> dict:
+        return {**made_by, "self_check": executor.checks}
+
+    folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    folder.made_with(made_by)
+    folder.widen(never_filled(sweep))
     folder.write_predictions(executor.predictions())
     speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
     plan = planner(provenance.cores(), speedup, executor.together, imports=True)
@@ -227,14 +249,16 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
                 runner.lanes(len(executor.devices)),
                 on_progress,
                 describe,
+                asked,
                 supervise.current,
             )
     except runner.Interrupted as interruption:
-        _stop(f"Interrupted; what was finished is kept. Go on with: {_go_on(folder)}", 128 + interruption.signal_number)
+        _stop(
+            f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
+            128 + interruption.signal_number,
+        )
     except StoreError as error:
         _stop(str(error), 1)
-    except runner.StorageError as error:
-        _stop(f"{folder.path}: {system.sentence(error.__cause__ or error)[0]} What was finished is kept.", 1)
     done = outcome.done - outcome.before
     if sweep.n_predictions:
         typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
@@ -244,25 +268,17 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
             err=True,
         )
     for failure in outcome.failures:
-        typer.echo(f"failed: {_name_job(failure['networks'])}: {failure['reason']}", err=True)
+        (job,) = Part.from_json([failure["networks"]]).jobs
+        typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0
 
 
-def _go_on(folder: "RunFolder") -> str:
-    """The command that goes on with a run, as a shell reads it."""
-    return shlex.join(["winit", "run", str(folder.sweep_file), "--out", str(folder.path)])
-
-
-def _name_job(job: dict) -> str:
-    inits = ", ".join(
-        point["init"] + ("" if point["scale"] is None else f" {point['scale']:g}") for point in job["points"][:4]
-    )
-    more = len(job["points"]) - 4
-    depth = f"depth {job['depth']}" if job["depth"] else "all depths"
-    return (
-        f"{job['activation']}, {inits}{f' and {more} more' if more > 0 else ''}, {job['normalization']}, "
-        f"width {job['width']}, seed {job['seed']}, {depth}"
-    )
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings as lines on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
 
 
 def _draw(folder: "RunFolder") -> None:
@@ -270,8 +286,9 @@ def _draw(folder: "RunFolder") -> None:
     from analysis.load import RunFolderError
 
     try:
-        for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
-            typer.echo(f"drew {path}", err=True)
+        with _notes():
+            for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
+                typer.echo(f"drew {path}", err=True)
     except (PlotError, RunFolderError, OSError) as error:  # the tables are there; the run itself succeeded
         typer.echo(f"no figures: {error}", err=True)
 
@@ -320,29 +337,42 @@ def plan(
 def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""
     from sweeps.execute import vocabulary
-    from sweeps.problems import SpecError
-    from sweeps.reading import load_sweep
-    from sweeps.run import count_done
+    from sweeps.status import report
+    from sweeps.store import StoreError
+
+    try:
+        typer.echo("\n".join(report(directory, vocabulary())))
+    except StoreError as error:
+        _stop(str(error))
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Move damaged parts to DIR/quarantine, to be made anew.")
+    ] = False,
+) -> None:
+    """Read every file: checksums, rows, tables against each other. Example: winit verify runs/phase"""
+    from sweeps import verify as checks
+    from sweeps.execute import vocabulary
     from sweeps.store import RunFolder, StoreError
 
     folder = RunFolder(directory)
     try:
-        folder.sweep()
-        sweep = load_sweep(folder.sweep_file, [], vocabulary())
-        done = count_done(sweep, folder.committed())
-    except (StoreError, SpecError) as error:
+        verdict = checks.verify(folder, vocabulary())
+        for sentence in (*map(str, verdict.damage), *verdict.wrong):
+            typer.echo(sentence)
+        typer.echo(checks.summary(verdict))
+        if repair and verdict.damage:
+            with folder.lock():
+                stems = checks.repair(folder, verdict.damage)
+            typer.echo(f"{len(stems):,} parts are in {directory / 'quarantine'}. Make them anew with: {folder.go_on}")
+    except StoreError as error:
         _stop(str(error))
-    info = folder.info()
-    failures = info.get("failures", [])
-    typer.echo(f"{'title':<9} {sweep.title}")
-    typer.echo(f"{'state':<9} {info.get('state', 'unknown')}")
-    typer.echo(f"{'done':<9} {done:,} of {sweep.n_networks:,} networks")
-    typer.echo(f"{'missing':<9} {sweep.n_networks - done:,}")
-    typer.echo(f"{'failed':<9} {len(failures):,}")
-    for failure in failures:
-        typer.echo(f"  {_name_job(failure['networks'])}: {failure['reason']}")
-    if done < sweep.n_networks:
-        typer.echo(f"{'go on':<9} {_go_on(folder)}")
+    except OSError as error:
+        _stop(f"{directory}: {error.strerror or error}.", 1)
+    raise typer.Exit(0 if verdict.is_whole else 1)
 
 
 @app.command()
@@ -379,22 +409,23 @@ def plot(
             _stop(f"--where {word}: write KEY=VALUES, for example activation=tanh,relu.")
         conditions[key] = values.split(",")
     try:
-        if kind is None:
-            paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
-        else:
-            paths = plot(
-                directory,
-                kind,
-                value=value,
-                x=x,
-                y=y,
-                row=row,
-                col=col,
-                seeds=seeds,
-                where=conditions,
-                fmt=fmt,
-                out=out,
-            )
+        with _notes():
+            if kind is None:
+                paths = standard_figures(directory, formats=(fmt,), report=lambda text: typer.echo(text, err=True))
+            else:
+                paths = plot(
+                    directory,
+                    kind,
+                    value=value,
+                    x=x,
+                    y=y,
+                    row=row,
+                    col=col,
+                    seeds=seeds,
+                    where=conditions,
+                    fmt=fmt,
+                    out=out,
+                )
     except (PlotError, RunFolderError) as error:
         _stop(str(error))
     for path in paths:

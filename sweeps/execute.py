@@ -74,10 +74,15 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         check_activation=check_activation,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
+        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if _is_predicted(init)),
         gradient_mib=derivatives.gradient_mib,
         optimizers=trainer.OPTIMIZERS,
         check_options=trainer.unknown_options,
     )
+
+
+def _is_predicted(init: str) -> bool:
+    return initializers.shape_of(init) in INDEPENDENT
 
 
 def planner(
@@ -353,7 +358,7 @@ class Executor:
             return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
 
         known = MeanField(
-            independent=lambda init: initializers.shape_of(init) in INDEPENDENT,
+            independent=_is_predicted,
             scheme_std=initializers.scheme_std,
             from_inputs=from_inputs,
             fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),

@@ -8,7 +8,7 @@ itself, and a part is a batch of networks that are trained together.
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 
@@ -107,21 +107,24 @@ class Part:
                 jobs.append(job.with_points(points))
         return Part(tuple(jobs)) if jobs else None
 
+    def program(self) -> Job:
+        """What the networks of a training part have in common, however they are cut into parts."""
+        return replace(self.jobs[0], shape="", seed=0, points=())
+
     def described(self) -> Iterator[tuple]:
         """Each family, whatever its learning rate, that the tables of this part describe before training."""
         for job in self.jobs:
             points = tuple(point.untrained for point in job.points if point.described)
             yield from job.with_points(points).families()
 
-    def describing_no_more(self, described: Container[tuple]) -> "Part":
-        """The part, less the descriptions that are there already."""
+    def describing(self, described: set[tuple]) -> "Part":
+        """The part, describing before training what is not in `described` yet; this is then added to it."""
         jobs = []
         for job in self.jobs:
             bare = job.with_points(tuple(point.untrained for point in job.points))
-            there = (family in described for family in bare.families())
-            points = tuple(
-                replace(point, described=point.described and not known)
-                for point, known in zip(job.points, there, strict=True)
-            )
-            jobs.append(job.with_points(points))
+            points = []
+            for point, family in zip(job.points, bare.families(), strict=True):
+                points.append(replace(point, described=family not in described))
+                described.add(family)
+            jobs.append(job.with_points(tuple(points)))
         return Part(tuple(jobs))

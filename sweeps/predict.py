@@ -84,7 +84,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
         for norm, normalization in enumerate(grid.normalization):
             spoken_of = stated & (normalization == "none")
             predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in found]
-            keys = [np.repeat(key, len(depths)) for key in (codes, np.full(len(gain), np.nan), gain, bias)]
+            keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
             depth = np.tile(depths, len(gain))
             rows.append((np.full(count, code), *keys, np.full(count, norm), depth, *predicted))
     categories = {name: getattr(grid, name) for name in schema.NAMES}

@@ -95,6 +95,7 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         train=train,
         compute=tables["compute"],
         schemes=vocabulary.schemes,
+        predicted=vocabulary.predicted,
         written=written,
     )
     if not name:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sweeps import signals
+from sweeps.asked import Asked, count_done, grid_digest, settings_digest
+from sweeps.journal import Record
 from sweeps.lanes import Abandoned, Flight, Lanes
 from sweeps.parts import Job, Part
 from sweeps.plan import Planner
 from sweeps.spec import Sweep
-from sweeps.store import Committed, RunFolder, StoreError
+from sweeps.store import RunFolder, StoreError
 from sweeps.supervise import GRACE_SECONDS, Watched
-from sweeps.suspects import Queue, Task, by_program
+from sweeps.suspects import Queue, Task, by_program, stem_of
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
@@ -37,8 +39,12 @@ class Engine(Protocol):
     def run(self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None]) -> dict: ...
 
 
-class StorageError(Exception):
-    """The folder cannot be written: no part can be kept any more. Its cause is what the system said."""
+class _StorageError(Exception):
+    """The folder cannot be written: no part can be kept any more."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 @dataclass
@@ -52,32 +58,38 @@ class Outcome:
     failures: list[dict] = field(default_factory=list)
 
 
-def missing(sweep: Sweep, planner: Planner, committed: dict[str, Committed]) -> Iterator[Task]:
+def missing(
+    sweep: Sweep, planner: Planner, committed: dict[str, Record], asked: Sweep | None = None, generation: int = 0
+) -> Iterator[Task]:
     """The work left, in a fixed order.
 
     A stored part of a forward sweep whose networks lack depths is computed again as a whole, under its own name: the
     pass to the deepest network yields them all. Families that are nowhere become new parts.
+
+    asked: of the networks of the sweep, those that are wanted now; all if None. generation: stands before the position
+    of a part in its files' names, in whose order lies the grid, and after it what was added.
     """
-    depths = tuple(sweep.grid.depth)
+    wanted = Asked(asked or sweep)
     done: set[tuple] = set()
     described: set[tuple] = set()
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
         described.update(stored.part.described())
-        lacking = len(set(depths) - set(stored.depths))
-        if lacking and not stored.part.is_training:
-            yield Task(stem, stored.part, stored.part.n_families * lacking, whole=True)
+        if not stored.part.is_training and wanted.depths - set(stored.depths) and (own := wanted.part(stored.part)):
+            yield Task(stem, stored.part, own.n_networks(set(wanted.depths) - set(stored.depths)))
+    programs: dict[Job | None, tuple[int, int]] = {}
     for part in planner.parts(sweep):
+        # Where a part stands depends on the sweep alone, not on how it was cut.
+        kind = part.program() if part.is_training else None
+        program, position = programs.setdefault(kind, (len(programs), 0))
+        programs[kind] = program, position + part.n_families
         left = part.without(done.__contains__) if done else part
+        if left is not None and asked is not None:
+            left = wanted.part(left)
         if left is not None:
-            left = left.describing_no_more(described) if described else left
-            yield Task(left.name, left, left.n_networks(set(depths)))
-
-
-def count_done(sweep: Sweep, committed: dict[str, Committed]) -> int:
-    """Networks of the sweep that the folder holds."""
-    depths = set(sweep.grid.depth)
-    return sum(stored.part.n_networks(depths & set(stored.depths)) for stored in committed.values())
+            left = left.describing(described) if left.is_training else left
+            place = (f"{generation:02d}-{program:04d}", position)
+            yield Task(stem_of(place, left), left, left.n_networks(set(wanted.depths)), place)
 
 
 def run(
@@ -88,39 +100,42 @@ def run(
     lanes: int,
     on_progress: Callable[[float, int], None],
     describe: Callable[[], dict],
+    asked: Sweep | None = None,
     watched: Watched | None = None,
 ) -> Outcome:
-    """Compute what is missing and commit it. The folder exists and its lock is held.
+    """Compute what is missing and commit it. The folder exists, its lock is held and it is recovered.
 
     on_progress(networks in the folder, networks of the sweep) is called now and then; networks in training count
     by the share of their steps.
     describe: what goes into run.json beside the counts, asked at the start and at the end.
+    asked: of the sweep's networks those that are wanted now, all of them if None.
     watched: what a supervising process knows of earlier processes of this command.
     Whatever is raised in computing a part is that part's failure, which is recorded; the run goes on.
-    Errors: Interrupted; StorageError and StoreError where the folder cannot be written.
+    Errors: Interrupted; OSError and StoreError where the folder cannot be written.
     """
-    folder.remove_orphans()
     committed = folder.committed()
-    outcome = Outcome(total=sweep.n_networks, before=count_done(sweep, committed))
+    generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    outcome = Outcome(total=(asked or sweep).n_networks, before=count_done(asked or sweep, committed))
     outcome.done = outcome.before
-    depths = tuple(sweep.grid.depth)
+    others = count_done(sweep, committed) - outcome.before
+    depths, wanted = tuple(sweep.grid.depth), set((asked or sweep).grid.depth)
     started = time.monotonic()
     earlier = folder.info()
-    if outcome.done == outcome.total and earlier.get("state") == "done":
+    if outcome.done == outcome.total and (asked or earlier.state == "done"):
         on_progress(outcome.done, outcome.total)
         return outcome
 
     def save(state: str) -> None:
         outcome.seconds = time.monotonic() - started
         found = describe()
-        checks = dict.fromkeys([*earlier.get("self_check", []), *found.get("self_check", [])])
+        checks = dict.fromkeys([*earlier.self_check, *found.get("self_check", [])])
         folder.write_info(
             {
                 "state": state,
                 "title": sweep.title,
-                "networks": outcome.total,
-                "networks_done": outcome.done,
-                "seconds": round(earlier.get("seconds", 0.0) + outcome.seconds, 3),
+                "networks": sweep.n_networks,
+                "networks_done": outcome.done + others,
+                "seconds": round(earlier.seconds + outcome.seconds, 3),
                 **found,
                 "self_check": list(checks),
                 "failures": outcome.failures,
@@ -133,7 +148,7 @@ def run(
         try:
             folder.write(task.stem, task.part, depths, tables)
         except OSError as error:
-            raise StorageError(str(error)) from error
+            raise _StorageError(error) from error
 
     if sweep.train:
         for stem, stored in committed.items():
@@ -144,7 +159,7 @@ def run(
     with signals.noted() as received, Lanes(lanes, received) as flying:
         course = _Course(
             outcome=outcome,
-            queue=Queue(missing(sweep, planner, committed), depths, watched or Watched()),
+            queue=Queue(missing(sweep, planner, committed, asked, generation), wanted, watched or Watched()),
             flying=flying,
             compute=compute,
             limit=sweep.compute.part_seconds,
@@ -157,7 +172,8 @@ def run(
                 if course.needs_another_process():
                     save("running")
                     course.queue.watched.again()
-            state = "interrupted" if received else "failed" if outcome.failures else "done"
+            whole = outcome.done + others == sweep.n_networks
+            state = "interrupted" if received else "failed" if outcome.failures else "done" if whole else "unfinished"
         finally:
             course.land()
             with suppress(OSError) if state == "failed" else nullcontext():  # the disk that is full has been named
@@ -217,7 +233,9 @@ class _Course:
         self.queue.watched.ended(by_program(task.part), error is None)
         if error is None:
             self.outcome.done += task.new
-        elif isinstance(error, StorageError | StoreError):
+        elif isinstance(error, _StorageError):
+            raise error.cause
+        elif isinstance(error, StoreError):
             raise error
         elif not isinstance(error, Abandoned) and not self.queue.failed(task):
             self._record(task.part.jobs, _reason(error), task.stem)

@@ -1,11 +1,11 @@
 """The tables of a run folder: columns, types and the version that part files carry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 METADATA_KEY = b"winit"
 
 NAMES = ("activation", "init", "normalization")
@@ -57,32 +57,40 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 OF_THE_DEEPEST = ("layers", "histograms", "gradient_histograms")
 # Of theory alone, made anew whole at each run; not parts.
-LIMIT_KEYS = ("activation", "init", "std", "gain", "bias_std", "normalization", "depth")
+LIMIT_KEYS = ("activation", "init", "gain", "bias_std", "normalization", "depth")
 PREDICTIONS: dict[str, tuple[str, ...]] = {
     "theory": (*LIMIT_KEYS, *PREDICTED),
     "mean_field": ("activation", "gain", "bias_std", "q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain"),
 }
 
 
-def schema(table: str) -> pa.Schema:
-    """The Arrow schema of a table: names are dictionaries, counts are int64, the rest float64."""
+def schema(table: str, without: Container[str] = ()) -> pa.Schema:
+    """The Arrow schema of a table: names are dictionaries, counts are int64, the rest float64.
+
+    without: columns that the sweep can never fill (`columns.never_filled`), which are left out.
+    """
 
     def column_type(name: str) -> pa.DataType:
         if name in NAMES:
             return pa.dictionary(pa.int16(), pa.string())
         return pa.int64() if name in INTEGERS or name in NULLABLE else pa.float64()
 
-    return pa.schema([(name, column_type(name)) for name in (TABLES | PREDICTIONS)[table]])
+    return pa.schema([(name, column_type(name)) for name in (TABLES | PREDICTIONS)[table] if name not in without])
 
 
-def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mapping[str, Sequence[str]]) -> pa.Table:
+def make_table(
+    table: str,
+    columns: Mapping[str, np.ndarray],
+    categories: Mapping[str, Sequence[str]],
+    without: Container[str] = (),
+) -> pa.Table:
     """An Arrow table from columns of equal length; columns that are absent become NaN, or null where whole numbers.
 
-    Names come as int codes into `categories`, whose whole list goes into every part.
+    Names come as int codes into `categories`, whose whole list goes into every part. Columns of `without` are left out.
     """
     rows = len(columns["activation"])
     arrays = []
-    for field in schema(table):
+    for field in schema(table, without):
         if field.name in NAMES:
             codes = pa.array(np.asarray(columns[field.name], np.int16), pa.int16())
             arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string())))
@@ -94,4 +102,12 @@ def make_table(table: str, columns: Mapping[str, np.ndarray], categories: Mappin
             arrays.append(pa.array(np.asarray(columns[field.name]), field.type))
         else:
             arrays.append(pa.array(np.full(rows, np.nan), field.type))
-    return pa.Table.from_arrays(arrays, schema=schema(table))
+    return pa.Table.from_arrays(arrays, schema=schema(table, without))
+
+
+def widened(table: str, found: pa.Table, without: Container[str] = ()) -> pa.Table:
+    """A table with all columns of its schema, NaN where it did not have them. Its metadata stay."""
+    wanted = schema(table, without).with_metadata(found.schema.metadata)
+    empty = pa.array(np.full(found.num_rows, np.nan))
+    columns = [found.column(name) if name in found.column_names else empty for name in wanted.names]
+    return pa.Table.from_arrays(columns, schema=wanted)

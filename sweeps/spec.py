@@ -47,6 +47,7 @@ class Vocabulary:
     """The names that the numerics know.
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
+    predicted: the inits of which mean field makes a statement.
     gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
     check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
     """
@@ -55,6 +56,7 @@ class Vocabulary:
     check_activation: Callable[[str], str | None]
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
+    predicted: tuple[str, ...]
     gradient_mib: Callable[[int, int, int, str], float]
     optimizers: tuple[str, ...]
     check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
@@ -151,7 +153,10 @@ FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
 
 @dataclass(frozen=True)
 class Sweep:
-    """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml."""
+    """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml.
+
+    schemes: the inits that fix their own std. predicted: those of which mean field makes a statement.
+    """
 
     name: str
     title: str
@@ -161,6 +166,7 @@ class Sweep:
     train: Train | None
     compute: Compute
     schemes: tuple[str, ...]
+    predicted: tuple[str, ...]
     written: dict[str, Any]
 
     @property

@@ -1,45 +1,49 @@
 """The run folder: whole parts or nothing, and what is already there.
 
-A part is written to staging/, fsynced and renamed into its table; the `networks` file comes last and
-is what commits it. A part of another table without its `networks` file is the trace of a kill, and is
-removed before work goes on.
+A part's files are written to staging/ and fsynced; a line in the journal (`sweeps.journal`) commits them all at once;
+then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files
+that no record names, which are cleared away, or a committed part that is still in staging, which is moved when the
+folder is next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that
+another shows.
 """
 
-import fcntl
-import json
+import hashlib
 import os
+import shlex
+import threading
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
+from pydantic_core import to_json
 
-from sweeps import schema
+from sweeps import disk, journal, lock, schema
+from sweeps.damage import FOLDERS, damaged
+from sweeps.info import Info, read_info
+from sweeps.journal import Environment, File, FolderError, Journal, Record
 from sweeps.parts import Part
+from sweeps.signals import Stopped
 
 COMMIT_TABLE = "networks"
-
-
-class StoreError(Exception):
-    """One sentence about a run folder that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A part that is in the folder: what it holds and for which depths."""
-
-    part: Part
-    depths: tuple[int, ...]
+TEXTS = ("sweep.toml", "run.json")
+StoreError = FolderError
 
 
 class RunFolder:
-    """The files of one run. Nothing is created before `create`."""
+    """The files of one run. Nothing is created before `create`; all that writes needs `lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._journal: Journal | None = None
+        self._writer = journal.Writer(path)
+        self._committing = threading.RLock()
+        self._digests, self._made_by = ("", ""), ""
+        self._told, self._trouble = "", ""
 
     @property
     def sweep_file(self) -> Path:
@@ -49,121 +53,314 @@ class RunFolder:
     def figures(self) -> Path:
         return self.path / "figures"
 
+    @property
+    def staging(self) -> Path:
+        return self.path / "staging"
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with this run."""
+        return f"winit run {shlex.quote(str(self.sweep_file))} --out {shlex.quote(str(self.path))}"
+
     def exists(self) -> bool:
-        return self.sweep_file.is_file()
+        return os.path.lexists(self.sweep_file)
 
     def create(self) -> None:
         """Make the folder where there is none. Errors: StoreError."""
-        own = {*self.tables(), *schema.PREDICTIONS, "staging"}  # all that a run killed at its very start leaves
-        if self.path.exists() and not self.exists() and {entry.name for entry in self.path.iterdir()} - own:
-            raise StoreError(f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out.")
+        own = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
         try:
-            for name in (*self.tables(), "staging"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and not self.exists() and set(disk.names(self.path)) - own:
+                raise StoreError(
+                    f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out."
+                )
+            os.makedirs(self.staging, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
+        self._check_folders()
 
-    def write_sweep(self, text: str) -> None:
-        """Make `text` the folder's sweep.toml."""
-        self._replace_text(self.sweep_file, text)
-
-    def tables(self) -> tuple[str, ...]:
-        return tuple(schema.TABLES)
+    def _check_folders(self) -> None:
+        for name in (*FOLDERS, journal.FOLDER, "quarantine"):
+            if os.path.lexists(path := self.path / name) and not path.is_dir():
+                raise StoreError(f"{path} is not a folder. Move it away.")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against a second run. Errors: StoreError if another process has it."""
-        with open(self.path / "staging" / "lock", "w") as file:
+        """Hold the folder against a second run, and write down how the work ended.
+
+        Errors: StoreError if another process has it.
+        """
+        with lock.hold(self.staging / "lock") as holder:
+            self._journal, self._told, self._trouble = None, "", ""
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreError(f"{self.path} is in use by another winit run.") from None
-            yield
+                yield
+            except (KeyboardInterrupt, Stopped):
+                holder.end("interrupted")
+                raise
+            except OSError as error:
+                holder.end("failed", error.strerror or str(error))
+                raise
+            except MemoryError:
+                holder.end("failed", "no memory was left")
+                raise
+            finally:
+                if not holder.note.state and self._told:
+                    ended = self._told != "running" and not self._trouble
+                    holder.end(self._told if ended else "failed", "" if ended else self._trouble)
+                self._journal = None
 
     def sweep(self) -> dict:
         """The stored sweep file as plain data. Errors: StoreError."""
+        if not os.path.lexists(self.sweep_file):
+            what = "it has no sweep.toml" if self.path.is_dir() else "there is no such folder"
+            raise StoreError(f"{self.path} is not a run folder: {what}.")
         try:
-            return tomllib.loads(self.sweep_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(f"{self.path} is not a run folder: it has no sweep.toml.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            return tomllib.loads(disk.read(self.sweep_file).decode("utf-8"))
+        except OSError as error:
+            raise StoreError(f"{self.sweep_file} cannot be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}.") from error
 
-    def info(self) -> dict:
-        """run.json, or nothing where a run was killed before it could write one."""
-        try:
-            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+    def write_sweep(self, text: str) -> None:
+        """Make `text` the folder's sweep.toml, unless it is already."""
+        data = text.encode("utf-8")
+        with suppress(OSError):
+            if disk.read(self.sweep_file) == data:
+                return
+        self._replace_text(self.sweep_file, data)
+
+    def info(self) -> Info:
+        """run.json as far as it can be read; empty where there is none."""
+        return read_info(self.path / "run.json")[0]
 
     def write_info(self, info: Mapping) -> None:
-        self._replace_text(self.path / "run.json", json.dumps(info, indent=2) + "\n")
+        """Make this run.json, with the environments that the parts were made with. `state` is where the run stands."""
+        self._told = str(info.get("state", ""))
+        environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
+        self._replace_text(self.path / "run.json", to_json({**info, "made_by": environments}, indent=2) + b"\n")
 
-    def committed(self) -> dict[str, Committed]:
-        """Every committed part by file stem, read from the files' own metadata."""
-        found = {}
-        for file in sorted((self.path / COMMIT_TABLE).glob("*.parquet")):
-            try:
-                stored = json.loads(pq.read_schema(file).metadata[schema.METADATA_KEY])
-                if stored["version"] != schema.VERSION:
-                    raise StoreError(f"{file} has table version {stored['version']}; this is version {schema.VERSION}.")
-                found[file.stem] = Committed(Part.from_json(stored["jobs"]), tuple(stored["depths"]))
-            except (KeyError, TypeError, json.JSONDecodeError, pa.ArrowInvalid) as error:
-                raise StoreError(f"{file} is not a part that winit wrote ({error}). Move it away.") from error
-        return found
+    def journal(self) -> Journal:
+        """What is committed. Read once while the lock is held. Errors: StoreError for a folder of another version."""
+        if self._journal is None:
+            found = journal.read(self.path)
+            if not found.records:
+                self._refuse_older()
+            self._journal = found
+        return self._journal
 
-    def remove_orphans(self) -> None:
-        """Clear staging, and what a killed run left without its commit."""
-        for file in (self.path / "staging").iterdir():
-            if file.name != "lock":
-                file.unlink()
-        whole = {file.name for file in (self.path / COMMIT_TABLE).glob("*.parquet")}
-        for table in self.tables():
-            for file in (self.path / table).glob("*.parquet"):
-                if file.name not in whole:
-                    file.unlink()
+    def refresh(self) -> Journal:
+        """The journal as it is now."""
+        self._journal = None
+        return self.journal()
+
+    def _refuse_older(self) -> None:
+        """Tables that were written before there were journals."""
+        try:
+            listed = [name for name in disk.names(self.path / COMMIT_TABLE) if name.endswith(".parquet")]
+        except OSError as error:
+            raise StoreError(f"{self.path / COMMIT_TABLE} cannot be read: {error.strerror}.") from error
+        for name in listed[:20]:
+            file = self.path / COMMIT_TABLE / name
+            version = written_version(file)
+            if version is not None and version != schema.VERSION:
+                raise StoreError(f"{file} has table version {version}; this is version {schema.VERSION}.")
+
+    def committed(self) -> dict[str, Record]:
+        """Every committed part by file stem."""
+        return {record.stem: record for record in self.journal().committed() if record.stem != journal.PREDICTIONS}
+
+    def plans_for(self, grid: str, settings: str) -> int:
+        """Say which sweep parts are written for, by its digests; how many others were run into the folder before it."""
+        self._digests = (grid, settings)
+        grids = self.journal().grids
+        return grids.index(grid) if grid in grids else len(grids)
+
+    def made_with(self, made_by: Mapping[str, Any]) -> str:
+        """Keep what parts are made with from now on; its name, the same for the same environment."""
+        known = Environment(version=schema.VERSION, id=journal.environment_id(dict(made_by)), made_by=dict(made_by))
+        with self._committing:
+            if known.id not in self.journal().environments:
+                self._append(known)
+            self._made_by = known.id
+        return known.id
+
+    def recover(self) -> list[str]:
+        """Finish what a killed run committed, and clear away what it did not. Damaged parts go to quarantine.
+
+        Out: sentences about what was found damaged.
+        """
+        found = self.refresh()
+        for record in found.records.values():
+            for table, file in record.files.items():
+                staged = self.staging / journal.staged_name(table, record.stem, file.sha256)
+                if disk.is_file(staged) and disk.sha256(staged) != file.sha256:
+                    os.unlink(staged)
+            self._apply(record)
+        own = tuple(f"{table}-" for table in FOLDERS)
+        for name in disk.names(self.staging):
+            if name in TEXTS or (name.endswith(".parquet") and name.startswith(own)):
+                os.unlink(self.staging / name)
+        sentences = list(found.unreadable)
+        ill: dict[str, list[str]] = {}
+        for each in damaged(self.path, found, thorough=True):
+            ill.setdefault(each.stem, []).append(str(each))
+        for stem, whats in ill.items():
+            self.set_aside(stem, "; ".join(whats))
+            sentences += whats
+        return sentences
 
     def drop_details(self, stem: str) -> None:
         """Take away what a part says of the deepest network, when another has become the deepest."""
-        for table in schema.OF_THE_DEEPEST:
-            (self.path / table / f"{stem}.parquet").unlink(missing_ok=True)
+        record = self.journal().records[stem]
+        kept = {table: file for table, file in record.files.items() if table not in schema.OF_THE_DEEPEST}
+        if kept != record.files:
+            self._commit(record.model_copy(update={"files": kept}))
+
+    def set_aside(self, stem: str, why: str) -> None:
+        """Take a part back and move its files to quarantine/, so that it is made anew."""
+        self._commit(self.journal().records[stem].model_copy(update={"void": why or "damaged"}))
 
     def write(self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table]) -> None:
-        """Commit a part: every table's file, `networks` last. Replaces an earlier one of that stem."""
+        """Commit a part. Replaces an earlier one of that stem. Errors: OSError; StoreError."""
         label = {"version": schema.VERSION, "jobs": part.to_json(), "depths": list(depths)}
-        metadata = {schema.METADATA_KEY: json.dumps(label).encode()}
-        for name in sorted(tables, key=lambda name: name == COMMIT_TABLE):
-            staged = self.path / "staging" / f"{name}-{stem}.parquet"
-            pq.write_table(tables[name].replace_schema_metadata(metadata), staged, compression="zstd")
-            _sync(staged)
-            os.replace(staged, self.path / name / f"{stem}.parquet")
-            _sync(self.path / name)
+        metadata = {schema.METADATA_KEY: to_json(label)}
+        self._write(
+            stem, part, depths, {name: table.replace_schema_metadata(metadata) for name, table in tables.items()}
+        )
+
+    def widen(self, without: frozenset[str]) -> None:
+        """Give the parts of a sweep that has grown the columns that only its new points can fill, empty.
+
+        The first file of a folder, whose columns some readers take for those of all, comes last.
+        without: columns that the sweep can never fill.
+        """
+        grid, _ = self._digests
+        for stem, record in sorted(self.committed().items(), reverse=True):
+            names = {table: schema.schema(table, without).names for table in record.files if table in schema.TABLES}
+            paths = {table: journal.where(self.path, table, record) for table in names}
+            if record.grid == grid or all(pq.read_schema(paths[name]).names == names[name] for name in names):
+                continue
+            tables = {table: schema.widened(table, pq.read_table(path), without) for table, path in paths.items()}
+            self._write(stem, record.part, record.depths, tables, record.made_by)
 
     def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
         """Make these the folder's tables of theory alone; those that are not given go."""
-        for name in schema.PREDICTIONS:
-            path = self.path / name / "predictions.parquet"
-            if name in tables:
-                path.parent.mkdir(exist_ok=True)
-                staged = self.path / "staging" / f"{name}.parquet"
-                pq.write_table(tables[name], staged, compression="zstd")
-                _sync(staged)
-                os.replace(staged, path)
-                _sync(path.parent)
-            elif path.exists():
-                path.unlink()
+        before = self.journal().records.get(journal.PREDICTIONS)
+        data = {name: _parquet(table) for name, table in tables.items()}
+        there = {} if before is None or before.void else {name: file.sha256 for name, file in before.files.items()}
+        if there != {name: hashlib.sha256(each).hexdigest() for name, each in data.items()}:
+            self._write(journal.PREDICTIONS, Part(()), (), tables)
 
-    def _replace_text(self, path: Path, text: str) -> None:
-        staged = self.path / "staging" / path.name
-        staged.write_text(text, encoding="utf-8")
-        _sync(staged)
+    def _write(
+        self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table], made_by: str = ""
+    ) -> None:
+        files: dict[str, File] = {}
+        staged: list[Path] = []
+        try:
+            for name, table in tables.items():
+                data = _parquet(table)
+                digest = hashlib.sha256(data).hexdigest()
+                staged.append(self.staging / journal.staged_name(name, stem, digest))
+                changed = disk.write_new(staged[-1], data)
+                files[name] = File(sha256=digest, bytes=len(data), rows=table.num_rows, changed_ns=changed)
+            disk.sync_folder(self.staging)
+            grid, settings = self._digests
+            record = Record(
+                version=schema.VERSION,
+                stem=stem,
+                jobs=part.jobs,
+                depths=depths,
+                made_by=made_by or self._made_by,
+                grid=grid,
+                settings=settings,
+                files=files,
+            )
+            self._commit(record)
+        except OSError as error:
+            self._trouble = error.strerror or str(error)
+            if self.journal().records.get(stem) is None or self.journal().records[stem].files != files:
+                for path in [] if self._writer.uncertain else staged:
+                    with suppress(OSError):
+                        path.unlink()
+            raise
+
+    def _append(self, entry: Record | Environment) -> None:
+        self._writer.append(entry)
+        self.journal().add(entry)
+
+    def _commit(self, record: Record) -> None:
+        """One line makes it so; then the folder is made to match."""
+        with self._committing:
+            self._append(record)
+            self._apply(record)
+
+    def _apply(self, record: Record) -> None:
+        """Make the tables' folders match the last record of a part, however far that went before."""
+        known = self.journal().files
+        tables = sorted(FOLDERS, key=lambda table: table != COMMIT_TABLE)
+        for table in tables if not record.void else ():
+            if table not in record.files:
+                continue
+            staged = self.staging / journal.staged_name(table, record.stem, record.files[table].sha256)
+            if disk.is_file(staged):
+                self._move(staged, self.path / table / f"{record.stem}.parquet", known[table, record.stem])
+        for table in reversed(tables):  # `networks` is the last to go
+            path = self.path / table / f"{record.stem}.parquet"
+            if (table in record.files and not record.void) or not os.path.lexists(path):
+                continue
+            if (table, record.stem) not in known:
+                continue
+            if record.void or not disk.is_file(path) or disk.sha256(path) not in known[table, record.stem]:
+                self._quarantine(path)
+            else:
+                os.unlink(path)
+            disk.sync_folder(path.parent)
+            with suppress(OSError):  # that it is not empty is the usual case
+                os.rmdir(path.parent)
+
+    def _move(self, staged: Path, path: Path, known: set[str]) -> None:
+        if not path.parent.is_dir():
+            os.mkdir(path.parent)
+            disk.sync_folder(self.path)
+        if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in known):
+            self._quarantine(path)  # somebody's file under the name of a part is not overwritten
         os.replace(staged, path)
-        _sync(self.path)
+        disk.sync_folder(path.parent)
+
+    def _quarantine(self, path: Path) -> None:
+        """Move a file out of the way, under a name of its own."""
+        place = self.path / "quarantine"
+        place.mkdir(exist_ok=True)
+        name, number = f"{path.parent.name}-{path.stem}", 0
+        while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}.parquet"):
+            number += 1
+        os.replace(path, target)
+
+    def _replace_text(self, path: Path, data: bytes) -> None:
+        try:
+            disk.replace_file(path, data, self.staging)
+        except OSError as error:
+            self._trouble = error.strerror or str(error)
+            raise
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+class _Label(BaseModel):
+    """What the metadata of a table's file says of the part, as far as it is read back."""
+
+    version: int
+
+
+def written_version(file: Path) -> int | None:
+    """The version of the tables that a parquet file says it was written with; None if it is not one of a run."""
+    if not disk.is_file(file):
+        return None
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        stored = (pq.read_schema(file).metadata or {}).get(schema.METADATA_KEY)
+        return None if stored is None else int(_Label.model_validate_json(stored).version)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()

@@ -14,20 +14,33 @@ from sweeps.supervise import Watched
 class Task:
     """A part to compute under a file stem; `new` counts the networks that it adds to the folder.
 
-    whole: it takes the place of a stored part, and must not be cut.
+    place: of new parts what their stems begin with, and where in the grid they lie; None where a stored part is
+    computed again, which takes its place as a whole and is not cut.
     """
 
     stem: str
     part: Part
     new: int
-    whole: bool = False
+    place: tuple[str, int] | None = None
 
-    def cut(self, jobs: tuple[Job, ...], depths: tuple[int, ...]) -> "Task":
-        """Some of the jobs, under a name of their own."""
+    @property
+    def can_be_cut(self) -> bool:
+        return self.place is not None and len(self.part.jobs) > 1
+
+    def cut(self, jobs: tuple[Job, ...], depths: set[int]) -> "Task":
+        """Some of the jobs, under a name of their own. depths: that count."""
         if jobs == self.part.jobs:
             return self
-        part = Part(jobs)
-        return Task(part.name, part, part.n_networks(set(depths)))
+        assert self.place is not None
+        part, (program, position) = Part(jobs), self.place
+        before = self.part.jobs[: self.part.jobs.index(jobs[0])]
+        place = (program, position + sum(len(job.points) for job in before))
+        return Task(stem_of(place, part), part, part.n_networks(depths), place)
+
+
+def stem_of(place: tuple[str, int], part: Part) -> str:
+    """The name of a new part's files, in whose order lies the grid."""
+    return f"{place[0]}-{place[1]:09d}-{part.name}"
 
 
 def key(job: Job) -> str:
@@ -54,7 +67,7 @@ class Queue:
     """Tasks in the order in which they may start. failures: jobs that are not tried, each with a reason."""
 
     tasks: Iterator[Task]
-    depths: tuple[int, ...]
+    depths: set[int]
     watched: Watched
     failures: list[tuple[Job, str]] = field(default_factory=list)
     _more: list[Task] = field(default_factory=list)
@@ -69,14 +82,14 @@ class Queue:
 
     def failed(self, task: Task) -> bool:
         """Have the jobs of a part that failed tried one by one; False where it cannot be cut."""
-        if task.whole or len(task.part.jobs) == 1:
+        if not task.can_be_cut:
             return False
         self._more.extend(task.cut((job,), self.depths) for job in task.part.jobs)
         return True
 
     def was_late(self, task: Task) -> bool:
         """The same for a part that took too long, each job alone."""
-        if task.whole or len(task.part.jobs) == 1:
+        if not task.can_be_cut:
             return False
         self._alone.extend(task.cut((job,), self.depths) for job in task.part.jobs)
         return True
@@ -86,7 +99,7 @@ class Queue:
         if not (self.watched.suspects or self.watched.set_aside):
             return task
         refused = {job: reason for job in task.part.jobs if (reason := self._refusal(job))}
-        if task.whole:
+        if task.place is None:
             if refused:
                 self.failures.extend((job, next(iter(refused.values()))) for job in task.part.jobs)
             elif any(key(job) in self.watched.suspects for job in task.part.jobs):

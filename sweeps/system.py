@@ -118,15 +118,18 @@ def guarded(command: Callable[[], object], kept: str) -> int:
     return code
 
 
-def sentence(error: BaseException) -> tuple[str, int]:
-    """(What happened, in one sentence; the exit code: 2 where the request was wrong, else 1)."""
+def sentence(error: BaseException, at: str = "") -> tuple[str, int]:
+    """(What happened, in one sentence; the exit code: 2 where the request was wrong, else 1).
+
+    at: where it happened, if the system does not say.
+    """
     if isinstance(error, OSError):
         number = error.errno
         if number is None and (found := re.search(r"\[errno (\d+)\]", str(error), re.IGNORECASE)):  # of Arrow
             number = int(found[1])
         what = os.strerror(number) if number else str(error).strip() or type(error).__name__
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-        place = f"{_short(names[0])}: " if names else ""
+        place = f"{_short(place)}: " if (place := names[0] if names else at) else ""
         return f"{place}{what.splitlines()[0].rstrip('.')}.", 2 if number in OF_A_NAME else 1
     if isinstance(error, MemoryError):
         return "There is not enough memory.", 1

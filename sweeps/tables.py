@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps import schema
+from sweeps.columns import never_filled
 from sweeps.parts import Job
 from sweeps.spec import Histogram, Sweep
 
@@ -143,7 +144,7 @@ class Points:
 
     def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
         categories = {name: getattr(self.sweep.grid, name) for name in schema.NAMES}
-        return schema.make_table(name, columns, categories)
+        return schema.make_table(name, columns, categories, never_filled(self.sweep))
 
 
 def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt: Learnt | None = None) -> pa.Table:

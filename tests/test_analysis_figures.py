@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from folders import commit
 from meanfield import mean_field, with_theory
 from test_analysis_gradients import gradient_rows
 from test_analysis_load import bin_rows, layer_rows, network_rows, write_run
@@ -135,7 +136,7 @@ def measured(tmp_path_factory):
     for name, table in tables.items():
         (path / name).mkdir()
         table.to_parquet(path / name / "part-0.parquet", index=False)
-    return path
+    return commit(path)
 
 
 def test_standard_figures_show_gradients_and_singular_values_where_they_were_measured(measured):
@@ -200,7 +201,7 @@ def theory_run(path):
     (path / "theory").mkdir()
     columns = [*keys, *(name for name in rows if name.startswith("theory_")), "chi"]
     rows.assign(std=float("nan"))[columns].to_parquet(path / "theory" / "part-0.parquet", index=False)
-    return path
+    return commit(path)
 
 
 def test_a_run_at_infinite_width_has_heatmaps_of_its_predictions(tmp_path, monkeypatch):

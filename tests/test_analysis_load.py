@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from folders import commit
 
 from analysis import RunFolderError, load
 from analysis.axes import AxisError, expand
@@ -77,7 +78,7 @@ def write_run(path, networks=None, layers=None, histograms=None, **grid):
     lines = [f"{key} = {json.dumps(value)}" for key, value in (grid or {"gain": 1.0}).items()]
     (path / "sweep.toml").write_text("\n".join(['title = "A sweep"', "[grid]", *lines]) + "\n", encoding="utf-8")
     (path / "run.json").write_text(json.dumps({"state": "done"}))
-    return path
+    return commit(path)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_folders_that_are_no_runs_get_a_sentence(tmp_path):
         load(tmp_path / "nowhere")
     run = write_run(tmp_path / "run", network_rows())
     (run / "networks" / "part-1.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(RunFolderError, match="networks cannot be read"):
+    with pytest.raises(RunFolderError, match=r"is damaged: networks/part-1\.parquet has 16 bytes and was written with"):
         _ = load(run).networks
     bare = write_run(tmp_path / "bare", network_rows().drop(columns=["gain", "seed"]))
     with pytest.raises(RunFolderError, match="has no column gain, seed"):
@@ -174,11 +175,11 @@ def test_tables_of_gradients_and_of_theory_load_and_absent_ones_are_none(tmp_pat
     for name, table in tables.items():
         (path / name).mkdir()
         table.to_parquet(path / name / "part-0.parquet", index=False)
-    run = load(path)
+    run = load(commit(path))
     assert all(len(getattr(run, name)) == len(table) for name, table in tables.items())
     assert not run.is_theory
-    (path / "theory" / "part-0.parquet").unlink()
     tables["theory"].drop(columns="gain").to_parquet(path / "theory" / "part-0.parquet")
+    commit(path)
     with pytest.raises(RunFolderError, match="theory has no column gain: it is not a table of a sweep"):
         _ = load(path).theory
 

@@ -114,9 +114,9 @@ def test_labels_make_the_loss_a_cross_entropy(tmp_path):
     assert np.isfinite(frame["log10_weight_grad_rms"]).all()
 
 
-def test_without_the_jacobian_its_column_is_empty(tmp_path):
+def test_without_the_jacobian_there_is_no_column_of_it(tmp_path):
     run(tmp_path, "activation=tanh", "gain=1", "width=8", "depth=2", "inputs.samples=20", "measure.jacobian=false")
-    assert table(tmp_path)["log10_jacobian"].isna().all()
+    assert "log10_jacobian" not in table(tmp_path)
 
 
 def test_gradients_that_would_not_fit_are_refused_in_a_sentence():
@@ -137,7 +137,7 @@ def test_an_infinite_width_is_theory_alone(tmp_path):
     np.testing.assert_allclose(he["theory_log10_act_rms"], 0, atol=1e-12)
     np.testing.assert_allclose(he["theory_input_correlation"], [0, 0.680954], atol=1e-6)
     assert frame.loc[frame["init"] == "orthogonal", "chi"].isna().all()
-    assert not list((tmp_path / "limit" / "networks").iterdir())
+    assert not (tmp_path / "limit" / "networks").exists()
 
 
 def test_infinite_and_finite_widths_run_together_and_inf_may_be_taken_away(tmp_path):

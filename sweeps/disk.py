@@ -1,0 +1,80 @@
+"""Files on disk: written whole and fsynced, replaced in one step, read only where they are regular files."""
+
+import contextlib
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+def write_new(path: Path, data: bytes) -> int:
+    """Write and fsync a file; its time of change in nanoseconds. Errors: OSError; then nothing is left of it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+        return os.fstat(handle).st_mtime_ns
+    except OSError:
+        with contextlib.suppress(OSError):  # a full disk needs the room
+            os.unlink(path)
+        raise
+    finally:
+        os.close(handle)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Every byte, however few the system takes at once."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def replace_file(path: Path, data: bytes, staging: Path) -> None:
+    """Make `data` the contents of a file, at once or not at all."""
+    staged = staging / path.name
+    write_new(staged, data)
+    os.replace(staged, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was created, renamed and removed in a folder last."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a regular file or a link to one: what may be opened without waiting for anybody."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read(path: Path) -> bytes:
+    """A regular file's bytes. Errors: OSError, also for what is no regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(None, "it is not a file")
+    return path.read_bytes()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes. Errors: OSError."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, in order of names; nothing where there is none. Errors: OSError if it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
