@@ -8,6 +8,8 @@ from pathlib import Path
 
 PACKAGES = ("winit-jax", "jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow")
 
+BUILT_FROM = "_commit.txt"  # beside this file in a package that was built from a checkout
+
 BAD_JAXLIB = {
     "0.10.2": "wrong sums on CPU (jax issue 39103)",
     "0.11.0": "reported to crash on high-rank reductions (jax issue 39257)",
@@ -33,20 +35,26 @@ def known_bad() -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the checkout this code runs from, with '+' if it was changed; None elsewhere."""
+    """The commit that this code is of, with '+' if it was changed since; None where nobody knows.
+
+    From the checkout that it runs from, or as it was written down when the package was built from one (setup.py).
+    """
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=5
-        )
-        return run.stdout.strip()
+        # A checkout of another user's is read all the same; nothing in it is run.
+        words = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(here), *arguments]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")) != here.parent:
-            return None  # installed inside somebody else's repository
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        # Elsewhere it is installed inside somebody else's repository.
+        if Path(git("rev-parse", "--show-toplevel")) == here.parent:
+            return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
+        pass
+    try:
+        return (here / BUILT_FROM).read_text(encoding="utf-8").strip() or None
+    except OSError:
         return None
 
 

@@ -1,0 +1,85 @@
+"""Runs without numerics: the tables of every part were computed once, and are handed out again.
+
+What is tested with them is all the rest, from the command line to the disk. No JAX backend is started, so that a
+process may fork.
+"""
+
+import json
+from types import SimpleNamespace
+from typing import ClassVar
+
+from sweeps import execute, plan, provenance, run
+from sweeps.asked import settings_digest
+from winit_jax import trainer
+
+FORWARD = ["activation=tanh,relu", "gain=0.5,1.5", "width=8", "depth=int:1:4", "seed=0", "inputs.samples=20"]
+GRADIENTS = [*FORWARD, "measure.gradients=true", "measure.histogram.bins=4"]
+TRAINING = ["activation=relu", "gain=1,2", "width=8", "depth=1,2", "seed=0", "learning_rate=0.1,0.5"]
+TRAINING += ["inputs.samples=20", "train.steps=4", "train.eval_every=2", "train.batch_size=10"]
+TRAINING += ["train.train_samples=60", "train.test_samples=50"]
+
+
+def _other(words, **axes):
+    return [f"{name}={axes[name]}" if (name := word.partition("=")[0]) in axes else word for word in words]
+
+
+# Sweeps that are run into one folder, one after another; the last one is disturbed.
+SCENARIOS = {
+    "forward": [FORWARD],
+    "gradients": [GRADIENTS],
+    "growing": [_other(FORWARD, depth="2", gain="0.5"), FORWARD],
+    "training": [TRAINING],
+    "growing-training": [_other(TRAINING, depth="1", learning_rate="0.5"), TRAINING],
+}
+
+
+def key(sweep, part, depths):
+    return json.dumps([settings_digest(sweep), part.to_json(), list(depths)])
+
+
+def cut_small():
+    """Every family its own part, two networks a batch: many commits."""
+    plan.PART_SECONDS = 1e-12
+    trainer.CPU_BLOCK = 2
+
+
+class Recording(execute.Executor):
+    """Computes, and keeps what it computed in `kept`: key -> tables, and the tables of theory by the sweep's file."""
+
+    kept: ClassVar[dict] = {}
+
+    def run(self, part, depths, lane=0, watch=lambda share: None):
+        tables = super().run(part, depths, lane, watch)
+        self.kept[key(self.sweep, part, depths)] = tables
+        return tables
+
+    def predictions(self):
+        tables = super().predictions()
+        self.kept[self.sweep.to_toml()] = tables
+        return tables
+
+
+class Replaying(execute.Executor):
+    """Hands out what was kept. A part that was not is a KeyError, and so a failure of the run."""
+
+    kept: ClassVar[dict] = {}
+
+    def __init__(self, sweep, inputs, dataset=None):
+        cpu = SimpleNamespace(platform="cpu", device_kind="cpu")
+        super().__init__(sweep, inputs, dataset, devices=[cpu])
+
+    def run(self, part, depths, lane=0, watch=lambda share: None):
+        watch(0.5)
+        return self.kept[key(self.sweep, part, depths)]
+
+    def predictions(self):
+        return self.kept[self.sweep.to_toml()]
+
+
+def replay(kept):
+    """From now on, runs of this process are replayed, in one lane."""
+    cut_small()
+    Replaying.kept = kept
+    execute.Executor = Replaying
+    run.LANES_A_DEVICE = 1
+    provenance.commit = lambda: "0" * 40  # asks git, which is another process

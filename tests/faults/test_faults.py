@@ -1,0 +1,32 @@
+"""No fault of the disk, and no kill, at any call that changes it: every row once, to the bit, and no half part seen."""
+
+import json
+import os
+
+import pytest
+from processes import finished, python
+from replay import SCENARIOS
+
+pytestmark = pytest.mark.slow
+# Calls of the run that is disturbed, at the least: each is disturbed in three ways.
+LEAST_CALLS = {"forward": 60, "gradients": 70, "growing": 60, "training": 80, "growing-training": 60}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """The tables of every scenario, computed once."""
+    folder = tmp_path_factory.mktemp("recorded")
+    finished(python("record.py", folder / "tables", folder))
+    return folder / "tables"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_fault_at_any_call_loses_nothing_and_shows_no_half_part(recording, tmp_path, scenario):
+    """Every write, fsync, rename, mkdir and unlink fails (EIO), finds the disk full from there on, or is the last."""
+    shares = min(2, os.cpu_count() or 1)
+    runs = [python("inject.py", recording, tmp_path / str(share), scenario, share, shares) for share in range(shares)]
+    found = [json.loads(finished(run)) for run in runs]
+    calls = found[0]["calls"]
+    assert calls >= LEAST_CALLS[scenario]
+    assert sum(sum(one["injections"].values()) for one in found) == 3 * calls
+    assert [sentence for one in found for sentence in one["wrong"]] == []
