@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n aft
 import json
 import math
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from sweeps import signals, supervise, system
 
 if TYPE_CHECKING:
     from sweeps.execute import Executor
@@ -61,7 +64,17 @@ def _options(
 
 def main() -> None:
     """The `winit` entry point."""
-    app()
+    system.prepare_streams()
+    kept = ""
+    if sys.argv[1:2] == ["run"] and "--help" not in sys.argv:
+        supervise.current = supervise.begin()
+        kept = " What was finished is kept."
+    if not supervise.current.is_supervised:
+        signals.end_command()
+    code = system.guarded(app, kept)
+    if supervise.current.hung:
+        supervise.leave(code)
+    sys.exit(code)
 
 
 def _stop(text: str, code: int = 2) -> NoReturn:
@@ -83,8 +96,21 @@ def _load(request: list[str] | None, announce: Callable[[str], None] | None = No
         _stop(str(error))
 
 
+def _load_to_run(request: list[str] | None) -> "Sweep":
+    """The same, with devices that start; what is named by import path is imported once all else is right."""
+    from sweeps.execute import DeviceError, devices, import_paths
+
+    sweep = _load(request)
+    try:
+        devices()
+    except DeviceError as error:
+        _stop(str(error), 1)
+    return _load(request, _announce) if import_paths(sweep) else sweep
+
+
 def _announce(path: str) -> None:
-    typer.echo(f"{path} is imported and run, as the request names it", err=True)
+    if not supervise.current.attempt:
+        typer.echo(f"{path} is imported and run, as the request names it", err=True)
 
 
 @app.command()
@@ -97,7 +123,7 @@ def run(
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from sweeps import provenance
 
-    sweep = _load(request, _announce)
+    sweep = _load_to_run(request)
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
     if problem := provenance.known_bad():
         _stop(problem)
@@ -123,7 +149,8 @@ def run(
     except StoreError as error:
         _stop(str(error))
     except OSError as error:
-        _stop(f"{folder.path}: {error.strerror or error}. What was finished is kept.", 1)
+        text, code = system.sentence(error, at=str(folder.path))
+        _stop(f"{text} What was finished is kept.", code)
     if figures:
         _draw(folder)
     typer.echo(folder.path)
@@ -147,6 +174,10 @@ def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
     from sweeps.store import RunFolder, StoreError
 
     folder = RunFolder(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        _stop(f"--out: {str(path)!a} is not text in UTF-8. Choose another.")
     if path.exists() and not path.is_dir():
         _stop(f"{path} is a file, not a folder. Choose another --out.")
     try:
@@ -189,7 +220,7 @@ def _executor(sweep: "Sweep") -> "Executor":
         inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
     except InputError as error:
         _stop(str(error))
-    executor = Executor(sweep, inputs, dataset)
+    executor = Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
     if problem := executor.too_large():
         _stop(problem)
     return executor
@@ -225,7 +256,6 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     from sweeps import run as runner
     from sweeps.asked import grid_digest, settings_digest
     from sweeps.columns import never_filled
-    from sweeps.execute import SelfCheckError
     from sweeps.parts import Part
     from sweeps.progress import progress
     from sweeps.status import name_job
@@ -252,14 +282,22 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     try:
         with progress() as on_progress:
             outcome = runner.run(
-                sweep, folder, plan, executor, runner.lanes(len(executor.devices)), on_progress, describe, asked
+                sweep,
+                folder,
+                plan,
+                executor,
+                runner.lanes(len(executor.devices)),
+                on_progress,
+                describe,
+                asked,
+                supervise.current,
             )
     except runner.Interrupted as interruption:
         _stop(
             f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
             128 + interruption.signal_number,
         )
-    except (SelfCheckError, StoreError) as error:
+    except StoreError as error:
         _stop(str(error), 1)
     done = outcome.done - outcome.before
     if sweep.n_predictions:
@@ -457,7 +495,7 @@ def theory(
         _stop(f"{'--out' if out is not None else axes[0]} says {'where' if out else 'what'} --map draws; add --map.")
     if start is not None and (inputs is not None or as_map):
         _stop("--start is one q for all gains, and --inputs and --map start at each gain's own: give one of them.")
-    sweep = _load([f"activation={activation}", "gain=1"], _announce)  # a wrong name gets its sentence here
+    sweep = _load_to_run([f"activation={activation}", "gain=1"])  # a wrong name gets its sentence here
     for note in activation_notes(sweep):
         typer.echo(f"note: {note}", err=True)
     name = sweep.grid.activation[0]
@@ -516,9 +554,13 @@ def doctor() -> None:
         typer.echo(f"{name:<12} {version}")
     problem = provenance.known_bad()
     typer.echo(f"{'builds':<12} {problem or 'jaxlib is not among the builds known to be bad'}")
-    from sweeps.execute import self_check
+    from sweeps.execute import DeviceError, self_check
 
-    devices, checks, wrong = self_check()
+    try:
+        devices, checks, wrong = self_check()
+    except DeviceError as error:
+        typer.echo(f"{'devices':<12} {error}")
+        raise typer.Exit(1) from None
     typer.echo(f"{'devices':<12} {', '.join(devices)}")
     for check in checks:
         typer.echo(f"{'arithmetic':<12} {check}")

@@ -50,9 +50,9 @@ CHECKED_PAIRS = 4_000_000
 
 
 class SelfCheckError(Exception):
-    """The fast pass and float64 NumPy disagree: nothing computed here can be trusted."""
+    """The fast pass and float64 NumPy disagree: nothing that this program computes can be trusted. One sentence."""
 
-    fatal = True
+    is_sentence = True
 
 
 def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
@@ -127,6 +127,11 @@ def _count_fixed_points(sweep: Sweep) -> int:
     return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
 
 
+def import_paths(sweep: Sweep) -> list[str]:
+    """The activations of a sweep that are functions of the user's own."""
+    return [name for name in sweep.grid.activation if is_import_path(name)]
+
+
 def activation_notes(sweep: Sweep) -> list[str]:
     """What could not be learned of activations given by import path."""
     return [note for name in sweep.grid.activation for note in activation(name).notes]
@@ -155,6 +160,33 @@ def similarity(x: np.ndarray) -> tuple[float, float]:
     return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
 
 
+class DeviceError(Exception):
+    """One sentence on why JAX has no device to compute on."""
+
+
+def devices() -> list[jax.Device]:
+    """The devices of this process. Errors: DeviceError where a platform does not start."""
+    try:
+        return jax.local_devices()
+    except Exception as error:  # RuntimeError, AssertionError and what else a platform's start may raise
+        asked = jax.config.values.get("jax_platforms")
+        text = str(error).strip().splitlines()
+        named = f"on {asked!r}, which JAX_PLATFORMS asks for" if asked else "on this machine"
+        raise DeviceError(
+            f"JAX does not start {named}{f' ({text[0]})' if text else ''}. Take the variable away, or install JAX for "
+            "that platform, for example with pip install 'winit-jax[cuda13]'."
+        ) from error
+
+
+@dataclass
+class Verdict:
+    """What the self-check says of a program. sentence: what is wrong with it; None if nothing is."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_given: bool = False
+    sentence: str | None = None
+
+
 @dataclass
 class Executor:
     """Runs parts of one sweep on this process's devices. Safe to call from several threads."""
@@ -162,11 +194,12 @@ class Executor:
     sweep: Sweep
     inputs: Mapping[int | str, InputData]  # by width; "inf" where data start the theory of infinite width
     dataset: Dataset | None = None
-    devices: list[jax.Device] = field(default_factory=jax.local_devices)
+    devices: list[jax.Device] = field(default_factory=devices)
     checks: list[str] = field(default_factory=list)
+    say: Callable[[str], None] = lambda sentence: None  # told of what a user should not learn at the end only
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
-    _checked: set[tuple] = field(default_factory=set)
+    _verdicts: dict[tuple, Verdict] = field(default_factory=dict)
     _datasets: dict[Any, training.Data] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -394,16 +427,32 @@ class Executor:
             return self._prepared[width]
 
     def _check(self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]) -> None:
-        """Once for each activation, normalization and width: the first network against float64 NumPy.
+        """Hold a program's first network against float64 NumPy; every later one is bound by that verdict.
 
-        columns: [layers, networks], the first of which is compared.
+        A program is an activation, normalization and width. Other lanes wait for the verdict, so that nothing that a
+        condemned program computed is handed over. columns: [layers, networks], the first of which is compared.
+        Errors: SelfCheckError.
         """
-        x = self.inputs[job.width].x
+        samples = self.inputs[job.width].x.shape[0]
+        if samples * job.width > CHECKED_PAIRS:
+            return
         program = (job.activation, job.normalization, job.width)
         with self._lock:
-            if program in self._checked or x.shape[0] * job.width > CHECKED_PAIRS:
-                return
-            self._checked.add(program)
+            verdict = self._verdicts.setdefault(program, Verdict())
+        with verdict.lock:
+            if not verdict.is_given:  # an error in comparing is no verdict
+                wrong = self._compare(job, family, settings, columns)
+                verdict.is_given, verdict.sentence = True, self._condemn(job, wrong) if wrong else None
+                if verdict.sentence is not None:
+                    self.say(verdict.sentence)
+        if verdict.sentence is not None:
+            raise SelfCheckError(verdict.sentence)
+
+    def _compare(
+        self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]
+    ) -> list[str]:
+        """What the first layers of the first network got wrong, in sentences."""
+        x = self.inputs[job.width].x
         deepest, budget = len(columns["nonfinite"]), self.sweep.compute.batch_mib
         layers = family.first_layers(x.shape[1], deepest, budget, CHECKED_LAYERS)
         wrong = reference.compare(
@@ -417,13 +466,21 @@ class Executor:
             job.normalization,
             job.points[0].norm_epsilon,
         )
-        if wrong:
-            raise SelfCheckError(
-                f"the self-check failed for {job.activation} at width {job.width}: {wrong[0]}"
-                f" ({len(wrong)} in all). This jax and jaxlib cannot be trusted here; see `winit doctor`."
-            )
-        with self._lock:
-            self.checks.append(f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree")
+        if not wrong:
+            with self._lock:
+                text = f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree"
+                self.checks.append(text)
+        return wrong
+
+    def _condemn(self, job: Job, wrong: list[str]) -> str:
+        blamed = (
+            f"{job.activation} does not compute in float32 what it computes in float64: look for float16 or whole "
+            "numbers in it."
+            if is_import_path(job.activation)
+            else "This jax and jaxlib cannot be trusted here; see `winit doctor`."
+        )
+        named = f"{job.activation}{'' if job.normalization == 'none' else f' with {job.normalization} normalization'}"
+        return f"the self-check failed for {named} at width {job.width}: {wrong[0]} ({len(wrong)} in all). {blamed}"
 
 
 def theory_of(
@@ -472,7 +529,7 @@ def theory_of(
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:
-    """A small sweep against float64 NumPy: (devices, what agreed, what did not)."""
+    """A small sweep against float64 NumPy: (devices, what agreed, what did not). Errors: DeviceError."""
     from sweeps.inputs import load_inputs
     from sweeps.reading import load_sweep
 

@@ -1,34 +1,33 @@
 """Run a sweep into a folder: what is missing, in parallel lanes, each part committed as it ends."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sweeps import signals
 from sweeps.asked import Asked, count_done, grid_digest, settings_digest
 from sweeps.journal import Record
+from sweeps.lanes import Abandoned, Flight, Lanes
 from sweeps.parts import Job, Part
 from sweeps.plan import Planner
 from sweeps.spec import Sweep
-from sweeps.store import RunFolder
+from sweeps.store import RunFolder, StoreError
+from sweeps.supervise import GRACE_SECONDS, Watched
+from sweeps.suspects import Queue, Task, by_program, stem_of
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM: what was in flight is committed, the folder can be resumed."""
+    """A signal of the user's: what was in flight is committed or given up, and the folder can be resumed."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
-
-
-class Abandoned(Exception):
-    """A part was given up for a signal; nothing of it is kept."""
 
 
 class Engine(Protocol):
@@ -40,13 +39,12 @@ class Engine(Protocol):
     def run(self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None]) -> dict: ...
 
 
-@dataclass(frozen=True)
-class Task:
-    """A part to compute under a file stem; `new` counts the networks that it adds to the folder."""
+class _StorageError(Exception):
+    """The folder cannot be written: no part can be kept any more."""
 
-    stem: str
-    part: Part
-    new: int
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 @dataclass
@@ -90,8 +88,8 @@ def missing(
             left = wanted.part(left)
         if left is not None:
             left = left.describing(described) if left.is_training else left
-            stem = f"{generation:02d}-{program:04d}-{position:09d}-{left.name}"
-            yield Task(stem, left, left.n_networks(set(wanted.depths)))
+            place = (f"{generation:02d}-{program:04d}", position)
+            yield Task(stem_of(place, left), left, left.n_networks(set(wanted.depths)), place)
 
 
 def run(
@@ -103,6 +101,7 @@ def run(
     on_progress: Callable[[float, int], None],
     describe: Callable[[], dict],
     asked: Sweep | None = None,
+    watched: Watched | None = None,
 ) -> Outcome:
     """Compute what is missing and commit it. The folder exists, its lock is held and it is recovered.
 
@@ -110,15 +109,16 @@ def run(
     by the share of their steps.
     describe: what goes into run.json beside the counts, asked at the start and at the end.
     asked: of the sweep's networks those that are wanted now, all of them if None.
-    Errors: Interrupted; SelfCheckError, a full disk and the like end the run, while other failures of a
-    part are recorded and the run goes on.
+    watched: what a supervising process knows of earlier processes of this command.
+    Whatever is raised in computing a part is that part's failure, which is recorded; the run goes on.
+    Errors: Interrupted; OSError and StoreError where the folder cannot be written.
     """
     committed = folder.committed()
     generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     outcome = Outcome(total=(asked or sweep).n_networks, before=count_done(asked or sweep, committed))
     outcome.done = outcome.before
     others = count_done(sweep, committed) - outcome.before
-    depths = tuple(sweep.grid.depth)
+    depths, wanted = tuple(sweep.grid.depth), set((asked or sweep).grid.depth)
     started = time.monotonic()
     earlier = folder.info()
     if outcome.done == outcome.total and (asked or earlier.state == "done"):
@@ -142,94 +142,129 @@ def run(
             }
         )
 
-    shares: dict[str, float] = {}
-
-    def work(task: Task, lane: int, received: list[int]) -> None:
-        def watch(share: float) -> None:
-            if received:
-                raise Abandoned
-            shares[task.stem] = share * task.new
-
-        folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane, watch))
-
-    def show() -> None:
-        on_progress(outcome.done + sum(list(shares.values())), outcome.total)
+    def compute(task: Task, flight: Flight) -> None:
+        tables = engine.run(task.part, depths, flight.lane, flight.watch)
+        flight.watch(1.0)
+        try:
+            folder.write(task.stem, task.part, depths, tables)
+        except OSError as error:
+            raise _StorageError(error) from error
 
     if sweep.train:
         for stem, stored in committed.items():
             if stored.part.jobs[0].depth != max(depths):
                 folder.drop_details(stem)
-    show()
+    on_progress(outcome.done, outcome.total)
     save("running")
-    state = "failed"
-    tasks = missing(sweep, planner, committed, asked, generation)
-    with _signals() as received, ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
-        flying: dict[Future, tuple[Task, int]] = {}
-        free = list(range(lanes))
+    with signals.noted() as received, Lanes(lanes, received) as flying:
+        course = _Course(
+            outcome=outcome,
+            queue=Queue(missing(sweep, planner, committed, asked, generation), wanted, watched or Watched()),
+            flying=flying,
+            compute=compute,
+            limit=sweep.compute.part_seconds,
+            received=received,
+        )
+        state = "failed"
         try:
-            while True:
-                while free and not received and (task := next(tasks, None)) is not None:
-                    lane = free.pop(0)
-                    flying[pool.submit(work, task, lane, received)] = (task, lane)
-                if not flying:
-                    break
-                # A short wait, so that a signal is acted on between parts.
-                for future in wait(flying, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    task, lane = flying.pop(future)
-                    free.append(lane)
-                    error = future.exception()
-                    shares.pop(task.stem, None)
-                    if error is None:
-                        outcome.done += task.new
-                        continue
-                    if isinstance(error, Abandoned):
-                        continue
-                    if not _is_of_the_part(error):
-                        raise error
-                    outcome.failures.extend(_failures(task, error))
-                show()
+            while course.step():
+                on_progress(outcome.done + flying.under_way(), outcome.total)
+                if course.needs_another_process():
+                    save("running")
+                    course.queue.watched.again()
             whole = outcome.done + others == sweep.n_networks
             state = "interrupted" if received else "failed" if outcome.failures else "done" if whole else "unfinished"
         finally:
-            for future in flying:
-                future.cancel()
-            wait(flying)
-            save(state)
+            course.land()
+            with suppress(OSError) if state == "failed" else nullcontext():  # the disk that is full has been named
+                save(state)
     if received:
         raise Interrupted(received[0])
     return outcome
 
 
-def _is_of_the_part(error: BaseException) -> bool:
-    """Whether other parts may still succeed: not after a full disk or a failed self-check."""
-    return isinstance(error, Exception) and not isinstance(error, OSError) and not getattr(error, "fatal", False)
+@dataclass
+class _Course:
+    """The tasks of a run on their way through the lanes."""
+
+    outcome: Outcome
+    queue: Queue
+    flying: Lanes
+    compute: Callable[[Task, Flight], None]
+    limit: float | None
+    received: list[int]
+    asked: float | None = None  # when the user asked the run to end
+
+    def step(self) -> bool:
+        """Start what may start, and settle what has ended; False when nothing is left to wait for."""
+        if not (self.received or self.flying.given_up()):
+            while self.flying.free and (task := self.queue.next(self.flying.is_idle)) is not None:
+                self.queue.watched.started(by_program(task.part))
+                self.flying.start(task, self.compute)
+        self._refuse()
+        if self.flying.is_idle:
+            return False
+        for flight, future in self.flying.landed():
+            self._settle(flight, future)
+        if self.limit is not None:
+            for flight in self.flying.older_than(self.limit):
+                self._give_up(flight, f"took longer than compute.part_seconds = {self.limit:g}")
+        if not self.received:
+            return True
+        self.asked = self.asked or time.monotonic()
+        return len(self.received) == 1 and time.monotonic() - self.asked < GRACE_SECONDS
+
+    def needs_another_process(self) -> bool:
+        """Whether all that is in flight was given up, and a supervisor can have the rest done without it."""
+        given_up = self.flying.given_up()
+        return self.queue.watched.is_supervised and bool(given_up) and len(given_up) == self.flying.in_flight
+
+    def land(self) -> None:
+        """Wait a while for what is in flight, and leave behind what does not end."""
+        patience = 0.0 if self.received else GRACE_SECONDS
+        for flight, future in self.flying.last_landed(patience):
+            if future.exception() is None:
+                self.outcome.done += flight.task.new
+        if self.flying.in_flight:
+            self.queue.watched.hung = True
+
+    def _settle(self, flight: Flight, future: Future) -> None:
+        task, error = flight.task, future.exception()
+        self.queue.watched.ended(by_program(task.part), error is None)
+        if error is None:
+            self.outcome.done += task.new
+        elif isinstance(error, _StorageError):
+            raise error.cause
+        elif isinstance(error, StoreError):
+            raise error
+        elif not isinstance(error, Abandoned) and not self.queue.failed(task):
+            self._record(task.part.jobs, _reason(error), task.stem)
+
+    def _give_up(self, flight: Flight, reason: str) -> None:
+        task = flight.task
+        flight.given_up.set()
+        is_cut = self.queue.was_late(task)
+        self.queue.watched.late(by_program(task.part), reason, final=not is_cut)
+        if not is_cut:
+            self._record(task.part.jobs, reason, task.stem)
+        if not self.queue.watched.is_supervised:
+            self.flying.leave_behind(flight)
+            self.queue.watched.hung = True
+
+    def _refuse(self) -> None:
+        for job, reason in self.queue.failures:
+            self._record((job,), reason, Part((job,)).name)
+        self.queue.failures.clear()
+
+    def _record(self, jobs: tuple[Job, ...], reason: str, stem: str) -> None:
+        self.outcome.failures.extend({"part": stem, "networks": job, "reason": reason} for job in Part(jobs).to_json())
 
 
-def _failures(task: Task, error: BaseException) -> Sequence[dict]:
+def _reason(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-    return [{"part": task.stem, "networks": job, "reason": reason} for job in task.part.to_json()]
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM as entries of a list; a second SIGINT is the usual KeyboardInterrupt."""
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the embedding program handles signals
-        before = {}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if text and getattr(error, "is_sentence", False):
+        return text[0]
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def lanes(devices: int) -> int:

@@ -130,10 +130,13 @@ class Train(Table):
 
 
 class Compute(Table):
-    """How it is computed. batch_mib bounds the memory of a batch, and changes no result."""
+    """How it is computed. batch_mib bounds the memory of a batch, part_seconds its time; neither changes a result."""
 
     matmul_precision: Literal["default", "high", "highest"] = "highest"
     batch_mib: int = Field(512, ge=16, le=1_000_000)
+    part_seconds: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="a part that takes longer is given up; default: none is"
+    )
 
 
 class Grid(Table):
@@ -157,7 +160,7 @@ TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train":
 # A sweep without this table trains nothing.
 OPTIONAL = "train"
 # What may differ between a folder's sweep and the one run into it.
-FREE = {("title",), ("compute", "batch_mib")}
+FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sweeps.damage import FOLDERS, damaged
 from sweeps.info import Info, read_info
 from sweeps.journal import Environment, File, FolderError, Journal, Record
 from sweeps.parts import Part
+from sweeps.signals import Stopped
 
 COMMIT_TABLE = "networks"
 TEXTS = ("sweep.toml", "run.json")
@@ -92,7 +93,7 @@ class RunFolder:
             self._journal, self._told, self._trouble = None, "", ""
             try:
                 yield
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Stopped):
                 holder.end("interrupted")
                 raise
             except OSError as error:

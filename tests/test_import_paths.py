@@ -1,4 +1,4 @@
-"""Activations by import path: what only looks runs no code, and what runs them says so and traces before it computes."""
+"""Activations by import path: what only looks runs no code; what runs them says so, and traces before it computes."""
 
 import sys
 from pathlib import Path

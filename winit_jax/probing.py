@@ -51,7 +51,7 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     """
     _trace(function, name)
     try:
-        return _probe(function, name)
+        return _probe(_contained(function, name), name)
     except Unusable:
         raise
     except FAILURES as error:
@@ -60,6 +60,18 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
 
 class Unusable(ValueError):
     """One sentence on why a function is no activation."""
+
+
+def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
+    """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own."""
+
+    def call(a: jax.Array) -> jax.Array:
+        try:
+            return function(a)
+        except (SystemExit, KeyboardInterrupt, OSError, MemoryError) as error:
+            raise RuntimeError(f"{name} raised {_first_line(error)}") from error
+
+    return call
 
 
 def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:

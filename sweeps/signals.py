@@ -1,0 +1,65 @@
+"""The user's own signals: they end a command, or are noted where what is in flight can still be kept."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# One request may come twice: from a terminal or a scheduler to every process, and forwarded by the supervisor.
+ONE_REQUEST_SECONDS = 0.3
+
+
+class Stopped(BaseException):
+    """The user asked the command to end. No Exception, nor what user code raises: nobody else's handler takes it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def end_command() -> None:
+    """From here on a signal raises Stopped in the main thread."""
+
+    def stop(number: int, frame: object) -> None:
+        ignore()  # once is enough, and what is left to say is said
+        raise Stopped(number)
+
+    handle(stop)
+
+
+def ignore() -> None:
+    """From here on signals are nobody's."""
+    handle(signal.SIG_IGN)
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Signals as entries of a list, one for each request, until the block ends."""
+    received: list[int] = []
+    latest = -ONE_REQUEST_SECONDS
+
+    def note(number: int, frame: object) -> None:
+        nonlocal latest
+        if time.monotonic() - latest >= ONE_REQUEST_SECONDS:
+            latest = time.monotonic()
+            received.append(number)
+
+    try:
+        before = handle(note)
+    except ValueError:  # not in the main thread: the embedding program handles signals
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def handle(handler) -> dict:
+    """Set a handler; what was there before. A hang-up that is ignored, as under nohup, stays so."""
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    found = {n: old for n, old in found.items() if not (n == getattr(signal, "SIGHUP", None) and old == signal.SIG_IGN)}
+    for number in found:
+        signal.signal(number, handler)
+    return found
