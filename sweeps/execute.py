@@ -33,7 +33,19 @@ from sweeps.tables import (
     networks_table,
     trained_tables,
 )
-from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
+from winit_jax import (
+    batch,
+    derivatives,
+    draws,
+    initializers,
+    passes,
+    pinned,
+    probing,
+    reference,
+    theory,
+    trainer,
+    training,
+)
 from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
 CHECKED_LAYERS = 3
@@ -108,6 +120,18 @@ def planner(
 def import_paths(sweep: Sweep) -> list[str]:
     """The activations of a sweep that are functions of the user's own."""
     return [name for name in sweep.grid.activation if is_import_path(name)]
+
+
+def fingerprints(sweep: Sweep) -> dict[str, str]:
+    """What the user's own functions return on fixed points, values before slopes, by import path."""
+    found = {name: probing.fingerprint(activation(name)) for name in import_paths(sweep)}
+    return {name: " ".join(f"{value:.12g}" for value in values) for name, values in found.items()}
+
+
+def environment() -> dict[str, Any]:
+    """The devices of this process, and JAX's settings that may change last digits where they are not the usual ones."""
+    found = devices()
+    return {"devices": [str(device) for device in found], "platform": found[0].platform, "jax": pinned.differing()}
 
 
 def activation_notes(sweep: Sweep) -> list[str]:
@@ -188,7 +212,7 @@ class Executor:
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
         device = self.devices[lane % len(self.devices)]
-        with jax.default_device(device):
+        with pinned.settings(), jax.default_device(device):
             if part.is_training:
                 pieces = self._train_part(part, device, watch)
             else:
@@ -364,7 +388,8 @@ class Executor:
             fixed_point=lambda name, *scales: theory.fixed_point(activation(name), *scales),
             critical_gain=lambda name, bias_std: theory.critical_gain(activation(name), bias_std).gain,
         )
-        return prediction_tables(self.sweep, known)
+        with pinned.settings():
+            return prediction_tables(self.sweep, known)
 
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:
@@ -433,7 +458,11 @@ def theory_of(name: str, bias_std: float, gain: float | None) -> tuple[float, st
 
     Errors: ValueError with one sentence if there is no such activation.
     """
-    act = activation(name)
+    with pinned.settings():
+        return _theory_of(activation(name), bias_std, gain)
+
+
+def _theory_of(act: Activation, bias_std: float, gain: float | None) -> tuple[float, str, list[Row]]:
     critical = theory.critical_gain(act, bias_std)
     gains = np.array(gains_around(critical.gain) if gain is None else [gain])
     found = theory.fixed_point(act, gains**2, bias_std**2)
