@@ -130,7 +130,7 @@ def run(
 
     executor = _executor(sweep)
     _ask_if_long(sweep, folder, executor, yes)
-    from sweeps.execute import activation_notes, vocabulary
+    from sweeps.execute import activation_notes, fingerprints, vocabulary
     from sweeps.joining import join
     from sweeps.store import StoreError
 
@@ -143,6 +143,7 @@ def run(
             if joined.sweep is not sweep:
                 executor = _executor(joined.sweep)
             _refuse_changed_inputs(folder, executor)
+            _refuse_changed_code(folder, fingerprints(joined.sweep))
             _recover(folder)
             folder.write_sweep(joined.sweep.to_toml())
             code = _compute(joined.sweep, folder, executor, joined.asked)
@@ -244,10 +245,36 @@ def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
                 )
 
 
+def _refuse_changed_code(folder: "RunFolder", now: dict[str, str]) -> None:
+    """The same import path may name another function than when the folder was begun."""
+    from sweeps.provenance import changed_values
+
+    for made_by in folder.journal().environments.values():
+        known = made_by.get("activations")
+        for path, before in known.items() if isinstance(known, dict) else ():
+            if path in now and (change := changed_values(before, now[path])):
+                _stop(
+                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
+                    "back, give the new function a name of its own, or choose another --out."
+                )
+
+
+def _report_environments(folder: "RunFolder", now: dict[str, Any]) -> None:
+    """Say what may change last digits between what is in the folder and what is added."""
+    from sweeps.provenance import differences
+
+    environments = folder.journal().environments.values()
+    if changes := dict.fromkeys(change for before in environments for change in differences(before, now)):
+        typer.echo(f"note: {folder.path} was made with {'; '.join(changes)}: last digits may differ", err=True)
+
+
 def _data(executor: "Executor") -> dict[str, Any]:
-    """What the networks are fed with, for run.json."""
+    """What the networks are fed with and made of, for run.json."""
+    from sweeps.execute import fingerprints
+
     inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
-    return {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
+    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
+    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
 
 
 def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "Sweep | None" = None) -> int:
@@ -256,6 +283,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     from sweeps import run as runner
     from sweeps.asked import grid_digest, settings_digest
     from sweeps.columns import never_filled
+    from sweeps.execute import environment
     from sweeps.parts import Part
     from sweeps.progress import progress
     from sweeps.status import name_job
@@ -263,13 +291,12 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     from sweeps.wording import duration
 
     made_by = {
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "devices": [str(device) for device in executor.devices],
-        "platform": executor.devices[0].platform,
+        **provenance.environment(environment()),
         "matmul_precision": sweep.compute.matmul_precision,
         **_data(executor),
     }
+    if not supervise.current.attempt:
+        _report_environments(folder, made_by)
 
     def describe() -> dict:
         return {**made_by, "self_check": executor.checks}
@@ -277,7 +304,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     folder.made_with(made_by)
     folder.widen(never_filled(sweep))
-    folder.write_predictions(executor.predictions())
+    folder.write_predictions(_predictions(executor))
     plan = _planner(executor)
     try:
         with progress() as on_progress:
@@ -312,6 +339,19 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
         (job,) = Part.from_json([failure["networks"]]).jobs
         typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0
+
+
+def _predictions(executor: "Executor") -> dict:
+    """The tables of theory alone; without them where a function of the user's own fails in it."""
+    from sweeps.execute import import_paths
+
+    try:
+        return executor.predictions()
+    except Exception as error:
+        if not import_paths(executor.sweep):
+            raise
+        typer.echo(f"note: no predictions of mean field ({system.described(error)})", err=True)
+        return {}
 
 
 @contextmanager

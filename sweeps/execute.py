@@ -35,7 +35,19 @@ from sweeps.tables import (
     networks_table,
     trained_tables,
 )
-from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
+from winit_jax import (
+    batch,
+    derivatives,
+    draws,
+    initializers,
+    passes,
+    pinned,
+    probing,
+    reference,
+    theory,
+    trainer,
+    training,
+)
 from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
 CHECKED_LAYERS = 3
@@ -132,6 +144,18 @@ def import_paths(sweep: Sweep) -> list[str]:
     return [name for name in sweep.grid.activation if is_import_path(name)]
 
 
+def fingerprints(sweep: Sweep) -> dict[str, str]:
+    """What the user's own functions return on fixed points, values before slopes, by import path."""
+    found = {name: probing.fingerprint(activation(name)) for name in import_paths(sweep)}
+    return {name: " ".join(f"{value:.12g}" for value in values) for name, values in found.items()}
+
+
+def environment() -> dict[str, Any]:
+    """The devices of this process, and JAX's settings that may change last digits where they are not the usual ones."""
+    found = devices()
+    return {"devices": [str(device) for device in found], "platform": found[0].platform, "jax": pinned.differing()}
+
+
 def activation_notes(sweep: Sweep) -> list[str]:
     """What could not be learned of activations given by import path."""
     return [note for name in sweep.grid.activation for note in activation(name).notes]
@@ -217,7 +241,7 @@ class Executor:
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
         device = self.devices[lane % len(self.devices)]
-        with jax.default_device(device):
+        with pinned.settings(), jax.default_device(device):
             if part.is_training:
                 pieces = self._train_part(part, device, watch)
             else:
@@ -418,7 +442,8 @@ class Executor:
             fixed_point=fixed_point,
             critical_gain=critical_gain,
         )
-        return prediction_tables(self.sweep, known)
+        with pinned.settings():
+            return prediction_tables(self.sweep, known)
 
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:
@@ -491,7 +516,11 @@ def theory_of(
     q: mean square pre-activation of the first layer; or square: of the inputs' entries, and then each gain has its
     own. Errors: ValueError with one sentence if there is no such activation.
     """
-    act, start = activation(name), theory.Start(q, square)
+    with pinned.settings():
+        return _theory_of(activation(name), bias_std, gain, theory.Start(q, square))
+
+
+def _theory_of(act: Activation, bias_std: float, gain: float | None, start: theory.Start) -> Advice:
     critical = theory.critical_gain(act, bias_std, start)
     gains = np.array(gains_around(critical.gain) if gain is None else [gain])
     with np.errstate(all="ignore"):
@@ -511,11 +540,11 @@ def theory_of(
         rows.append(Row(value, *map(float, numbers), attractors))
     notes = [*act.notes]
     if any(math.isnan(row.chi1) for row in rows):
-        notes.append(f"{name}: where chi1 is nan, its slope or its square has no finite average there.")
+        notes.append(f"{act.name}: where chi1 is nan, its slope or its square has no finite average there.")
     if any(math.isnan(row.log10_q_star) for row in rows):
-        notes.append(f"{name}: where q* is -, signals settle nowhere, or its values are no numbers.")
+        notes.append(f"{act.name}: where q* is -, signals settle nowhere, or its values are no numbers.")
     return Advice(
-        name=name,
+        name=act.name,
         bias_std=bias_std,
         start=start.words,
         critical=critical.gain,

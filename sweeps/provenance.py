@@ -3,11 +3,15 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("winit-jax", "jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow")
 
+# Those that compute.
+DECISIVE = ("winit-jax", "jax", "jaxlib", "optax", "numpy")
 BUILT_FROM = "_commit.txt"  # beside this file in a package that was built from a checkout
 
 BAD_JAXLIB = {
@@ -56,6 +60,49 @@ def commit() -> str | None:
         return (here / BUILT_FROM).read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
+
+
+def environment(numerics: Mapping[str, Any]) -> dict[str, Any]:
+    """All that numbers may depend on beside the sweep. numerics: devices, platform and settings of JAX."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {"versions": versions(), "commit": commit(), "machine": platform.machine(), "xla_flags": flags, **numerics}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of two environments may change last digits, as phrases; keys that one of them lacks say nothing."""
+    pairs = [(name, _part(before, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
+    pairs += [(name, before[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= before.keys()]
+    pairs += [("XLA_FLAGS", before["xla_flags"], now.get("xla_flags"))] if "xla_flags" in before else []
+    one, other = _part(before, "jax"), _part(now, "jax")
+    pairs += [(name, one.get(name, "usual"), other.get(name, "usual")) for name in sorted({*one, *other})]
+    return [f"{name} {old} then, {new} now" for name, old, new in pairs if old != new and None not in (old, new)]
+
+
+def _part(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = environment.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def changed_values(before: Any, now: str) -> str | None:
+    """Where the values of two fingerprints part (`execute.fingerprints`), in words; None where they are the same.
+
+    Functions are the same to 9 digits, for another version of JAX may round otherwise.
+    """
+    new = [float(word) for word in now.split()]
+    try:
+        old = [float(word) for word in str(before).split()]
+    except ValueError:
+        old = []
+    if len(old) != len(new):
+        return "another set of values"
+    for then, found in zip(old, new, strict=True):
+        if (
+            then != found
+            and not (then != then and found != found)
+            and not abs(then - found) <= 1e-9 * max(abs(then), abs(found), 1e-9)
+        ):
+            return f"{then:.9g} then, {found:.9g} now"
+    return None
 
 
 def cores() -> int:

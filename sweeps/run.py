@@ -17,6 +17,7 @@ from sweeps.spec import Sweep
 from sweeps.store import RunFolder, StoreError
 from sweeps.supervise import GRACE_SECONDS, Watched
 from sweeps.suspects import Queue, Task, by_program, stem_of
+from sweeps.system import described
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
@@ -238,7 +239,9 @@ class _Course:
         elif isinstance(error, StoreError):
             raise error
         elif not isinstance(error, Abandoned) and not self.queue.failed(task):
-            self._record(task.part.jobs, _reason(error), task.stem)
+            self._record(
+                task.part.jobs, str(error) if getattr(error, "is_sentence", False) else described(error), task.stem
+            )
 
     def _give_up(self, flight: Flight, reason: str) -> None:
         task = flight.task
@@ -258,13 +261,6 @@ class _Course:
 
     def _record(self, jobs: tuple[Job, ...], reason: str, stem: str) -> None:
         self.outcome.failures.extend({"part": stem, "networks": job, "reason": reason} for job in Part(jobs).to_json())
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    if text and getattr(error, "is_sentence", False):
-        return text[0]
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def lanes(devices: int) -> int:

@@ -141,9 +141,14 @@ def sentence(error: BaseException, at: str = "") -> tuple[str, int]:
         return f"{shown}holds what is not text in UTF-8.", 2
     if isinstance(error, ValueError) and "null" in str(error):
         return "A name holds a NUL.", 2
-    lines = str(error).strip().splitlines()
-    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = described(error)
     return f"{said.rstrip('.')}. winit has no sentence for this; {TRACEBACK}=1 shows where it comes from.", 1
+
+
+def described(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _short(text: str) -> str:

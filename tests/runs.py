@@ -38,12 +38,17 @@ def run(folder, *words, code=0):
     return winit("run", *words, "--out", folder, "--no-figures", code=code)[1]
 
 
-def run_apart(folder, *words, before="", timeout=120):
+# One process instead of two, for those who kill it.
+UNWATCHED = "import sweeps.supervise; sweeps.supervise.begin = sweeps.supervise.Watched\n"
+
+
+def run_apart(folder, *words, before="", timeout=120, supervised=False):
     """`winit run` in a process of its own, after the Python text `before`; the finished process."""
-    script = f"{TINY_PARTS}{before}\nfrom sweeps.cli import main\nmain()"
+    script = f"{TINY_PARTS}{'' if supervised else UNWATCHED}{before}\nfrom sweeps.cli import main\nmain()"
     command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     # Python puts '-c' in sys.argv[0] and the rest where the command line looks for it.
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 

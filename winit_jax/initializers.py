@@ -89,7 +89,8 @@ def scheme_gain(init: str, width: int) -> float:
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
     """The threefry key of a named stream: the same for the same names, wherever work is cut."""
-    key = jax.random.key(seed, impl="threefry2x32")
+    # The two words that random.key makes of such a seed, without its setting for an offset.
+    key = jax.random.wrap_key_data(jnp.array([0, seed], jnp.uint32), impl="threefry2x32")
     for number in (zlib.crc32(stream.encode()), *numbers):
         key = jax.random.fold_in(key, number)
     return key

@@ -17,6 +17,9 @@ MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
 # Where slopes are looked at for NaN: as far as pre-activations of usual networks go.
 FAR = 2.0 ** np.arange(-8, 31)
+# Points at which a function is known again: near 0, where networks are, and far out; none of them a round number.
+_ONE_SIDE = np.concatenate([[1.1e-4, 0.013], np.linspace(0.07, 5.9, 14), [8.3, 17.3, 57.7, 1017.3]])
+PROBED = np.concatenate([-_ONE_SIDE[::-1], _ONE_SIDE])
 
 
 def from_import_path(path: str) -> Activation:
@@ -60,6 +63,14 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
 
 class Unusable(ValueError):
     """One sentence on why a function is no activation."""
+
+
+def fingerprint(activation: Activation) -> list[float]:
+    """Values and slopes of phi in float64 at PROBED, by which a function is known again when its code has changed."""
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        points = jnp.asarray(PROBED)
+        found = jnp.concatenate([activation(points), activation.slope(points)])
+        return [float(value) for value in np.asarray(found, np.float64)]
 
 
 def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
