@@ -12,17 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from sweeps import signals, supervise, system
 
 if TYPE_CHECKING:
-    from sweeps.execute import Executor
-    from sweeps.plan import Planner
     from sweeps.spec import Sweep
-    from sweeps.store import RunFolder
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,9 +37,6 @@ Request = Annotated[
     ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder [runs/NAME].")]
-
-# Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
-ACCELERATOR_SPEEDUP = 20.0
 
 
 def _say_version(wanted: bool) -> None:
@@ -121,237 +115,18 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a run of hours.")] = False,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
-    from sweeps import provenance
+    from sweeps.launch import Refused, launch
 
     sweep = _load_to_run(request)
-    folder = _open_folder(out or Path("runs") / sweep.name, sweep)
-    if problem := provenance.known_bad():
-        _stop(problem)
-
-    executor = _executor(sweep)
-    _ask_if_long(sweep, folder, executor, yes)
-    from sweeps.execute import activation_notes, fingerprints, vocabulary
-    from sweeps.joining import join
-    from sweeps.store import StoreError
-
-    for note in activation_notes(sweep):
-        typer.echo(f"note: {note}", err=True)
+    folder = out or Path("runs") / sweep.name
     try:
-        folder.create()
-        with folder.lock():
-            joined = join(folder, sweep, vocabulary())
-            if joined.sweep is not sweep:
-                executor = _executor(joined.sweep)
-            _refuse_changed_inputs(folder, executor)
-            _refuse_changed_code(folder, fingerprints(joined.sweep))
-            _recover(folder)
-            folder.write_sweep(joined.sweep.to_toml())
-            code = _compute(joined.sweep, folder, executor, joined.asked)
-    except StoreError as error:
-        _stop(str(error))
-    except OSError as error:
-        text, code = system.sentence(error, at=str(folder.path))
-        _stop(f"{text} What was finished is kept.", code)
+        code = launch(sweep, folder, yes=yes)
+    except Refused as refusal:
+        _stop(str(refusal), refusal.code)
     if figures:
         _draw(folder)
-    typer.echo(folder.path)
+    typer.echo(folder)
     raise typer.Exit(code)
-
-
-def _recover(folder: "RunFolder") -> None:
-    """Bring the folder in order after a kill or damage, and say what was found."""
-    from sweeps.damage import foreign, shown
-
-    for sentence in folder.recover():
-        typer.echo(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/", err=True)
-    if strangers := foreign(folder.path, folder.journal()):
-        typer.echo(f"note: {shown(strangers)} in {folder.path}: not written by winit, and left alone", err=True)
-
-
-def _open_folder(path: Path, sweep: "Sweep") -> "RunFolder":
-    """The run folder; a sweep that would change what is in it is refused."""
-    from sweeps.execute import vocabulary
-    from sweeps.joining import join
-    from sweeps.store import RunFolder, StoreError
-
-    folder = RunFolder(path)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        _stop(f"--out: {str(path)!a} is not text in UTF-8. Choose another.")
-    if path.exists() and not path.is_dir():
-        _stop(f"{path} is a file, not a folder. Choose another --out.")
-    try:
-        join(folder, sweep, vocabulary())
-    except StoreError as error:
-        _stop(str(error))
-    return folder
-
-
-def _planner(executor: "Executor") -> "Planner":
-    from sweeps import provenance
-    from sweeps.execute import planner
-
-    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    return planner(provenance.cores(), speedup, executor.together, imports=True)
-
-
-def _ask_if_long(sweep: "Sweep", folder: "RunFolder", executor: "Executor", yes: bool) -> None:
-    """Networks that the folder has take no time."""
-    from sweeps import provenance
-    from sweeps.report import agreed
-
-    there = folder.info().get("networks_done", 0) if folder.exists() else 0
-    left = max(0.0, 1 - there / max(sweep.n_networks, 1))
-    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), yes):
-        _stop("Nothing was run.")
-
-
-def _executor(sweep: "Sweep") -> "Executor":
-    from sweeps import provenance
-    from sweeps.datasets import load_dataset
-    from sweeps.execute import Executor, planner, vocabulary
-    from sweeps.inputs import InputError, load_all_inputs
-    from sweeps.report import memory_problem
-
-    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary()):
-        _stop(problem)
-    try:
-        dataset = load_dataset(sweep.train) if sweep.train else None
-        inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
-    except InputError as error:
-        _stop(str(error))
-    executor = Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
-    if problem := executor.too_large():
-        _stop(problem)
-    return executor
-
-
-def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
-    """The same path may hold other data than when the folder was begun."""
-    for made_by in folder.journal().environments.values():
-        now: dict[str, Any] = _data(executor)
-        for before, after in [
-            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
-            (made_by.get("train"), now.get("train")),
-        ]:
-            if before and after and before.get("sha256") != after["sha256"]:
-                then, files = before.get("files", {}), after.get("files", {})
-                changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
-                _stop(
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
-                    f"then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
-                    "Put the old data back, or choose another --out."
-                )
-
-
-def _refuse_changed_code(folder: "RunFolder", now: dict[str, str]) -> None:
-    """The same import path may name another function than when the folder was begun."""
-    from sweeps.provenance import changed_values
-
-    for made_by in folder.journal().environments.values():
-        known = made_by.get("activations")
-        for path, before in known.items() if isinstance(known, dict) else ():
-            if path in now and (change := changed_values(before, now[path])):
-                _stop(
-                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
-                    "back, give the new function a name of its own, or choose another --out."
-                )
-
-
-def _report_environments(folder: "RunFolder", now: dict[str, Any]) -> None:
-    """Say what may change last digits between what is in the folder and what is added."""
-    from sweeps.provenance import differences
-
-    environments = folder.journal().environments.values()
-    if changes := dict.fromkeys(change for before in environments for change in differences(before, now)):
-        typer.echo(f"note: {folder.path} was made with {'; '.join(changes)}: last digits may differ", err=True)
-
-
-def _data(executor: "Executor") -> dict[str, Any]:
-    """What the networks are fed with and made of, for run.json."""
-    from sweeps.execute import fingerprints
-
-    inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
-    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
-    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
-
-
-def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "Sweep | None" = None) -> int:
-    """Compute what is missing of the networks that are asked for, of all if None; the exit code."""
-    from sweeps import provenance
-    from sweeps import run as runner
-    from sweeps.asked import grid_digest, settings_digest
-    from sweeps.columns import never_filled
-    from sweeps.execute import environment
-    from sweeps.parts import Part
-    from sweeps.progress import progress
-    from sweeps.status import name_job
-    from sweeps.store import StoreError
-    from sweeps.wording import duration
-
-    made_by = {
-        **provenance.environment(environment()),
-        "matmul_precision": sweep.compute.matmul_precision,
-        **_data(executor),
-    }
-    if not supervise.current.attempt:
-        _report_environments(folder, made_by)
-
-    def describe() -> dict:
-        return {**made_by, "self_check": executor.checks}
-
-    folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-    folder.made_with(made_by)
-    folder.widen(never_filled(sweep))
-    folder.write_predictions(_predictions(executor))
-    plan = _planner(executor)
-    try:
-        with progress() as on_progress:
-            outcome = runner.run(
-                sweep,
-                folder,
-                plan,
-                executor,
-                runner.lanes(len(executor.devices)),
-                on_progress,
-                describe,
-                asked,
-                supervise.current,
-            )
-    except runner.Interrupted as interruption:
-        _stop(
-            f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
-            128 + interruption.signal_number,
-        )
-    except StoreError as error:
-        _stop(str(error), 1)
-    done = outcome.done - outcome.before
-    if sweep.n_predictions:
-        typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
-    if outcome.total:
-        typer.echo(
-            f"{done:,} networks in {duration(outcome.seconds)} "
-            f"({outcome.done:,} of {outcome.total:,} in {folder.path})",
-            err=True,
-        )
-    for failure in outcome.failures:
-        (job,) = Part.from_json([failure["networks"]]).jobs
-        typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
-    return 1 if outcome.failures else 0
-
-
-def _predictions(executor: "Executor") -> dict:
-    """The tables of theory alone; without them where a function of the user's own fails in it."""
-    from sweeps.execute import import_paths
-
-    try:
-        return executor.predictions()
-    except Exception as error:
-        if not import_paths(executor.sweep):
-            raise
-        typer.echo(f"note: no predictions of mean field ({system.described(error)})", err=True)
-        return {}
 
 
 @contextmanager
@@ -362,13 +137,13 @@ def _notes() -> Iterator[None]:
         yield
 
 
-def _draw(folder: "RunFolder") -> None:
+def _draw(folder: Path) -> None:
     from analysis.figures import PlotError, standard_figures
     from analysis.load import RunFolderError
 
     try:
         with _notes():
-            for path in standard_figures(folder.path, report=lambda text: typer.echo(text, err=True)):
+            for path in standard_figures(folder, report=lambda text: typer.echo(text, err=True)):
                 typer.echo(f"drew {path}", err=True)
     except (PlotError, RunFolderError, OSError) as error:  # the tables are there; the run itself succeeded
         typer.echo(f"no figures: {error}", err=True)
@@ -385,12 +160,16 @@ def plan(
     from sweeps.datasets import check_dataset
     from sweeps.execute import planner, vocabulary
     from sweeps.inputs import check_inputs
+    from sweeps.launch import Refused, open_folder
     from sweeps.report import plan_lines, summary
 
     sweep = _load(request)
     if problems := [*check_inputs(sweep.inputs), *(check_dataset(sweep.train) if sweep.train else [])]:
         _stop("\n".join(f"{problem.place}: {problem.message}" for problem in problems))
-    folder = _open_folder(out or Path("runs") / sweep.name, sweep)
+    try:
+        folder = open_folder(out or Path("runs") / sweep.name, sweep)
+    except Refused as refusal:
+        _stop(str(refusal), refusal.code)
     found = summary(sweep, planner(provenance.cores()), vocabulary())
     if as_json:
         typer.echo(json.dumps(found))

@@ -194,7 +194,7 @@ def main():
     with open(recording, "rb") as file:
         replay(pickle.load(file))
     *before, words = SCENARIOS[scenario]
-    cli._executor(cli._load(words))  # reads the data once for all forks
+    launch._executor(cli._load(words))  # reads the data once for all forks
     gc.collect()
     gc.freeze()  # so that collections copy no pages of the forks
 

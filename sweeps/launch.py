@@ -1,0 +1,227 @@
+"""From a sweep to a finished run: the folder it fits, the data it reads, what is missing, and how it ended.
+
+What is said on the way goes to stderr; a request that cannot be carried out is `Refused` with its sentence.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sweeps import provenance, supervise, system
+from sweeps import run as runner
+from sweeps.asked import count_done, grid_digest, settings_digest
+from sweeps.columns import never_filled
+from sweeps.damage import foreign, shown
+from sweeps.datasets import load_dataset
+from sweeps.execute import Executor, activation_notes, environment, fingerprints, import_paths, planner, vocabulary
+from sweeps.inputs import InputError, load_all_inputs
+from sweeps.joining import join
+from sweeps.parts import Part
+from sweeps.plan import Planner
+from sweeps.progress import progress
+from sweeps.report import agreed, memory_problem
+from sweeps.spec import Sweep
+from sweeps.status import name_job
+from sweeps.store import RunFolder, StoreError
+from sweeps.wording import duration
+
+# Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
+ACCELERATOR_SPEEDUP = 20.0
+
+
+class Refused(Exception):
+    """A request that is not carried out, in a sentence. code: what the command exits with."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def launch(sweep: Sweep, path: Path, *, yes: bool = False) -> int:
+    """Run a sweep into a folder, or go on with one; the exit code: 0, or 1 where networks failed.
+
+    yes: begin a run of hours without asking. Errors: Refused.
+    """
+    folder = open_folder(path, sweep)
+    if problem := provenance.known_bad():
+        raise Refused(problem)
+    executor = _executor(sweep)
+    for note in activation_notes(sweep):
+        typer.echo(f"note: {note}", err=True)
+    try:
+        folder.create()
+        with folder.lock():
+            joined = join(folder, sweep, vocabulary())
+            if joined.sweep is not sweep:
+                executor = _executor(joined.sweep)
+            _refuse_changed_inputs(folder, executor)
+            _refuse_changed_code(folder, fingerprints(joined.sweep))
+            _recover(folder)
+            _ask_if_long(joined.asked or joined.sweep, folder, executor, yes)
+            folder.write_sweep(joined.sweep.to_toml())
+            return _compute(joined.sweep, folder, executor, joined.asked)
+    except StoreError as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        text, code = system.sentence(error, at=str(folder.path))
+        raise Refused(f"{text} What was finished is kept.", code) from error
+
+
+def open_folder(path: Path, sweep: Sweep) -> RunFolder:
+    """The run folder; a sweep that would change what is in it is refused."""
+    folder = RunFolder(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise Refused(f"--out: {str(path)!a} is not text in UTF-8. Choose another.") from None
+    if path.exists() and not path.is_dir():
+        raise Refused(f"{path} is a file, not a folder. Choose another --out.")
+    try:
+        join(folder, sweep, vocabulary())
+    except StoreError as error:
+        raise Refused(str(error)) from error
+    return folder
+
+
+def _recover(folder: RunFolder) -> None:
+    """Bring the folder in order after a kill or damage, and say what was found."""
+    for sentence in folder.recover():
+        typer.echo(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/", err=True)
+    if strangers := foreign(folder.path, folder.journal()):
+        typer.echo(f"note: {shown(strangers)} in {folder.path}: not written by winit, and left alone", err=True)
+
+
+def _planner(executor: Executor) -> Planner:
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
+    return planner(provenance.cores(), speedup, executor.together, imports=True)
+
+
+def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: Executor, yes: bool) -> None:
+    """Networks that the folder has take no time."""
+    there = count_done(sweep, folder.committed())
+    left = max(0.0, 1 - there / max(sweep.n_networks, 1))
+    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), yes):
+        raise Refused("Nothing was run.")
+
+
+def _executor(sweep: Sweep) -> Executor:
+    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary()):
+        raise Refused(problem)
+    try:
+        dataset = load_dataset(sweep.train) if sweep.train else None
+        inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
+    except InputError as error:
+        raise Refused(str(error)) from error
+    executor = Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
+    if problem := executor.too_large():
+        raise Refused(problem)
+    return executor
+
+
+def _refuse_changed_inputs(folder: RunFolder, executor: Executor) -> None:
+    """The same path may hold other data than when the folder was begun."""
+    for made_by in folder.journal().environments.values():
+        now: dict[str, Any] = _data(executor)
+        for before, after in [
+            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
+            (made_by.get("train"), now.get("train")),
+        ]:
+            if before and after and before.get("sha256") != after["sha256"]:
+                then, files = before.get("files", {}), after.get("files", {})
+                changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
+                raise Refused(
+                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
+                    f"then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
+                    "Put the old data back, or choose another --out."
+                )
+
+
+def _refuse_changed_code(folder: RunFolder, now: dict[str, str]) -> None:
+    """The same import path may name another function than when the folder was begun."""
+    for made_by in folder.journal().environments.values():
+        known = made_by.get("activations")
+        for path, before in known.items() if isinstance(known, dict) else ():
+            if path in now and (change := provenance.changed_values(before, now[path])):
+                raise Refused(
+                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
+                    "back, give the new function a name of its own, or choose another --out."
+                )
+
+
+def _report_environments(folder: RunFolder, now: dict[str, Any]) -> None:
+    """Say what may change last digits between what is in the folder and what is added."""
+    environments = folder.journal().environments.values()
+    if changes := dict.fromkeys(change for before in environments for change in provenance.differences(before, now)):
+        typer.echo(f"note: {folder.path} was made with {'; '.join(changes)}: last digits may differ", err=True)
+
+
+def _data(executor: Executor) -> dict[str, Any]:
+    """What the networks are fed with and made of, for run.json."""
+    inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
+    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
+    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
+
+
+def _compute(sweep: Sweep, folder: RunFolder, executor: Executor, asked: Sweep | None = None) -> int:
+    """Compute what is missing of the networks that are asked for, of all if None; the exit code."""
+    made_by = {
+        **provenance.environment(environment()),
+        "matmul_precision": sweep.compute.matmul_precision,
+        **_data(executor),
+    }
+    if not supervise.current.attempt:
+        _report_environments(folder, made_by)
+
+    def describe() -> dict:
+        return {**made_by, "self_check": executor.checks}
+
+    folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    folder.made_with(made_by)
+    folder.widen(never_filled(sweep))
+    folder.write_predictions(_predictions(executor))
+    plan = _planner(executor)
+    try:
+        with progress() as on_progress:
+            outcome = runner.run(
+                sweep,
+                folder,
+                plan,
+                executor,
+                runner.lanes(len(executor.devices)),
+                on_progress,
+                describe,
+                asked,
+                supervise.current,
+            )
+    except runner.Interrupted as interruption:
+        raise Refused(
+            f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
+            128 + interruption.signal_number,
+        ) from None
+    except StoreError as error:
+        raise Refused(str(error), 1) from error
+    done = outcome.done - outcome.before
+    if sweep.n_predictions:
+        typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
+    if outcome.total:
+        typer.echo(
+            f"{done:,} networks in {duration(outcome.seconds)} "
+            f"({outcome.done:,} of {outcome.total:,} in {folder.path})",
+            err=True,
+        )
+    for failure in outcome.failures:
+        (job,) = Part.from_json([failure["networks"]]).jobs
+        typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
+    return 1 if outcome.failures else 0
+
+
+def _predictions(executor: Executor) -> dict:
+    """The tables of theory alone; without them where a function of the user's own fails in it."""
+    try:
+        return executor.predictions()
+    except Exception as error:
+        if not import_paths(executor.sweep):
+            raise
+        typer.echo(f"note: no predictions of mean field ({system.described(error)})", err=True)
+        return {}
