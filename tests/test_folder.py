@@ -194,16 +194,16 @@ def test_a_part_of_the_grown_sweep_can_be_asked_for_and_the_rest_later(made, fol
 
 def test_two_supersets_do_not_overwrite_each_other(folder, monkeypatch):
     """The second launcher has looked at the folder before the first one grows it."""
-    from sweeps import cli
+    from sweeps import launch
 
-    whole = cli._executor
+    whole = launch._executor
 
     def grown_meanwhile(sweep):
-        monkeypatch.setattr(cli, "_executor", whole)
+        monkeypatch.setattr(launch, "_executor", whole)
         run(folder, *FEW, "gain=0.5,1.5,2")
         return whole(sweep)
 
-    monkeypatch.setattr(cli, "_executor", grown_meanwhile)
+    monkeypatch.setattr(launch, "_executor", grown_meanwhile)
     said = run(folder, *FEW, "seed=0,1,2,3", code=2)
     assert "grid.gain: 1 of 3 values of the folder are not in the new sweep: 2" in said
     assert "gain = " in (folder / "sweep.toml").read_text()

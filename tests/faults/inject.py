@@ -24,7 +24,7 @@ from replay import SCENARIOS, replay
 from typer.testing import CliRunner
 
 from analysis import RunFolderError, load
-from sweeps import cli, journal, schema
+from sweeps import cli, journal, launch, schema
 from sweeps.damage import FOLDERS
 
 # Every call that changes a disk.
