@@ -14,10 +14,8 @@ from winit_jax.initializers import SHAPES
 from winit_jax.probing import probe
 from winit_jax.statistics import MEASURED
 
-# One pass serves several tests of an activation; the mark keeps them in one worker.
-EVERY = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in sorted(ACTIVATIONS)]
-)
+# One pass serves several tests of an activation, which one process runs, as all tests of a file.
+EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 # A share moves by one over the number of pairs when rounding moves one pair over the threshold.
 COUNTS = ("saturated", "dead", "zero", "nonfinite")
 

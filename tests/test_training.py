@@ -13,7 +13,6 @@ from winit_jax import trainer, training
 from winit_jax.activations import ACTIVATIONS, activation
 
 FEATURES, WIDTH, DEPTH, CLASSES, SAMPLES, BATCH = 12, 16, 3, 5, 300, 32
-pytestmark = pytest.mark.xdist_group("training")  # they share compiled programs
 
 
 def data(seed=0, features=FEATURES):

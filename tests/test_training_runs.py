@@ -30,7 +30,6 @@ WORDS = [
 ]
 NETWORKS = 3 * 2 * 2 * 2 * 2
 LEARNER_KEYS = [*KEYS, "learning_rate"]
-pytestmark = pytest.mark.xdist_group("training-runs")  # they share compiled programs
 
 
 @pytest.fixture
