@@ -75,7 +75,15 @@ def test_run_draws_the_standard_figures_and_prints_the_folder(tmp_path):
     out, _ = winit(
         "plot", tmp_path / "run", "heatmap", "--value", "dead", "--where", "activation=relu", "--format", "svg"
     )
-    assert out.strip().endswith("heatmap-dead.svg")
+    assert out.strip().endswith("heatmap-dead-activation-relu.svg")
+    out, _ = winit("plot", tmp_path / "run", "--value", "dead", "--out", tmp_path / "dead.pdf")
+    assert (tmp_path / "dead.pdf").read_bytes().startswith(b"%PDF")
+    said = winit("plot", tmp_path / "run", "--value", "dead", "--out", tmp_path / "dead.pdf", "--format=png", code=2)[1]
+    assert said == f"--out {tmp_path / 'dead.pdf'} asks for pdf and --format for png: give one of them.\n"
+    out, _ = winit("plot", tmp_path / "run", "--where", "activation=relu", "--out", tmp_path / "some")
+    assert sorted(file.name for file in (tmp_path / "some").iterdir()) == [
+        f"{name}-activation-relu.png" for name in ("jacobian", "profiles", "saturation", "vanishing-exploding")
+    ]
     said = winit("plot", tmp_path / "run", "heatmap", "--value", "ded", code=2)[1]
     assert said.startswith("value: 'ded' is not known. Did you mean 'dead'?")
     said = winit("plot", tmp_path / "run", "histograms", code=2)[1]
