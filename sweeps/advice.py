@@ -38,7 +38,8 @@ class Attractor:
         """Numbers that JSON can hold; None for infinity."""
         names = {"log10_q": self.log10_q, "from_log10_q": self.log10_low, "to_log10_q": self.log10_high}
         q = 10**self.log10_q if self.log10_q < 308 else math.inf
-        return {"q": _plain(q), "stability": self.stability} | {name: _plain(value) for name, value in names.items()}
+        numbers = {"q": q} | names
+        return {"stability": self.stability, **{name: _plain(value) for name, value in numbers.items()}}
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def report(advice: Advice) -> list[str]:
         "chi1  growth of a gradient's mean square a layer",
         "c*    correlation that two inputs end with",
         "xi    layers in which the distance of q or c from there falls by a factor e",
-        f"to    layers, from the first, until the RMS has changed {LOST:,.0f}fold: of a signal that vanishes or explodes,",
-        f"      and of a gradient; marked c, {DEPTH_SCALES:g} xi_c, until the correlation of inputs is settled",
+        f"to    layers, from the first, until the RMS has changed {LOST:,.0f}fold: of a signal that vanishes or",
+        f"      explodes, and of a gradient; marked c: {DEPTH_SCALES:g} xi_c, until inputs' correlation is settled",
     ]
     return lines
 
