@@ -117,6 +117,7 @@ def _of_one_start(part: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "start" not in rows or rows.empty:
         return rows
+    rows = rows.reset_index(drop=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         square = (rows["start"] - rows["bias_std"] ** 2) / rows["gain"] ** 2
     # The bias may have taken the last digits of s.

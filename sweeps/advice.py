@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # A gradient, or a signal that vanishes or explodes, is called lost when its RMS has changed by this factor.
 LOST = 1000.0
@@ -76,7 +77,7 @@ class Row:
     def to_json(self) -> dict:
         """The row with numbers that JSON can hold; None for infinity and NaN."""
         names = [name for name in self.__dataclass_fields__ if name != "attractors"]
-        found = {name: _plain(getattr(self, name)) for name in names}
+        found: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
         found |= {"signal_layers": _plain(self.signal_layers), "signal_by": self.signal_by}
         return found | {"fixed_points": [one.to_json() for one in self.attractors]}
 
