@@ -117,10 +117,11 @@ def _of_one_start(part: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "start" not in rows or rows.empty:
         return rows
+    rows = rows.reset_index(drop=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         square = (rows["start"] - rows["bias_std"] ** 2) / rows["gain"] ** 2
     # The bias may have taken the last digits of s.
-    groups = np.round(np.log(square.where(square > 0, 1e-300)), 6)
+    groups = pd.Series(np.log(square.where(square > 0, 1e-300)), rows.index).round(6)
     gains = part["gain"].dropna().unique().astype(float)
     fitting = []
     for _, group in rows.groupby(groups):
@@ -211,9 +212,7 @@ def _contours(
     return handles
 
 
-def _contours_of_piece(
-    axes: Axes, at: np.ndarray, rate: np.ndarray, upright: bool, scale: str
-) -> dict[str, Line2D]:
+def _contours_of_piece(axes: Axes, at: np.ndarray, rate: np.ndarray, upright: bool, scale: str) -> dict[str, Line2D]:
     """The contours over two places or more, without a jump between them."""
     # ln chi1 is linear in ln gain for relu, and for any activation where its slope does not change.
     place = np.log if at[0] > 0 else np.asarray

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # A gradient, or a signal that vanishes or explodes, is called lost when its RMS has changed by this factor.
 LOST = 1000.0
@@ -38,7 +39,8 @@ class Attractor:
         """Numbers that JSON can hold; None for infinity."""
         names = {"log10_q": self.log10_q, "from_log10_q": self.log10_low, "to_log10_q": self.log10_high}
         q = 10**self.log10_q if self.log10_q < 308 else math.inf
-        return {"q": _plain(q), "stability": self.stability} | {name: _plain(value) for name, value in names.items()}
+        numbers = {"q": q} | names
+        return {"stability": self.stability, **{name: _plain(value) for name, value in numbers.items()}}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Row:
     def to_json(self) -> dict:
         """The row with numbers that JSON can hold; None for infinity and NaN."""
         names = [name for name in self.__dataclass_fields__ if name != "attractors"]
-        found = {name: _plain(getattr(self, name)) for name in names}
+        found: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
         found |= {"signal_layers": _plain(self.signal_layers), "signal_by": self.signal_by}
         return found | {"fixed_points": [one.to_json() for one in self.attractors]}
 
@@ -167,8 +169,8 @@ def report(advice: Advice) -> list[str]:
         "chi1  growth of a gradient's mean square a layer",
         "c*    correlation that two inputs end with",
         "xi    layers in which the distance of q or c from there falls by a factor e",
-        f"to    layers, from the first, until the RMS has changed {LOST:,.0f}fold: of a signal that vanishes or explodes,",
-        f"      and of a gradient; marked c, {DEPTH_SCALES:g} xi_c, until the correlation of inputs is settled",
+        f"to    layers, from the first, until the RMS has changed {LOST:,.0f}fold: of a signal that vanishes or",
+        f"      explodes, and of a gradient; marked c: {DEPTH_SCALES:g} xi_c, until inputs' correlation is settled",
     ]
     return lines
 

@@ -304,19 +304,18 @@ def theory(
     """Say which gain an activation wants and how deep it then reaches. Example: winit theory gelu --inputs digits"""
     from sweeps import starts
     from sweeps.advice import report
-    from sweeps.execute import activation_notes, theory_of
     from sweeps.inputs import InputError
+    from sweeps.theories import theory_of
 
     numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
     if not all(map(math.isfinite, numbers)) or 0 in (gain, start):
         _stop("--gain, --bias-std and --start must be finite, and the gain and the start greater than 0.")
-    if (out is not None or axes) and not as_map:
-        _stop(f"{'--out' if out is not None else axes[0]} says {'where' if out else 'what'} --map draws; add --map.")
+    words = axes or []
+    if (out is not None or words) and not as_map:
+        _stop(f"{'--out' if out is not None else words[0]} says {'where' if out else 'what'} --map draws; add --map.")
     if start is not None and (inputs is not None or as_map):
         _stop("--start is one q for all gains, and --inputs and --map start at each gain's own: give one of them.")
     sweep = _load_to_run([f"activation={activation}", "gain=1"])  # a wrong name gets its sentence here
-    for note in activation_notes(sweep):
-        typer.echo(f"note: {note}", err=True)
     name = sweep.grid.activation[0]
     try:
         data = starts.load(_load(starts.words(name, inputs))) if inputs else None
@@ -331,7 +330,7 @@ def theory(
 
         path = out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png")
         try:
-            for file in diagrams.draw_phase_diagram(_load(diagrams.words(name, inputs, axes or [])), path, data):
+            for file in diagrams.draw_phase_diagram(_load(diagrams.words(name, inputs, words)), path, data):
                 typer.echo(file)
         except PlotError as error:
             _stop(str(error))

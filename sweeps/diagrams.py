@@ -31,6 +31,7 @@ def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = No
     bias; how far it is stands on stderr. Errors: analysis.figures.PlotError.
     """
     import pandas as pd
+
     from analysis.figures import FORMATS, save
     from analysis.heatmaps import heatmap
     from analysis.selection import PlotError, known

@@ -1,13 +1,11 @@
-"""The bridge: the one file that imports `winit_jax`. Jobs in, tables out.
+"""The bridge: with `theories` the one file that imports `winit_jax`. Jobs in, tables out.
 
 Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 """
 
-import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import jax
@@ -15,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from sweeps import schema
-from sweeps.advice import LOST, Advice, Attractor, Row, gains_around
+from sweeps import schema, theories
 from sweeps.before import BeforeTraining
 from sweeps.datasets import Dataset
 from sweeps.exact import gain_of, std_of
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
-from sweeps.predict import MeanField, Scales, prediction_tables
+from sweeps.predict import prediction_tables
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -51,12 +48,7 @@ from winit_jax import (
 from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
 CHECKED_LAYERS = 3
-# Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
-MEAN_FIELD = ("normal", "uniform", "truncated_normal", "orthogonal")
 KEPT_PREDICTIONS = 8
-# Stands for the features of data that are not read for a plan.
-USUAL_FEATURES = 784
-LN_10 = math.log(10)
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
 
@@ -91,15 +83,11 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         check_activation=check_activation,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
-        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if _is_predicted(init)),
+        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
         gradient_mib=derivatives.gradient_mib,
         optimizers=trainer.OPTIMIZERS,
         check_options=trainer.unknown_options,
     )
-
-
-def _is_predicted(init: str) -> bool:
-    return initializers.shape_of(init) in MEAN_FIELD
 
 
 def planner(
@@ -119,24 +107,8 @@ def planner(
         one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),
-        fixed_points=_count_fixed_points,
+        fixed_points=theories.count_fixed_points,
     )
-
-
-def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
-    return Scales(_is_predicted, initializers.scheme_gain, initializers.scheme_std, cache(inputs))
-
-
-def _count_fixed_points(sweep: Sweep) -> int:
-    """Rows of the mean_field table, without reading the data: normal inputs differ a little with their features."""
-
-    def inputs(width: float) -> tuple[float, int]:
-        if sweep.inputs.source != "normal":
-            return 1.0, USUAL_FEATURES
-        features = 1 if math.isinf(width) else sweep.inputs.features or int(width)
-        return features * (1 + 1e-9 * (features - math.isinf(width))), features
-
-    return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
 
 
 def import_paths(sweep: Sweep) -> list[str]:
@@ -173,15 +145,6 @@ def hidden_gain(point: Point, scale_axis: str | None, width: int) -> float:
     if point.scale is None:
         return initializers.scheme_gain(point.init, width)
     return point.scale if scale_axis == "gain" else gain_of(point.scale, width)
-
-
-def similarity(x: np.ndarray) -> tuple[float, float]:
-    """(Mean square norm of the inputs, mean dot product of distinct ones over it). x: [samples, features]."""
-    x = np.asarray(x, np.float64)
-    total = float(np.sum(x * x))
-    if len(x) == 1 or total == 0:
-        return total / len(x), float("nan")
-    return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
 
 
 class DeviceError(Exception):
@@ -392,14 +355,14 @@ class Executor:
 
     def _predictions(self, job: Job, act: Activation, stds: np.ndarray, layers: int) -> dict[str, np.ndarray]:
         """The predicted columns, [layers, points]; none where mean field makes no statement."""
-        if job.shape not in MEAN_FIELD or job.normalization != "none":
+        if job.shape not in theories.SHAPES or job.normalization != "none":
             return {}
         key = (job.activation, job.width, job.points, layers)  # the same for every seed
         with self._lock:
             known = self._predicted.get(key)
         if known is None:
             biases = np.array([point.bias_std for point in job.points])
-            square, correlation = similarity(self.inputs[job.width].x)
+            square, correlation = theories.similarity(self.inputs[job.width].x)
             gains = self._gains(job)
             found = theory.from_inputs(act, stds[:, 0], gains, biases, square, correlation, layers)
             known = dict(zip(schema.PREDICTED, found, strict=True))
@@ -411,39 +374,8 @@ class Executor:
 
     def predictions(self) -> dict[str, pa.Table]:
         """The tables of theory alone: `mean_field`, and `theory` for the points at infinite width."""
-        square, correlation, features = 1.0, 0.0, 1
-        if (data := self.inputs.get("inf")) is not None:
-            (square, correlation), features = similarity(data.x), data.x.shape[1]
-
-        def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Propagation:
-            first = gain / math.sqrt(features)
-            return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
-
-        def inputs(width: float) -> tuple[float, int]:
-            if math.isinf(width):
-                return square, features
-            x = self.inputs[int(width)].x
-            return similarity(x)[0], x.shape[1]
-
-        def fixed_point(name: str, gain: np.ndarray, bias_std: np.ndarray, square: np.ndarray) -> list[np.ndarray]:
-            with np.errstate(divide="ignore", over="ignore"):
-                log_weight, log_bias = (2 * np.log(std) for std in (gain, bias_std))
-                log_start = np.logaddexp(log_weight + np.log(square), log_bias)
-                found = theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start)
-                return [np.exp(log_start), found.q, found.c, found.chi1, found.xi_q, found.xi_c]
-
-        def critical_gain(name: str, bias_std: float, square: float) -> tuple[float, list[float]]:
-            found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
-            return found.gain, [jump.gain for jump in found.jumps]
-
-        known = MeanField(
-            scales=_scales(inputs),
-            from_inputs=from_inputs,
-            fixed_point=fixed_point,
-            critical_gain=critical_gain,
-        )
         with pinned.settings():
-            return prediction_tables(self.sweep, known)
+            return prediction_tables(self.sweep, theories.mean_field(self.inputs))
 
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:
@@ -506,55 +438,6 @@ class Executor:
         )
         named = f"{job.activation}{'' if job.normalization == 'none' else f' with {job.normalization} normalization'}"
         return f"the self-check failed for {named} at width {job.width}: {wrong[0]} ({len(wrong)} in all). {blamed}"
-
-
-def theory_of(
-    name: str, bias_std: float, gain: float | None, q: float = 1.0, square: float | None = None
-) -> Advice:
-    """What mean field says of an activation, at one gain or at several round the critical one.
-
-    q: mean square pre-activation of the first layer; or square: of the inputs' entries, and then each gain has its
-    own. Errors: ValueError with one sentence if there is no such activation.
-    """
-    with pinned.settings():
-        return _theory_of(activation(name), bias_std, gain, theory.Start(q, square))
-
-
-def _theory_of(act: Activation, bias_std: float, gain: float | None, start: theory.Start) -> Advice:
-    critical = theory.critical_gain(act, bias_std, start)
-    gains = np.array(gains_around(critical.gain) if gain is None else [gain])
-    with np.errstate(all="ignore"):
-        weight, bias = 2 * np.log(gains), np.full(gains.shape, 2 * np.log(np.float64(bias_std)))
-        first = start.log_q(weight, bias)
-        found = theory.fixed_point_of_logs(act, weight, bias, first)
-        deep = theory.depths(act, weight, bias, first, LOST)
-    rows = []
-    for i, value in enumerate(gains.tolist()):
-        attractors = tuple(
-            Attractor(one.log_q / LN_10, one.stability, one.low / LN_10, one.high / LN_10)
-            for one in theory.rests(act, float(weight[i]), float(bias[i]))
-        )
-        with np.errstate(all="ignore"):
-            numbers = (np.exp(first[i]), found.q[i], found.log_q[i] / LN_10, found.chi1[i], found.c[i])
-        numbers += (found.xi_q[i], found.xi_c[i], deep.signal[i], deep.gradient[i])
-        rows.append(Row(value, *map(float, numbers), attractors))
-    notes = [*act.notes]
-    if any(math.isnan(row.chi1) for row in rows):
-        notes.append(f"{act.name}: where chi1 is nan, its slope or its square has no finite average there.")
-    if any(math.isnan(row.log10_q_star) for row in rows):
-        notes.append(f"{act.name}: where q* is -, signals settle nowhere, or its values are no numbers.")
-    return Advice(
-        name=act.name,
-        bias_std=bias_std,
-        start=start.words,
-        critical=critical.gain,
-        reason=critical.reason,
-        rows=rows,
-        jumps=[(jump.gain, jump.chi_below, jump.chi_above) for jump in critical.jumps],
-        folds=[(at, q) for at, q in theory.folds(act, bias_std) if theory.GAINS[0] < at < theory.GAINS[1]],
-        half_stable=theory.half_stable(act),
-        notes=notes,
-    )
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:

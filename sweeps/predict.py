@@ -98,7 +98,7 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
     square, gain, bias = known.scales.distinct(sweep)
     if not gain.size:
         return None
-    rows = []
+    rows: list[tuple[np.ndarray, ...]] = []
     for code, name in enumerate(grid.activation):
         found = known.fixed_point(name, gain, bias, square)
         critical = [known.critical_gain(name, *place) for place in zip(bias.tolist(), square.tolist(), strict=True)]
@@ -106,7 +106,9 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
             min((at for at in ats if at > value), default=math.nan)
             for (_, ats), value in zip(critical, gain.tolist(), strict=True)
         ]
-        rows.append((np.full(len(gain), code), gain, bias, *found, np.array([at for at, _ in critical]), jumps))
+        rows.append(
+            (np.full(len(gain), code), gain, bias, *found, np.array([at for at, _ in critical]), np.array(jumps))
+        )
     return schema.make_table("mean_field", _joined("mean_field", rows), {"activation": grid.activation})
 
 

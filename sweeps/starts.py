@@ -1,8 +1,8 @@
 """What starts the theory of one activation instead of a given q: inputs, by their source."""
 
-from sweeps.execute import similarity
 from sweeps.inputs import InputData, load_inputs
 from sweeps.spec import Sweep
+from sweeps.theories import similarity
 
 
 def words(activation: str, source: str | None) -> list[str]:

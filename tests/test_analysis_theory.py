@@ -1,6 +1,7 @@
 """Mean field beside what was measured: deviations, and lines over heatmaps."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from meanfield import mean_field, with_theory
 from test_analysis_load import network_rows
@@ -198,3 +199,62 @@ def test_chi_is_diverging_about_one_and_zero_is_at_the_end():
     (mesh,) = meshes(heatmap(rows, "chi"))
     assert mesh.norm.vmin * mesh.norm.vmax == pytest.approx(1)
     assert np.allclose(mesh.cmap.get_bad(), mesh.cmap(0.0))
+
+
+def two_attractors(jump=1.3, start=None):
+    """chi1 = 0.3 gain^2 below the jump and 0.6 gain^2 above it, as of gelu, at the gains of GAINS."""
+    gains = np.array(GAINS, float)
+    below = gains < jump
+    table = {
+        "activation": "gelu",
+        "gain": gains,
+        "bias_std": 0.0,
+        "q_star": np.where(below, 0.0, np.inf),
+        "c_star": 1.0,
+        "chi1": np.where(below, 0.3, 0.6) * gains**2,
+        "xi_q": np.nan,
+        "xi_c": np.inf,
+        "critical_gain": np.nan,
+        "jump_gain": np.where(below, jump, np.nan),
+    }
+    return pd.DataFrame(table | ({} if start is None else {"start": start * gains**2}))
+
+
+def test_a_jump_of_chi_is_a_dashed_line_and_no_contour_crosses_it():
+    frame = network_rows(("gelu",), gains=GAINS, depths=tuple(range(1, 21)), seeds=(0,))
+    figure = heatmap(frame.assign(log10_jacobian=0.1), "log10_jacobian", mean_field=two_attractors())
+    (jump,) = lines(figure.axes[0], 1.6)
+    assert jump.get_xdata()[0] == pytest.approx(1.3)
+    assert jump.get_linestyle() == "--"
+    assert legend(figure)[0] == "mean field: χ₁ jumps past 1"
+    contours = lines(figure.axes[0], 0.8)
+    assert contours
+    for line in contours:
+        gain = line.get_xdata()
+        assert gain.max() < 1.3 or gain.min() > 1.3
+
+
+def test_a_critical_curve_ends_where_a_jump_begins():
+    biases, gains = (0.0, 0.2, 0.4, 0.6), np.array(GAINS, float)
+    parts = []
+    for bias in biases:
+        part = two_attractors(1.3 - bias / 10).assign(bias_std=bias)
+        parts.append(part if bias < 0.3 else part.assign(critical_gain=1.25, jump_gain=np.nan))
+    frame = network_rows(("gelu",), gains=tuple(gains), biases=biases, depths=(5,), seeds=(0,))
+    figure = heatmap(frame, "saturated", x="gain", y="bias_std", mean_field=pd.concat(parts))
+    solid, dashed = lines(figure.axes[0], 1.6)
+    np.testing.assert_array_equal(np.isfinite(solid.get_xdata()), [False, False, True, True])
+    np.testing.assert_allclose(dashed.get_xdata()[:2], [1.3, 1.28])
+    assert np.isnan(dashed.get_xdata()[2:]).all()
+    assert legend(figure) == ["mean field: χ₁ = 1", "mean field: χ₁ jumps past 1"]
+
+
+def test_a_panel_has_the_line_of_its_own_start():
+    frame = network_rows(("gelu",), gains=GAINS, depths=(1, 5, 9), seeds=(0,))
+    other = two_attractors(1.7, start=0.2)
+    other = other.assign(gain=other["gain"] * 1.37, start=other["start"] * 1.37**2)
+    table = pd.concat([two_attractors(1.3, start=1.0), other])
+    (jump,) = lines(heatmap(frame, "saturated", mean_field=table).axes[0], 1.6)
+    assert jump.get_xdata()[0] == pytest.approx(1.3)
+    unclear = pd.concat([two_attractors(1.3, start=1.0), two_attractors(1.7, start=0.2)])
+    assert lines(heatmap(frame, "saturated", mean_field=unclear).axes[0], 1.6) == []

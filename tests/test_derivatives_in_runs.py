@@ -1,7 +1,5 @@
 """Gradients, singular values and predictions as rows of a run."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,12 +68,15 @@ def test_one_pass_for_all_gains_gives_the_derivatives_of_each(measured, tmp_path
             np.testing.assert_allclose(fast[column], plain[column], rtol=2e-4, atol=2e-5, err_msg=column)
 
 
-def test_predictions_stand_beside_independent_weights_and_nowhere_else(measured):
+def test_predictions_stand_beside_independent_and_orthogonal_weights_and_nowhere_else(measured, tmp_path):
     frame = table(measured)
-    stated = frame["init"] != "orthogonal"
     for column in schema.PREDICTED:
-        assert frame.loc[stated, column].notna().all(), column
-        assert frame.loc[~stated, column].isna().all(), column
+        assert frame[column].notna().all(), column
+    same = [frame.loc[frame["init"] == init, schema.PREDICTED].to_numpy() for init in ("normal", "orthogonal")]
+    np.testing.assert_array_equal(*same)
+    run(tmp_path, "activation=tanh", "init=constant,zeros", "gain=1", "width=8", "depth=2", "inputs.samples=20")
+    assert table(tmp_path)[list(schema.PREDICTED)].isna().all(axis=None)
+    assert not (tmp_path / "mean_field").exists()
     he = frame[(frame["init"] == "he_normal") & (frame["activation"] == "relu")]
     np.testing.assert_allclose(he["chi"], 1.0, rtol=1e-9)
     np.testing.assert_allclose(he["theory_log10_jacobian"], 0.0, atol=1e-9)
@@ -136,7 +137,8 @@ def test_an_infinite_width_is_theory_alone(tmp_path):
     np.testing.assert_allclose(he["gain"], np.sqrt(2))
     np.testing.assert_allclose(he["theory_log10_act_rms"], 0, atol=1e-12)
     np.testing.assert_allclose(he["theory_input_correlation"], [0, 0.680954], atol=1e-6)
-    assert frame.loc[frame["init"] == "orthogonal", "chi"].isna().all()
+    orthogonal, normal = (frame.loc[frame["init"] == init, "chi"] for init in ("orthogonal", "normal"))
+    np.testing.assert_array_equal(orthogonal, normal)
     assert not (tmp_path / "limit" / "networks").exists()
 
 
@@ -172,44 +174,3 @@ def test_a_sweep_of_very_many_scales_has_no_table_of_fixed_points(monkeypatch, t
 def test_an_std_at_infinite_width_is_refused():
     _, said = winit("plan", "activation=tanh", "std=0.1", "width=inf", code=2)
     assert "grid.width: at infinite width any std is an infinite gain" in said
-
-
-def test_theory_prints_the_critical_gain_and_how_deep_it_reaches():
-    said = winit("theory", "tanh", "--bias-std", "0.2")[0]
-    assert "critical gain  1.30415: weights of std 1.30415 / sqrt(fan_in)" in said
-    row = next(line for line in said.splitlines() if line.endswith("critical"))
-    assert row.split()[:3] == ["1.304", "0.5121", "1"]
-    assert "any depth" in row
-
-
-def test_theory_says_why_there_is_no_critical_gain():
-    said = winit("theory", "gelu")[0]
-    assert "critical gain  none\n" in said
-    assert "gelu with bias std 0 has no critical gain: from q = 1 on, chi1 jumps at gain 1." in said
-    assert "no usual gain is critical" in winit("theory", "sigmoid")[0]
-
-
-def test_theory_answers_in_json():
-    found = json.loads(winit("theory", "relu", "--gain", "2", "--json")[0])
-    assert found["critical_gain"] == pytest.approx(np.sqrt(2))
-    assert found["gains"][0]["chi1"] == pytest.approx(2)
-    assert found["gains"][0]["q_star"] is None
-
-
-def test_theory_draws_a_phase_diagram(tmp_path):
-    said = winit("theory", "erf", "--map", "--out", tmp_path / "erf.svg")[0]
-    assert said.splitlines()[-1] == str(tmp_path / "erf.svg")
-    assert (tmp_path / "erf.svg").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["rellu"], "'rellu' is not an activation. Did you mean 'relu'?"),
-        (["tanh", "--gain", "0"], "the gain greater than 0"),
-        (["tanh", "--out", "x.png"], "add --map"),
-        (["tanh", "--map", "--out", "x.jpg"], "--out: the ending: 'jpg' is not known. Did you mean 'png'?"),
-    ],
-)
-def test_wrong_words_to_theory_get_a_sentence(words, sentence):
-    assert sentence in winit("theory", *words, code=2)[1]

@@ -42,8 +42,16 @@ WIDE = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "gain", "bias_std"), WIDE)
-def test_wide_sampled_networks_agree_with_theory(name, gain, bias_std):
+@pytest.mark.parametrize(
+    ("name", "gain", "bias_std", "shape"),
+    [
+        *((*point, "normal") for point in WIDE),
+        ("tanh", 1.5, 0.2, "orthogonal"),
+        ("gelu", 1.6, 0.0, "orthogonal"),
+        ("relu", 1.2, 0.1, "orthogonal"),
+    ],
+)
+def test_wide_sampled_networks_agree_with_theory(name, gain, bias_std, shape):
     """Width 1000, 8 seeds, 60 inputs, 6 layers: 4 standard errors over seeds and 6 / width.
 
     What is left out at finite width is of order depth / width; a missing factor moves these by 0.01 and more.
@@ -55,7 +63,7 @@ def test_wide_sampled_networks_agree_with_theory(name, gain, bias_std):
     runs = {column: [] for column in names}
     for seed in range(seeds):
         std = gain / np.sqrt(width)
-        columns = fast(x, name, [std], [bias_std], width=width, depth=depth, seed=seed, jacobian=True)
+        columns = fast(x, name, [std], [bias_std], width=width, depth=depth, seed=seed, shape=shape, jacobian=True)
         for column in names:
             runs[column].append(columns[column][:, 0])
     gram = x @ x.T

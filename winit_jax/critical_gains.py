@@ -55,6 +55,9 @@ class Start(NamedTuple):
         return f"from q = {self.q:g} on" if self.square is None else "from the networks' own q_1 on"
 
 
+FROM_ONE = Start()
+
+
 class Jump(NamedTuple):
     """A gain at which the fixed point that is reached changes at once: chi1 and log q just below and just above."""
 
@@ -91,7 +94,7 @@ class HalfStable(NamedTuple):
 
 @lru_cache(maxsize=1024)
 @np.errstate(all="ignore")
-def critical_gain(activation: Activation, bias_std: float, start: Start = Start()) -> CriticalGain:
+def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_ONE) -> CriticalGain:
     """The gain, sqrt(weight_var), at which chi1 at the fixed point reached from `start` passes through 1.
 
     Looked for on gains from 0.01 to 100; the first is given if there are several, to the last digits. A jump of chi1
@@ -158,7 +161,7 @@ def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
     """(gain, q) at which two fixed points of the length map meet and are lost, by growing gain."""
     known = curve(activation)
     found = [] if known.flat else _folds(known, 2 * math.log(bias_std) if bias_std > 0 else -math.inf)
-    return sorted((_rounded(weight / 2), math.exp(x)) for weight, x in found)
+    return sorted((_rounded(weight / 2), float(np.exp(x))) for weight, x in found)
 
 
 @np.errstate(all="ignore")
@@ -176,7 +179,8 @@ def half_stable(activation: Activation) -> list[HalfStable]:
     for x in _roots(known, excess):
         ratio, _, _, log_chi, _ = (float(value) for value in known.at(np.array(x)))
         if ratio < log_chi - NOISE:
-            found.append(HalfStable(math.exp(x), math.exp(-log_chi), -math.exp(x) * math.expm1(ratio - log_chi)))
+            q, weight_var = np.exp([x, -log_chi])
+            found.append(HalfStable(float(q), float(weight_var), float(-q * np.expm1(ratio - log_chi))))
     return found
 
 
@@ -238,7 +242,8 @@ def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
     found = []
     for x in _roots(known, excess):
         ratio, slope, *_ = (float(value) for value in known.at(np.array(x)))
-        found.append((-ratio - math.log1p(slope), x))
+        if slope > -1:
+            found.append((-ratio - math.log1p(slope), x))
     return found
 
 

@@ -66,7 +66,7 @@ def depths(
     for _ in range(ROUNDS):
         state = _look(known, x[rows], change[rows], weight[rows], bias[rows])
         unknown = np.isnan(state.step.size) | np.isnan(state.pace)
-        still = np.abs(state.step.size) <= STILL
+        still = np.abs(state.step.size) <= STILL * np.maximum(1, np.abs(x[rows]))
         ended = rows[still]
         found.gradient[ended] = _kept(
             found.gradient[ended], layers[ended] + _left(state.pace[still], change[ended], limit)

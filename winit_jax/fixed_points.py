@@ -5,6 +5,7 @@ which the start decides: Roberts, Yaida and Hanin 2022, arXiv:2106.10165, chapte
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -78,9 +79,7 @@ def fixed_point(activation: Activation, weight_var: Number, bias_var: Number, st
 
 
 @np.errstate(all="ignore")
-def fixed_point_of_logs(
-    activation: Activation, log_weight: Number, log_bias: Number, log_start: Number
-) -> FixedPoint:
+def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Number, log_start: Number) -> FixedPoint:
     """`fixed_point` for the natural logarithms of variances and start, which may lie far outside float64's range."""
     given = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (log_weight, log_bias, log_start)))
     shape = given[0].shape
@@ -104,6 +103,9 @@ def fixed_point_of_logs(
         c, slope = np.where(far, 1.0, c), np.where(far, 1.0, slope)
     nowhere = np.isnan(log_q)
     xi_q, xi_c = _layers(growth), _layers(slope, MARGINAL)
+    beyond = np.isfinite(log_q) & ((q == np.inf) | (q == 0))  # q is no float, though it has a logarithm
+    chi1 = np.where(beyond, np.exp(log_weight + known.at(log_q).log_chi), chi1)
+    xi_q = np.where(beyond, _layers(1 + step.slope), xi_q)
     if known.flat:  # also where chi1 is no float
         level = np.abs(log_weight + known.edge.ratio[0])
         xi_q = np.where(level <= STILL, np.inf, 1 / level)
@@ -124,7 +126,9 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
         marks, neutral = _flat_marks(known, log_weight, log_bias)
     else:
         row = _brackets(known, log_weight, log_bias)
-        found = _refined(known, np.repeat(weight, len(row.lower)), np.repeat(bias, len(row.lower)), row.lower, row.upper)
+        found = _refined(
+            known, np.repeat(weight, len(row.lower)), np.repeat(bias, len(row.lower)), row.lower, row.upper
+        )
         marks, neutral = sorted([*found.tolist(), *row.touching.tolist()]), row.neutral
         if log_bias == -math.inf and known.powers[0, 0] >= 0:
             marks = [-math.inf, *marks]
@@ -132,7 +136,7 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
     if neutral:
         return [Rest(0.0, "neutral", -math.inf, math.inf)]
     # Between neighbours all move the same way; below the first they grow, above the last they fall.
-    between = [_middle(known, low, high) for low, high in zip(marks, marks[1:], strict=False)]
+    between = [_middle(known, low, high) for low, high in pairwise(marks)]
     ways = [1.0, *known.step(np.array(between), weight, bias).size.tolist(), -1.0]
     described = []
     for i, x in enumerate(marks):
@@ -141,7 +145,7 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
         if math.isfinite(x) and known.step(np.array(x), log_weight, log_bias).slope < -2:
             stability = "unstable"  # it jumps over the fixed point, farther each time
         if x == -math.inf:
-            described.append(Rest(x, stability, x, (marks + [math.inf])[i + 1] if drawn[1] else x))
+            described.append(Rest(x, stability, x, [*marks, math.inf][i + 1] if drawn[1] else x))
             continue
         low = (marks[i - 1] if i else -math.inf) if drawn[0] else x
         high = (marks[i + 1] if i + 1 < len(marks) else math.inf) if drawn[1] else x

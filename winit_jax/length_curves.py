@@ -30,6 +30,9 @@ BEYOND = np.geomspace(0.5, 1e6, 40)
 STILL = 1e-13
 
 
+Number = np.ndarray | float
+
+
 class Moments(NamedTuple):
     """Averages at x = log q, arrays of x's shape.
 
@@ -101,12 +104,12 @@ class Curve:
             np.where(out, powers[1], found[4]) + nothing,
         )
 
-    def step(self, x: np.ndarray, log_weight: np.ndarray, log_bias: np.ndarray) -> Step:
+    def step(self, x: np.ndarray, log_weight: Number, log_bias: Number) -> Step:
         """How far one layer moves x; natural logarithms of the variances, shapes broadcast."""
         return step_of(self.at(x), x, log_weight, log_bias)
 
 
-def step_of(moments: Moments, x: np.ndarray, log_weight: np.ndarray, log_bias: np.ndarray) -> Step:
+def step_of(moments: Moments, x: np.ndarray, log_weight: Number, log_bias: Number) -> Step:
     """`Curve.step` where the averages are known."""
     with np.errstate(all="ignore"):
         signal = log_weight + moments.ratio
@@ -136,9 +139,9 @@ def curve(activation: Activation) -> Curve:
     x = low + WIDTH * (np.arange(count)[:, None] + (1 + unit) / 2)
     with np.errstate(all="ignore"):
         q = np.exp(x)
-        known = averages(activation, q)
-        ratio = known.second / q
-        values = np.stack([np.log(ratio), known.growth / ratio - 1, np.log(known.slope_second)])
+        found = averages(activation, q)
+        share = found.second / q
+        values = np.stack([np.log(share), found.growth / share - 1, np.log(found.slope_second)])
     values[0][~np.isfinite(values[0])] = np.nan
     values[1][~np.isfinite(values[1])] = np.nan
     # A slope that is exactly 0 is known: so flat that no gradient passes.

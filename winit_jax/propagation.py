@@ -74,7 +74,9 @@ class CorrelationState:
 def in_units(activation: Activation) -> tuple[Activation, float]:
     """(phi over a factor, log10 of the factor): 1 but for a homogeneous phi whose slopes' squares leave float64."""
     form = closed_form(activation)
-    largest = max(map(abs, form.sides)) if form is not None and form.sides else 1.0
+    if form is None or form.sides is None:
+        return activation, 0.0
+    largest = max(map(abs, form.sides))
     if largest == 0 or 1e-70 < largest < 1e70:
         return activation, 0.0
     left, right = (side / largest for side in form.sides)
