@@ -39,7 +39,7 @@ def from_import_path(path: str) -> Activation:
 def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     """Describe an elementwise JAX function by evaluating it, in float64.
 
-    The slope is the function's own derivative (forward mode). Degrees come from the ratios psi(2a) /
+    The slope is the function's own derivative (forward mode), whose rounding is looked at too. Degrees come from the ratios psi(2a) /
     psi(a) at tiny and at huge a, max_slope from a grid of 20,001 points on [-50, 50]. What is not found
     is None, and said in `notes`.
     Errors: ValueError with one sentence.
@@ -67,6 +67,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         right = _degree_at_infinity(function, 1.0)
         slopes = np.abs(np.asarray(slope(jnp.linspace(-50.0, 50.0, 20_001))))
         max_slope = float(np.nanmax(slopes))
+        slope_error = _slope_error(slope) / max_slope
         points = jnp.asarray([-2.0, -0.5, 0.5, 2.0])
         homogeneous = at_zero == 0 and bool(
             jnp.allclose(function(points * 1024), 1024 * function(points), rtol=1e-12, atol=0)
@@ -88,6 +89,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         response=(lambda a: function(a) - at_zero) if at_zero else function,
         slope=slope,
         max_slope=max_slope,
+        slope_error=slope_error,
         at_zero=at_zero,
         degree_at_zero=degree_at_zero,
         degree_at_infinity=None if left is None or right is None else (left, right),
@@ -107,6 +109,13 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         raise ValueError(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
     if together.shape != points.shape or not bool(jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)):
         raise ValueError(f"{name!r} does not act on each element alone.")
+
+
+def _slope_error(slope: Callable[[jax.Array], jax.Array]) -> float:
+    """The largest rounding error of the slope in float32, on [-50, 50]."""
+    points = jnp.linspace(-50.0, 50.0, 20_001).astype(jnp.float32)
+    error = np.asarray(slope(points), np.float64) - np.asarray(slope(points.astype(jnp.float64)))
+    return float(np.nanmax(np.abs(error), initial=0.0))
 
 
 def _degree_at_zero(function, slope, at_zero: float) -> int | None:
