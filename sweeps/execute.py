@@ -55,6 +55,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(
         activations=tuple(sorted(ACTIVATIONS)),
         check_activation=_check_activation,
+        check_threshold=_check_threshold,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
         gradient_mib=derivatives.gradient_mib,
@@ -69,6 +70,14 @@ def _check_activation(name: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _check_threshold(name: str, threshold: float) -> str | None:
+    least, most = activation(name).thresholds
+    if least <= threshold <= most:
+        return None
+    bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
+    return f"{threshold:g} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
 
 
 def planner(cores: int, speedup: float = 1.0, together: Callable[[int, int], int] | None = None) -> Planner:
@@ -340,6 +349,7 @@ class Executor:
             settings.activation,
             settings.saturation_threshold,
             job.normalization,
+            reference.product_roundoff(settings.precision, self.devices[0].platform),
         )
         if wrong:
             raise SelfCheckError(

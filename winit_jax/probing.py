@@ -39,9 +39,9 @@ def from_import_path(path: str) -> Activation:
 def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     """Describe an elementwise JAX function by evaluating it, in float64.
 
-    The slope is the function's own derivative (forward mode), whose rounding is looked at too. Degrees come from the ratios psi(2a) /
-    psi(a) at tiny and at huge a, max_slope from a grid of 20,001 points on [-50, 50]. What is not found
-    is None, and said in `notes`.
+    The slope is the function's own derivative (forward mode). Degrees come from the ratios psi(2a) /
+    psi(a) at tiny and at huge a, max_slope and slope_error from a grid of 20,001 points on [-50, 50]. What
+    is not found is None, and said in `notes`.
     Errors: ValueError with one sentence.
     """
     try:

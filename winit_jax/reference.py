@@ -7,22 +7,22 @@ mean can lose every digit. So the reference runs again a few times with random e
 wherever the fast pass rounds (stochastic arithmetic, Vignes 1993), and what that moves is allowed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from winit_jax.activations import ACTIVATIONS, PARAMETRIC, Activation
-from winit_jax.network import MAX_EXPONENT, Layer
+from winit_jax.network import Layer
 
 Array = np.ndarray
 
 UNIT_ROUNDOFF = 2.0**-24
-# Of products by precision on hardware with narrower units: bfloat16 has 8 bits, TensorFloat-32 has 11.
-PRODUCT_ROUNDOFF = {"highest": UNIT_ROUNDOFF, "high": 2.0**-11, "default": 2.0**-8}
+# Of products of lower precision where the hardware has it: TensorFloat-32 has 11 bits, bfloat16 has 8.
+NARROW_ROUNDOFF = {"high": 2.0**-11, "default": 2.0**-8}
 # Below 2^-126 float32 numbers are 0 on hardware that flushes subnormal ones, and so are sums of products of entries
 # a little larger; below the root, squares are.
 FLUSHED = 2.0**-110
@@ -46,11 +46,45 @@ LARGEST_UNCLIPPED = 1e15
 
 
 class Observed(NamedTuple):
-    """One layer. columns: by definition. masks: pairs (units for `dead`), of which a share is the mean. u: phi's argument."""
+    """One layer. columns: by definition. masks: pairs (of units, for `dead`) whose share is a column. psi: of u."""
 
     columns: dict[str, float]
     masks: dict[str, Array]
     u: Array
+    psi: Array
+
+
+class Moved:
+    """What random errors move in one layer, gathered run by run so that one run is held at a time.
+
+    columns: their values in each run. masks: pairs that are in in one run and out in another. reach: the largest
+    change of each u. unstable: whether the response is all rounding.
+    """
+
+    def __init__(self, exact: Observed) -> None:
+        self.columns: dict[str, list[float]] = {name: [] for name in exact.columns}
+        self.masks = {name: np.zeros(mask.shape, bool) for name, mask in exact.masks.items()}
+        self.reach = np.zeros(exact.u.shape)
+        self.unstable = False
+
+    def add(self, exact: Observed, run: Observed) -> None:
+        for name, value in run.columns.items():
+            self.columns[name].append(value)
+        for name, mask in run.masks.items():
+            self.masks[name] |= mask != exact.masks[name]
+        with np.errstate(all="ignore"):
+            np.fmax(self.reach, np.abs(run.u - exact.u), out=self.reach)
+            self.unstable |= _rms(run.psi - exact.psi) > UNSTABLE * _rms(exact.psi)
+
+    def uncertain(self, name: str, exact: Observed) -> float:
+        """The share that rounding may take in or out."""
+        moved = self.masks[name]
+        if name == "dead":
+            mask, moved = exact.masks["saturated"], self.masks["saturated"]
+            moved = np.all(mask | moved, axis=0) != np.all(mask & ~moved, axis=0)
+        if name == "zero":  # what rounding alone keeps from 0 may be 0
+            moved = moved | ((np.abs(exact.u) <= ALLOWANCE * self.reach) & (self.reach > 0))
+        return float(np.mean(moved))
 
 
 @dataclass(frozen=True)
@@ -76,10 +110,6 @@ class Rounding:
     def __init__(self, generator: np.random.Generator | None = None, product_roundoff: float = UNIT_ROUNDOFF) -> None:
         self.generator, self.product_roundoff = generator, product_roundoff
 
-    @property
-    def exact(self) -> bool:
-        return self.generator is None
-
     def off(self, x: Array, size: Array | float, roundoffs: float = 1.0) -> Array:
         """x with an error in each entry of so many roundoffs of `size`."""
         if self.generator is None:
@@ -90,7 +120,7 @@ class Rounding:
         """Between -4 and 4: of each entry, and common to a row, a column and all, since equal terms round alike."""
         assert self.generator is not None
         parts = (shape, (*shape[:-1], 1), (1,) * (len(shape) - 1) + shape[-1:], ())
-        return sum(self.generator.uniform(-JOLT, JOLT, part) for part in parts)
+        return np.asarray(sum(self.generator.uniform(-JOLT, JOLT, part) for part in parts))
 
     def product(self, left: Array, right: Array) -> Array:
         """left @ right, with errors relative to the norms of rows and columns."""
@@ -119,8 +149,8 @@ def forward(
     epsilon: float = 1e-5,
     tangents: Array | None = None,
     rounding: Rounding = EXACT,
-) -> list[Observed]:
-    """What is measured of each layer.
+) -> Iterator[Observed]:
+    """What is measured of each layer, one by one.
 
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each. tangents: directions at the first
     pre-activations. rounding: random errors on the way, by default none.
@@ -131,7 +161,7 @@ def forward(
     activation = functions.activation
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
-    at_zero, found, change = 0.0, [], None
+    at_zero, change = 0.0, None
     with np.errstate(all="ignore"):
         for weight, bias in zip(weights, biases, strict=True):
             offset = at_zero * weight.sum(axis=0) + bias
@@ -146,8 +176,10 @@ def forward(
             else:
                 axis = 0 if normalization == "batch" else 1
                 # The offset of a unit is in its mean over samples, and cancels.
-                centred = product - means if normalization == "batch" else a - rounding.off(
-                    a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0
+                centred = (
+                    product - means
+                    if normalization == "batch"
+                    else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
                 )
                 spread = np.sqrt(np.mean(centred**2, axis, keepdims=True) + epsilon)
                 u, normalized = centred / spread, None
@@ -166,8 +198,7 @@ def forward(
             if change is not None and tangents is not None:
                 columns["log10_jacobian"] = np.log10(_rms(change) / _rms(tangents))
                 change = slopes * normalized
-            found.append(Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u))
-    return found
+            yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
 
 
 def _respond(
@@ -175,7 +206,7 @@ def _respond(
 ) -> tuple[Array, Array]:
     """(psi(u), phi'(u)). size: RMS of the pre-activation, by which scale is carried."""
     psi, slopes = functions.response(u), functions.slope(u)
-    if rounding.exact:
+    if rounding.generator is None:
         return psi, slopes
     activation = functions.activation
     everywhere = np.all(np.abs(slopes) < saturation_threshold * activation.max_slope)
@@ -240,26 +271,26 @@ def compare(
     """Sentences on what the fast pass got wrong in the first layers of one network (see `disagreements`).
 
     measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
-    ones' and of the biases. product_roundoff: of the matrix products (PRODUCT_ROUNDOFF).
+    ones' and of the biases. product_roundoff: of the matrix products (see the function of that name).
     """
     first, hidden, bias = stds
     weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
     biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
     settings = (_functions(activation), saturation_threshold, normalization)
-    expected = forward(x, weights, biases, *settings, tangents=tangents)
-    jolted = [
-        forward(
-            x,
-            weights,
-            biases,
-            *settings,
-            tangents=tangents,
-            rounding=Rounding(np.random.default_rng(run), product_roundoff),
-        )
-        for run in range(JOLTED_RUNS)
-    ]
+    expected = list(forward(x, weights, biases, *settings, tangents=tangents))
+    moved = [Moved(exact) for exact in expected]
+    for run in range(JOLTED_RUNS):
+        rounding = Rounding(np.random.default_rng(run), product_roundoff)
+        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding)
+        for exact, own, one in zip(expected, moved, jolted, strict=True):
+            own.add(exact, one)
     largest = LARGEST if activation.degree_at_infinity else LARGEST_UNCLIPPED
-    return disagreements(measured, expected, jolted, largest)
+    return disagreements(measured, expected, moved, largest)
+
+
+def product_roundoff(precision: str, platform: str) -> float:
+    """Of the terms of matrix products; a CPU multiplies float32 as such, whatever is asked for."""
+    return UNIT_ROUNDOFF if platform == "cpu" else NARROW_ROUNDOFF.get(precision, UNIT_ROUNDOFF)
 
 
 @lru_cache(maxsize=8)  # so that compiled functions are found again
@@ -290,65 +321,63 @@ def _in_float64(function: Callable[..., jax.Array]) -> Callable[..., Array]:
 
 
 def disagreements(
-    measured: dict[str, Array], expected: list[Observed], jolted: list[list[Observed]], largest: float = LARGEST
+    measured: dict[str, Array], expected: Sequence[Observed], moved: Sequence[Moved], largest: float = LARGEST
 ) -> list[str]:
     """Sentences on what differs by more than float32 explains; empty when all is well.
 
-    measured: columns of [layers]; compared with the layers of `expected`. jolted: the same with random rounding
-    errors; what those move is allowed ALLOWANCE times. From the first layer on whose values float64 cannot hold
-    without a carried scale, or exceed `largest`, nothing is compared.
+    measured: columns of [layers]; compared with the layers of `expected`. moved: by random rounding errors; that
+    is allowed ALLOWANCE times. Nothing is compared from the first layer on whose values float64 cannot hold without
+    a carried scale or exceed `largest`, and none after one whose responses are all rounding.
     """
     found = []
-    for layer, exact in enumerate(expected):
-        others = [run[layer] for run in jolted]
-        size = max(abs(exact.columns["act_min"]), abs(exact.columns["act_max"]))
-        preact, *preacts = (np.hypot(one.columns["preact_std"], one.columns["preact_mean"]) for one in (exact, *others))
-        act, *acts = (10.0 ** one.columns["log10_act_rms"] for one in (exact, *others))
-        if not (preact == 0 or SMALLEST < preact < largest) or not size < largest:
+    for layer, (exact, own) in enumerate(zip(expected, moved, strict=True)):
+        columns, runs = _sizes(exact.columns), {name: np.array(them) for name, them in own.columns.items()}
+        runs = _sizes(runs)
+        preact = float(np.hypot(columns["preact_std"], columns["preact_mean"]))
+        act = max(abs(columns["act_min"]), abs(columns["act_max"]))
+        if not (preact == 0 or SMALLEST < preact < largest) or not act < largest:
             break
-        scale = {"preact_mean": preact} | dict.fromkeys(("act_mean", "act_min", "act_max"), size)
+        scale = {"preact_mean": preact} | dict.fromkeys(("act_mean", "act_min", "act_max"), act)
         scale |= dict.fromkeys(("unit_similarity", "input_correlation"), 1.0)
-        undefined = set()
-        if _spread(preact, preacts) > UNSTABLE * preact:
-            undefined |= {"preact_mean", "preact_std", "input_correlation", "input_decorrelation"}
-        if _spread(act, acts) > UNSTABLE * act:
-            undefined |= {*scale, "act_std", "log10_act_rms", "unit_similarity"} - {"preact_mean"}
-        for name, value in exact.columns.items():
+        spreads = {name: float(np.max(np.abs(runs[name] - value))) for name, value in columns.items()}
+        spread = float(np.max(np.abs(np.hypot(runs["preact_std"], runs["preact_mean"]) - preact)))
+        undefined = _all_rounding(columns, spreads, preact, spread, own.unstable)
+        for name, value in columns.items():
             if name not in measured or name in undefined or np.isnan(value):
                 continue
-            got, values = float(measured[name][layer]), [one.columns[name] for one in (exact, *others)]
-            wrong = f"layer {layer + 1}: {name} is {got:.6g}, float64 NumPy says {value:.6g}"
+            got = float(measured[name][layer])
+            wrong = f"layer {layer + 1}: {name} is {got:.6g}, float64 NumPy says {exact.columns[name]:.6g}"
             if name in exact.masks:
-                tolerance = 2 * _uncertain(name, exact, others) + 0.5 / exact.masks[name].size
+                tolerance = 2 * own.uncertain(name, exact) + 0.5 / exact.masks[name].size
             else:
-                floor = 0.0
-                if name.startswith("log10_"):  # compared as sizes, which may be 0
-                    got, *values = 10.0 ** np.array([got, *values])
-                    floor = NOTHING
-                value = values[0]
-                if name == "log10_jacobian" and _spread(value, values[1:]) > UNSTABLE * value:
-                    continue
-                tolerance = RELATIVE_TOLERANCE * scale.get(name, abs(value)) + ALLOWANCE * _spread(value, values[1:]) + floor
+                tolerance = RELATIVE_TOLERANCE * scale.get(name, abs(value)) + ALLOWANCE * spreads[name]
+            if name.startswith("log10_"):
+                got, tolerance = 10.0**got, tolerance + NOTHING
             if not abs(got - value) <= tolerance:
                 found.append(wrong)
+        if own.unstable:
+            break
     return found
 
 
-def _spread(value: float, moved: list[float]) -> float:
-    return max(abs(other - value) for other in moved)
+def _sizes(columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns with sizes in place of their logarithms, for they may be 0."""
+    return {name: 10.0**value if name.startswith("log10_") else value for name, value in columns.items()}
 
 
-def _moved(name: str, exact: Observed, others: list[Observed]) -> Array:
-    return np.any([one.masks[name] != exact.masks[name] for one in others], axis=0)
+def _all_rounding(
+    columns: dict[str, float], spreads: dict[str, float], preact: float, spread: float, unstable: bool
+) -> set[str]:
+    """Columns of which rounding leaves nothing: sizes that it moves by UNSTABLE of themselves, and ratios of such.
 
-
-def _uncertain(name: str, exact: Observed, others: list[Observed]) -> float:
-    """The share that rounding may move in or out."""
-    if name == "dead":
-        mask, moved = exact.masks["saturated"], _moved("saturated", exact, others)
-        return float(np.mean(np.all(mask | moved, axis=0) != np.all(mask & ~moved, axis=0)))
-    moved = _moved(name, exact, others)
-    if name == "zero":  # what rounding alone keeps from 0 may be 0
-        reach = np.max([np.abs(one.u - exact.u) for one in others], axis=0)
-        moved |= (np.abs(exact.u) <= ALLOWANCE * reach) & (reach > 0)
-    return float(np.mean(moved))
+    preact, spread: RMS pre-activation and what moves it. unstable: whether responses are all rounding.
+    """
+    sizes = ("preact_std", "act_std", "input_decorrelation", "log10_act_rms", "log10_jacobian")
+    found = {name for name in sizes if name in columns and spreads[name] > UNSTABLE * columns[name]}
+    if "input_decorrelation" in found:
+        found.add("input_correlation")
+    if spread > UNSTABLE * preact:
+        found |= {"preact_mean", "input_correlation", "input_decorrelation"}
+    if "log10_act_rms" in found or unstable:
+        found |= {"act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"}
+    return found
