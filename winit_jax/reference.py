@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from winit_jax.activations import ACTIVATIONS, PARAMETRIC, Activation
-from winit_jax.network import Layer
+from winit_jax.network import MAX_EXPONENT, Layer
 
 Array = np.ndarray
 
@@ -190,8 +190,9 @@ def forward(
                     normalized = rounding.off(left, size, 4.0) / spread
             size = np.hypot(_rms(product), _rms(offset))
             psi, slopes = _respond(functions, u, size, saturation_threshold, rounding)
-            flat = np.abs(slopes) < saturation_threshold * activation.max_slope
-            masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(u, psi)}
+            seen = u if rounding.generator is None else _clipped(u, size, activation)
+            flat = np.abs(slopes if seen is u else functions.slope(seen)) < saturation_threshold * activation.max_slope
+            masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(seen, psi)}
             at_zero = activation.at_zero
             masks["nonfinite"] = ~np.isfinite(psi)
             columns = _columns(a, product - means, psi, at_zero)
@@ -199,6 +200,18 @@ def forward(
                 columns["log10_jacobian"] = np.log10(_rms(change) / _rms(tangents))
                 change = slopes * normalized
             yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
+
+
+def _clipped(u: Array, size: float, activation: Activation) -> Array:
+    """u as phi is given it where a layer holds entries of many scales: the largest are clipped, and the least are 0.
+
+    size: RMS of the pre-activation; what it is held against is up to 2^8 times that.
+    """
+    lowest, highest = 2.0**activation.min_exponent, 2.0 ** (MAX_EXPONENT - 8)
+    if size > highest and activation.degree_at_infinity is not None:
+        return u * (highest / size)
+    smallest = FLUSHED * min(1.0, size / lowest)
+    return np.where(np.abs(u) < smallest, 0.0, u) if np.any((np.abs(u) < smallest) & (u != 0)) else u
 
 
 def _respond(

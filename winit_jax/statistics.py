@@ -133,7 +133,8 @@ def measure(
     mean = jnp.mean(means)
     within = _total(jnp.square(response - means))
     between = jnp.sum(jnp.square(means - mean))
-    rows = response @ jnp.ones(response.shape[1], response.dtype) - response.shape[1] * mean
+    ones = jnp.ones(response.shape[1], response.dtype)
+    rows = jnp.matmul(response, ones, precision="highest") - response.shape[1] * mean
     least = jnp.float32(0.0)
     if activation.lower is not None:
         leftmost = jnp.min(over_samples(argument.value, jnp.minimum))
