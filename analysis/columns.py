@@ -13,6 +13,7 @@ LABELS = {
     "zero": "share of activations that are 0",
     "unit_similarity": "similarity of units (1: all say the same)",
     "input_correlation": "correlation of inputs (1: all look the same)",
+    "input_decorrelation": "1 - correlation of inputs (0: all look the same)",
     "nonfinite": "share of activations not finite",
     "log10_jacobian": "log₁₀ RMS singular value of the Jacobian",
     "theory_log10_act_rms": "log₁₀ RMS activation, mean field",

@@ -78,9 +78,19 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
             return str(error)
         return None
 
+    def check_threshold(name: str, threshold: float) -> str | None:
+        if is_import_path(name) and announce is None:
+            return None
+        least, most = activation(name).thresholds
+        if least <= threshold <= most:
+            return None
+        bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
+        return f"{threshold:g} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
+
     return Vocabulary(
         activations=tuple(sorted(ACTIVATIONS)),
         check_activation=check_activation,
+        check_threshold=check_threshold,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
@@ -422,6 +432,7 @@ class Executor:
             settings.saturation_threshold,
             job.normalization,
             job.points[0].norm_epsilon,
+            reference.product_roundoff(settings.precision, self.devices[0].platform),
         )
         if not wrong:
             with self._lock:

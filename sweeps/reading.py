@@ -111,7 +111,10 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
 def _check_size(
     grid: Grid, inputs: Inputs, measure: Measure, compute: Compute, vocabulary: Vocabulary, problems: list[Problem]
 ) -> None:
-    """What one network may be, and how many predictions."""
+    """What one network may be, how many predictions, and whether slopes can be held against the threshold."""
+    for activation in grid.activation:
+        if sentence := vocabulary.check_threshold(activation, measure.saturation_threshold):
+            problems.append(Problem("measure.saturation_threshold", sentence))
     widest, deepest = max(grid.width, default=0), max(grid.depth)
     if (pairs := inputs.samples * widest) > MAX_PAIRS:
         problems.append(

@@ -39,6 +39,7 @@ MEASURED = (
     "zero",
     "unit_similarity",
     "input_correlation",
+    "input_decorrelation",
     "nonfinite",
     "log10_jacobian",
 )

@@ -49,6 +49,7 @@ class Vocabulary:
     """The names that the numerics know.
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
+    check_threshold: a sentence if slopes of an activation cannot be held against a saturation threshold, else None.
     predicted: the inits of which mean field makes a statement.
     gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
     check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
@@ -56,6 +57,7 @@ class Vocabulary:
 
     activations: tuple[str, ...]
     check_activation: Callable[[str], str | None]
+    check_threshold: Callable[[str, float], str | None]
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
     predicted: tuple[str, ...]

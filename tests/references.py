@@ -72,6 +72,13 @@ def input_correlation(a):
     return np.mean(products) / np.mean(np.sum(a**2, axis=1)) if products else np.nan
 
 
+def input_decorrelation(a):
+    """1 - c: half the mean square distance of two distinct inputs' pre-activations over their mean square norm."""
+    samples = a.shape[0]
+    distances = [np.sum((a[i] - a[j]) ** 2) for i in range(samples) for j in range(i)]
+    return np.mean(distances) / 2 / np.mean(np.sum(a**2, axis=1)) if distances else np.nan
+
+
 def normalize(a, normalization, epsilon=1e-5):
     if normalization == "none":
         return a
@@ -102,6 +109,7 @@ def layers(x, weights, biases, activation, normalization="none", threshold=0.05,
                 "zero": (h == 0).mean(),
                 "unit_similarity": unit_similarity(h),
                 "input_correlation": input_correlation(a),
+                "input_decorrelation": input_decorrelation(a),
                 "nonfinite": 0.0,
             }
         )

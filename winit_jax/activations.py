@@ -9,7 +9,7 @@ psi(s a) ~ s^degree psi(a), near 0 with `degree_at_zero`, far out with `degree_a
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import jax
@@ -23,6 +23,13 @@ LOG_2 = math.log(2)
 SQRT_2 = math.sqrt(2)
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
+# Of phi' as a function of psi, in units of its maximum: psi is good to 4 roundoffs of 2^-24, and is squared.
+SLOPE_OF_RESPONSE_ERROR = 2.0**-21
+# Shares of a saturation threshold by which rounding may shift it: one that moves no pair of a few thousand, one up to
+# which a threshold still means something, and a threshold at which no error of a slope matters.
+UNNOTICED, RESOLVED, HARMLESS_THRESHOLD = 2.0**-12, 2.0**-8, 0.01
+# Slopes written as such keep their digits down to float32's least normal numbers, near 1e-38.
+LEAST_THRESHOLD = 1e-30
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,12 @@ class Activation:
     response: psi(a) = phi(a) - at_zero, written so that small a keep their digits.
     slope: phi'(a), to full relative accuracy; at a kink, one of the one-sided slopes.
     slope_of_response: phi' as a function of psi where that is cheaper and exact enough to be held
-        against the saturation threshold (1 - tanh^2 loses its last digits where it is nearly 0).
+        against the usual saturation thresholds (1 - tanh^2 loses its last digits where it is nearly 0).
     log_slope: log abs(phi'(a)), where phi' is positive and underflows on both sides.
     max_slope: max over a of abs(phi'(a)), the unit of `saturated`.
+    slope_error: what float32 leaves out of `slope`, absolute, in units of max_slope; 0 if it is relative.
+    lowest, highest: the least and greatest value of phi.
+    lower: phi itself where phi grows and is so near `lowest` on the left that at_zero + psi has no digits of it.
     degree_at_zero: n such that psi(s a) ~ s^n psi(a) for s -> 0; None if unknown.
     degree_at_infinity: (left, right), the same for phi as a -> -inf and +inf; 0 when bounded; None if
         unknown (then nothing is clipped, and overflow is recorded as overflow).
@@ -59,11 +69,26 @@ class Activation:
     homogeneous: bool = False
     zero_below: float = -math.inf
     min_exponent: int = -24
+    slope_error: float = 0.0
+    lowest: float = -math.inf
+    highest: float = math.inf
+    lower: Function | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __call__(self, a: jax.Array) -> jax.Array:
         """phi(a), elementwise; same shape and dtype."""
         return self.response(a) + self.at_zero if self.at_zero else self.response(a)
+
+    def resolving(self, threshold: float) -> "Activation":
+        """The same with slopes that float32 can hold against a saturation threshold."""
+        rounded = self.slope_of_response is not None and threshold < SLOPE_OF_RESPONSE_ERROR / UNNOTICED
+        return replace(self, slope_of_response=None) if rounded else self
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """The least and the greatest saturation threshold that its slopes in float32 can be held against."""
+        least = max(LEAST_THRESHOLD, min(self.slope_error / RESOLVED, HARMLESS_THRESHOLD))
+        return least, 1 - SLOPE_OF_RESPONSE_ERROR / RESOLVED
 
     def is_saturated(self, a: jax.Array, response: jax.Array, threshold: float) -> jax.Array:
         """Where abs(phi'(a)) < threshold * max abs(phi'); boolean, same shape."""
@@ -136,6 +161,8 @@ _ENTRIES = (
         max_slope=0.25,
         at_zero=0.5,
         degree_at_infinity=(0, 0),
+        lowest=0.0,
+        highest=1.0,
     ),
     Activation(
         "tanh",
@@ -145,6 +172,8 @@ _ENTRIES = (
         log_slope=lambda a: 2 * (LOG_2 - jnp.abs(a) - jnp.log1p(jnp.exp(-2 * jnp.abs(a)))),
         max_slope=1.0,
         degree_at_infinity=(0, 0),
+        lowest=-1.0,
+        highest=1.0,
     ),
     Activation(
         "relu",
@@ -155,6 +184,7 @@ _ENTRIES = (
         degree_at_infinity=(0, 1),
         homogeneous=True,
         zero_below=0.0,
+        lowest=0.0,
     ),
     _leaky_relu(),
     Activation(
@@ -164,6 +194,7 @@ _ENTRIES = (
         slope_of_response=lambda psi: 1 + jnp.minimum(psi, 0),
         max_slope=1.0,
         degree_at_infinity=(0, 1),
+        lowest=-1.0,
     ),
     Activation(
         "selu",
@@ -172,6 +203,7 @@ _ENTRIES = (
         slope_of_response=lambda psi: jnp.where(psi > 0, SELU_SCALE, psi + SELU_SCALE * SELU_ALPHA),
         max_slope=SELU_SCALE * SELU_ALPHA,
         degree_at_infinity=(0, 1),
+        lowest=-SELU_SCALE * SELU_ALPHA,
     ),
     Activation(
         "gelu",  # the exact one, a Phi(a)
@@ -180,6 +212,7 @@ _ENTRIES = (
         max_slope=1.1289041452,  # at a = sqrt(2)
         degree_at_infinity=(0, 1),
         zero_below=-37.68,
+        lowest=-0.16997120747990366,  # at a = -0.75179
     ),
     Activation(
         "silu",
@@ -188,6 +221,7 @@ _ENTRIES = (
         max_slope=1.0998393201,  # at a = 2.39936
         degree_at_infinity=(0, 1),
         zero_below=-745.2,
+        lowest=-0.2784645427610738,  # at a = -1.27846
     ),
     Activation(
         "softplus",
@@ -196,6 +230,8 @@ _ENTRIES = (
         max_slope=1.0,
         at_zero=LOG_2,
         degree_at_infinity=(0, 1),
+        lowest=0.0,
+        lower=jax.nn.softplus,
     ),
     Activation(
         "erf",
@@ -204,6 +240,8 @@ _ENTRIES = (
         log_slope=lambda a: math.log(2 / math.sqrt(math.pi)) - a * a,
         max_slope=2 / math.sqrt(math.pi),
         degree_at_infinity=(0, 0),
+        lowest=-1.0,
+        highest=1.0,
     ),
     Activation(
         "hard_tanh",
@@ -212,6 +250,8 @@ _ENTRIES = (
         slope_of_response=lambda psi: jnp.where(jnp.abs(psi) < 1, 1.0, 0.0),
         max_slope=1.0,
         degree_at_infinity=(0, 0),
+        lowest=-1.0,
+        highest=1.0,
     ),
     Activation(
         "sin",
@@ -219,6 +259,8 @@ _ENTRIES = (
         slope=jnp.cos,
         max_slope=1.0,
         degree_at_infinity=(0, 0),
+        lowest=-1.0,
+        highest=1.0,
     ),
     Activation(
         "mish",
@@ -227,6 +269,7 @@ _ENTRIES = (
         max_slope=1.0884981613,  # at a = 1.49057
         degree_at_infinity=(0, 1),
         zero_below=-745.2,
+        lowest=-0.30884341301725043,  # at a = -1.19243
     ),
 )
 

@@ -123,12 +123,18 @@ def block_size(networks: int, samples: int, width: int, budget_mib: float, platf
 
 @dataclass(frozen=True)
 class Settings:
-    """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words."""
+    """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
+
+    activation: is taken with slopes that float32 can hold against the threshold.
+    """
 
     activation: Activation
     normalization: str = "none"
     saturation_threshold: float = 0.05
     precision: str = "highest"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
 
 
 def forward(
@@ -387,7 +393,7 @@ def to_columns(
         tangent,
         samples=samples,
         width=width,
-        at_zero=activation.at_zero,
+        activation=activation,
         log10_scale=log10_scale,
         log10_jacobian_scale=log10_jacobian_scale,
     )

@@ -72,7 +72,8 @@ class Preactivation(NamedTuple):
     """a = factor * product + offset, kept in parts so that statistics can centre before they square.
 
     product: response @ Z, [samples, width]. product_mean: its mean over samples, [width].
-    factor: scalar. offset: [width]. exponent: int32; the true a is a * 2^exponent.
+    factor: scalar, mantissa * 2^shift, of which float32 may hold only 0. offset: [width]. exponent: int32; the true a
+    is a * 2^exponent.
     """
 
     product: jax.Array
@@ -80,6 +81,8 @@ class Preactivation(NamedTuple):
     factor: jax.Array
     offset: jax.Array
     exponent: jax.Array
+    mantissa: jax.Array
+    shift: jax.Array
 
     @property
     def value(self) -> jax.Array:
@@ -161,12 +164,15 @@ def scale_product(
     offset = bias.mantissa * power_of_two(bias_exponent - clipped) * layer.biases
     if at_zero:
         offset += at_zero * weight.mantissa * power_of_two(weight.exponent - clipped) * layer.column_sums
+    shift = weight.exponent + signal.exponent - clipped
     return Preactivation(
         product=product,
         product_mean=product_mean,
-        factor=weight.mantissa * power_of_two(weight.exponent + signal.exponent - clipped),
+        factor=weight.mantissa * power_of_two(shift),
         offset=offset,
         exponent=clipped,
+        mantissa=weight.mantissa,
+        shift=shift,
     )
 
 

@@ -20,9 +20,10 @@ def settings() -> Iterator[None]:
             jax.enable_x64(False),
             jax.numpy_dtype_promotion("standard"),
             jax.numpy_rank_promotion("allow"),
-            jax.default_matmul_precision(None),
+            jax.default_matmul_precision("highest"),
             jax.softmax_custom_jvp(False),
             jax.debug_nans(False),
+            jax.debug_infs(False),
         ):
             stack.enter_context(setting)
         yield

@@ -48,8 +48,8 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     Values are given only to what JAX can trace from float32 arrays to float32 arrays of the same shape, so that a
     function that does something else in the world is called with tracers alone.
     The slope is the function's own derivative (forward mode). Degrees come from the ratios psi(2a) /
-    psi(a) at tiny and at huge a, max_slope from a grid of 20,001 points on [-50, 50]. What is not found
-    is None, and said in `notes`.
+    psi(a) at tiny and at huge a, max_slope and slope_error from a grid of 20,001 points on [-50, 50]. What
+    is not found is None, and said in `notes`.
     Errors: ValueError with one sentence.
     """
     _trace(function, name)
@@ -129,6 +129,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         slopes = np.abs(np.asarray(slope(jnp.linspace(-50.0, 50.0, 20_001))))
         lost = _slope_is_lost(slope)
         max_slope = float(np.nanmax(slopes)) if not np.all(np.isnan(slopes)) else math.nan
+        slope_error = _slope_error(slope) / max_slope
         points = jnp.asarray([-2.0, -0.5, 0.5, 2.0])
         homogeneous = at_zero == 0 and bool(
             jnp.allclose(function(points * 1024), 1024 * function(points), rtol=1e-12, atol=0)
@@ -154,6 +155,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         response=(lambda a: function(a) - at_zero) if at_zero else function,
         slope=slope,
         max_slope=max_slope,
+        slope_error=slope_error,
         at_zero=at_zero,
         degree_at_zero=degree_at_zero,
         degree_at_infinity=None if left is None or right is None else (left, right),
@@ -181,6 +183,13 @@ def _slope_is_lost(slope: Callable[[jax.Array], jax.Array]) -> float | None:
     with jax.enable_x64(False):
         found = np.isnan(np.asarray(slope(jnp.asarray(points))))
     return float(points[np.argmax(found)]) if found.any() else None
+
+
+def _slope_error(slope: Callable[[jax.Array], jax.Array]) -> float:
+    """The largest rounding error of the slope in float32, on [-50, 50]."""
+    points = jnp.linspace(-50.0, 50.0, 20_001).astype(jnp.float32)
+    error = np.asarray(slope(points), np.float64) - np.asarray(slope(points.astype(jnp.float64)))
+    return float(np.nanmax(np.abs(error), initial=0.0))
 
 
 def _degree_at_zero(function, slope, at_zero: float) -> int | None:

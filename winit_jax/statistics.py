@@ -27,6 +27,7 @@ MEASURED = (
     "zero",
     "unit_similarity",
     "input_correlation",
+    "input_decorrelation",
     "nonfinite",
     "log10_jacobian",
 )
@@ -49,14 +50,16 @@ class Sums(NamedTuple):
     preact_exponent: jax.Array
     preact_mean: jax.Array  # m bar
     preact_between: jax.Array  # sum_j (m_j - m bar)^2
-    preact_within: jax.Array  # sum_ij (a_ij - m_j)^2
+    preact_within: jax.Array  # sum_ij (a_ij - m_j)^2, at scale 4^(preact_exponent + within_exponent)
+    within_exponent: jax.Array
     exponent: jax.Array
     left_exponent: jax.Array
     response_mean: jax.Array  # h bar
     response_between: jax.Array  # sum_j (h_j - h bar)^2
     response_within: jax.Array  # sum_ij (psi_ij - h_j)^2
-    response_rows: jax.Array  # sum_i (sum_j psi_ij)^2
+    response_rows: jax.Array  # sum_i (sum_j (psi_ij - h bar))^2
     response_min: jax.Array
+    least: jax.Array  # the least phi itself; below activation.lowest where at_zero + response_min is as good
     response_max: jax.Array
     saturated: jax.Array  # int32 count of (sample, unit) pairs
     dead: jax.Array  # int32 count of units
@@ -130,7 +133,12 @@ def measure(
     mean = jnp.mean(means)
     within = _total(jnp.square(response - means))
     between = jnp.sum(jnp.square(means - mean))
-    rows = response @ jnp.ones(response.shape[1], response.dtype)
+    ones = jnp.ones(response.shape[1], response.dtype)
+    rows = jnp.matmul(response, ones, precision="highest") - response.shape[1] * mean
+    least = jnp.float32(0.0)
+    if activation.lower is not None:
+        leftmost = jnp.min(over_samples(argument.value, jnp.minimum))
+        least = jnp.where(argument.exponent == 0, activation.lower(leftmost), activation.lowest - 1)
 
     saturated, zero = _count_both(
         activation.is_saturated(argument.value, response, saturation_threshold),
@@ -140,7 +148,8 @@ def measure(
         preact_exponent=preactivation.exponent,
         preact_mean=preact_mean,
         preact_between=jnp.sum(jnp.square(preact_means - preact_mean)),
-        preact_within=jnp.square(preactivation.factor) * product_within,
+        preact_within=jnp.square(preactivation.mantissa) * product_within,
+        within_exponent=preactivation.shift,
         exponent=exponent,
         left_exponent=jnp.where(left < right, left, exponent),
         response_mean=mean,
@@ -149,6 +158,7 @@ def measure(
         response_rows=jnp.sum(jnp.square(rows)),
         response_min=jnp.min(over_samples(response, jnp.minimum)),
         response_max=jnp.max(over_samples(response, jnp.maximum)),
+        least=least,
         saturated=jnp.sum(saturated),
         dead=jnp.sum((saturated == samples).astype(jnp.int32)),
         zero=jnp.sum(zero),
@@ -209,47 +219,54 @@ def columns(
     *,
     samples: int,
     width: int,
-    at_zero: float,
+    activation: Activation,
     log10_scale: np.ndarray | float = 0.0,
     log10_jacobian_scale: np.ndarray | float = 0.0,
 ) -> dict[str, np.ndarray]:
     """The measured columns, in float64 and at true scale.
 
     sums, nonfinite, tangent: arrays of one shape (any); without tangents there is no log10_jacobian.
-    at_zero: phi(0). log10_scale: broadcast against them, the scale of a network relative to the one measured
-    (positively homogeneous activations), and log10_jacobian_scale likewise that of its Jacobian.
+    activation: what responses are of. log10_scale: broadcast against them, the scale of a network relative to the one
+    measured (positively homogeneous activations), and log10_jacobian_scale likewise that of its Jacobian.
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
     so is what one unit or one sample cannot define.
     """
     s: Any = Sums._make(np.asarray(x, dtype=np.float64) for x in sums)
-    pairs = samples * width
+    pairs, at_zero = samples * width, activation.at_zero
     with np.errstate(all="ignore"):
         preact_unit = _unit(s.preact_exponent, log10_scale)
         unit = _unit(s.exponent, log10_scale)
         left_unit = np.where(s.response_min < 0, _unit(s.left_exponent, log10_scale), unit)
 
         preact_units_square = s.preact_between + width * s.preact_mean**2  # sum_j m_j^2
-        preact_square = s.preact_within + samples * preact_units_square  # sum_ij a_ij^2
-        preact_variance = s.preact_within / pairs + s.preact_between / width
+        preact_within = np.ldexp(s.preact_within, np.clip(2 * s.within_exponent, -5000, 5000).astype(np.int32))
+        preact_within = preact_within if samples > 1 else np.zeros_like(preact_within)
+        preact_square = preact_within + samples * preact_units_square  # sum_ij a_ij^2
+        preact_variance = preact_within / pairs + s.preact_between / width
+        # 1 - c from the centred sum, which keeps its digits where c is nearly 1.
+        decorrelation = _ratio(samples * preact_within, (samples - 1) * preact_square)
 
         # Sums of psi, at its own scale; phi = at_zero + unit * psi.
         variance = s.response_within / pairs + s.response_between / width
         response_square = variance + s.response_mean**2
-        mean = at_zero + _times(unit, s.response_mean)
+        least = at_zero + _times(left_unit, s.response_min)
+        if activation.lower is not None:
+            least = np.where(s.least >= activation.lowest, s.least, least)
+        # What float32 has rounded out of phi's range, or a mean beyond the extremes.
+        least = np.clip(least, activation.lowest, activation.highest)
+        most = np.clip(at_zero + _times(unit, s.response_max), least, activation.highest)
+        mean = np.clip(at_zero + _times(unit, s.response_mean), least, most)
+        log10_rms = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
+        mean_square, square_of_mean, rows = response_square, s.response_mean**2, s.response_rows
         if at_zero:
-            mean_square = unit**2 * variance + mean**2
-            log10_rms = 0.5 * np.log10(mean_square)
-            overflowing = np.isinf(mean_square)
-            log10_response = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
-            log10_rms = np.where(overflowing, log10_response, log10_rms)
-            cross = 2 * width * at_zero * unit * pairs * s.response_mean
-            rows_square = samples * (width * at_zero) ** 2 + cross + unit**2 * s.response_rows
-            total_square = pairs * mean_square
-            rows_square = np.where(overflowing, s.response_rows, rows_square)
-            total_square = np.where(overflowing, pairs * response_square, total_square)
-        else:
-            log10_rms = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
-            rows_square, total_square = s.response_rows, pairs * response_square
+            total = unit**2 * variance + mean**2
+            held = np.isfinite(total)
+            log10_rms = np.where(held, 0.5 * np.log10(total), log10_rms)
+            mean_square = np.where(held, total, mean_square)
+            square_of_mean = np.where(held, mean**2, square_of_mean)
+            rows = np.where(held, unit**2 * rows, rows)
+        # sum_i (sum_j h_ij)^2 - sum h^2, with rows about their mean: where all h are nearly 0 the parts cancel.
+        between_units = rows + pairs * (width * square_of_mean - mean_square)
 
         broken = nonfinite > 0
         measured = {
@@ -257,26 +274,32 @@ def columns(
             "preact_std": _times(preact_unit, np.sqrt(preact_variance)),
             "act_mean": mean,
             "act_std": _times(unit, np.sqrt(variance)),
-            "act_min": at_zero + _times(left_unit, s.response_min),
-            "act_max": at_zero + _times(unit, s.response_max),
+            "act_min": least,
+            "act_max": most,
             "log10_act_rms": log10_rms,
             "saturated": s.saturated / pairs,
             "dead": s.dead / width,
             "zero": s.zero / pairs,
-            "unit_similarity": _ratio(rows_square - total_square, (width - 1) * total_square),
-            "input_correlation": _ratio(
-                samples**2 * preact_units_square - preact_square, (samples - 1) * preact_square
-            ),
+            "unit_similarity": _similarity(between_units, pairs * mean_square, width),
+            "input_correlation": np.maximum(1 - decorrelation, -1 / max(1, samples - 1)),
+            "input_decorrelation": decorrelation,
             "nonfinite": nonfinite / pairs,
         }
         if tangent is not None:
             measured["log10_jacobian"] = log10_root(tangent, log10_jacobian_scale)
     shape = np.broadcast_shapes(log10_rms.shape, np.shape(log10_scale))
-    of_preactivations = ("nonfinite", "preact_mean", "preact_std", "input_correlation", "log10_jacobian")
+    of_others = ("preact_", "input_", "nonfinite", "log10_jacobian")
     return {
-        name: np.broadcast_to(np.where(broken & (name not in of_preactivations), np.nan, value), shape)
+        name: np.broadcast_to(np.where(broken & (not name.startswith(of_others)), np.nan, value), shape)
         for name, value in measured.items()
     }
+
+
+def _similarity(products: np.ndarray, squares: np.ndarray, count: int) -> np.ndarray:
+    """products / ((count - 1) squares), within the bounds that hold but for rounding: 1 and -1 / (count - 1)."""
+    if count == 1:
+        return np.full(np.shape(products), np.nan)
+    return np.clip(_ratio(products, (count - 1) * squares), -1 / (count - 1), 1)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
