@@ -8,13 +8,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
+def environment():
+    path = os.pathsep.join([str(HERE.parents[1]), str(HERE), *sys.path])
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+
+
 def python(script, *words, **options):
-    path = os.pathsep.join([str(HERE.parents[1]), *sys.path])
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
     command = [sys.executable, str(HERE / script), *map(str, words)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment(), **pipes, **options)
 
 
 def finished(process):

@@ -19,6 +19,9 @@ TRAINING += ["inputs.samples=20", "train.steps=4", "train.eval_every=2", "train.
 TRAINING += ["train.train_samples=60", "train.test_samples=50"]
 
 
+CPU = SimpleNamespace(platform="cpu", device_kind="cpu", id=0)
+
+
 def _other(words, **axes):
     return [f"{name}={axes[name]}" if (name := word.partition("=")[0]) in axes else word for word in words]
 
@@ -64,9 +67,8 @@ class Replaying(execute.Executor):
 
     kept: ClassVar[dict] = {}
 
-    def __init__(self, sweep, inputs, dataset=None):
-        cpu = SimpleNamespace(platform="cpu", device_kind="cpu")
-        super().__init__(sweep, inputs, dataset, devices=[cpu])
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **{**options, "devices": [CPU]})
 
     def run(self, part, depths, lane=0, watch=lambda share: None):
         watch(0.5)
@@ -81,5 +83,6 @@ def replay(kept):
     cut_small()
     Replaying.kept = kept
     execute.Executor = Replaying
+    execute.devices = lambda: [CPU]  # without starting a backend
     run.LANES_A_DEVICE = 1
     provenance.commit = lambda: "0" * 40  # asks git, which is another process

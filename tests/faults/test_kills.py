@@ -1,0 +1,47 @@
+"""Runs with all their numerics, killed from outside at some moment or other, again and again until they are done."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from processes import environment
+from replay import FORWARD, TRAINING
+from runs import run, table
+
+from sweeps import lock, plan
+from winit_jax import trainer
+
+pytestmark = pytest.mark.slow
+SMALL_PARTS = "from replay import cut_small; cut_small()\n"
+KILLS = 6
+
+
+def holds(folder, process):
+    """Whether a process has the folder, and so is past its imports."""
+    note = lock.look(folder / "staging" / "lock").note
+    return note is not None and note.pid == process.pid
+
+
+@pytest.mark.parametrize(("words", "names"), [(FORWARD, ("networks", "layers")), (TRAINING, ("networks", "training"))])
+def test_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_run(tmp_path, monkeypatch, words, names):
+    monkeypatch.setattr(plan, "PART_SECONDS", 1e-12)
+    monkeypatch.setattr(trainer, "CPU_BLOCK", 2)
+    run(tmp_path / "whole", *words)
+    folder, moments, killed = tmp_path / "killed", random.Random(0), 0
+    script = f"{SMALL_PARTS}from sweeps.cli import main\nmain()"
+    command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not holds(folder, process) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 3))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed
+    run(folder, *words)
+    for name in names:
+        assert table(folder, name).equals(table(tmp_path / "whole", name))
