@@ -48,7 +48,7 @@ def main() -> None:
     """The `winit` entry point."""
     system.prepare_streams()
     kept = ""
-    if sys.argv[1:2] == ["run"] and "--help" not in sys.argv:
+    if sys.argv[1:2] == ["run"] and not {"--help", "-h"} & set(sys.argv):
         supervise.current = supervise.begin()
         kept = " What was finished is kept."
     if not supervise.current.is_supervised:
@@ -102,7 +102,7 @@ def run(
     figures: Annotated[bool, typer.Option(help="Draw the standard figures at the end.")] = True,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
-    from sweeps import provenance
+    from sweeps import held, provenance
 
     sweep = _load_to_run(request)
     folder = _open_folder(out or Path("runs") / sweep.name, sweep)
@@ -110,7 +110,7 @@ def run(
         _stop(problem)
 
     executor = _executor(sweep)
-    from sweeps.execute import activation_notes, fingerprints, vocabulary
+    from sweeps.execute import activation_notes, vocabulary
     from sweeps.joining import join
     from sweeps.store import StoreError
 
@@ -122,11 +122,12 @@ def run(
             joined = join(folder, sweep, vocabulary())
             if joined.sweep is not sweep:
                 executor = _executor(joined.sweep)
-            _refuse_changed_inputs(folder, executor)
-            _refuse_changed_code(folder, fingerprints(joined.sweep))
+            made_of = held.made_of(executor)
+            if change := held.changed(folder, made_of):
+                _stop(change)
             _recover(folder)
             folder.write_sweep(joined.sweep.to_toml())
-            code = _compute(joined.sweep, folder, executor, joined.asked)
+            code = _compute(joined.sweep, folder, executor, made_of, joined.asked)
     except StoreError as error:
         _stop(str(error))
     except OSError as error:
@@ -186,59 +187,18 @@ def _executor(sweep: "Sweep") -> "Executor":
     return executor
 
 
-def _refuse_changed_inputs(folder: "RunFolder", executor: "Executor") -> None:
-    """The same path may hold other data than when the folder was begun."""
-    for made_by in folder.journal().environments.values():
-        now: dict[str, Any] = _data(executor)
-        for before, after in [
-            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
-            (made_by.get("train"), now.get("train")),
-        ]:
-            if before and after and before.get("sha256") != after["sha256"]:
-                _stop(
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
-                    f"then, {after['sha256']} now). Put the old data back, or choose another --out."
-                )
+def _compute(
+    sweep: "Sweep",
+    folder: "RunFolder",
+    executor: "Executor",
+    made_of: dict[str, Any],
+    asked: "Sweep | None" = None,
+) -> int:
+    """Compute what is missing of the networks that are asked for, of all if None; the exit code.
 
-
-def _refuse_changed_code(folder: "RunFolder", now: dict[str, str]) -> None:
-    """The same import path may name another function than when the folder was begun."""
-    from sweeps.provenance import changed_values
-
-    for made_by in folder.journal().environments.values():
-        known = made_by.get("activations")
-        for path, before in known.items() if isinstance(known, dict) else ():
-            if path in now and (change := changed_values(before, now[path])):
-                _stop(
-                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
-                    "back, give the new function a name of its own, or choose another --out."
-                )
-
-
-def _report_environments(folder: "RunFolder", now: dict[str, Any]) -> None:
-    """Say what may change last digits between what is in the folder and what is added."""
-    from sweeps.provenance import differences
-
-    environments = folder.journal().environments.values()
-    if changes := dict.fromkeys(change for before in environments for change in differences(before, now)):
-        typer.echo(f"note: {folder.path} was made with {'; '.join(changes)}: last digits may differ", err=True)
-
-
-def _data(executor: "Executor") -> dict[str, Any]:
-    """What the networks are fed with and made of, for run.json."""
-    from sweeps.execute import fingerprints
-
-    inputs = {
-        str(width): {"source": data.source, "sha256": data.sha256, "shape": list(data.x.shape)}
-        for width, data in executor.inputs.items()
-    }
-    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
-    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
-
-
-def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "Sweep | None" = None) -> int:
-    """Compute what is missing of the networks that are asked for, of all if None; the exit code."""
-    from sweeps import provenance
+    made_of: data and functions, as `held.made_of`.
+    """
+    from sweeps import held, provenance
     from sweeps import run as runner
     from sweeps.asked import grid_digest, settings_digest
     from sweeps.columns import never_filled
@@ -251,10 +211,10 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor", asked: "
     made_by = {
         **provenance.environment(environment()),
         "matmul_precision": sweep.compute.matmul_precision,
-        **_data(executor),
+        **made_of,
     }
-    if not supervise.current.attempt:
-        _report_environments(folder, made_by)
+    if not supervise.current.attempt and (note := held.differs(folder, made_by)):
+        typer.echo(f"note: {note}", err=True)
 
     def describe() -> dict:
         return {**made_by, "self_check": executor.checks}
