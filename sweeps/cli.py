@@ -60,7 +60,7 @@ def main() -> None:
     """The `winit` entry point."""
     system.prepare_streams()
     kept = ""
-    if sys.argv[1:2] == ["run"] and "--help" not in sys.argv:
+    if sys.argv[1:2] == ["run"] and not {"--help", "-h"} & set(sys.argv):
         supervise.current = supervise.begin()
         kept = " What was finished is kept."
     if not supervise.current.is_supervised:

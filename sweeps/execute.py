@@ -32,6 +32,7 @@ from sweeps.tables import (
     networks_table,
     trained_tables,
 )
+from sweeps.verdicts import SelfCheckError, Verdicts
 from winit_jax import (
     batch,
     derivatives,
@@ -51,12 +52,6 @@ CHECKED_LAYERS = 3
 KEPT_PREDICTIONS = 8
 # The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
 CHECKED_PAIRS = 4_000_000
-
-
-class SelfCheckError(Exception):
-    """The fast pass and float64 NumPy disagree: nothing that this program computes can be trusted. One sentence."""
-
-    is_sentence = True
 
 
 def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
@@ -176,15 +171,6 @@ def devices() -> list[jax.Device]:
 
 
 @dataclass
-class Verdict:
-    """What the self-check says of a program. sentence: what is wrong with it; None if nothing is."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    is_given: bool = False
-    sentence: str | None = None
-
-
-@dataclass
 class Executor:
     """Runs parts of one sweep on this process's devices. Safe to call from several threads."""
 
@@ -196,13 +182,13 @@ class Executor:
     say: Callable[[str], None] = lambda sentence: None  # told of what a user should not learn at the end only
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
-    _verdicts: dict[tuple, Verdict] = field(default_factory=dict)
     _datasets: dict[Any, training.Data] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         depths = tuple(self.sweep.grid.depth)
         points = points_by_shape(self.sweep, initializers.shape_of)
+        self._verdicts = Verdicts(self.say)
         self._before = BeforeTraining(depths, points, lambda job: self._measure(job, depths))
 
     def run(
@@ -400,20 +386,8 @@ class Executor:
         condemned program computed is handed over. columns: [layers, networks], the first of which is compared.
         Errors: SelfCheckError.
         """
-        samples = self.inputs[job.width].x.shape[0]
-        if samples * job.width > CHECKED_PAIRS:
-            return
-        program = (job.activation, job.normalization, job.width)
-        with self._lock:
-            verdict = self._verdicts.setdefault(program, Verdict())
-        with verdict.lock:
-            if not verdict.is_given:  # an error in comparing is no verdict
-                wrong = self._compare(job, family, settings, columns)
-                verdict.is_given, verdict.sentence = True, self._condemn(job, wrong) if wrong else None
-                if verdict.sentence is not None:
-                    self.say(verdict.sentence)
-        if verdict.sentence is not None:
-            raise SelfCheckError(verdict.sentence)
+        if self.inputs[job.width].x.shape[0] * job.width <= CHECKED_PAIRS:
+            self._verdicts.bind(job, lambda: self._compare(job, family, settings, columns))
 
     def _compare(
         self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]
@@ -439,16 +413,6 @@ class Executor:
                 text = f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree"
                 self.checks.append(text)
         return wrong
-
-    def _condemn(self, job: Job, wrong: list[str]) -> str:
-        blamed = (
-            f"{job.activation} does not compute in float32 what it computes in float64: look for float16 or whole "
-            "numbers in it."
-            if is_import_path(job.activation)
-            else "This jax and jaxlib cannot be trusted here; see `winit doctor`."
-        )
-        named = f"{job.activation}{'' if job.normalization == 'none' else f' with {job.normalization} normalization'}"
-        return f"the self-check failed for {named} at width {job.width}: {wrong[0]} ({len(wrong)} in all). {blamed}"
 
 
 def self_check() -> tuple[list[str], list[str], str | None]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import typer
 
-from sweeps import provenance, supervise, system
+from sweeps import held, provenance, supervise, system
 from sweeps import run as runner
 from sweeps.asked import count_done, grid_digest, settings_digest
 from sweeps.columns import never_filled
 from sweeps.damage import foreign, shown
 from sweeps.datasets import load_dataset
-from sweeps.execute import Executor, activation_notes, environment, fingerprints, import_paths, planner, vocabulary
+from sweeps.execute import Executor, activation_notes, environment, import_paths, planner, vocabulary
 from sweeps.inputs import InputError, load_all_inputs
 from sweeps.joining import join
 from sweeps.parts import Part
@@ -55,12 +55,13 @@ def launch(sweep: Sweep, path: Path, *, yes: bool = False) -> int:
             joined = join(folder, sweep, vocabulary())
             if joined.sweep is not sweep:
                 executor = _executor(joined.sweep)
-            _refuse_changed_inputs(folder, executor)
-            _refuse_changed_code(folder, fingerprints(joined.sweep))
+            made_of = held.made_of(executor)
+            if change := held.changed(folder, made_of):
+                raise Refused(change)
             _recover(folder)
             _ask_if_long(joined.asked or joined.sweep, folder, executor, yes)
             folder.write_sweep(joined.sweep.to_toml())
-            return _compute(joined.sweep, folder, executor, joined.asked)
+            return _compute(joined.sweep, folder, executor, made_of, joined.asked)
     except StoreError as error:
         raise Refused(str(error)) from error
     except OSError as error:
@@ -119,59 +120,20 @@ def _executor(sweep: Sweep) -> Executor:
     return executor
 
 
-def _refuse_changed_inputs(folder: RunFolder, executor: Executor) -> None:
-    """The same path may hold other data than when the folder was begun."""
-    for made_by in folder.journal().environments.values():
-        now: dict[str, Any] = _data(executor)
-        for before, after in [
-            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
-            (made_by.get("train"), now.get("train")),
-        ]:
-            if before and after and before.get("sha256") != after["sha256"]:
-                then, files = before.get("files", {}), after.get("files", {})
-                changed = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
-                raise Refused(
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
-                    f"then, {after['sha256']} now{': ' if changed else ''}{', '.join(changed)}). "
-                    "Put the old data back, or choose another --out."
-                )
+def _compute(
+    sweep: Sweep, folder: RunFolder, executor: Executor, made_of: dict[str, Any], asked: Sweep | None = None
+) -> int:
+    """Compute what is missing of the networks that are asked for, of all if None; the exit code.
 
-
-def _refuse_changed_code(folder: RunFolder, now: dict[str, str]) -> None:
-    """The same import path may name another function than when the folder was begun."""
-    for made_by in folder.journal().environments.values():
-        known = made_by.get("activations")
-        for path, before in known.items() if isinstance(known, dict) else ():
-            if path in now and (change := provenance.changed_values(before, now[path])):
-                raise Refused(
-                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
-                    "back, give the new function a name of its own, or choose another --out."
-                )
-
-
-def _report_environments(folder: RunFolder, now: dict[str, Any]) -> None:
-    """Say what may change last digits between what is in the folder and what is added."""
-    environments = folder.journal().environments.values()
-    if changes := dict.fromkeys(change for before in environments for change in provenance.differences(before, now)):
-        typer.echo(f"note: {folder.path} was made with {'; '.join(changes)}: last digits may differ", err=True)
-
-
-def _data(executor: Executor) -> dict[str, Any]:
-    """What the networks are fed with and made of, for run.json."""
-    inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
-    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
-    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
-
-
-def _compute(sweep: Sweep, folder: RunFolder, executor: Executor, asked: Sweep | None = None) -> int:
-    """Compute what is missing of the networks that are asked for, of all if None; the exit code."""
+    made_of: data and functions, as `held.made_of`.
+    """
     made_by = {
         **provenance.environment(environment()),
         "matmul_precision": sweep.compute.matmul_precision,
-        **_data(executor),
+        **made_of,
     }
-    if not supervise.current.attempt:
-        _report_environments(folder, made_by)
+    if not supervise.current.attempt and (note := held.differs(folder, made_by)):
+        typer.echo(f"note: {note}", err=True)
 
     def describe() -> dict:
         return {**made_by, "self_check": executor.checks}

@@ -72,9 +72,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of two environments may change last digits, as phrases; keys that one of them lacks say nothing."""
     pairs = [(name, _part(before, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
     pairs += [(name, before[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= before.keys()]
-    pairs += [("XLA_FLAGS", before["xla_flags"], now.get("xla_flags"))] if "xla_flags" in before else []
-    one, other = _part(before, "jax"), _part(now, "jax")
-    pairs += [(name, one.get(name, "usual"), other.get(name, "usual")) for name in sorted({*one, *other})]
+    if "xla_flags" in before:
+        pairs.append(("XLA_FLAGS", before["xla_flags"] or "none", now.get("xla_flags") or "none"))
+    if "jax" in before:
+        one, other = _part(before, "jax"), _part(now, "jax")
+        pairs += [(name, one.get(name, "usual"), other.get(name, "usual")) for name in sorted({*one, *other})]
     return [f"{name} {old} then, {new} now" for name, old, new in pairs if old != new and None not in (old, new)]
 
 

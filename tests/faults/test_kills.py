@@ -19,10 +19,9 @@ SMALL_PARTS = "from replay import cut_small; cut_small()\n"
 KILLS = 6
 
 
-def holds(folder, process):
-    """Whether a process has the folder, and so is past its imports."""
-    note = lock.look(folder / "staging" / "lock").note
-    return note is not None and note.pid == process.pid
+def is_held(folder):
+    """Whether the computing process has the folder, and so is past its imports."""
+    return lock.look(folder / "staging" / "lock").held
 
 
 @pytest.mark.parametrize(("words", "names"), [(FORWARD, ("networks", "layers")), (TRAINING, ("networks", "training"))])
@@ -36,7 +35,7 @@ def test_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_run(tmp_pat
     for _ in range(KILLS):
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
-        while process.poll() is None and not holds(folder, process) and time.monotonic() < deadline:
+        while process.poll() is None and not is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 3))
         process.send_signal(signal.SIGKILL)
