@@ -20,6 +20,8 @@ RELATIVE_TOLERANCE = 2e-3
 SHARE_TOLERANCE = 2e-3
 # How many times the effect of rounding the weights to float32 once is put down to rounding.
 NUDGE_ALLOWANCE = 10.0
+# A normalisation that leaves less than this share of the tangents leaves rounding beside it: squared.
+LEAST_KEPT = 1e-3**2
 # Scales that can be compared: their squares fit float64, and float32 holds them with room for sums.
 SMALLEST, LARGEST = 1e-140, 1e15
 
@@ -38,11 +40,12 @@ def forward(
 ) -> list[dict[str, float]]:
     """The measured columns of each layer.
 
+    log10_jacobian is NaN from where a normalisation removes nearly all of the tangents.
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each.
     phi, slope: float64 in and out, elementwise. tangents: directions at the first pre-activations.
     """
     h = np.asarray(x, dtype=np.float64)
-    rows, change = [], None
+    rows, change, removed = [], None, False
     with np.errstate(all="ignore"):
         for weight, bias in zip(weights, biases, strict=True):
             a = h @ np.asarray(weight, np.float64) + np.asarray(bias, np.float64)
@@ -52,14 +55,19 @@ def forward(
             if normalization != "none":
                 axis = 0 if normalization == "batch" else 1
                 spread = np.sqrt(a.var(axis, keepdims=True) + epsilon)
-                u = (a - a.mean(axis, keepdims=True)) / spread
+                u = np.where(spread > 0, (a - a.mean(axis, keepdims=True)) / spread, 0.0)
                 if change is not None:
                     along = u * np.mean(u * change, axis, keepdims=True)
-                    normalized = (change - change.mean(axis, keepdims=True) - along) / spread
+                    kept = change - change.mean(axis, keepdims=True) - along
+                    normalized = np.where(spread > 0, kept / spread, 0.0)
             h, slopes = phi(u), slope(u)
             rows.append(_columns(a, h, np.abs(slopes) < saturation_threshold * max_slope))
             if change is not None and tangents is not None:
-                rows[-1]["log10_jacobian"] = 0.5 * np.log10(np.mean(change**2) / np.mean(np.square(tangents)))
+                log10 = 0.5 * np.log10(np.mean(change**2) / np.mean(np.square(tangents)))
+                rows[-1]["log10_jacobian"] = np.nan if removed else log10
+                if normalization != "none":
+                    most = np.mean(change**2) * np.mean(slopes**2)
+                    removed |= bool(np.mean((slopes * kept) ** 2) < LEAST_KEPT * most)
                 change = slopes * normalized
     return rows
 
