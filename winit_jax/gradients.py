@@ -207,7 +207,7 @@ def way_back(
             value = jnp.matmul(going.value, draw.T, precision=precision)
             gradient = Tangent(value, going.exponent + weight.exponent, weight.mantissa)
         else:
-            gradient = going.through_weights(draw, weight, precision, layer_of(kept.watched, index - 1))
+            gradient = going.through_weights(draw, weight, precision, normalization, layer_of(kept.watched, index - 1))
         return gradient, record(found, index, *values)
 
     def nothing() -> Growth:

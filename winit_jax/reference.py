@@ -35,6 +35,8 @@ RELATIVE_TOLERANCE = 1e-4
 JOLTED_RUNS = 4
 JOLT = 2.0
 ALLOWANCE = 4.0
+# A normalisation that leaves less than this share of the tangents leaves rounding beside it.
+LEAST_KEPT = 1e-3
 # Sizes below this are not told apart: float64 itself ends near there.
 NOTHING = 1e-290
 # A quantity is all rounding once this share of its size is, and so is what is made of it.
@@ -152,6 +154,7 @@ def forward(
 ) -> Iterator[Observed]:
     """What is measured of each layer, one by one.
 
+    log10_jacobian is NaN from where a normalisation removes nearly all of the tangents.
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each. tangents: directions at the first
     pre-activations. rounding: random errors on the way, by default none.
 
@@ -161,7 +164,7 @@ def forward(
     activation = functions.activation
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
-    at_zero, change = 0.0, None
+    at_zero, change, removed = 0.0, None, False
     with np.errstate(all="ignore"):
         for weight, bias in zip(weights, biases, strict=True):
             offset = at_zero * weight.sum(axis=0) + bias
@@ -182,12 +185,12 @@ def forward(
                     else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
                 )
                 spread = np.sqrt(np.mean(centred**2, axis, keepdims=True) + epsilon)
-                u, normalized = centred / spread, None
+                u, normalized = np.where(spread > 0, centred / spread, 0.0), None
                 if change is not None:
                     along = u * np.mean(u * change, axis, keepdims=True)
                     left = change - change.mean(axis, keepdims=True) - along
                     size = np.abs(change) + np.abs(along) + _rms(change)
-                    normalized = rounding.off(left, size, 4.0) / spread
+                    normalized = np.where(spread > 0, rounding.off(left, size, 4.0) / spread, 0.0)
             size = np.hypot(_rms(product), _rms(offset))
             psi, slopes = _respond(functions, u, size, saturation_threshold, rounding)
             seen = u if rounding.generator is None else _clipped(u, size, activation)
@@ -197,7 +200,9 @@ def forward(
             masks["nonfinite"] = ~np.isfinite(psi)
             columns = _columns(a, product - means, psi, at_zero)
             if change is not None and tangents is not None:
-                columns["log10_jacobian"] = np.log10(_rms(change) / _rms(tangents))
+                columns["log10_jacobian"] = np.nan if removed else np.log10(_rms(change) / _rms(tangents))
+                if normalized is not change and normalized is not None:
+                    removed |= bool(_rms(slopes * left) < LEAST_KEPT * _rms(change) * _rms(slopes))
                 change = slopes * normalized
             yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
 

@@ -113,7 +113,11 @@ def watch(
     if normalization == "layer":
         aligns = _aligning(active, activation, bias)[:, None]
     else:
-        aligns = jnp.broadcast_to(removed(following, normalization, width) & ~now, (samples, 1))
+        # Of two kinds of samples, what N leaves of a gradient sums to 0 over each: a sample alone has nothing of it.
+        first = following.classes == following.classes[0]
+        alike_to_it = jnp.sum(first)
+        alone = jnp.where(first, alike_to_it == 1, samples - alike_to_it == 1)[:, None]
+        aligns = removed(following, normalization, width) & (~now | alone)
     return Watched(now, aligns), following
 
 

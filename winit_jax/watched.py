@@ -14,7 +14,7 @@ from winit_jax import removal
 from winit_jax.activations import Activation
 from winit_jax.network import EXPONENT_LIMIT, Argument, Scale, exponent_of, power_of_two
 from winit_jax.removal import Watched
-from winit_jax.tangents import Slope, Tangent, noise, pull, settled
+from winit_jax.tangents import Slope, Tangent, noise, settled, through_normalization
 
 
 class Cotangent(NamedTuple):
@@ -31,20 +31,28 @@ class Cotangent(NamedTuple):
     def through_layer(self, slope: Slope, argument: Argument, normalization: str, removed: jax.Array) -> "Cotangent":
         """From dLoss/dh to dLoss/da. removed: see `tangents.through_normalization`."""
         assert argument.shrink_exponent is not None
-        before = self.change
-        after = pull(before, slope, argument, normalization, removed)
-        masked = before.factor * before.value * slope.value
-        shift = after.exponent - before.exponent - slope.exponent - argument.shrink_exponent
+        masked = self.change.factor * self.change.value * slope.value
+        exponent, expected = self.change.exponent, self.expected * jnp.square(slope.value)
+        if normalization == "batch":  # samples meet at the scale of the largest that goes on
+            reached = jnp.any(masked != 0, axis=1, keepdims=True)
+            common = jnp.max(jnp.where(reached | ~jnp.any(reached), exponent, -EXPONENT_LIMIT))
+            unit = power_of_two(exponent - common)
+            masked, expected, exponent = masked * unit, expected * jnp.square(unit), common
+        value, shift = through_normalization(masked, argument, normalization, removed)
+        kept = jnp.square(value * power_of_two(shift - argument.shrink_exponent))
         lost = jnp.where(removed, 0.0, noise(masked, argument, normalization))
-        doubts = removal.doubt(self.expected * jnp.square(slope.value), jnp.square(masked), normalization)
-        doubts += removal.doubt(lost, jnp.square(after.value * power_of_two(shift)), normalization)
+        doubts = removal.doubt(expected, jnp.square(masked), normalization)
+        doubts += removal.doubt(lost, kept, normalization)
+        after = Tangent(value, exponent + slope.exponent + shift, jnp.float32(1.0))
         change = _by_sample(after, normalization)
         return Cotangent(change, jnp.ones_like(self.expected), self.doubts + doubts[:, None])
 
-    def through_weights(self, draw: jax.Array, weight: Scale, precision: str) -> "Cotangent":
+    def through_weights(self, draw: jax.Array, weight: Scale, precision: str, normalization: str) -> "Cotangent":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
         value = jnp.matmul(self.change.value, draw.T, precision=precision)
         squares = jnp.sum(jnp.square(self.change.value), axis=1, keepdims=True)
+        if normalization == "batch":  # rounding of the others reaches every sample
+            squares = jnp.broadcast_to(jnp.mean(squares), squares.shape)
         expected = squares * jnp.mean(jnp.square(draw)) * jnp.square(weight.mantissa)
         return Cotangent(Tangent(value, self.change.exponent + weight.exponent, weight.mantissa), expected, self.doubts)
 
@@ -109,9 +117,11 @@ class Cotangents(NamedTuple):
         assert watched is not None
         return jax.tree.map(lambda x, y: jnp.where(watched.removed, x, y) if x.ndim else x, self.left, self.whole)
 
-    def through_weights(self, draw: jax.Array, weight: Scale, precision: str, below: Watched) -> "Cotangents":
+    def through_weights(
+        self, draw: jax.Array, weight: Scale, precision: str, normalization: str, below: Watched
+    ) -> "Cotangents":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
-        whole, left = (one.through_weights(draw, weight, precision) for one in self)
+        whole, left = (one.through_weights(draw, weight, precision, normalization) for one in self)
         whole = jax.tree.map(lambda x, y: jnp.where(below.aligns, x, y) if x.ndim else x, left, whole)
         return Cotangents(whole, left)
 
