@@ -78,7 +78,7 @@ def _check_threshold(name: str, threshold: float) -> str | None:
     if least <= threshold <= most:
         return None
     bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
-    return f"{threshold:g} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
+    return f"{threshold!r} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
 
 
 def planner(cores: int, speedup: float = 1.0, together: Callable[[int, int], int] | None = None) -> Planner:
