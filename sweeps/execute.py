@@ -80,7 +80,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         if least <= threshold <= most:
             return None
         bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
-        return f"{threshold:g} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
+        return f"{threshold!r} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
 
     return Vocabulary(
         activations=tuple(sorted(ACTIVATIONS)),

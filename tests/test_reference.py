@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import fast, inputs
@@ -9,6 +10,7 @@ from networks import fast, inputs
 from winit_jax import draws, reference, statistics
 from winit_jax.activations import ACTIVATIONS, activation
 from winit_jax.network import Layer
+from winit_jax.probing import probe
 
 DEPTH = 3
 NORMALIZATIONS = ("none", "batch", "layer")
@@ -173,7 +175,7 @@ def test_wrong_draws_are_caught(name, normalization, gain):
 def test_a_sum_over_samples_that_drops_a_slice_is_caught(name, normalization, gain, monkeypatch):
     whole = statistics.over_samples
 
-    def dropping(x, combine=np.add):  # as jaxlib 0.10.2's vectorized loops do
+    def dropping(x, combine=jnp.add):  # as jaxlib 0.10.2's vectorized loops do
         return whole(x[: -(len(x) // statistics.FOLD)], combine)
 
     monkeypatch.setattr(statistics, "over_samples", dropping)
@@ -190,10 +192,6 @@ def test_a_wrong_constant_in_an_activation_is_caught(name, normalization, gain):
 
 
 def test_a_function_that_rounds_on_its_own_is_not_blamed_on_the_program():
-    import jax.numpy as jnp
-
-    from winit_jax.probing import probe
-
     def rough(a):  # loses half its digits to cancellation, as it is written
         return jnp.log1p(1e4 + jnp.tanh(a)) - jnp.log1p(1e4)
 
