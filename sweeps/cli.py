@@ -309,7 +309,7 @@ def theory(
 
     numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
     if not all(map(math.isfinite, numbers)) or 0 in (gain, start):
-        _stop("--gain, --bias-std and --start must be finite, and the gain and the start greater than 0.")
+        _stop("--gain, --bias-std and --start must be finite, and the gain greater than 0, as the start.")
     words = axes or []
     if (out is not None or words) and not as_map:
         _stop(f"{'--out' if out is not None else words[0]} says {'where' if out else 'what'} --map draws; add --map.")

@@ -39,7 +39,13 @@ def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = No
 
     known("--out: the ending", path.suffix[1:], FORMATS)
     grid = sweep.grid
-    if sweep.scale_axis != "gain" or len(grid.activation) > 1 or len(grid.init) > 1 or len(grid.normalization) > 1:
+    if (
+        grid.width
+        or sweep.scale_axis != "gain"
+        or len(grid.activation) > 1
+        or len(grid.init) > 1
+        or len(grid.normalization) > 1
+    ):
         raise PlotError("--map spans gain and bias_std of one activation; give no other axes.")
     told, parts = time.monotonic(), []
     for done, bias_std in enumerate(grid.bias_std):
