@@ -95,6 +95,11 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
     )
 
 
+def on_cpu() -> bool:
+    """Whether networks are computed in this machine's own memory."""
+    return jax.default_backend() == "cpu"
+
+
 def planner(
     cores: int,
     speedup: float = 1.0,

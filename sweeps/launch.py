@@ -14,7 +14,7 @@ from sweeps.asked import count_done, grid_digest, settings_digest
 from sweeps.columns import never_filled
 from sweeps.damage import foreign, shown
 from sweeps.datasets import load_dataset
-from sweeps.execute import Executor, activation_notes, environment, import_paths, planner, vocabulary
+from sweeps.execute import Executor, activation_notes, environment, import_paths, on_cpu, planner, vocabulary
 from sweeps.inputs import InputError, load_all_inputs
 from sweeps.joining import join
 from sweeps.parts import Part
@@ -107,7 +107,7 @@ def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: Executor, yes: bool)
 
 
 def _executor(sweep: Sweep) -> Executor:
-    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary()):
+    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), on_cpu()):
         raise Refused(problem)
     try:
         dataset = load_dataset(sweep.train) if sweep.train else None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sweeps.plan import Planner
     from sweeps.spec import Sweep, Vocabulary
 
+# Shares of memory that no accelerator takes.
+ON_THE_HOST = ("programs", "inputs", "results", "data")
 # A run that takes longer is agreed to on a terminal; one that takes a minute says so.
 ASKED_SECONDS, SAID_SECONDS = 3600.0, 60.0
 
@@ -46,9 +48,13 @@ def plan_lines(sweep: "Sweep", found: Mapping[str, Any], cores: int, folder: str
     return [f"{name:<13} {text}" for name, text in lines.items() if text]
 
 
-def memory_problem(sweep: "Sweep", planner: "Planner", vocabulary: "Vocabulary") -> str | None:
-    """A sentence if the sweep needs more memory than this machine has."""
-    return too_much(shares(sweep, planner, vocabulary.gradient_mib), available_mib())
+def memory_problem(sweep: "Sweep", planner: "Planner", vocabulary: "Vocabulary", on_cpu: bool) -> str | None:
+    """A sentence if the sweep needs more memory than this machine has.
+
+    on_cpu: an accelerator holds what is computed in memory of its own, which is not counted here.
+    """
+    found = shares(sweep, planner, vocabulary.gradient_mib)
+    return too_much([share for share in found if on_cpu or share.what in ON_THE_HOST], available_mib())
 
 
 def agreed(seconds: float, cores: int, yes: bool) -> bool:

@@ -123,6 +123,13 @@ def test_a_sweep_beyond_the_memory_is_refused_before_anything_is_made(tmp_path, 
     assert ": more than the 8.0 GiB of this machine" in winit("plan", *words)[0]
 
 
+def test_an_accelerator_s_memory_is_not_the_machine_s(monkeypatch):
+    monkeypatch.setattr(report, "available_mib", lambda: 8192.0)
+    wide = load_sweep(None, ["activation=tanh", "gain=1", "width=65536", "inputs.samples=10"], vocabulary())
+    assert report.memory_problem(wide, planner(2), vocabulary(), on_cpu=True)
+    assert report.memory_problem(wide, planner(2), vocabulary(), on_cpu=False) is None
+
+
 def test_ready_sweeps_fit_an_ordinary_machine():
     for name in ("phase", "quickstart", "book-mnist", "which-init", "isometry", "trainability"):
         assert (
