@@ -187,7 +187,7 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
             )
     except runner.Interrupted as interruption:
         _stop(
-            f"Interrupted; what was finished is kept. Go on with: winit run {folder.sweep_file} --out {folder.path}",
+            f"{interruption} Go on with: winit run {folder.sweep_file} --out {folder.path}",
             128 + interruption.signal_number,
         )
     except (SelfCheckError, StoreError) as error:
@@ -202,6 +202,8 @@ def _compute(sweep: "Sweep", folder: "RunFolder", executor: "Executor") -> int:
             f"{done:,} networks in {outcome.seconds:.1f} s ({outcome.done:,} of {outcome.total:,} in {folder.path})",
             err=True,
         )
+    for note in outcome.notes:
+        typer.echo(note, err=True)
     for failure in outcome.failures:
         typer.echo(f"failed: {_name_job(failure['networks'])}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sweeps.checkpoints import Checkpoint
 from sweeps.parts import Part
 from sweeps.plan import Planner
 from sweeps.spec import Sweep
@@ -18,15 +19,27 @@ LANES_A_DEVICE = 2
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM: what was in flight is committed, the folder can be resumed."""
+    """SIGINT or SIGTERM: what was in flight is committed or checkpointed, the folder can be resumed.
 
-    def __init__(self, signal_number: int) -> None:
+    outcome: of the run so far. checkpointed: (networks, step reached) of each training that was in flight.
+    """
+
+    def __init__(self, signal_number: int, outcome: "Outcome", checkpointed: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__(signal_number)
-        self.signal_number = signal_number
+        self.signal_number, self.outcome, self.checkpointed = signal_number, outcome, tuple(checkpointed)
+
+    def __str__(self) -> str:
+        """What is kept, in a sentence."""
+        kept = f"{self.outcome.done:,} of {self.outcome.total:,} networks are done"
+        if self.checkpointed:
+            steps = sorted({step for _, step in self.checkpointed})
+            where = f"step {steps[0]:,}" if len(steps) == 1 else f"steps {steps[0]:,} to {steps[-1]:,}"
+            kept += f", and {sum(count for count, _ in self.checkpointed):,} in training are kept as of {where}"
+        return f"Interrupted: {kept}."
 
 
 class Abandoned(Exception):
-    """A part was given up for a signal; nothing of it is kept."""
+    """A part was given up for a signal; of it there is its checkpoint, if it was in training."""
 
 
 class Engine(Protocol):
@@ -35,7 +48,9 @@ class Engine(Protocol):
     watch: told now and then which share of the part is done; it may raise Abandoned.
     """
 
-    def run(self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None]) -> dict: ...
+    def run(
+        self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None], checkpoint: Checkpoint
+    ) -> dict: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class Outcome:
     done: int = 0
     seconds: float = 0.0
     failures: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def missing(sweep: Sweep, planner: Planner, committed: dict[str, Committed]) -> Iterator[Task]:
@@ -132,6 +148,7 @@ def run(
         )
 
     shares: dict[str, float] = {}
+    checkpointed: list[tuple[int, int]] = []
 
     def work(task: Task, lane: int, received: list[int]) -> None:
         def watch(share: float) -> None:
@@ -139,7 +156,14 @@ def run(
                 raise Abandoned
             shares[task.stem] = share * task.new
 
-        folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane, watch))
+        checkpoint = folder.checkpoint(task.stem, outcome.notes.append)
+        try:
+            folder.write(task.stem, task.part, depths, engine.run(task.part, depths, lane, watch, checkpoint))
+        except Abandoned:
+            if checkpoint.step is not None:
+                checkpointed.append((task.new, checkpoint.step))
+            raise
+        checkpoint.discard()
 
     def show() -> None:
         on_progress(outcome.done + sum(list(shares.values())), outcome.total)
@@ -178,13 +202,15 @@ def run(
                     outcome.failures.extend(_failures(task, error))
                 show()
             state = "interrupted" if received else "failed" if outcome.failures else "done"
+            if state == "done":
+                folder.drop_checkpoints()
         finally:
             for future in flying:
                 future.cancel()
             wait(flying)
             save(state)
     if received:
-        raise Interrupted(received[0])
+        raise Interrupted(received[0], outcome, checkpointed)
     return outcome
 
 

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps import schema
+from sweeps.checkpoints import Checkpoint
 from sweeps.parts import Part
 
 COMMIT_TABLE = "networks"
+# In staging: of trainings that are not finished.
+CHECKPOINTS = "checkpoints"
 
 
 class StoreError(Exception):
@@ -115,13 +118,22 @@ class RunFolder:
     def remove_orphans(self) -> None:
         """Clear staging, and what a killed run left without its commit."""
         for file in (self.path / "staging").iterdir():
-            if file.name != "lock":
+            if file.name not in ("lock", CHECKPOINTS):
                 file.unlink()
         whole = {file.name for file in (self.path / COMMIT_TABLE).glob("*.parquet")}
         for table in self.tables():
             for file in (self.path / table).glob("*.parquet"):
                 if file.name not in whole:
                     file.unlink()
+
+    def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
+        """Where the training of a part is kept until it is committed."""
+        return Checkpoint(self.path / "staging" / CHECKPOINTS / f"{stem}.npz", note)
+
+    def drop_checkpoints(self) -> None:
+        """Take away those of parts that never come back."""
+        for file in (self.path / "staging" / CHECKPOINTS).glob("*"):
+            Checkpoint(file).discard()
 
     def drop_details(self, stem: str) -> None:
         """Take away what a part says of the deepest network, when another has become the deepest."""
