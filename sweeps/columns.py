@@ -40,7 +40,7 @@ def _never_filled(
         (gradients, schema.GRADIENTS),
         (singular_values, schema.SINGULAR_VALUES),
         (predicts, schema.PREDICTED),
-        (pairs_of_samples, ("input_correlation", "theory_input_correlation")),
+        (pairs_of_samples, ("input_correlation", "input_decorrelation", "theory_input_correlation")),
         (pairs_of_units, ("unit_similarity",)),
     )
     return frozenset(name for filled, names in groups if not filled for name in names)

@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from sweeps import schema, theories
 from sweeps.before import BeforeTraining
+from sweeps.checkpoints import Checkpoint, between, fingerprint
 from sweeps.datasets import Dataset
 from sweeps.exact import gain_of, std_of
 from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
 from sweeps.predict import prediction_tables
+from sweeps.provenance import versions
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -197,17 +199,23 @@ class Executor:
         self._before = BeforeTraining(depths, points, lambda job: self._measure(job, depths))
 
     def run(
-        self, part: Part, depths: tuple[int, ...], lane: int = 0, watch: Callable[[float], None] = lambda share: None
+        self,
+        part: Part,
+        depths: tuple[int, ...],
+        lane: int = 0,
+        watch: Callable[[float], None] = lambda share: None,
+        checkpoint: Checkpoint | None = None,
     ) -> dict[str, pa.Table]:
         """The tables of a part, for networks of the given depths; of a training part, of its own depth.
 
-        lane: picks the device. watch: told, between evaluations, which share of a training is done.
+        lane: picks the device. watch: told every few seconds which share of a training is done. checkpoint: where a
+        training goes on from, and is kept now and then and where `watch` ends it.
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
         device = self.devices[lane % len(self.devices)]
         with pinned.settings(), jax.default_device(device):
             if part.is_training:
-                pieces = self._train_part(part, device, watch)
+                pieces = self._train_part(part, device, watch, checkpoint)
             else:
                 pieces = [self._run_job(job, depths) for job in part.jobs]
         names = [name for name in schema.TABLES if any(name in piece for piece in pieces)]
@@ -221,10 +229,12 @@ class Executor:
         points = Points(self.sweep, job, stds[:, 1], self._gains(job))
         return detail_tables(points, depths, found) | {"networks": networks_table(points, depths, found)}
 
-    def _train_part(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> list[dict[str, pa.Table]]:
+    def _train_part(
+        self, part: Part, device: jax.Device, watch: Callable[[float], None], checkpoint: Checkpoint | None
+    ) -> list[dict[str, pa.Table]]:
         """Networks measured before training, and then trained: the tables of each job."""
         measured = [self._before.of(job) for job in part.jobs]
-        learnt = self._train(part, device, watch)
+        learnt = self._train(part, device, watch, checkpoint)
         pieces, start = [], 0
         for job, (stds, found) in zip(part.jobs, measured, strict=True):
             own = learnt.of(slice(start, start + len(stds)))
@@ -232,7 +242,9 @@ class Executor:
             pieces.append(trained_tables(Points(self.sweep, job, stds[:, 1], self._gains(job)), found, own))
         return pieces
 
-    def _train(self, part: Part, device: jax.Device, watch: Callable[[float], None]) -> Learnt:
+    def _train(
+        self, part: Part, device: jax.Device, watch: Callable[[float], None], checkpoint: Checkpoint | None
+    ) -> Learnt:
         """What becomes of all networks of a part, in the order of its jobs and their points."""
         job, train, dataset = part.jobs[0], self.sweep.train, self.dataset
         assert train is not None
@@ -243,12 +255,9 @@ class Executor:
         for one in part.jobs:
             for point in one.points:
                 first, hidden, readout = (standard_deviation(point, self.sweep.scale_axis, *fan) for fan in fans)
+                stds = (first, hidden, readout, point.bias_std)
                 rate = point.learning_rate or 0.0
-                trainees.append(
-                    trainer.Trainee(
-                        one.seed, one.shape, first, hidden, readout, point.bias_std, rate, point.norm_epsilon
-                    )
-                )
+                trainees.append(trainer.Trainee(one.seed, one.shape, *stds, rate, point.norm_epsilon))
         settings = trainer.Settings(
             activation=activation(job.activation),
             normalization=job.normalization,
@@ -258,8 +267,13 @@ class Executor:
             data_seed=train.seed,
             precision=self.sweep.compute.matmul_precision,
         )
-        found = []
-        for evaluation in trainer.train(
+        padded_to = self._compiled_for(len(trainees), job.width, job.depth)
+        program = [padded_to, device.device_kind, self.sweep.scale_axis]
+        data = [dataset.sha256, dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test)]
+        settled = [train.model_dump(), self.sweep.compute.model_dump(), versions()]
+        belongs_to = fingerprint([part.to_json(), data, program, settled])
+
+        found = trainer.train(
             trainees,
             self._data(device),
             width=job.width,
@@ -267,10 +281,10 @@ class Executor:
             classes=dataset.classes,
             evaluated=train.evaluated,
             settings=settings,
-            padded_to=self._compiled_for(len(trainees), job.width, job.depth),
-        ):
-            found.append(evaluation)
-            watch(len(found) / len(train.evaluated))
+            padded_to=padded_to,
+            between=between(watch, train.steps, checkpoint, belongs_to),
+            resumed=None if checkpoint is None else checkpoint.load(belongs_to),
+        )
         evaluations, diverged_at = (
             jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*found, strict=True)
         )

@@ -158,7 +158,7 @@ def _compute(
             )
     except runner.Interrupted as interruption:
         raise Refused(
-            f"Interrupted; what was finished is kept. Go on with: {folder.go_on}",
+            f"{interruption} Go on with: {folder.go_on}",
             128 + interruption.signal_number,
         ) from None
     except StoreError as error:
@@ -172,6 +172,8 @@ def _compute(
             f"({outcome.done:,} of {outcome.total:,} in {folder.path})",
             err=True,
         )
+    for note in outcome.notes:
+        typer.echo(note, err=True)
     for failure in outcome.failures:
         (job,) = Part.from_json([failure["networks"]]).jobs
         typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)

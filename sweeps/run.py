@@ -1,7 +1,7 @@
 """Run a sweep into a folder: what is missing, in parallel lanes, each part committed as it ends."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sweeps import signals
 from sweeps.asked import Asked, count_done, grid_digest, settings_digest
+from sweeps.checkpoints import Checkpoint
 from sweeps.journal import Record
 from sweeps.lanes import Abandoned, Flight, Lanes
 from sweeps.parts import Job, Part
@@ -24,11 +25,23 @@ LANES_A_DEVICE = 2
 
 
 class Interrupted(Exception):
-    """A signal of the user's: what was in flight is committed or given up, and the folder can be resumed."""
+    """A signal of the user's: what was in flight is committed, checkpointed or given up; the folder can be resumed.
 
-    def __init__(self, signal_number: int) -> None:
+    outcome: of the run so far. checkpointed: (networks, step reached) of each training that was in flight.
+    """
+
+    def __init__(self, signal_number: int, outcome: "Outcome", checkpointed: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__(signal_number)
-        self.signal_number = signal_number
+        self.signal_number, self.outcome, self.checkpointed = signal_number, outcome, tuple(checkpointed)
+
+    def __str__(self) -> str:
+        """What is kept, in a sentence."""
+        kept = f"{self.outcome.done:,} of {self.outcome.total:,} networks are done"
+        if self.checkpointed:
+            steps = sorted({step for _, step in self.checkpointed})
+            where = f"step {steps[0]:,}" if len(steps) == 1 else f"steps {steps[0]:,} to {steps[-1]:,}"
+            kept += f", and {sum(count for count, _ in self.checkpointed):,} in training are kept as of {where}"
+        return f"Interrupted: {kept}."
 
 
 class Engine(Protocol):
@@ -37,7 +50,9 @@ class Engine(Protocol):
     watch: told now and then which share of the part is done; it may raise Abandoned.
     """
 
-    def run(self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None]) -> dict: ...
+    def run(
+        self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None], checkpoint: Checkpoint
+    ) -> dict: ...
 
 
 class _StorageError(Exception):
@@ -57,6 +72,7 @@ class Outcome:
     done: int = 0
     seconds: float = 0.0
     failures: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def missing(
@@ -143,11 +159,20 @@ def run(
             }
         )
 
+    checkpointed: list[tuple[int, int]] = []
+
     def compute(task: Task, flight: Flight) -> None:
-        tables = engine.run(task.part, depths, flight.lane, flight.watch)
+        checkpoint = folder.checkpoint(task.stem, outcome.notes.append)
+        try:
+            tables = engine.run(task.part, depths, flight.lane, flight.watch, checkpoint)
+        except Abandoned:
+            if checkpoint.step is not None:
+                checkpointed.append((task.new, checkpoint.step))
+            raise
         flight.watch(1.0)
         try:
             folder.write(task.stem, task.part, depths, tables)
+            checkpoint.discard()
         except OSError as error:
             raise _StorageError(error) from error
 
@@ -175,12 +200,14 @@ def run(
                     course.queue.watched.again()
             whole = outcome.done + others == sweep.n_networks
             state = "interrupted" if received else "failed" if outcome.failures else "done" if whole else "unfinished"
+            if state == "done":
+                folder.drop_checkpoints()
         finally:
             course.land()
             with suppress(OSError) if state == "failed" else nullcontext():  # the disk that is full has been named
                 save(state)
     if received:
-        raise Interrupted(received[0])
+        raise Interrupted(received[0], outcome, checkpointed)
     return outcome
 
 

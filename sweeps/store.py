@@ -12,7 +12,7 @@ import os
 import shlex
 import threading
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from sweeps import disk, journal, lock, schema
+from sweeps.checkpoints import Checkpoint
 from sweeps.damage import FOLDERS, damaged
 from sweeps.info import Info, read_info
 from sweeps.journal import Environment, File, FolderError, Journal, Record
@@ -32,6 +33,8 @@ from sweeps.signals import Stopped
 COMMIT_TABLE = "networks"
 TEXTS = ("sweep.toml", "run.json")
 StoreError = FolderError
+# In staging: of trainings that are not finished.
+CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
@@ -207,6 +210,15 @@ class RunFolder:
             self.set_aside(stem, "; ".join(whats))
             sentences += whats
         return sentences
+
+    def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
+        """Where the training of a part is kept until it is committed."""
+        return Checkpoint(self.path / "staging" / CHECKPOINTS / f"{stem}.npz", note)
+
+    def drop_checkpoints(self) -> None:
+        """Take away those of parts that never come back."""
+        for file in (self.path / "staging" / CHECKPOINTS).glob("*"):
+            Checkpoint(file).discard()
 
     def drop_details(self, stem: str) -> None:
         """Take away what a part says of the deepest network, when another has become the deepest."""

@@ -191,6 +191,30 @@ def test_evaluating_more_often_changes_nothing():
         np.testing.assert_array_equal(often[name][:, [0, -1]], seldom[name])
 
 
+def every_standing(chosen, steps, resumed=None):
+    """(Evaluations, what `between` could copy at each chance) of a training in the shortest stretches."""
+    found, given = [], data()
+    shape = {"width": WIDTH, "depth": DEPTH, "classes": CLASSES}
+    between = lambda step, standing: found.append(standing())  # noqa: E731
+    run = trainer.train(
+        trainees(0.3, 0.2), given, **shape, evaluated=steps, settings=chosen, between=between, resumed=resumed
+    )
+    return list(run), found
+
+
+@pytest.mark.parametrize(("normalization", "optimizer"), [("batch", "adam"), ("none", "sgd")])
+def test_a_training_goes_on_from_wherever_it_was_cut_to_the_same_bits(normalization, optimizer, monkeypatch):
+    chosen, steps = settings("tanh", normalization, optimizer), (0, 10, 17)
+    whole, _ = every_standing(chosen, steps)
+    monkeypatch.setattr(trainer, "STRETCH_SECONDS", 1e-9)
+    cut, standings = every_standing(chosen, steps)
+    assert {int(one["step"]) for one in standings} == set(range(18))
+    for kept in [cut, *(every_standing(chosen, steps, resumed=standings[i])[0] for i in (0, 4, 10, 11, 15, -1))]:
+        jax.tree.map(np.testing.assert_array_equal, kept, whole)
+    wrong = standings[4] | {"state/0": np.zeros(3)}
+    jax.tree.map(np.testing.assert_array_equal, every_standing(chosen, steps, resumed=wrong)[0], whole)
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
 def test_equal_weights_stay_equal_to_the_bit(name):
     """Every unit of a layer has the same column of weights in, and the same row out, at every step."""

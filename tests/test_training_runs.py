@@ -1,6 +1,7 @@
 """Training sweeps through the command line: what is in the tables, and what survives."""
 
 import json
+import re
 import signal
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from runs import KEYS, run, run_apart, winit
 
-from sweeps import before, plan, schema
+from sweeps import before, checkpoints, plan, schema
 from sweeps.tables import Learnt
 from winit_jax import trainer
 
@@ -133,25 +134,72 @@ def test_killed_is_undisturbed(undisturbed, tmp_path, how):
     assert_same_bits(undisturbed, folder)
 
 
-SIGNAL_AFTER_THREE = """
+def test_a_signal_ends_a_long_training_and_says_what_is_kept(tmp_path):
+    long = ["activation=tanh", "gain=1", "width=8", "depth=1", "train.steps=1000000", "train.eval_every=1000000"]
+    signal_at = STOP.format(step=1, signal="SIGINT", save="False")
+    ended = run_apart(tmp_path / "long", *long, before=signal_at, timeout=100)
+    assert ended.returncode == 128 + signal.SIGINT, ended.stderr
+    said = re.search(
+        r"Interrupted: 0 of 1 networks are done, and 1 in training are kept as of step ([0-9,]+)\.", ended.stderr
+    )
+    assert said, ended.stderr
+    assert 0 < int(said[1].replace(",", "")) < 1_000_000
+    assert not list((tmp_path / "long" / "networks").iterdir())
+
+
+# Ends a run by a signal where a training has come so far, with or without a checkpoint at every chance before that.
+STOP = """
 import os, signal
+from sweeps import checkpoints
 from winit_jax import trainer
-whole = trainer.train
-def train(*arguments, **options):
-    for i, found in enumerate(whole(*arguments, **options)):
-        yield found
-        if i == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-trainer.train = train
+trainer.CPU_BLOCK = 3
+trainer.STRETCH_SECONDS = 1e-9
+if {save}:
+    checkpoints.SECONDS = 0.0
+learn = trainer.learn
+def stopping(state, rates, data, start, stop, settings):
+    if start >= {step}:
+        os.kill(os.getpid(), signal.{signal})
+    return learn(state, rates, data, start, stop, settings)
+trainer.learn = stopping
 """
 
 
-def test_a_signal_ends_a_long_training_at_its_next_evaluation(tmp_path):
-    long = ["activation=tanh", "gain=1", "width=8", "depth=1", "train.steps=1000000", "train.eval_every=100"]
-    ended = run_apart(tmp_path / "long", *long, before=SIGNAL_AFTER_THREE, timeout=100)
-    assert ended.returncode == 128 + signal.SIGINT, ended.stderr
-    assert "Interrupted; what was finished is kept." in ended.stderr
-    assert not (tmp_path / "long" / "networks").exists()
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+@pytest.mark.usefixtures("small_batches")
+def test_stopped_in_mid_training_goes_on_from_there_to_the_same_bits(undisturbed, tmp_path, how, monkeypatch):
+    folder = tmp_path / "stopped"
+    ended = run_apart(folder, *WORDS, before=STOP.format(step=5, signal=how, save=how == "SIGKILL"))
+    assert ended.returncode == (-signal.SIGKILL if how == "SIGKILL" else 128 + signal.SIGINT), ended.stderr
+    kept = list((folder / "staging" / "checkpoints").glob("*.npz"))
+    assert kept
+    starts = []
+    whole = trainer.learn
+    monkeypatch.setattr(trainer, "learn", lambda *a: starts.append(a[3]) or whole(*a))
+    assert "trained from the start" not in run(folder, *WORDS)
+    assert starts[0] > 0
+    assert_same_bits(undisturbed, folder)
+    assert [file.name for file in (folder / "staging").iterdir()] == ["lock"]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_checkpoint_that_is_damaged_or_of_something_else_is_left_aside_with_a_note(undisturbed, tmp_path):
+    folder = tmp_path / "damaged"
+    run(folder, *WORDS)
+    stems = sorted(file.stem for file in (folder / "networks").iterdir())[:3]
+    place = folder / "staging" / "checkpoints"
+    place.mkdir()
+    for stem in stems:
+        (folder / "networks" / f"{stem}.parquet").unlink()
+    (place / f"{stems[0]}.npz").write_bytes(b"PK\x03\x04 and no more")
+    (place / f"{stems[1]}.npz").write_bytes(b"")
+    checkpoints.Checkpoint(place / f"{stems[2]}.npz").save({"step": np.array(3)}, "of something else")
+    said = run(folder, *WORDS)
+    assert said.count("is damaged") == 2
+    assert said.count("is of another sweep or version") == 1
+    assert_same_bits(undisturbed, folder)
+    assert [file.name for file in (folder / "staging").iterdir()] == ["lock"]
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -1,8 +1,11 @@
 """Many networks at once: the only jit and vmap of the package.
 
 Networks that share their draws and static shape run together: vmap stacks their rows into one tall
-matrix product with Z, and lax.map walks over blocks of them, so that a block's activations stay in
+matrix product with Z, and a loop walks over blocks of them, so that a block's activations stay in
 cache (CPU) or fill the device (accelerators) while it goes through all layers.
+
+On a CPU a network's bits do not depend on what runs beside it: the shape of a block follows from that of one
+network, the last block is padded, and every loop stays one however few its turns (see `loops`).
 """
 
 import math
@@ -15,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax import removal
+from winit_jax import loops, removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
     Argument,
@@ -41,8 +44,11 @@ from winit_jax.statistics import (
 )
 from winit_jax.tangents import Tangent, careful_push, noise, push, rescaled, slope
 
-# Activations of one block on CPU, in MiB: they are read by every statistic, so they should stay in cache.
-CPU_BLOCK_MIB = 1.0
+# (sample, unit) pairs of one block on a CPU: enough to hide what an operation costs by itself, few enough to stay in
+# cache and to pad a lone network with.
+CPU_BLOCK_PAIRS = 16_384
+# Pairs of the blocks that one call of a program on a CPU has room for, which hides what a call costs by itself.
+CPU_CALL_PAIRS = 1_048_576
 
 
 class Inputs(NamedTuple):
@@ -114,11 +120,14 @@ def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
 def block_size(networks: int, samples: int, width: int, budget_mib: float, platform: str) -> int:
     """How many networks go through the layers together.
 
-    A block holds about five arrays of [samples, width] a network at a time, in float32.
+    On a CPU it depends on the shape of a network alone, for matrix products and sums round otherwise in blocks of
+    another shape. On an accelerator a block holds about five arrays of [samples, width] a network at a time, in
+    float32, and no more networks than there are.
     """
-    one_mib = samples * width * 4 / 2**20
-    fitting = CPU_BLOCK_MIB / one_mib if platform == "cpu" else budget_mib / (5 * one_mib)
-    return max(1, min(networks, int(fitting)))
+    pairs = samples * width
+    if platform == "cpu":
+        return max(1, round(CPU_BLOCK_PAIRS / pairs))
+    return max(1, min(networks, int(budget_mib * 2**20 / (5 * 4 * pairs))))
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,11 @@ class Settings:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
 
 
+def blocks_a_call(blocks: int, block: int, samples: int, width: int, platform: str) -> int:
+    """How many blocks a program has room for; on a CPU whatever the number of networks (see `block_size`)."""
+    return max(1, round(CPU_CALL_PAIRS / (block * samples * width))) if platform == "cpu" else blocks
+
+
 def forward(
     inputs: Inputs,
     networks: Networks,
@@ -147,6 +161,7 @@ def forward(
     *,
     block: int,
     edges: np.ndarray | None = None,
+    platform: str = "cpu",
 ) -> Measured:
     """Measure every layer of N networks that share their draws.
 
@@ -158,57 +173,77 @@ def forward(
     """
     count = networks.hidden.mantissa.shape[0]
     blocks = -(-count // block)
-    chosen = np.minimum(np.arange(blocks * block), count - 1).reshape(blocks, block)
-    stacked = jax.tree.map(lambda x: x[chosen], networks)
+    samples, width = inputs.samples.shape[0], first.weights.shape[1]
+    room = blocks_a_call(blocks, block, samples, width, platform)
+    calls = -(-blocks // room)
+    chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
+    stacked = [jax.tree.map(lambda x, own=own: x[own], networks) for own in chosen]
+    turns = [np.int32(min(room, blocks - call * room)) for call in range(calls)]
     at_zero = settings.activation.at_zero
     shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
     stacks = iter(hidden)
     stack, following = next(stacks, None), next(stacks, None)
+    # Of each stack of layers, what each call found: arrays of [room, layers, block, ...].
+    parts: list[list[Measured]] = []
     if following is None:
-        parts = [_all_layers(inputs, stacked, first, stack, tangents, shifted, settings)]
+        layers = np.int32(0 if stack is None else stack.weights.shape[0])
+        how = (first, stack, tangents, shifted, settings)
+        parts.append([_all_layers(inputs, some, *how, turn, layers) for some, turn in zip(stacked, turns, strict=True)])
     else:
-        states, part = _first_layer(inputs, stacked, first, tangents, shifted, settings)
-        parts = [part]
-        while stack is not None:
-            states, part = _next_layers(states, stacked, stack, shifted, settings)
-            parts.append(part)
+        entered = [
+            _first_layer(inputs, some, first, tangents, shifted, settings, turn)
+            for some, turn in zip(stacked, turns, strict=True)
+        ]
+        while True:
+            states = [state for state, _ in entered]
+            parts.append([found for _, found in entered])
+            if stack is None:
+                break
+            layers = np.int32(stack.weights.shape[0])
+            entered = [
+                _next_layers(state, some, stack, shifted, settings, turn, layers)
+                for state, some, turn in zip(states, stacked, turns, strict=True)
+            ]
             stack, following = following, next(stacks, None)
 
-    def join(*arrays: jax.Array) -> np.ndarray:  # [blocks, layers, block, ...] -> [layers, N, ...]
-        x = np.moveaxis(np.concatenate(jax.device_get(arrays), axis=1), 0, 1)
-        return x.reshape(x.shape[0], blocks * block, *x.shape[3:])[:, :count]
+    def join(*arrays: jax.Array) -> np.ndarray:  # [room, layers, block, ...] of each call -> [layers, N, ...]
+        x = np.moveaxis(np.concatenate(arrays), 1, 0)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
-    return jax.tree.map(join, *parts)
+    of_stacks = [jax.tree.map(join, *jax.device_get(found)) for found in parts]
+    return jax.tree.map(lambda *x: np.concatenate(x), *of_stacks)
 
 
 @partial(jax.jit, static_argnames="settings")
-def _all_layers(inputs, stacked, first, hidden, tangents, edges, settings: Settings):
+def _all_layers(
+    inputs, stacked, first, hidden, tangents, edges, settings: Settings, turns: jax.Array, layers: jax.Array
+):
     def one_block(networks):
         states, measured = _enter(inputs, networks, first, tangents, edges, settings)
         measured = jax.tree.map(lambda x: x[None], measured)
         if hidden is None:
             return measured
-        _, rest = _descend(states, networks, hidden, edges, settings)
+        _, rest = _descend(jax.lax.optimization_barrier(states), networks, hidden, edges, settings, layers)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), measured, rest)
 
-    return jax.lax.map(one_block, stacked)
+    return loops.each(one_block, stacked, turns)
 
 
 @partial(jax.jit, static_argnames="settings")
-def _first_layer(inputs, stacked, first, tangents, edges, settings: Settings):
+def _first_layer(inputs, stacked, first, tangents, edges, settings: Settings, turns: jax.Array):
     def one_block(networks):
         states, measured = _enter(inputs, networks, first, tangents, edges, settings)
         return states, jax.tree.map(lambda x: x[None], measured)
 
-    return jax.lax.map(one_block, stacked)
+    return loops.each(one_block, stacked, turns)
 
 
-@partial(jax.jit, static_argnames="settings")
-def _next_layers(states, stacked, hidden, edges, settings: Settings):
+@partial(jax.jit, static_argnames="settings", donate_argnames="states")
+def _next_layers(states, stacked, hidden, edges, settings: Settings, turns: jax.Array, layers: jax.Array):
     def one_block(block):
-        return _descend(block[0], block[1], hidden, edges, settings)
+        return _descend(block[0], block[1], hidden, edges, settings, layers)
 
-    return jax.lax.map(one_block, (states, stacked))
+    return loops.each(one_block, (states, stacked), turns)
 
 
 def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array | None, edges, settings: Settings):
@@ -234,7 +269,7 @@ def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array
     return _leave(preactivations, changes, alike, networks, edges, settings)
 
 
-def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings):
+def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings, layers: jax.Array):
     """A block through a stack of hidden layers: states out, and what was measured at each."""
 
     def step(states: State, layer: Layer):
@@ -250,7 +285,7 @@ def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: 
         preactivations, tangents = jax.vmap(one)(states, networks.hidden, networks.bias)
         return _leave(preactivations, tangents, states.alike, networks, edges, settings)
 
-    return jax.lax.scan(step, states, hidden)
+    return loops.scan(step, states, hidden, layers)
 
 
 def _leave(
@@ -344,16 +379,19 @@ def _push(
         argument = source if isinstance(source, Argument) else argument_of(source, normalization)
         return push(tangent, slope(argument, response, activation), argument, normalization, removed)
 
-    def one_carefully(
-        source: Preactivation | Argument, tangent: Tangent, response, removed, careful: jax.Array
-    ) -> Tangent:
-        argument = source if isinstance(source, Argument) else argument_of(source, normalization)
-        exact = careful_push(tangent, argument, activation, normalization, removed)
-        return jax.tree.map(partial(jnp.where, careful), exact, one(source, tangent, response, removed))
+    def carefully(sources, tangents: Tangent, responses, removed, careful: jax.Array) -> Tangent:
+        def exact(source: Preactivation | Argument, tangent: Tangent, removed) -> Tangent:
+            argument = source if isinstance(source, Argument) else argument_of(source, normalization)
+            return careful_push(tangent, argument, activation, normalization, removed)
+
+        # The barrier keeps the others of the block as they are beside no such network.
+        plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses, removed))
+        choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))
+        return choose(careful, jax.vmap(exact)(sources, tangents, removed), plain)
 
     return jax.lax.cond(
         jnp.any(everywhere),
-        jax.vmap(one_carefully),
+        carefully,
         lambda sources, tangents, responses, removed, _: jax.vmap(one)(sources, tangents, responses, removed),
         sources,
         tangents,

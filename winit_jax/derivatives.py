@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax import loops
 from winit_jax.batch import Inputs, Networks, Settings
 from winit_jax.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.network import Layer
@@ -47,8 +48,9 @@ def gradients(
     """
     shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
     wanted = jnp.asarray(depths, jnp.int32)
+    turns = (_length(hidden), jnp.int32(len(depths)))
     found = _in_blocks(
-        lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings), networks, block
+        lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings, *turns), networks, block
     )
     layers = np.arange(1, found.preact.mean_square.shape[2] + 1)
     beyond = layers > np.asarray(depths)[:, None]
@@ -60,16 +62,18 @@ def gradients(
 
 
 @partial(jax.jit, static_argnames="settings")
-def _gradients(inputs, networks, first, hidden, loss, depths, edges, settings: Settings) -> Gradients:
+def _gradients(
+    inputs, networks, first, hidden, loss, depths, edges, settings: Settings, layers: jax.Array, turns: jax.Array
+) -> Gradients:
     fixed = (settings.activation, settings.normalization, settings.precision)
 
     def one(networks: Networks) -> Gradients:
-        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed)
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
             return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
 
-        found = jax.lax.map(lambda depth: back(depth, None), depths)
+        found = loops.each(lambda depth: back(depth, None), depths, turns)
         if edges is None:
             return found
         return found._replace(histogram=back(jnp.max(depths), edges).histogram)
@@ -93,7 +97,7 @@ def singular_values(
         return {
             name: np.zeros((len(depths), len(networks.hidden.mantissa))) + one for name, one in AT_DEPTH_ONE.items()
         }
-    kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings), networks, 1)
+    kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings, _length(hidden)), networks, 1)
     weights = np.asarray(hidden.weights)
     found = []
     for network in range(len(networks.hidden.mantissa)):
@@ -103,14 +107,18 @@ def singular_values(
 
 
 @partial(jax.jit, static_argnames="settings")
-def _slopes(inputs, networks, first, hidden, settings: Settings) -> Kept:
+def _slopes(inputs, networks, first, hidden, settings: Settings, layers: jax.Array) -> Kept:
     fixed = (settings.activation, settings.normalization, settings.precision)
 
     def one(networks: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed)
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
         return jax.tree.map(lambda x: x[:-1], kept)
 
     return jax.vmap(one)(networks)
+
+
+def _length(stack: Layer | None) -> jax.Array:
+    return jnp.int32(0 if stack is None else stack.weights.shape[0])
 
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax import removal
+from winit_jax import loops, removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
     Argument,
@@ -96,8 +96,9 @@ def way_forth(
     activation: Activation,
     normalization: str,
     precision: str,
+    layers: jax.Array,
 ) -> Kept:
-    """Every layer of a network, stacked along a leading axis."""
+    """Every layer of a network, stacked along a leading axis. layers: how many `hidden` has (see `loops`)."""
     product = jnp.matmul(inputs.response, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
     scaled = scale_product(product, product_mean, inputs, first, first_weight, bias, activation, first=True)
@@ -114,7 +115,7 @@ def way_forth(
         signal, alike, kept = keep(preactivation, alike, *how)
         return (signal, alike), kept
 
-    _, rest = jax.lax.scan(step, (signal, alike), hidden)
+    _, rest = loops.scan(step, (signal, alike), hidden, layers)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)
 
 

@@ -131,6 +131,7 @@ def forward(
             settings,
             block=batch.block_size(group.n_networks, samples, family.width, budget_mib, platform),
             edges=edges,
+            platform=platform,
         )
         jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
         columns = batch.to_columns(

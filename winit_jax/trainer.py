@@ -5,7 +5,8 @@ serves any number of steps, so that whoever calls can watch, and stop, between t
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ OPTIMIZERS = (
 NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
 # Networks that are trained together on a CPU: enough to share a minibatch, few enough to stay in cache.
 CPU_BLOCK = 16
+# Steps run in stretches of about so long, each at most so many times the one before: whoever watches is soon heard.
+STRETCH_SECONDS, STRETCH_GROWTH = 2.0, 8
 # Which standard deviation scales each parameter.
 OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
 
@@ -213,6 +216,10 @@ def _diverged(diverged_at: jax.Array, loss: jax.Array, step: jax.Array | int) ->
     return jnp.where((diverged_at < 0) & ~jnp.isfinite(loss), step, diverged_at)
 
 
+def nothing(step: int, standing: Callable[[], dict[str, np.ndarray]]) -> None:
+    """What happens between two stretches of steps where nobody watches."""
+
+
 def train(
     trainees: Sequence[Trainee],
     data: Data,
@@ -223,18 +230,77 @@ def train(
     evaluated: Sequence[int],
     settings: Settings,
     padded_to: int = 0,
+    between: Callable[[int, Callable[[], dict[str, np.ndarray]]], None] = nothing,
+    resumed: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[Evaluation, np.ndarray]]:
     """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
 
     evaluated: ascending, from 0. padded_to: networks that the compiled program is for; the last one is repeated.
+    between: told after every STRETCH_SECONDS or so, and at each evaluation, the step reached, with a function that
+        copies how all stands to the host; it may raise to end the training.
+    resumed: what that function gave, to go on from; its evaluations come first. What does not fit these networks is
+        not used.
     Out: NumPy arrays of [N]; from the step on at which a network's loss is not finite its losses are NaN and its counts
     of right answers say nothing.
     """
     padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
     rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)
     state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
-    for start, stop in zip([0, *evaluated], evaluated, strict=False):
-        state = learn(state, rates, data, start, stop, settings)
-        diverged_at, found = evaluate(state, data, stop, settings)
+    found: list[tuple[Evaluation, np.ndarray]] = []
+    step, stretch = 0, 1
+    if resumed is not None and (known := _restored(resumed, state, evaluated)) is not None:
+        step, state, found = known
+    for one in found:
+        yield jax.tree.map(lambda x: x[: len(trainees)], one)
+
+    def standing() -> dict[str, np.ndarray]:
+        return _standing(step, state, found)
+
+    for stop in evaluated[len(found) :]:
+        while step < stop:
+            until, started = min(stop, step + stretch), time.monotonic()
+            state = jax.block_until_ready(learn(state, rates, data, step, until, settings))
+            if until < stop or until - step == stretch:
+                pace = STRETCH_SECONDS / max(time.monotonic() - started, 1e-9)
+                stretch = max(1, int(stretch * min(pace, STRETCH_GROWTH)))
+            step = until
+            if step < stop:
+                between(step, standing)
+        diverged_at, evaluation = evaluate(state, data, stop, settings)
         state = state._replace(diverged_at=diverged_at)
-        yield jax.tree.map(lambda x: np.asarray(x)[: len(trainees)], (found, diverged_at))
+        found.append(jax.tree.map(np.asarray, (evaluation, diverged_at)))
+        yield jax.tree.map(lambda x: x[: len(trainees)], found[-1])
+        between(step, standing)
+
+
+def _standing(step: int, state: State, found: Sequence[tuple[Evaluation, np.ndarray]]) -> dict[str, np.ndarray]:
+    """A training as plain arrays: the step reached, every leaf of the state, every evaluation [evaluations, N]."""
+    arrays = {"step": np.array(step)}
+    # Copies, because the loop writes over the state that it is given.
+    arrays |= {f"state/{i}": np.array(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    if found:
+        of_all = jax.tree.map(lambda *x: np.stack(x), *found)
+        arrays |= {f"found/{i}": leaf for i, leaf in enumerate(jax.tree.leaves(of_all))}
+    return arrays
+
+
+def _restored(
+    arrays: Mapping[str, np.ndarray], state: State, evaluated: Sequence[int]
+) -> tuple[int, State, list[tuple[Evaluation, np.ndarray]]] | None:
+    """(Step, state, evaluations so far) from `_standing`; None where it is not of such networks."""
+    leaves, structure = jax.tree.flatten(state)
+    kept = [arrays.get(f"state/{i}") for i in range(len(leaves))]
+    if any(
+        one is None or one.shape != leaf.shape or one.dtype != leaf.dtype
+        for one, leaf in zip(kept, leaves, strict=True)
+    ):
+        return None
+    step, fields = int(arrays["step"]), len(Evaluation._fields)
+    columns = [arrays[f"found/{i}"] for i in range(fields + 1) if f"found/{i}" in arrays]
+    rows = {len(column) for column in columns} or {0}
+    count = max(rows)
+    due = sum(at < step for at in evaluated)
+    if len(columns) not in (0, fields + 1) or len(rows) > 1 or not due <= count <= due + (step in evaluated):
+        return None
+    found = [(Evaluation(*(c[i] for c in columns[:fields])), columns[fields][i]) for i in range(count)]
+    return step, jax.tree.unflatten(structure, [jnp.array(one) for one in kept]), found

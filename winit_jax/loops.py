@@ -1,0 +1,40 @@
+"""Loops whose compiled body is the same however often it runs.
+
+XLA takes a loop of one turn apart and fuses its body with what stands around it, which changes last digits. Here the
+number of turns is an argument of the program, so that a loop stays one: what a turn computes does not depend on how
+many there are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, turns: jax.Array) -> tuple[Any, Any]:
+    """`jax.lax.scan` over the first `turns` entries of xs; what is left of the outputs is 0.
+
+    turns: int32, an argument of the compiled program and not a constant in it.
+    """
+
+    def entry(index: jax.Array) -> Any:
+        own = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), xs)
+        return jax.lax.optimization_barrier(own)  # of a single entry XLA would fuse the choice away, and then more
+
+    length = jax.tree.leaves(xs)[0].shape[0]
+    shapes = jax.eval_shape(lambda carry: step(carry, entry(jnp.int32(0)))[1], carry)
+    outputs = jax.tree.map(lambda one: jnp.zeros((length, *one.shape), one.dtype), shapes)
+
+    def turn(index: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        carry, outputs = state
+        carry, found = step(carry, entry(index))
+        update = jax.lax.dynamic_update_index_in_dim
+        return carry, jax.tree.map(lambda out, one: update(out, one, index, 0), outputs, found)
+
+    return jax.lax.fori_loop(0, turns, turn, (carry, outputs))
+
+
+def each(run: Callable[[Any], Any], xs: Any, turns: jax.Array) -> Any:
+    """`jax.lax.map` over the first `turns` entries of xs; see `scan`."""
+    return scan(lambda carry, x: (carry, run(x)), (), xs, turns)[1]
