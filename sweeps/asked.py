@@ -32,6 +32,10 @@ class Asked:
     def _inits(self) -> frozenset[tuple[str, float | None]]:
         return frozenset(self.sweep.init_points())
 
+    def axes_within(self, other: "Asked") -> bool:
+        """Whether every value of every axis is one of the other's."""
+        return self._inits <= other._inits and all(self._values[axis] <= other._values[axis] for axis in self._values)
+
     def job(self, job: Job) -> bool:
         """Whether the axes that a job fixes are the sweep's. A depth of None stands for all depths."""
         fixed = vars(job).items()
@@ -107,11 +111,5 @@ def _digest(data: Any) -> str:
 
 
 def is_within(small: Sweep, large: Sweep) -> bool:
-    """Whether every point of one sweep is a point of another with the same settings."""
-    if settings_digest(small) != settings_digest(large) or (small.grid.infinite and not large.grid.infinite):
-        return False
-    asked = Asked(large)
-    inner = Asked(small)
-    return set(small.init_points()) <= set(large.init_points()) and all(
-        inner._values[axis] <= values for axis, values in asked._values.items()
-    )
+    """Whether every network of one sweep is one of another with the same settings."""
+    return settings_digest(small) == settings_digest(large) and Asked(small).axes_within(Asked(large))

@@ -75,7 +75,7 @@ class Replaying(execute.Executor):
         return self.kept[key(self.sweep, part, depths)]
 
     def predictions(self):
-        return self.kept[self.sweep.to_toml()]
+        return self.kept.get(self.sweep.to_toml(), {})
 
 
 def replay(kept):
