@@ -277,7 +277,7 @@ def test_an_activation_by_import_path_is_checked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sweep("activation=my_acts:snake", "gain=1").grid.activation == ["my_acts:snake"]
     said = []
-    with pytest.raises(SpecError, match="grid.activation: 'my_acts:worm': my_acts has no function 'worm'."):
+    with pytest.raises(SpecError, match=r"grid\.activation: 'my_acts:worm': my_acts has no function 'worm'\."):
         load_sweep(None, ["activation=my_acts:worm", "gain=1"], vocabulary(said.append))
     assert said == ["my_acts:worm"]
 
