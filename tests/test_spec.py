@@ -280,9 +280,10 @@ def test_an_activation_by_import_path_is_checked(tmp_path, monkeypatch):
     (tmp_path / "my_acts.py").write_text("def snake(a):\n    return a * a\n")
     monkeypatch.chdir(tmp_path)
     assert sweep("activation=my_acts:snake", "gain=1").grid.activation == ["my_acts:snake"]
-    assert problems("activation=my_acts:worm", "gain=1") == [
-        "grid.activation: 'my_acts:worm': my_acts has no function 'worm'."
-    ]
+    said = []
+    with pytest.raises(SpecError, match=r"grid\.activation: 'my_acts:worm': my_acts has no function 'worm'\."):
+        load_sweep(None, ["activation=my_acts:worm", "gain=1"], vocabulary(said.append))
+    assert said == ["my_acts:worm"]
 
 
 def test_relative_paths_start_at_the_sweep_file(tmp_path):
