@@ -371,3 +371,23 @@ def test_deep_keys_take_no_time(tmp_path, key):
 
 def test_rules_of_dots_are_no_keys(tmp_path):
     assert sweep(source=file(tmp_path, f"# {'.' * 300}\ntitle = 'wait{'.' * 200}'\n{GRID}")).grid.gain == [1.0]
+
+
+def test_the_epsilon_of_normalisation_is_an_axis():
+    sweep = load_sweep(None, [*GOOD, "normalization=none,batch", "norm_epsilon=log:1e-6:1e-4:3,0"], VOCABULARY)
+    assert sweep.grid.norm_epsilon == pytest.approx([1e-6, 1e-5, 1e-4, 0])
+    one = load_sweep(None, [*GOOD, "normalization=none,batch"], VOCABULARY)
+    assert one.grid.norm_epsilon == [1e-5]
+    assert sweep.n_networks == 4 * one.n_networks
+    assert "norm_epsilon = 1e-05" in one.to_toml()
+    assert "norm_epsilon" not in load_sweep(None, GOOD, VOCABULARY).to_toml()
+
+
+def test_an_epsilon_that_no_network_has_gets_a_sentence():
+    for words, sentence in (
+        (["norm_epsilon=1e-6"], "grid.norm_epsilon: no network of this grid is normalised. Take it away"),
+        (["normalization=layer", "norm_epsilon=-1"], "grid.norm_epsilon: -1 is less than 0."),
+    ):
+        with pytest.raises(SpecError) as caught:
+            load_sweep(None, [*GOOD, *words], VOCABULARY)
+        assert sentence in str(caught.value)

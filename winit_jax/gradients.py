@@ -166,12 +166,13 @@ def way_back(
         if isinstance(gradient, Tangent):
             found = pull(gradient, own.slope, own.argument, normalization)
             square = mean_square(found.value)
+            growth = Growth(square, found.exponent)
             change = of_weights = going = settled(found, square)
         else:
             going = gradient.through_layer(own.slope, own.argument, own.watched, activation, normalization)
             change, of_weights = going.whole.together(), going.of_weights(own.watched, normalization).together()
-            square = going.whole.told(change)
-        growth, value = Growth(square, change.exponent), change.value
+            growth = Growth(going.whole.told(change), change.exponent)
+        value = change.value
         # Batch normalisation makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response = below.response - below.unit_mean if normalization == "batch" else below.response
         constant = at_zero if normalization != "batch" else 0.0
