@@ -315,25 +315,17 @@ def _push(sources: Preactivation | Argument, tangents: Tangent, responses, satur
         argument = source if isinstance(source, Argument) else argument_of(source, normalization)
         return push(tangent, slope(argument, response, activation), argument, normalization)
 
-    def carefully(sources, tangents: Tangent, responses, careful: jax.Array) -> Tangent:
+    def carefully(plain: Tangent, sources, tangents: Tangent, careful: jax.Array) -> Tangent:
         def exact(source: Preactivation | Argument, tangent: Tangent) -> Tangent:
             argument = source if isinstance(source, Argument) else argument_of(source, normalization)
             return careful_push(tangent, argument, activation, normalization)
 
-        # The barrier keeps the others of the block as they are beside no such network.
-        plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses))
         choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))
         return choose(careful, jax.vmap(exact)(sources, tangents), plain)
 
-    return jax.lax.cond(
-        jnp.any(everywhere),
-        carefully,
-        lambda sources, tangents, responses, _: jax.vmap(one)(sources, tangents, responses),
-        sources,
-        tangents,
-        responses,
-        everywhere,
-    )
+    # Before the condition, so that the others of a block are computed alike beside such a network and without one.
+    plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses))
+    return jax.lax.cond(jnp.any(everywhere), carefully, lambda plain, *_: plain, plain, sources, tangents, everywhere)
 
 
 def _count_nonfinite(signals: Signal, sums: Sums) -> jax.Array:
