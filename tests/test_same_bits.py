@@ -8,10 +8,10 @@ from sweeps import plan
 
 TABLES = ("networks", "layers", "histograms", "gradients", "gradient_histograms")
 AXES = {
-    "activation": ["tanh", "relu", "gelu"],
-    "gain": ["0.5", "1", "1.5", "2", "3", "1e30"],
+    "activation": ["tanh", "relu"],
+    "gain": ["0.5", "1", "3", "1e30"],
     "bias_std": ["0", "0.1"],
-    "normalization": ["none", "batch", "layer"],
+    "normalization": ["none", "layer"],
     "depth": ["1", "2", "4"],
 }
 REST = ["width=16", "seed=0", "inputs.samples=30", "measure.gradients=true", "measure.singular_values=true"]
@@ -54,7 +54,7 @@ def test_the_order_of_axes_changes_no_bit(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("axis", "value"), [("gain", "1"), ("gain", "3"), ("bias_std", "0"), ("activation", "gelu")])
+@pytest.mark.parametrize(("axis", "value"), [("gain", "1"), ("gain", "3"), ("bias_std", "0"), ("activation", "tanh")])
 def test_part_of_a_sweep_has_the_bits_of_the_whole(whole, tmp_path, axis, value):
     folder, more = whole
     run(tmp_path / "some", *words(**{axis: [value]}), *more)
@@ -66,7 +66,7 @@ def test_a_sweep_grown_one_gain_and_depth_at_a_time_has_the_bits_of_the_whole(wh
     folder, more = whole
     monkeypatch.setattr(plan, "PART_SECONDS", 1e-12)
     few = {"activation": ["tanh", "relu"], "normalization": ["none"], "bias_std": ["0"]}
-    for gains, depths in ((1, 2), (2, 3), (6, 3)):
+    for gains, depths in ((1, 2), (2, 3), (4, 3)):
         run(tmp_path / "grown", *words(**few, gain=AXES["gain"][:gains], depth=AXES["depth"][:depths]), *more)
     assert_same_rows(tmp_path / "grown", folder)
 

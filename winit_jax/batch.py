@@ -379,25 +379,18 @@ def _push(
         argument = source if isinstance(source, Argument) else argument_of(source, normalization)
         return push(tangent, slope(argument, response, activation), argument, normalization, removed)
 
-    def carefully(sources, tangents: Tangent, responses, removed, careful: jax.Array) -> Tangent:
+    def carefully(plain: Tangent, sources, tangents: Tangent, removed, careful: jax.Array) -> Tangent:
         def exact(source: Preactivation | Argument, tangent: Tangent, removed) -> Tangent:
             argument = source if isinstance(source, Argument) else argument_of(source, normalization)
             return careful_push(tangent, argument, activation, normalization, removed)
 
-        # The barrier keeps the others of the block as they are beside no such network.
-        plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses, removed))
         choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))
         return choose(careful, jax.vmap(exact)(sources, tangents, removed), plain)
 
+    # Before the condition, so that the others of a block are computed alike beside such a network and without one.
+    plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses, removed))
     return jax.lax.cond(
-        jnp.any(everywhere),
-        carefully,
-        lambda sources, tangents, responses, removed, _: jax.vmap(one)(sources, tangents, responses, removed),
-        sources,
-        tangents,
-        responses,
-        removed,
-        everywhere,
+        jnp.any(everywhere), carefully, lambda plain, *_: plain, plain, sources, tangents, removed, everywhere
     )
 
 
