@@ -5,8 +5,7 @@ Nothing here knows of files; nothing in `winit_jax` knows of sweeps.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +33,7 @@ from sweeps.tables import (
     networks_table,
     trained_tables,
 )
-from winit_jax import batch, derivatives, draws, initializers, passes, reference, theory, trainer, training
+from winit_jax import batch, derivatives, draws, environment, initializers, passes, reference, theory, trainer, training
 from winit_jax.activations import ACTIVATIONS, Activation, activation
 
 CHECKED_LAYERS = 3
@@ -106,21 +105,6 @@ def standard_deviation(point: Point, scale_axis: str | None, fan_in: int, fan_ou
     return point.scale if scale_axis == "std" else point.scale / math.sqrt(fan_in)
 
 
-@contextmanager
-def _whatever_the_environment(device: jax.Device) -> Iterator[None]:
-    """JAX as the passes are written for it, whatever JAX_ENABLE_X64 and other variables say: numbers depend on no one's
-    shell, and an overflow is recorded rather than raised."""
-    with (
-        jax.enable_x64(False),
-        jax.numpy_dtype_promotion("standard"),
-        jax.default_matmul_precision("highest"),
-        jax.debug_nans(False),
-        jax.debug_infs(False),
-        jax.default_device(device),
-    ):
-        yield
-
-
 def similarity(x: np.ndarray) -> tuple[float, float]:
     """(Mean square norm of the inputs, mean dot product of distinct ones over it). x: [samples, features]."""
     x = np.asarray(x, np.float64)
@@ -159,7 +143,7 @@ class Executor:
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
         device = self.devices[lane % len(self.devices)]
-        with _whatever_the_environment(device):
+        with environment.fixed(device):
             if part.is_training:
                 pieces = self._train_part(part, device, watch)
             else:
