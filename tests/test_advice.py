@@ -183,7 +183,7 @@ def test_theory_draws_a_phase_diagram_and_writes_its_data(tmp_path):
         (["tanh", "--start", "1", "--inputs", "normal"], "give one of them"),
         (["tanh", "--inputs", "digitz"], "Did you mean 'digits'?"),
         (["tanh", "width=5", "--map"], "--map spans gain and bias_std of one activation"),
-        (["tanh", "--map", "--out", "x.jpg"], "--out: the ending: 'jpg' is not known. Did you mean 'png'?"),
+        (["tanh", "--map", "--out", "x.jpg"], "--out: the ending: 'jpg' is not known. Known: png, svg, pdf."),
     ],
 )
 def test_wrong_words_to_theory_get_a_sentence(words, sentence):

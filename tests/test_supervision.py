@@ -52,7 +52,7 @@ def hangs_below(a):
 
 hangs_below.defjvp(lambda p, t: (hangs_below(p[0]), t[0] * (1 - jnp.tanh(p[0]) ** 2)))
 
-def off(a): return jnp.tanh(a) + (0.05 if a.dtype == jnp.float32 else 0.0)
+def off(a): return jnp.tanh(a) + (0.5 if a.dtype == jnp.float32 else 0.0)
 """
 
 

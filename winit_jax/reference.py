@@ -37,6 +37,9 @@ JOLT = 2.0
 ALLOWANCE = 4.0
 # A normalisation that leaves less than this share of the tangents leaves rounding beside it.
 LEAST_KEPT = 1e-3
+# A function from elsewhere may lose so much, as a share of its largest value, to rounding of its own (float16's is
+# 2^-11); what differs by more is not what it computes in float64.
+OWN_ROUNDING = 2.0**-6
 # Sizes below this are not told apart: float64 itself ends near there.
 NOTHING = 1e-290
 # A quantity is all rounding once this share of its size is, and so is what is made of it.
@@ -59,14 +62,14 @@ class Observed(NamedTuple):
 class Moved:
     """What random errors move in one layer, gathered run by run so that one run is held at a time.
 
-    columns: their values in each run. masks: pairs that are in in one run and out in another. reach: the largest
-    change of each u. unstable: whether the response is all rounding.
+    columns: their values in each run. masks: pairs that are in in one run and out in another. reach, psi_reach: the
+    largest change of each u and psi. unstable: whether the response is all rounding.
     """
 
     def __init__(self, exact: Observed) -> None:
         self.columns: dict[str, list[float]] = {name: [] for name in exact.columns}
         self.masks = {name: np.zeros(mask.shape, bool) for name, mask in exact.masks.items()}
-        self.reach = np.zeros(exact.u.shape)
+        self.reach, self.psi_reach = np.zeros(exact.u.shape), np.zeros(exact.u.shape)
         self.unstable = False
 
     def add(self, exact: Observed, run: Observed) -> None:
@@ -76,6 +79,7 @@ class Moved:
             self.masks[name] |= mask != exact.masks[name]
         with np.errstate(all="ignore"):
             np.fmax(self.reach, np.abs(run.u - exact.u), out=self.reach)
+            np.fmax(self.psi_reach, np.abs(run.psi - exact.psi), out=self.psi_reach)
             self.unstable |= _rms(run.psi - exact.psi) > UNSTABLE * _rms(exact.psi)
 
     def uncertain(self, name: str, exact: Observed) -> float:
@@ -85,7 +89,8 @@ class Moved:
             mask, moved = exact.masks["saturated"], self.masks["saturated"]
             moved = np.all(mask | moved, axis=0) != np.all(mask & ~moved, axis=0)
         if name == "zero":  # what rounding alone keeps from 0 may be 0
-            moved = moved | ((np.abs(exact.u) <= ALLOWANCE * self.reach) & (self.reach > 0))
+            for value, reach in ((exact.u, self.reach), (exact.psi, self.psi_reach)):
+                moved = moved | ((np.abs(value) <= ALLOWANCE * reach) & (reach > 0))
         return float(np.mean(moved))
 
 
@@ -326,7 +331,9 @@ def _functions(activation: Activation) -> Functions:
             with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
                 rounded = np.asarray(u, np.float32)
                 found = np.asarray(single(rounded), np.float64)
-            return np.nan_to_num(np.abs(found - response(rounded)), nan=0.0, posinf=0.0)
+            exact = response(rounded)
+            error = np.nan_to_num(np.abs(found - exact), nan=0.0, posinf=0.0)
+            return np.minimum(error, OWN_ROUNDING * np.nanmax(np.abs(exact), initial=0.0, where=np.isfinite(exact)))
 
     return Functions(activation, response, _in_float64(activation.slope), _in_float64(activation.is_zero), error)
 
