@@ -46,7 +46,9 @@ from winit_jax.tangents import Tangent, careful_push, noise, push, rescaled, slo
 
 # (sample, unit) pairs of one block on a CPU: enough to hide what an operation costs by itself, few enough to stay in
 # cache and to pad a lone network with.
-CPU_BLOCK_PAIRS = 16_384
+CPU_BLOCK_PAIRS = 65_536
+# Two networks are faster together than one by one where so many pairs hold both.
+CPU_CACHE_PAIRS = 262_144
 # Pairs of the blocks that one call of a program on a CPU has room for, which hides what a call costs by itself.
 CPU_CALL_PAIRS = 1_048_576
 
@@ -117,16 +119,22 @@ def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
     return Scale._make((mantissas.astype(np.float32), exponents.astype(np.int32)))
 
 
-def block_size(networks: int, samples: int, width: int, budget_mib: float, platform: str) -> int:
+def block_size(
+    networks: int, samples: int, width: int, budget_mib: float, platform: str, *, alone: bool = False
+) -> int:
     """How many networks go through the layers together.
 
     On a CPU it depends on the shape of a network alone, for matrix products and sums round otherwise in blocks of
-    another shape. On an accelerator a block holds about five arrays of [samples, width] a network at a time, in
+    another shape; alone: the network never has others beside it. On an accelerator a block holds about five arrays of [samples, width] a network at a time, in
     float32, and no more networks than there are.
     """
     pairs = samples * width
     if platform == "cpu":
-        return max(1, round(CPU_BLOCK_PAIRS / pairs))
+        if alone:
+            return 1
+        # A power of two, as the numbers of networks often are, so that little is padding.
+        fitting = 1 << max(0, (CPU_BLOCK_PAIRS // pairs).bit_length() - 1)
+        return max(fitting, min(2, CPU_CACHE_PAIRS // pairs), 1)
     return max(1, min(networks, int(budget_mib * 2**20 / (5 * 4 * pairs))))
 
 

@@ -60,13 +60,14 @@ class Group:
     """Networks that run together: as they are, or all as one network of unit gain and rescaled.
 
     positions: in the family. networks: what runs, as many or one. *_log10_ratio: [positions], of the std of the
-    first and of the hidden layers over those that run.
+    first and of the hidden layers over those that run. is_rescaled: whether one network stands for all.
     """
 
     positions: np.ndarray
     networks: Networks
     first_log10_ratio: np.ndarray
     hidden_log10_ratio: np.ndarray
+    is_rescaled: bool = False
 
     @property
     def n_networks(self) -> int:
@@ -90,7 +91,7 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
             np.log10(stds[one_pass] / one)
             for stds, one in zip((family.first_std, family.hidden_std), unit, strict=True)
         )
-        yield Group(np.flatnonzero(one_pass), networks, first, hidden)
+        yield Group(np.flatnonzero(one_pass), networks, first, hidden, is_rescaled=True)
     if not one_pass.all():
         rest = np.flatnonzero(~one_pass)
         stds = (family.first_std, family.hidden_std, family.bias_std)
@@ -129,7 +130,9 @@ def forward(
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
             settings,
-            block=batch.block_size(group.n_networks, samples, family.width, budget_mib, platform),
+            block=batch.block_size(
+                group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled
+            ),
             edges=edges,
             platform=platform,
         )
