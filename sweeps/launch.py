@@ -99,7 +99,9 @@ def _planner(executor: Executor) -> Planner:
 
 
 def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: Executor, yes: bool) -> None:
-    """Networks that the folder has take no time."""
+    """Networks that the folder has take no time, and a process that goes on for another one asks no more."""
+    if supervise.current.attempt:
+        return
     there = count_done(sweep, folder.committed())
     left = max(0.0, 1 - there / max(sweep.n_networks, 1))
     if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), yes):

@@ -114,7 +114,7 @@ class RunFolder:
     def sweep(self) -> dict:
         """The stored sweep file as plain data. Errors: StoreError."""
         if not os.path.lexists(self.sweep_file):
-            what = "it has no sweep.toml" if self.path.is_dir() else "there is no such folder"
+            what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
             raise StoreError(f"{self.path} is not a run folder: {what}.")
         try:
             return tomllib.loads(disk.read(self.sweep_file).decode("utf-8"))

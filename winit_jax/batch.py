@@ -125,8 +125,8 @@ def block_size(
     """How many networks go through the layers together.
 
     On a CPU it depends on the shape of a network alone, for matrix products and sums round otherwise in blocks of
-    another shape; alone: the network never has others beside it. On an accelerator a block holds about five arrays of [samples, width] a network at a time, in
-    float32, and no more networks than there are.
+    another shape; alone: the network never has others beside it. On an accelerator a block holds about five arrays
+    of [samples, width] a network at a time, in float32, and no more networks than there are.
     """
     pairs = samples * width
     if platform == "cpu":
