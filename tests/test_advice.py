@@ -126,6 +126,7 @@ def test_a_run_of_extreme_biases_has_its_predictions(tmp_path):
     assert pd.read_parquet(tmp_path / "mean_field")["chi1"][0] == 0.5
 
 
+@pytest.mark.slow
 def test_mean_field_starts_where_the_networks_start(tmp_path):
     words = ["activation=gelu", "gain=1.5,1.65", "depth=40", "inputs.samples=50"]
     run(tmp_path / "normal", *words, "width=60")

@@ -28,6 +28,7 @@ def test_an_axis_of_std_has_the_gains_that_one_computes_on_paper(tmp_path):
     assert gains(tmp_path) == gains(tmp_path, "mean_field") == [0.3, 0.6, 1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_schemes_have_one_gain_whatever_the_width(tmp_path):
     run(tmp_path, *TINY, "width=3,7,10,49", "init=he_normal,xavier_uniform,lecun_normal,zeros")
     found = {name: set(rows["gain"]) for name, rows in table(tmp_path).groupby("init")}

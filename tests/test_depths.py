@@ -45,6 +45,7 @@ def quadrature(name):
     return moments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "gain", "bias_std", "start"),
     [

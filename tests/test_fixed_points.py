@@ -152,6 +152,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "relu", "gelu", "softplus", "leaky_relu(1e300)", "leaky_relu(0)", *OWN])
 def test_no_scale_and_no_function_is_too_extreme(name):
     act = probe(OWN[name], name) if name in OWN else activation(name)

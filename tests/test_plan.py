@@ -49,7 +49,10 @@ def written(folder):
         [*TINY, "measure.singular_values=true", "measure.jacobian=false"],
         [*TINY[:1], "width=4,inf", "gain=1,2", "depth=1,2", "inputs.samples=5", "bias_std=0.1,0.2"],
         [*TINY[:1], "width=inf", "gain=1,2", "depth=int:1:4", "init=normal,constant"],
-        [*TINY, "learning_rate=0.1,0.2", *TRAINED, "measure.gradients=true", "measure.histogram.bins=2"],
+        pytest.param(
+            [*TINY, "learning_rate=0.1,0.2", *TRAINED, "measure.gradients=true", "measure.histogram.bins=2"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["forward", "no layers", "gradients", "histograms", "singular values", "inf too", "inf alone", "training"],
 )

@@ -91,6 +91,7 @@ def test_zeros_that_only_rounding_makes_are_not_counted(gain, std):
     assert found_wrong(x, "sigmoid", stds, 0.0, columns, width=100) == [[]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("shape", ["normal", "constant"])
 def test_a_correct_pass_is_let_through_whatever_it_is_fed(normalization, shape):
@@ -130,6 +131,7 @@ def changed(columns, **changes):
     return {name: changes[name](values) if name in changes else values for name, values in columns.items()}
 
 
+@pytest.mark.slow
 @EACH
 def test_wrong_columns_are_caught(name, normalization, gain):
     x, width, bias = inputs(), 10, 0.1
@@ -171,6 +173,7 @@ def test_wrong_draws_are_caught(name, normalization, gain):
             assert found, layer
 
 
+@pytest.mark.slow
 @EACH
 def test_a_sum_over_samples_that_drops_a_slice_is_caught(name, normalization, gain, monkeypatch):
     whole = statistics.over_samples
@@ -184,6 +187,7 @@ def test_a_sum_over_samples_that_drops_a_slice_is_caught(name, normalization, ga
     assert all(check(inputs(), name, [gain], 0.1, width=10, normalization=normalization, measured=wrong))
 
 
+@pytest.mark.slow
 @EACH
 def test_a_wrong_constant_in_an_activation_is_caught(name, normalization, gain):
     entry = activation(name)

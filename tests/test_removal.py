@@ -48,6 +48,7 @@ def test_layers_that_keep_only_what_epsilon_leaves_have_sixty_digits_values(tmp_
     assert {layer: gradients[12, layer] for layer in expected} == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "normalization", "width", "samples", "gain", "epsilon"),
     [
@@ -83,6 +84,7 @@ def test_random_tiny_networks_are_right_or_nan(name, normalization, samples):
     assert unknown <= 12 * 9 / 4
 
 
+@pytest.mark.slow
 def test_one_unit_or_one_sample_leaves_no_change_at_all():
     for normalization, samples, width in (("layer", 3, 1), ("batch", 1, 3)):
         forth, preact, weight = fast(
