@@ -99,7 +99,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
 
 def on_cpu() -> bool:
     """Whether networks are computed in this machine's own memory."""
-    return jax.default_backend() == "cpu"
+    return devices()[0].platform == "cpu"
 
 
 def planner(

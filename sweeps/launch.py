@@ -8,13 +8,12 @@ from typing import Any
 
 import typer
 
-from sweeps import held, provenance, supervise, system
+from sweeps import execute, held, provenance, supervise, system
 from sweeps import run as runner
 from sweeps.asked import count_done, grid_digest, settings_digest
 from sweeps.columns import never_filled
 from sweeps.damage import foreign, shown
 from sweeps.datasets import load_dataset
-from sweeps.execute import Executor, activation_notes, environment, import_paths, on_cpu, planner, vocabulary
 from sweeps.inputs import InputError, load_all_inputs
 from sweeps.joining import join
 from sweeps.parts import Part
@@ -47,12 +46,12 @@ def launch(sweep: Sweep, path: Path, *, yes: bool = False) -> int:
     if problem := provenance.known_bad():
         raise Refused(problem)
     executor = _executor(sweep)
-    for note in activation_notes(sweep):
+    for note in execute.activation_notes(sweep):
         typer.echo(f"note: {note}", err=True)
     try:
         folder.create()
         with folder.lock():
-            joined = join(folder, sweep, vocabulary())
+            joined = join(folder, sweep, execute.vocabulary())
             if joined.sweep is not sweep:
                 executor = _executor(joined.sweep)
             made_of = held.made_of(executor)
@@ -79,7 +78,7 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     if path.exists() and not path.is_dir():
         raise Refused(f"{path} is a file, not a folder. Choose another --out.")
     try:
-        join(folder, sweep, vocabulary())
+        join(folder, sweep, execute.vocabulary())
     except StoreError as error:
         raise Refused(str(error)) from error
     return folder
@@ -93,12 +92,12 @@ def _recover(folder: RunFolder) -> None:
         typer.echo(f"note: {shown(strangers)} in {folder.path}: not written by winit, and left alone", err=True)
 
 
-def _planner(executor: Executor) -> Planner:
+def _planner(executor: execute.Executor) -> Planner:
     speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    return planner(provenance.cores(), speedup, executor.together, imports=True)
+    return execute.planner(provenance.cores(), speedup, executor.together, imports=True)
 
 
-def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: Executor, yes: bool) -> None:
+def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: execute.Executor, yes: bool) -> None:
     """Networks that the folder has take no time, and a process that goes on for another one asks no more."""
     if supervise.current.attempt:
         return
@@ -108,29 +107,29 @@ def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: Executor, yes: bool)
         raise Refused("Nothing was run.")
 
 
-def _executor(sweep: Sweep) -> Executor:
-    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), on_cpu()):
+def _executor(sweep: Sweep) -> execute.Executor:
+    if problem := memory_problem(sweep, execute.planner(provenance.cores()), execute.vocabulary(), execute.on_cpu()):
         raise Refused(problem)
     try:
         dataset = load_dataset(sweep.train) if sweep.train else None
         inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
     except InputError as error:
         raise Refused(str(error)) from error
-    executor = Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
+    executor = execute.Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
     if problem := executor.too_large():
         raise Refused(problem)
     return executor
 
 
 def _compute(
-    sweep: Sweep, folder: RunFolder, executor: Executor, made_of: dict[str, Any], asked: Sweep | None = None
+    sweep: Sweep, folder: RunFolder, executor: execute.Executor, made_of: dict[str, Any], asked: Sweep | None = None
 ) -> int:
     """Compute what is missing of the networks that are asked for, of all if None; the exit code.
 
     made_of: data and functions, as `held.made_of`.
     """
     made_by = {
-        **provenance.environment(environment()),
+        **provenance.environment(execute.environment()),
         "matmul_precision": sweep.compute.matmul_precision,
         **made_of,
     }
@@ -182,12 +181,12 @@ def _compute(
     return 1 if outcome.failures else 0
 
 
-def _predictions(executor: Executor) -> dict:
+def _predictions(executor: execute.Executor) -> dict:
     """The tables of theory alone; without them where a function of the user's own fails in it."""
     try:
         return executor.predictions()
     except Exception as error:
-        if not import_paths(executor.sweep):
+        if not execute.import_paths(executor.sweep):
             raise
         typer.echo(f"note: no predictions of mean field ({system.described(error)})", err=True)
         return {}

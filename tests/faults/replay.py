@@ -51,8 +51,8 @@ class Recording(execute.Executor):
 
     kept: ClassVar[dict] = {}
 
-    def run(self, part, depths, lane=0, watch=lambda share: None):
-        tables = super().run(part, depths, lane, watch)
+    def run(self, part, depths, lane=0, watch=lambda share: None, checkpoint=None):
+        tables = super().run(part, depths, lane, watch, checkpoint)
         self.kept[key(self.sweep, part, depths)] = tables
         return tables
 
@@ -70,7 +70,7 @@ class Replaying(execute.Executor):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **{**options, "devices": [CPU]})
 
-    def run(self, part, depths, lane=0, watch=lambda share: None):
+    def run(self, part, depths, lane=0, watch=lambda share: None, checkpoint=None):
         watch(0.5)
         return self.kept[key(self.sweep, part, depths)]
 
