@@ -210,7 +210,7 @@ def test_a_user_ends_a_run_that_hangs(poison, tmp_path, name, sent, code):
         time.sleep(0.5)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == code
-    assert "Interrupted; what was finished is kept. Go on with: winit run" in said
+    assert "networks are done. Go on with: winit run" in said
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
     assert list(table(tmp_path / "run")["activation"]) == ["tanh"]
 

@@ -201,7 +201,8 @@ def forward(
             size = np.hypot(_rms(product), _rms(offset))
             psi, slopes = _respond(functions, u, size, saturation_threshold, rounding)
             seen = _clipped(u, size, activation) if rounding.clips else u
-            flat = np.abs(slopes if seen is u else functions.slope(seen)) < saturation_threshold * activation.max_slope
+            slopes = slopes if seen is u else functions.slope(seen)
+            flat = np.abs(slopes) < saturation_threshold * activation.max_slope
             masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(seen, psi)}
             at_zero = activation.at_zero
             masks["nonfinite"] = ~np.isfinite(psi)
@@ -382,7 +383,7 @@ def disagreements(
                 tolerance = RELATIVE_TOLERANCE * scale.get(name, abs(value)) + ALLOWANCE * spreads[name]
             if name.startswith("log10_"):
                 got, tolerance = 10.0**got, tolerance + NOTHING
-            if not abs(got - value) <= tolerance:
+            if got != value and not abs(got - value) <= tolerance:
                 found.append(wrong)
         if own.unstable:
             break
@@ -409,4 +410,6 @@ def _all_rounding(
         found |= {"preact_mean", "input_correlation", "input_decorrelation"}
     if "log10_act_rms" in found or unstable:
         found |= {"act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"}
+    if unstable:
+        found |= {"saturated", "dead", "zero", "log10_jacobian"}
     return found
