@@ -130,6 +130,26 @@ def test_the_bounded_side_of_an_exploding_network_stays_bounded(name):
     assert np.all(columns["act_min"][:, 0] >= floor * 1.001)
 
 
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS.keys() - {"sin"}))  # the sine of 1e9 is rounding
+def test_what_is_small_beside_the_rest_counts_where_the_rest_leads_to_nothing(name):
+    """One unit, whose largest pre-activations are on the side where phi is bounded."""
+    ((unit, _),) = draws("normal", 1, 1, 1)
+    small, exact = [300.0, 2.0, 0.1, -0.5], [1e9, 1e12, 1e20, 1e26]
+    networks = [[-large, -0.5 * large, *small] for large in exact]
+    networks.append([-share * 1e40 for share in range(1, 7)])  # beyond 2^90 small ones are 0
+    for wanted in networks:
+        x = np.array(wanted)[:, None] / unit[0, 0]
+        (expected,) = references.layers(x, [unit], [np.zeros(1)], name)
+        found = fast(x, name, [1.0], width=1, depth=1)
+        scale = max(abs(expected["act_min"]), abs(expected["act_max"]))
+        for column in ("act_mean", "act_std", "act_min", "act_max"):
+            assert found[column][0, 0] == pytest.approx(expected[column], abs=1e-5 * scale), column
+        if ACTIVATIONS[name].at_zero == 0 or expected["log10_act_rms"] > -30:
+            assert found["log10_act_rms"][0, 0] == pytest.approx(expected["log10_act_rms"], abs=1e-5)
+        for column in ("saturated", "dead", *(["zero"] if ACTIVATIONS[name].at_zero == 0 else [])):
+            assert found[column][0, 0] == pytest.approx(expected[column], abs=1e-5), column
+
+
 @EVERY
 def test_scale_is_carried_exactly_for_every_activation(name):
     """Near zero psi follows its degree: 1e24 times the first layer's std shifts log10 by 24 (at layers 1 and 2)."""

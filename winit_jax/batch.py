@@ -308,7 +308,7 @@ def _leave(
     activation, normalization = settings.activation, settings.normalization
 
     def one(preactivation: Preactivation, epsilon: Scale | None):
-        argument = argument_of(preactivation, normalization, epsilon)
+        argument = argument_of(preactivation, activation, normalization, epsilon)
         response, exponents = respond(argument, activation)
         # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
         response = jax.lax.optimization_barrier(response)
@@ -384,12 +384,12 @@ def _push(
     everywhere = saturated == math.prod(responses.shape[1:])
 
     def one(source: Preactivation | Argument, tangent: Tangent, response: jax.Array, removed) -> Tangent:
-        argument = source if isinstance(source, Argument) else argument_of(source, normalization)
+        argument = source if isinstance(source, Argument) else argument_of(source, activation, normalization)
         return push(tangent, slope(argument, response, activation), argument, normalization, removed)
 
     def carefully(plain: Tangent, sources, tangents: Tangent, removed, careful: jax.Array) -> Tangent:
         def exact(source: Preactivation | Argument, tangent: Tangent, removed) -> Tangent:
-            argument = source if isinstance(source, Argument) else argument_of(source, normalization)
+            argument = source if isinstance(source, Argument) else argument_of(source, activation, normalization)
             return careful_push(tangent, argument, activation, normalization, removed)
 
         choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))

@@ -73,7 +73,7 @@ def keep(
     epsilon: Scale | None,
 ) -> tuple[Signal, removal.Alike | None, Kept]:
     """A layer's signal for the next one, what the next normalisation removes, and what this layer's way back needs."""
-    argument = argument_of(preactivation, normalization, epsilon)
+    argument = argument_of(preactivation, activation, normalization, epsilon)
     response, exponents = respond(argument, activation)
     signal = signal_of(jax.lax.optimization_barrier(response), exponents)
     slope = normalized_slope(argument, activation)

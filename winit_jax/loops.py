@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
 
 
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, turns: jax.Array) -> tuple[Any, Any]:
@@ -23,12 +24,14 @@ def scan(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, turns
         return jax.lax.optimization_barrier(own)  # of a single entry XLA would fuse the choice away, and then more
 
     length = jax.tree.leaves(xs)[0].shape[0]
-    shapes = jax.eval_shape(lambda carry: step(carry, entry(jnp.int32(0)))[1], carry)
+    # Traced once, for its outputs must have room before the loop begins.
+    traced, (_, shapes) = jax.make_jaxpr(step, return_shape=True)(carry, jax.eval_shape(entry, jnp.int32(0)))
     outputs = jax.tree.map(lambda one: jnp.zeros((length, *one.shape), one.dtype), shapes)
+    run, structure = jaxpr_as_fun(traced), jax.tree.structure((carry, outputs))
 
     def turn(index: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
         carry, outputs = state
-        carry, found = step(carry, entry(index))
+        carry, found = jax.tree.unflatten(structure, run(*jax.tree.leaves((carry, entry(index)))))
         update = jax.lax.dynamic_update_index_in_dim
         return carry, jax.tree.map(lambda out, one: update(out, one, index, 0), outputs, found)
 

@@ -6,6 +6,7 @@ Powers of two are exact, so carrying the scale never rounds.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,11 @@ from winit_jax.activations import Activation
 # phi is evaluated at RMS pre-activations of 2^30 (1e9) at most: far enough out that psi follows its degree
 # to float32 rounding, and with room for squares and their sums. The lower end is the activation's own.
 MAX_EXPONENT = 30
+# Further out phi itself is still given u as it is, up to 2^(30 + 60), and psi is divided by what that adds: in a layer of
+# few entries those that are small beside the RMS, or on the side where phi is bounded, may be all that goes on.
+LIFT = 60
+# psi of the side where phi is bounded, divided so, is below this where phi is not given u itself.
+BOUNDED = 2.0**-20
 # u below sqrt(epsilon): a clipped from below is near 2^-24 and keeps its exponent at the usual epsilon (near 4^-8);
 # any other is up to 2^30, and phi is a power law to 1e-3 of it when that has become 2^-10.
 BELOW_CLIPPING, BELOW_EPSILON = -8, 40
@@ -57,12 +63,14 @@ class Layer(NamedTuple):
 class Argument(NamedTuple):
     """phi's argument u, [samples, width], and how it came from a; the true u is value * 2^exponent (int32).
 
+    lift: int32, by how many powers of two value was raised from the clipped scale; None where it never is.
     shrink: 1 / sqrt(var + epsilon), [1, width] or [samples, 1], and its power of two; None without normalisation.
     epsilon: what was added to the variance, likewise in units of 4^-shrink_exponent: a mantissa and its exponent.
     """
 
     value: jax.Array
     exponent: jax.Array
+    lift: jax.Array | None = None
     shrink: jax.Array | None = None
     shrink_exponent: jax.Array | None = None
     epsilon: Scale | None = None
@@ -192,16 +200,18 @@ def epsilon_of(value: float) -> Scale:
     return Scale(jnp.float32(mantissa), jnp.int32(exponent))
 
 
-def argument_of(preactivation: Preactivation, normalization: str, epsilon: Scale | None = None) -> Argument:
-    """phi's argument u, at the clipped scale.
+def argument_of(
+    preactivation: Preactivation, activation: Activation, normalization: str, epsilon: Scale | None = None
+) -> Argument:
+    """phi's argument u, at its own scale as far as float32 holds that.
 
     u = a, or (a - mean) / sqrt(var + epsilon) with mean and var over the samples of a unit (`batch`) or over the
     units of a sample (`layer`), without trainable scale and shift; 0 where var + epsilon is 0.
     epsilon: scalars; NORM_EPSILON if None.
     """
-    a, exponent = preactivation.value, preactivation.exponent
     if normalization == "none":
-        return Argument(a, exponent)
+        return _raised(preactivation, activation)
+    a, exponent = preactivation.value, preactivation.exponent
     epsilon = epsilon_of(NORM_EPSILON) if epsilon is None else epsilon
     axis = NORMALIZED_AXIS[normalization]
     if axis == 0:  # the offset of a unit is in its mean, and cancels
@@ -218,16 +228,50 @@ def argument_of(preactivation: Preactivation, normalization: str, epsilon: Scale
     shrink = jnp.where(spread > 0, 1 / spread, 0.0)
     # Where u is so small that phi is a power law, it is kept within the range of squares in float32.
     small = jnp.minimum(exponent - root + jnp.where(exponent < 0, BELOW_CLIPPING, BELOW_EPSILON), 0)
-    return Argument(centred * (shrink * power_of_two(exponent - unit - small)), small, shrink, -unit, added)
+    return Argument(centred * (shrink * power_of_two(exponent - unit - small)), small, None, shrink, -unit, added)
+
+
+def _raised(preactivation: Preactivation, activation: Activation) -> Argument:
+    """a as phi's argument: what was clipped from above is put back, unless phi is the same at any scale."""
+    exponent, high = preactivation.exponent, activation.degree_at_infinity
+    if activation.homogeneous or high is None:
+        return Argument(preactivation.value, exponent)
+    lift = jnp.clip(exponent, 0, LIFT // max(1, *high))
+    factor = preactivation.mantissa * power_of_two(preactivation.shift + lift)
+    value = factor * preactivation.product + power_of_two(lift) * preactivation.offset
+    return Argument(value, exponent - lift, lift)
 
 
 def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """(The response psi(u), its exponents on the left and right), at the clipped scale."""
+    """(The response psi(u), at the clipped scale; its exponents on the left and right)."""
     exponent = argument.exponent
     near = exponent * (activation.degree_at_zero or 0)
-    left, right = activation.degree_at_infinity or (0, 0)
-    exponents = tuple(
-        jnp.clip(jnp.where(exponent < 0, near, exponent * far), -EXPONENT_LIMIT, EXPONENT_LIMIT)
-        for far in (left, right)
-    )
-    return activation.response(argument.value), (exponents[0], exponents[1])
+    left, right = (1, 1) if activation.homogeneous else activation.degree_at_infinity or (0, 0)
+    response, added = activation.response(argument.value), jnp.int32(0)
+    if argument.lift is not None and (steepest := max(left, right)) > 0:
+        added = steepest * argument.lift
+        response = response * power_of_two(-added)
+    found = {
+        far: jnp.clip(jnp.where(exponent < 0, near, exponent * far + added), -EXPONENT_LIMIT, EXPONENT_LIMIT)
+        for far in {left, right}
+    }
+    return response, (found[left], found[right])
+
+
+def unscaled(argument: Argument, response: jax.Array, activation: Activation) -> jax.Array:
+    """psi(u) from the response of `respond`, of which phi' can be told."""
+    steepest = max(activation.degree_at_infinity or (0, 0))
+    if argument.lift is None or steepest <= 0:
+        return response
+    return response * power_of_two(steepest * argument.lift)
+
+
+def common_exponent(exponents: tuple[jax.Array, jax.Array], largest: Callable[[], jax.Array]) -> jax.Array:
+    """The exponent of all responses of a layer: of the steeper side, unless only the other is there.
+
+    largest: gives that of abs(response), which is asked for where the sides differ.
+    """
+    left, right = exponents
+    if left is right:
+        return left
+    return jnp.where(largest() < BOUNDED, jnp.minimum(left, right), jnp.maximum(left, right))

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from winit_jax.activations import ACTIVATIONS, PARAMETRIC, Activation
-from winit_jax.network import MAX_EXPONENT, Layer
+from winit_jax.network import LIFT, MAX_EXPONENT, Layer
 
 Array = np.ndarray
 
@@ -220,7 +220,7 @@ def _clipped(u: Array, size: float, activation: Activation) -> Array:
 
     size: RMS of the pre-activation; what it is held against is up to 2^8 times that.
     """
-    lowest, highest = 2.0**activation.min_exponent, 2.0 ** (MAX_EXPONENT - 8)
+    lowest, highest = 2.0**activation.min_exponent, 2.0 ** (MAX_EXPONENT + LIFT - 8)
     if size > highest and activation.degree_at_infinity is not None:
         return u * (highest / size)
     smallest = FLUSHED * min(1.0, size / lowest)

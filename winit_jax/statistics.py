@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.activations import Activation
-from winit_jax.network import Argument, Preactivation, Signal, power_of_two, root_exponent
+from winit_jax.network import (
+    Argument,
+    Preactivation,
+    Signal,
+    common_exponent,
+    power_of_two,
+    root_exponent,
+    unscaled,
+)
 
 MEASURED = (
     "preact_mean",
@@ -123,7 +131,9 @@ def measure(
     """
     samples = response.shape[0]
     left, right = exponents
-    exponent = jnp.maximum(left, right)
+    response_min = jnp.min(over_samples(response, jnp.minimum))
+    response_max = jnp.max(over_samples(response, jnp.maximum))
+    exponent = common_exponent(exponents, lambda: jnp.maximum(-response_min, response_max))
 
     preact_means = preactivation.unit_mean
     preact_mean = jnp.mean(preact_means)
@@ -141,7 +151,7 @@ def measure(
         least = jnp.where(argument.exponent == 0, activation.lower(leftmost), activation.lowest - 1)
 
     saturated, zero = _count_both(
-        activation.is_saturated(argument.value, response, saturation_threshold),
+        activation.is_saturated(argument.value, unscaled(argument, response, activation), saturation_threshold),
         activation.is_zero(argument.value, response),
     )
     sums = Sums(
@@ -156,8 +166,8 @@ def measure(
         response_between=between,
         response_within=within,
         response_rows=jnp.sum(jnp.square(rows)),
-        response_min=jnp.min(over_samples(response, jnp.minimum)),
-        response_max=jnp.max(over_samples(response, jnp.maximum)),
+        response_min=response_min,
+        response_max=response_max,
         least=least,
         saturated=jnp.sum(saturated),
         dead=jnp.sum((saturated == samples).astype(jnp.int32)),
@@ -171,7 +181,8 @@ def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Si
     """The signal alone, of a response at the exponents (left, right)."""
     means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
     rms_exponent = root_exponent(mean_square(response))
-    return Signal(response, means, jnp.maximum(*exponents), rms_exponent)
+    exponent = common_exponent(exponents, lambda: jnp.max(over_samples(jnp.abs(response), jnp.maximum)))
+    return Signal(response, means, exponent, rms_exponent)
 
 
 def mean_square(x: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from sweeps import system
 from sweeps.aliases import ALIASES, OTHERS
 from sweeps.catalogue import names, sweep_text
 from sweeps.cli import app
@@ -121,11 +122,16 @@ def answered(words, seconds=1.0):
     started = time.process_time()
     result = CliRunner().invoke(app, words)
     took = time.process_time() - started
-    assert result.exception is None or isinstance(result.exception, SystemExit), (words, result.exc_info)
-    assert result.exit_code in (0, 1, 2), (words, result.output)
+    said, code = result.stderr, result.exit_code
+    if isinstance(result.exception, OSError):  # what the system refuses gets its sentence in `main`
+        said, code = system.sentence(result.exception)
+        assert code == 2, (words, result.exc_info)
+    else:
+        assert result.exception is None or isinstance(result.exception, SystemExit), (words, result.exc_info)
+    assert code in (0, 1, 2), (words, result.output)
     assert "Traceback" not in result.output, words
-    assert result.exit_code == 0 or result.stderr.strip(), words
-    assert len(result.stderr) < 40_000, words
+    assert code == 0 or said.strip(), words
+    assert len(said) < 40_000, words
     assert took < seconds, (words, took)
 
 
