@@ -107,8 +107,11 @@ def test_a_correct_pass_is_let_through_whatever_it_is_fed(normalization, shape):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_a_correct_pass_of_any_activation_is_let_through(name):
-    for normalization in NORMALIZATIONS:
-        for samples, features, width in ((40, 12, 10), (1, 5, 3), (30, 1, 1)):
+    sizes = ((40, 12, 10), (1, 5, 3), (30, 1, 1))
+    place = sorted(ACTIVATIONS).index(name)
+    for turn, normalization in enumerate(NORMALIZATIONS):
+        # Each size with each normalization and each with each activation; and all of them for two.
+        for samples, features, width in sizes if name in ("elu", "gelu") else sizes[(place + turn) % 3 :][:1]:
             for seed, kind in enumerate(KINDS):
                 x, shape = of_kind(kind, samples, features, seed), ("normal", "constant")[seed % 2]
                 bias = (0.0, 0.3, 1e3)[seed % 3]

@@ -28,6 +28,7 @@ from winit_jax.network import (
     Signal,
     argument_of,
     exponent_of,
+    lowered,
     power_of_two,
     preactivate,
     respond,
@@ -45,12 +46,12 @@ from winit_jax.statistics import (
 from winit_jax.tangents import Tangent, careful_push, noise, push, rescaled, slope
 
 # (sample, unit) pairs of one block on a CPU: enough to hide what an operation costs by itself, few enough to stay in
-# cache and to pad a lone network with.
-CPU_BLOCK_PAIRS = 65_536
+# cache and to pad a lone network with; and the most networks, of which every layer leaves a row.
+CPU_BLOCK_PAIRS, CPU_BLOCK_NETWORKS = 65_536, 128
 # Two networks are faster together than one by one where so many pairs hold both.
 CPU_CACHE_PAIRS = 262_144
-# Pairs of the blocks that one call of a program on a CPU has room for, which hides what a call costs by itself.
-CPU_CALL_PAIRS = 1_048_576
+# Pairs and networks of the blocks that one call of a program on a CPU has room for, which hides what a call costs.
+CPU_CALL_PAIRS, CPU_CALL_NETWORKS = 1_048_576, 256
 
 
 class Inputs(NamedTuple):
@@ -133,7 +134,7 @@ def block_size(
         if alone:
             return 1
         # A power of two, as the numbers of networks often are, so that little is padding.
-        fitting = 1 << max(0, (CPU_BLOCK_PAIRS // pairs).bit_length() - 1)
+        fitting = 1 << max(0, min(CPU_BLOCK_PAIRS // pairs, CPU_BLOCK_NETWORKS).bit_length() - 1)
         return max(fitting, min(2, CPU_CACHE_PAIRS // pairs), 1)
     return max(1, min(networks, int(budget_mib * 2**20 / (5 * 4 * pairs))))
 
@@ -156,7 +157,9 @@ class Settings:
 
 def blocks_a_call(blocks: int, block: int, samples: int, width: int, platform: str) -> int:
     """How many blocks a program has room for; on a CPU whatever the number of networks (see `block_size`)."""
-    return max(1, round(CPU_CALL_PAIRS / (block * samples * width))) if platform == "cpu" else blocks
+    if platform != "cpu":
+        return blocks
+    return max(1, round(min(CPU_CALL_PAIRS / (samples * width), CPU_CALL_NETWORKS) / block))
 
 
 def forward(
@@ -307,20 +310,22 @@ def _leave(
     """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
     activation, normalization = settings.activation, settings.normalization
 
-    def one(preactivation: Preactivation, epsilon: Scale | None):
+    def answer(preactivation: Preactivation, epsilon: Scale | None):
         argument = argument_of(preactivation, activation, normalization, epsilon)
-        response, exponents = respond(argument, activation)
-        # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
-        response = jax.lax.optimization_barrier(response)
-        signal, sums = measure(preactivation, argument, response, exponents, activation, settings.saturation_threshold)
-        return signal, sums, argument
+        return argument, *respond(argument, activation)
+
+    def sum_up(preactivation: Preactivation, argument: Argument, response: jax.Array, exponents):
+        return measure(preactivation, argument, response, exponents, activation, settings.saturation_threshold)
 
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Growth, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
         told = square if alike is None else removal.unless_doubtful(square, tangent.value, alike.doubts)
         return Growth(told, tangent.exponent), rescaled(tangent, square)
 
-    signals, sums, arguments = jax.vmap(one)(preactivations, networks.epsilon)
+    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon)
+    # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
+    responses = _lowered(jax.lax.optimization_barrier(responses), arguments)
+    signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
     counted = _count_nonfinite(signals, sums)
     growth, changes = None, None
     if tangents is not None:
@@ -342,6 +347,15 @@ def _leave(
         exponents = (sums.left_exponent, sums.exponent)
         histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response, exponents, edges)
     return State(signals, changes, alike), Measured(sums, growth, counted, histogram)
+
+
+def _lowered(responses: jax.Array, arguments: Argument) -> jax.Array:
+    """What is rare: beside the computation of psi a product by 1 would cost up to a fifth of it."""
+    if arguments.added is None:
+        return responses
+    return jax.lax.cond(
+        jnp.any(arguments.added > 0), jax.vmap(lowered), lambda responses, _: responses, responses, arguments
+    )
 
 
 def _watch(

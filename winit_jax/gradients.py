@@ -27,6 +27,7 @@ from winit_jax.network import (
     Signal,
     argument_of,
     exponent_of,
+    lowered,
     power_of_two,
     preactivate,
     respond,
@@ -75,7 +76,7 @@ def keep(
     """A layer's signal for the next one, what the next normalisation removes, and what this layer's way back needs."""
     argument = argument_of(preactivation, activation, normalization, epsilon)
     response, exponents = respond(argument, activation)
-    signal = signal_of(jax.lax.optimization_barrier(response), exponents)
+    signal = signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents)
     slope = normalized_slope(argument, activation)
     watched = None
     if alike is not None:

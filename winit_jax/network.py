@@ -17,8 +17,8 @@ from winit_jax.activations import Activation
 # phi is evaluated at RMS pre-activations of 2^30 (1e9) at most: far enough out that psi follows its degree
 # to float32 rounding, and with room for squares and their sums. The lower end is the activation's own.
 MAX_EXPONENT = 30
-# Further out phi itself is still given u as it is, up to 2^(30 + 60), and psi is divided by what that adds: in a layer of
-# few entries those that are small beside the RMS, or on the side where phi is bounded, may be all that goes on.
+# Further out phi itself is still given u as it is, up to 2^(30 + 60), and psi is divided by what that adds: in a layer
+# of few entries those that are small beside the RMS, or on the side where phi is bounded, may be all that goes on.
 LIFT = 60
 # psi of the side where phi is bounded, divided so, is below this where phi is not given u itself.
 BOUNDED = 2.0**-20
@@ -63,14 +63,14 @@ class Layer(NamedTuple):
 class Argument(NamedTuple):
     """phi's argument u, [samples, width], and how it came from a; the true u is value * 2^exponent (int32).
 
-    lift: int32, by how many powers of two value was raised from the clipped scale; None where it never is.
+    added: int32, how many powers of two larger psi is for u that was raised from the clipped scale; None if never.
     shrink: 1 / sqrt(var + epsilon), [1, width] or [samples, 1], and its power of two; None without normalisation.
     epsilon: what was added to the variance, likewise in units of 4^-shrink_exponent: a mantissa and its exponent.
     """
 
     value: jax.Array
     exponent: jax.Array
-    lift: jax.Array | None = None
+    added: jax.Array | None = None
     shrink: jax.Array | None = None
     shrink_exponent: jax.Array | None = None
     epsilon: Scale | None = None
@@ -238,32 +238,34 @@ def _raised(preactivation: Preactivation, activation: Activation) -> Argument:
         return Argument(preactivation.value, exponent)
     lift = jnp.clip(exponent, 0, LIFT // max(1, *high))
     factor = preactivation.mantissa * power_of_two(preactivation.shift + lift)
-    value = factor * preactivation.product + power_of_two(lift) * preactivation.offset
-    return Argument(value, exponent - lift, lift)
+    # Kept, or XLA would make the offset anew for every sample.
+    factor, offset = jax.lax.optimization_barrier((factor, power_of_two(lift) * preactivation.offset))
+    steepest = max(high)
+    added = steepest * lift if steepest > 0 else None
+    return Argument(factor * preactivation.product + offset, exponent - lift, added)
 
 
 def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """(The response psi(u), at the clipped scale; its exponents on the left and right)."""
+    """(The response psi(u) before it is `lowered`; its exponents after that, on the left and right)."""
     exponent = argument.exponent
     near = exponent * (activation.degree_at_zero or 0)
     left, right = (1, 1) if activation.homogeneous else activation.degree_at_infinity or (0, 0)
-    response, added = activation.response(argument.value), jnp.int32(0)
-    if argument.lift is not None and (steepest := max(left, right)) > 0:
-        added = steepest * argument.lift
-        response = response * power_of_two(-added)
+    added = 0 if argument.added is None else argument.added
     found = {
         far: jnp.clip(jnp.where(exponent < 0, near, exponent * far + added), -EXPONENT_LIMIT, EXPONENT_LIMIT)
         for far in {left, right}
     }
-    return response, (found[left], found[right])
+    return activation.response(argument.value), (found[left], found[right])
 
 
-def unscaled(argument: Argument, response: jax.Array, activation: Activation) -> jax.Array:
-    """psi(u) from the response of `respond`, of which phi' can be told."""
-    steepest = max(activation.degree_at_infinity or (0, 0))
-    if argument.lift is None or steepest <= 0:
-        return response
-    return response * power_of_two(steepest * argument.lift)
+def lowered(response: jax.Array, argument: Argument) -> jax.Array:
+    """psi(u) at the clipped scale, where squares fit."""
+    return response if argument.added is None else response * power_of_two(-argument.added)
+
+
+def unscaled(response: jax.Array, argument: Argument) -> jax.Array:
+    """psi(u) from what was `lowered`, for phi' can be told from it."""
+    return response if argument.added is None else response * power_of_two(argument.added)
 
 
 def common_exponent(exponents: tuple[jax.Array, jax.Array], largest: Callable[[], jax.Array]) -> jax.Array:

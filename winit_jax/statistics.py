@@ -151,7 +151,7 @@ def measure(
         least = jnp.where(argument.exponent == 0, activation.lower(leftmost), activation.lowest - 1)
 
     saturated, zero = _count_both(
-        activation.is_saturated(argument.value, unscaled(argument, response, activation), saturation_threshold),
+        activation.is_saturated(argument.value, unscaled(response, argument), saturation_threshold),
         activation.is_zero(argument.value, response),
     )
     sums = Sums(

@@ -15,7 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.activations import LOG_2, Activation
-from winit_jax.network import EXPONENT_LIMIT, NORMALIZED_AXIS, Argument, exponent_of, power_of_two, root_exponent, unscaled
+from winit_jax.network import (
+    EXPONENT_LIMIT,
+    NORMALIZED_AXIS,
+    Argument,
+    exponent_of,
+    power_of_two,
+    root_exponent,
+    unscaled,
+)
 from winit_jax.statistics import over_samples
 
 
@@ -127,7 +135,7 @@ def slope_exponent(argument: Argument, activation: Activation) -> jax.Array:
 def slope(argument: Argument, response: jax.Array, activation: Activation) -> Slope:
     """phi'(u), from the response where that is cheaper; good to 1e-7 of the maximal slope."""
     of_response = activation.slope_of_response
-    value = of_response(unscaled(argument, response, activation)) if of_response else activation.slope(argument.value)
+    value = of_response(unscaled(response, argument)) if of_response else activation.slope(argument.value)
     return Slope(value, slope_exponent(argument, activation))
 
 
