@@ -38,22 +38,17 @@ from sweeps.verdicts import SelfCheckError, Verdicts
 from winit_jax import (
     batch,
     derivatives,
-    draws,
     initializers,
     passes,
     pinned,
     probing,
-    reference,
     theory,
     trainer,
     training,
 )
 from winit_jax.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path
 
-CHECKED_LAYERS = 3
 KEPT_PREDICTIONS = 8
-# The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
-CHECKED_PAIRS = 4_000_000
 
 
 def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
@@ -185,7 +180,6 @@ class Executor:
     inputs: Mapping[int | str, InputData]  # by width; "inf" where data start the theory of infinite width
     dataset: Dataset | None = None
     devices: list[jax.Device] = field(default_factory=devices)
-    checks: list[str] = field(default_factory=list)
     say: Callable[[str], None] = lambda sentence: None  # told of what a user should not learn at the end only
     _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -195,7 +189,7 @@ class Executor:
     def __post_init__(self) -> None:
         depths = tuple(self.sweep.grid.depth)
         points = points_by_shape(self.sweep, initializers.shape_of)
-        self._verdicts = Verdicts(self.say)
+        self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, self.devices[0].platform)
         self._before = BeforeTraining(depths, points, lambda job: self._measure(job, depths))
 
     def run(
@@ -353,7 +347,7 @@ class Executor:
         found.layers, found.histogram = passes.forward(
             family, inputs, deepest, settings, jacobian=measure.jacobian, edges=edges, **machine
         )
-        self._check(job, family, settings, found.layers)
+        self.verdicts.check(job, data.x, family, settings, found.layers, shared=histogram is None)
         found.layers |= self._predictions(job, act, stds, deepest)
         if measure.gradients:
             edges = None if histogram is None else gradient_edges(histogram)
@@ -398,41 +392,6 @@ class Executor:
                 self._prepared[width] = batch.as_inputs(self.inputs[width].x)
             return self._prepared[width]
 
-    def _check(self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]) -> None:
-        """Hold a program's first network against float64 NumPy; every later one is bound by that verdict.
-
-        A program is an activation, normalization and width. Other lanes wait for the verdict, so that nothing that a
-        condemned program computed is handed over. columns: [layers, networks], the first of which is compared.
-        Errors: SelfCheckError.
-        """
-        if self.inputs[job.width].x.shape[0] * job.width <= CHECKED_PAIRS:
-            self._verdicts.bind(job, lambda: self._compare(job, family, settings, columns))
-
-    def _compare(
-        self, job: Job, family: passes.Family, settings: batch.Settings, columns: dict[str, np.ndarray]
-    ) -> list[str]:
-        """What the first layers of the first network got wrong, in sentences."""
-        x = self.inputs[job.width].x
-        deepest, budget = len(columns["nonfinite"]), self.sweep.compute.batch_mib
-        layers = family.first_layers(x.shape[1], deepest, budget, CHECKED_LAYERS)
-        wrong = reference.compare(
-            {name: values[: len(layers), 0] for name, values in columns.items()},
-            x,
-            (family.first_std[0], family.hidden_std[0], family.bias_std[0]),
-            layers,
-            np.asarray(draws.directions(job.seed, "tangents", x.shape[0], job.width), np.float64),
-            settings.activation,
-            settings.saturation_threshold,
-            job.normalization,
-            job.points[0].norm_epsilon,
-            reference.product_roundoff(settings.precision, self.devices[0].platform),
-        )
-        if not wrong:
-            with self._lock:
-                text = f"{job.activation}, {job.normalization}, width {job.width}: {len(layers)} layers agree"
-                self.checks.append(text)
-        return wrong
-
 
 def self_check() -> tuple[list[str], list[str], str | None]:
     """A small sweep against float64 NumPy: (devices, what agreed, what did not). Errors: DeviceError."""
@@ -448,4 +407,4 @@ def self_check() -> tuple[list[str], list[str], str | None]:
             executor.run(part, tuple(sweep.grid.depth))
     except SelfCheckError as error:
         wrong = str(error)
-    return [f"{device} ({device.device_kind})" for device in executor.devices], executor.checks, wrong
+    return [f"{device} ({device.device_kind})" for device in executor.devices], executor.verdicts.agreed, wrong

@@ -137,7 +137,7 @@ def _compute(
         typer.echo(f"note: {note}", err=True)
 
     def describe() -> dict:
-        return {**made_by, "self_check": executor.checks}
+        return {**made_by, "self_check": executor.verdicts.agreed}
 
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     folder.made_with(made_by)

@@ -23,6 +23,8 @@ STACK_SHARE = 0.125
 COLUMNS = 2 * 32
 # Arrays of [samples, width] that the networks of a block need.
 ARRAYS = 5
+# Networks and their (sample, unit) pairs that a program has room for, whether or not there are as many.
+ROOM, ROOM_PAIRS = 256, 2**20
 # Inputs whose Jacobians are decomposed, and double-precision matrices that it takes for each.
 SPECTRUM_INPUTS, SPECTRUM_MATRICES = 4, 4
 CGROUP = Path("/sys/fs/cgroup")
@@ -54,10 +56,11 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     if any(planner.one_pass(name) for name in grid.activation):
         together = min(families, MAX_FAMILIES)
     signals = max(min(together * array, SIGNAL_SHARE * budget), array) if deepest > 1 else array
-    results = together * deepest * COLUMNS * 8 / MIB
+    padded = max(together, min(ROOM, ROOM_PAIRS // (samples * width)))
+    results = padded * deepest * COLUMNS * 8 / MIB
     histogram = measure.histogram
     if histogram:
-        results += together * deepest * (histogram.bins + 3) * 8 * (2 + 12) / MIB
+        results += padded * deepest * (histogram.bins + 3) * 8 * (2 + 12) / MIB
     if measure.gradients:
         results += together * sum(grid.depth) * 14 * 8 / MIB
     kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)

@@ -159,8 +159,6 @@ class Grid(Table):
 
 
 TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}
-# A sweep without this table trains nothing.
-OPTIONAL = "train"
 # What may differ between a folder's sweep and the one run into it.
 FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
 

@@ -1,10 +1,17 @@
-"""What the self-check says of a program, and what follows from it."""
+"""The self-check of a run: each program's first network against float64 NumPy, and what follows from it."""
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sweeps.parts import Job
+from winit_jax import batch, draws, passes, reference
+
+CHECKED_LAYERS = 3
+# The float64 check holds about eight such arrays; beyond this it would take longer than it is worth.
+CHECKED_PAIRS = 4_000_000
 
 
 class SelfCheckError(Exception):
@@ -15,33 +22,83 @@ class SelfCheckError(Exception):
 
 @dataclass
 class Verdicts:
-    """One verdict for each program: an activation, normalization and width. Safe to call from several threads.
+    """One verdict for each program: an activation, normalization and width, and whether one network stands for many.
 
-    say: told of a program that is condemned, once.
+    Safe to call from several threads.
+    say: told of a program that is condemned, once. batch_mib, platform: as in `passes.forward`.
+    agreed: a line for each program that is right.
     """
 
     say: Callable[[str], None]
+    batch_mib: float
+    platform: str
+    agreed: list[str] = field(default_factory=list)
     _locks: dict[tuple, threading.Lock] = field(default_factory=dict)
     _found: dict[tuple, str | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def bind(self, job: Job, compare: Callable[[], Sequence[str]]) -> None:
-        """Return where a job's program is right, which its first job here decides; the others wait for that.
+    def check(
+        self,
+        job: Job,
+        x: np.ndarray,
+        family: passes.Family,
+        settings: batch.Settings,
+        columns: dict[str, np.ndarray],
+        *,
+        shared: bool,
+    ) -> None:
+        """Return where a job's programs are right, which the first job of each decides; others wait for that.
 
-        compare: what the program got wrong, in sentences. An error in comparing is no verdict.
+        Nothing that a condemned program computed is so handed over.
+        x: [samples, features]. columns: what `passes.forward` found, [layers, networks]. shared: as in `passes.groups`.
         Errors: SelfCheckError.
         """
-        program = (job.activation, job.normalization, job.width)
-        with self._lock:
-            own = self._locks.setdefault(program, threading.Lock())
-        with own:
-            if program not in self._found:
-                wrong = compare()
-                self._found[program] = _condemned(job, wrong) if wrong else None
-                if wrong:
-                    self.say(str(self._found[program]))
-        if (sentence := self._found[program]) is not None:
-            raise SelfCheckError(sentence)
+        if len(x) * job.width > CHECKED_PAIRS:
+            return
+        for group in passes.groups(family, x.shape[1], settings, shared):
+            program = (job.activation, job.normalization, job.width, group.is_rescaled)
+            with self._lock:
+                own = self._locks.setdefault(program, threading.Lock())
+            with own:
+                if program not in self._found:  # an error in comparing is no verdict
+                    wrong = self._compare(job, x, family, settings, columns, group.positions)
+                    self._found[program] = _condemned(job, wrong) if wrong else None
+                    if wrong:
+                        self.say(str(self._found[program]))
+            if (sentence := self._found[program]) is not None:
+                raise SelfCheckError(sentence)
+
+    def _compare(
+        self,
+        job: Job,
+        x: np.ndarray,
+        family: passes.Family,
+        settings: batch.Settings,
+        columns: dict[str, np.ndarray],
+        positions: np.ndarray,
+    ) -> list[str]:
+        """What the first layers of a network got wrong, in sentences: the first of which float64 can hold any."""
+        layers = family.first_layers(x.shape[1], len(columns["nonfinite"]), self.batch_mib, CHECKED_LAYERS)
+        directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
+        for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
+            wrong, compared = reference.compare(
+                {name: values[: len(layers), at] for name, values in columns.items()},
+                x,
+                (family.first_std[at], family.hidden_std[at], family.bias_std[at]),
+                layers,
+                directions,
+                settings.activation,
+                settings.saturation_threshold,
+                job.normalization,
+                job.points[at].norm_epsilon,
+                reference.product_roundoff(settings.precision, self.platform),
+            )
+            if compared or wrong:
+                break
+        if compared and not wrong:
+            with self._lock:
+                self.agreed.append(f"{job.activation}, {job.normalization}, width {job.width}: {compared} layers agree")
+        return wrong
 
 
 def _condemned(job: Job, wrong: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def found_wrong(x, name, stds, bias, columns, *, width, normalization="none", sh
             activation(name) if isinstance(name, str) else name,
             others.get("saturation_threshold", 0.05),
             normalization,
-        )
+        ).wrong
         for network, (first, hidden) in enumerate(stds)
     ]
 
@@ -174,7 +174,7 @@ def test_wrong_draws_are_caught(name, normalization, gain):
             found = reference.compare(
                 columns, x, (*stds, bias), several, tangents, activation(name), 0.05, normalization
             )
-            assert found, layer
+            assert found.wrong, layer
 
 
 @pytest.mark.slow

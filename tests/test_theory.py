@@ -19,7 +19,6 @@ from winit_jax.moments import (
     covariances,
     quadrature_averages,
     second_moment,
-    second_moment_growth,
     series,
     slope_covariance,
     sum_series,
@@ -159,7 +158,7 @@ def test_the_derivative_of_the_covariance_is_q_times_the_slope_covariance(name):
 def test_growth_is_the_derivative_of_the_second_moment(name):
     q, step = np.array([0.01, 1.0, 20.0]), 1e-5
     difference = second_moment(ACTIVATIONS[name], q * (1 + step)) - second_moment(ACTIVATIONS[name], q * (1 - step))
-    got = second_moment_growth(ACTIVATIONS[name], q)
+    got = averages(ACTIVATIONS[name], q).growth
     scale = second_moment(ACTIVATIONS[name], q) / q
     np.testing.assert_allclose(difference / (2 * step * q), got, rtol=1e-8, atol=1e-10 * scale.max())
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax import loops, removal
+from winit_jax import blocks, loops, removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
     Argument,
@@ -44,14 +44,6 @@ from winit_jax.statistics import (
     measure,
 )
 from winit_jax.tangents import Tangent, careful_push, noise, push, rescaled, slope
-
-# (sample, unit) pairs of one block on a CPU: enough to hide what an operation costs by itself, few enough to stay in
-# cache and to pad a lone network with; and the most networks, of which every layer leaves a row.
-CPU_BLOCK_PAIRS, CPU_BLOCK_NETWORKS = 65_536, 128
-# Two networks are faster together than one by one where so many pairs hold both.
-CPU_CACHE_PAIRS = 262_144
-# Pairs and networks of the blocks that one call of a program on a CPU has room for, which hides what a call costs.
-CPU_CALL_PAIRS, CPU_CALL_NETWORKS = 1_048_576, 256
 
 
 class Inputs(NamedTuple):
@@ -120,25 +112,6 @@ def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
     return Scale._make((mantissas.astype(np.float32), exponents.astype(np.int32)))
 
 
-def block_size(
-    networks: int, samples: int, width: int, budget_mib: float, platform: str, *, alone: bool = False
-) -> int:
-    """How many networks go through the layers together.
-
-    On a CPU it depends on the shape of a network alone, for matrix products and sums round otherwise in blocks of
-    another shape; alone: the network never has others beside it. On an accelerator a block holds about five arrays
-    of [samples, width] a network at a time, in float32, and no more networks than there are.
-    """
-    pairs = samples * width
-    if platform == "cpu":
-        if alone:
-            return 1
-        # A power of two, as the numbers of networks often are, so that little is padding.
-        fitting = 1 << max(0, min(CPU_BLOCK_PAIRS // pairs, CPU_BLOCK_NETWORKS).bit_length() - 1)
-        return max(fitting, min(2, CPU_CACHE_PAIRS // pairs), 1)
-    return max(1, min(networks, int(budget_mib * 2**20 / (5 * 4 * pairs))))
-
-
 @dataclass(frozen=True)
 class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
@@ -153,13 +126,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
-
-
-def blocks_a_call(blocks: int, block: int, samples: int, width: int, platform: str) -> int:
-    """How many blocks a program has room for; on a CPU whatever the number of networks (see `block_size`)."""
-    if platform != "cpu":
-        return blocks
-    return max(1, round(min(CPU_CALL_PAIRS / (samples * width), CPU_CALL_NETWORKS) / block))
 
 
 def forward(
@@ -183,13 +149,13 @@ def forward(
     Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
     """
     count = networks.hidden.mantissa.shape[0]
-    blocks = -(-count // block)
+    needed = -(-count // block)
     samples, width = inputs.samples.shape[0], first.weights.shape[1]
-    room = blocks_a_call(blocks, block, samples, width, platform)
-    calls = -(-blocks // room)
+    room = blocks.of_a_call(needed, block, samples, width, platform)
+    calls = -(-needed // room)
     chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
     stacked = [jax.tree.map(lambda x, own=own: x[own], networks) for own in chosen]
-    turns = [np.int32(min(room, blocks - call * room)) for call in range(calls)]
+    turns = [np.int32(min(room, needed - call * room)) for call in range(calls)]
     at_zero = settings.activation.at_zero
     shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
     stacks = iter(hidden)

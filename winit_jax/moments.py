@@ -79,11 +79,6 @@ def mean_square_slope(activation: Activation, q: np.ndarray | float) -> np.ndarr
     return averages(activation, q).slope_second
 
 
-def second_moment_growth(activation: Activation, q: np.ndarray | float) -> np.ndarray:
-    """d E[phi(u)^2] / dq = E[u phi(u) phi'(u)] / q for u ~ N(0, q); q >= 0 of any shape, same shape out."""
-    return averages(activation, q).growth
-
-
 def covariance(activation: Activation, q: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
     """E[phi(u1) phi(u2)] for u1, u2 ~ N(0, q) of correlation c in [-1, 1]; shapes broadcast."""
     return covariances(activation, q, c)[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from winit_jax import batch, derivatives, draws
+from winit_jax import batch, blocks, derivatives, draws
 from winit_jax.batch import Inputs, Networks, Settings
 from winit_jax.gradients import Readout
 from winit_jax.network import Layer
@@ -130,9 +130,7 @@ def forward(
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
             settings,
-            block=batch.block_size(
-                group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled
-            ),
+            block=blocks.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
             edges=edges,
             platform=platform,
         )

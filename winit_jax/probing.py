@@ -129,6 +129,8 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         slopes = np.abs(np.asarray(slope(jnp.linspace(-50.0, 50.0, 20_001))))
         lost = _slope_is_lost(slope)
         max_slope = float(np.nanmax(slopes)) if not np.all(np.isnan(slopes)) else math.nan
+        if not math.isfinite(max_slope) or max_slope == 0:
+            raise Unusable(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
         slope_error = _slope_error(slope) / max_slope
         points = jnp.asarray([-2.0, -0.5, 0.5, 2.0])
         homogeneous = at_zero == 0 and bool(
@@ -148,8 +150,6 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         notes.append(f"{name}: its slope grows on; `saturated` takes {max_slope:.4g}, on [-50, 50], as its maximum.")
     if at_zero:
         notes.append(f"{name}: phi(0) is {at_zero:.6g}; responses below 1e-7 of that are lost to rounding.")
-    if not math.isfinite(max_slope) or max_slope == 0:
-        raise Unusable(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
     return Activation(
         name,
         response=(lambda a: function(a) - at_zero) if at_zero else function,

@@ -59,6 +59,13 @@ class Observed(NamedTuple):
     psi: Array
 
 
+class Compared(NamedTuple):
+    """wrong: a sentence for each value that differs by more than float32 explains. layers: how many were compared."""
+
+    wrong: list[str]
+    layers: int
+
+
 class Moved:
     """What random errors move in one layer, gathered run by run so that one run is held at a time.
 
@@ -294,8 +301,8 @@ def compare(
     normalization: str,
     epsilon: float = 1e-5,
     product_roundoff: float = UNIT_ROUNDOFF,
-) -> list[str]:
-    """Sentences on what the fast pass got wrong in the first layers of one network (see `disagreements`).
+) -> Compared:
+    """What the fast pass got wrong in the first layers of one network (see `disagreements`).
 
     measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
     ones' and of the biases. epsilon: of the normalisation. product_roundoff: of the matrix products (see the function
@@ -352,14 +359,14 @@ def _in_float64(function: Callable[..., jax.Array]) -> Callable[..., Array]:
 
 def disagreements(
     measured: dict[str, Array], expected: Sequence[Observed], moved: Sequence[Moved], largest: float = LARGEST
-) -> list[str]:
-    """Sentences on what differs by more than float32 explains; empty when all is well.
+) -> Compared:
+    """What differs by more than float32 explains.
 
     measured: columns of [layers]; compared with the layers of `expected`. moved: by random rounding errors; that
     is allowed ALLOWANCE times. Nothing is compared from the first layer on whose values float64 cannot hold without
     a carried scale or exceed `largest`, and none after one whose responses are all rounding.
     """
-    found = []
+    found, layers = [], 0
     for layer, (exact, own) in enumerate(zip(expected, moved, strict=True)):
         columns, runs = _sizes(exact.columns), {name: np.array(them) for name, them in own.columns.items()}
         runs = _sizes(runs)
@@ -367,6 +374,7 @@ def disagreements(
         act = max(abs(columns["act_min"]), abs(columns["act_max"]))
         if not (preact == 0 or SMALLEST < preact < largest) or not act < largest:
             break
+        layers += 1
         scale = {"preact_mean": preact} | dict.fromkeys(("act_mean", "act_min", "act_max"), act)
         scale |= dict.fromkeys(("unit_similarity", "input_correlation"), 1.0)
         spreads = {name: float(np.max(np.abs(runs[name] - value))) for name, value in columns.items()}
@@ -387,7 +395,7 @@ def disagreements(
                 found.append(wrong)
         if own.unstable:
             break
-    return found
+    return Compared(found, layers)
 
 
 def _sizes(columns: dict[str, Any]) -> dict[str, Any]:

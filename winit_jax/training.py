@@ -230,4 +230,6 @@ def unit_similarity(h: jax.Array) -> jax.Array:
     largest = jnp.max(jnp.abs(h), axis=(1, 2), keepdims=True)
     h = h / largest
     squares = jnp.sum(h * h, axis=(1, 2))
-    return (jnp.sum(jnp.square(jnp.sum(h, axis=2)), axis=1) - squares) / ((h.shape[2] - 1) * squares)
+    others = h.shape[2] - 1
+    found = (jnp.sum(jnp.square(jnp.sum(h, axis=2)), axis=1) - squares) / (others * squares)
+    return jnp.clip(found, -1 / max(1, others), 1)  # but for rounding; NaN stays
