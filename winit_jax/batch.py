@@ -9,6 +9,7 @@ network, the last block is padded, and every loop stays one however few its turn
 """
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +22,13 @@ import numpy as np
 from winit_jax import blocks, loops, removal
 from winit_jax.activations import Activation
 from winit_jax.network import (
+    EXPONENT_LIMIT,
     Argument,
     Layer,
     Preactivation,
     Scale,
     Signal,
     argument_of,
-    exponent_of,
     lowered,
     power_of_two,
     preactivate,
@@ -97,13 +98,10 @@ def as_inputs(x: np.ndarray) -> Inputs:
     x = np.asarray(x, dtype=np.float64)
     rms = float(np.sqrt(np.mean(np.square(x / peak)))) * peak if (peak := float(np.max(np.abs(x)))) else 0.0
     exponent = math.frexp(rms)[1] if rms else 0
-    scaled = jnp.asarray(np.ldexp(x, -exponent), jnp.float32)
-    return Inputs(
-        samples=scaled,
-        mean=jnp.asarray(np.ldexp(x.mean(axis=0), -exponent), jnp.float32),
-        exponent=jnp.int32(exponent),
-        rms_exponent=exponent_of(jnp.float32(math.ldexp(rms, -exponent))),
-    )
+    # In NumPy, for outside a program JAX would compile every operation by itself.
+    scaled, mean = (np.ldexp(part, -exponent).astype(np.float32) for part in (x, x.mean(axis=0)))
+    rms_exponent = math.frexp(np.float32(math.ldexp(rms, -exponent)))[1] if rms else -EXPONENT_LIMIT
+    return Inputs(*map(jnp.asarray, (scaled, mean, np.int32(exponent), np.int32(rms_exponent))))
 
 
 def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
@@ -139,6 +137,7 @@ def forward(
     block: int,
     edges: np.ndarray | None = None,
     platform: str = "cpu",
+    layers: int | None = None,
 ) -> Measured:
     """Measure every layer of N networks that share their draws.
 
@@ -146,6 +145,7 @@ def forward(
         would not fit in memory.
     tangents: directions at the first pre-activations, [samples, width]; None measures no Jacobian.
     block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
+    layers: of a network; the rest of the last stack is left out. All layers by default.
     Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
     """
     count = networks.hidden.mantissa.shape[0]
@@ -162,10 +162,11 @@ def forward(
     stack, following = next(stacks, None), next(stacks, None)
     # Of each stack of layers, what each call found: arrays of [room, layers, block, ...].
     parts: list[list[Measured]] = []
+    left = sys.maxsize if layers is None else layers - 1
     if following is None:
-        layers = np.int32(0 if stack is None else stack.weights.shape[0])
+        own = np.int32(0 if stack is None else min(left, stack.weights.shape[0]))
         how = (first, stack, tangents, shifted, settings)
-        parts.append([_all_layers(inputs, some, *how, turn, layers) for some, turn in zip(stacked, turns, strict=True)])
+        parts.append([_all_layers(inputs, some, *how, turn, own) for some, turn in zip(stacked, turns, strict=True)])
     else:
         entered = [
             _first_layer(inputs, some, first, tangents, shifted, settings, turn)
@@ -176,9 +177,10 @@ def forward(
             parts.append([found for _, found in entered])
             if stack is None:
                 break
-            layers = np.int32(stack.weights.shape[0])
+            own = np.int32(min(left, stack.weights.shape[0]))
+            left -= int(own)
             entered = [
-                _next_layers(state, some, stack, shifted, settings, turn, layers)
+                _next_layers(state, some, stack, shifted, settings, turn, own)
                 for state, some, turn in zip(states, stacked, turns, strict=True)
             ]
             stack, following = following, next(stacks, None)
@@ -188,7 +190,7 @@ def forward(
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
     of_stacks = [jax.tree.map(join, *jax.device_get(found)) for found in parts]
-    return jax.tree.map(lambda *x: np.concatenate(x), *of_stacks)
+    return jax.tree.map(lambda *x: np.concatenate(x)[:layers], *of_stacks)
 
 
 @partial(jax.jit, static_argnames="settings")

@@ -46,7 +46,7 @@ class Family:
         found = [self.first_layer(features)]
         if layers > 1:
             count = _stacked_layers(self.width, layers - 1, budget_mib)
-            stack = draws.layer_stack(self.seed, self.shape, self.width, 2, min(count, layers - 1))
+            stack = draws.layer_stack(self.seed, self.shape, self.width, 2, count)
             found += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
         return found[:most]
 
@@ -125,7 +125,8 @@ def forward(
             group.networks,
             family.first_layer(features),
             (
-                draws.layer_stack(family.seed, family.shape, family.width, start, min(count, layers + 1 - start))
+                # The last one as long as the others, which are then one program.
+                draws.layer_stack(family.seed, family.shape, family.width, start, count)
                 for start in range(2, layers + 1, count)
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
@@ -133,6 +134,7 @@ def forward(
             block=blocks.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
             edges=edges,
             platform=platform,
+            layers=layers,
         )
         jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
         columns = batch.to_columns(
@@ -215,9 +217,11 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
 
 
 def _stacked_layers(width: int, hidden: int, budget_mib: float) -> int:
-    """How many layers' draws are held at a time."""
+    """How many layers' draws are held at a time: as nearly as many each time as can be."""
     one_mib = width * width * 4 / 2**20
-    return max(1, min(hidden, int(STACK_SHARE * budget_mib / one_mib)))
+    most = max(1, min(hidden, int(STACK_SHARE * budget_mib / one_mib)))
+    stacks = -(-hidden // most)
+    return -(-hidden // max(1, stacks)) or 1
 
 
 def _put(target: Columns, columns: Columns, positions: np.ndarray, count: int, axis: int = 1) -> None:
