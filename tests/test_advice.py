@@ -144,6 +144,7 @@ def test_mean_field_starts_where_the_networks_start(tmp_path):
     assert start.log10_act_rms[-1, 0] == pytest.approx(first["theory_log10_act_rms"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_mean_field_has_a_row_for_each_start(tmp_path):
     words = [
         "activation=tanh",

@@ -64,6 +64,7 @@ def test_bundled_labels_decide_the_digest():
     assert found.sha256 == sha256(found.images.astype(float).tobytes() + found.labels.tobytes())
 
 
+@pytest.mark.slow
 def test_a_training_run_refuses_other_labels_and_a_test_set_that_was_added(tmp_path):
     data, out = tmp_path / "data", tmp_path / "run"
     write(data, [*FILES][:2])

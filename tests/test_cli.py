@@ -100,6 +100,7 @@ def test_the_schema_is_json():
     assert json.loads(winit("schema")[0])["title"] == "winit sweep"
 
 
+@pytest.mark.slow
 def test_doctor_checks_the_arithmetic_of_this_machine():
     said = winit("doctor")[0]
     assert "jaxlib is not among the builds known to be bad" in said

@@ -108,6 +108,7 @@ def test_histograms_of_gradients_are_counted_when_histograms_are(tmp_path):
     assert frame.groupby("layer")["log10_preact_grad_rms"].nunique().eq(1).all()
 
 
+@pytest.mark.slow
 def test_labels_make_the_loss_a_cross_entropy(tmp_path):
     words = ["activation=relu", "gain=1", "width=8", "depth=2", "measure.gradients=true", "inputs.samples=50"]
     run(tmp_path, *words, "inputs.source=digits")
@@ -151,6 +152,7 @@ def test_infinite_and_finite_widths_run_together_and_inf_may_be_taken_away(tmp_p
     assert not (tmp_path / "theory" / "predictions.parquet").exists()
 
 
+@pytest.mark.slow
 def test_data_start_the_theory_of_infinite_width(tmp_path):
     words = ["activation=identity", "gain=1", "depth=3", "inputs.source=digits", "inputs.samples=200"]
     run(tmp_path, *words, "width=2000,inf")

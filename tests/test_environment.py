@@ -20,6 +20,7 @@ def tables():
     return executor.run(part, tuple(sweep.grid.depth))
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_bits_whatever_jax_is_told_by_the_environment():
     plain = tables()
     with ExitStack() as stack:

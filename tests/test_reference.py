@@ -156,6 +156,7 @@ def test_wrong_columns_are_caught(name, normalization, gain):
         assert caught(changed(right, saturated=lambda share: 1.02 * share))
 
 
+@pytest.mark.slow
 @EACH
 def test_wrong_draws_are_caught(name, normalization, gain):
     """A row of a product that is dropped, and biases of one layer that are missing (where they do not cancel)."""

@@ -38,6 +38,7 @@ def assert_right_or_nan(found, expected, most_nan=0):
     assert unknown <= most_nan
 
 
+@pytest.mark.slow
 def test_layers_that_keep_only_what_epsilon_leaves_have_sixty_digits_values(tmp_path):
     words = ["activation=relu", "normalization=layer", "gain=1.4142", "width=4", "depth=int:1:12", "inputs.samples=2"]
     run(tmp_path / "run", *words, "measure.gradients=true")
@@ -95,6 +96,7 @@ def test_one_unit_or_one_sample_leaves_no_change_at_all():
         assert np.all(weight == -np.inf)
 
 
+@pytest.mark.slow
 def test_epsilon_of_any_size_keeps_its_scale():
     """The networks at (std, epsilon) and (s std, s^2 epsilon) of a first layer are the same ones."""
     x, width = inputs(20, 30), 30

@@ -204,6 +204,7 @@ def test_a_second_run_in_the_same_folder_is_refused(undisturbed):
     assert said == f"{undisturbed} is in use by another winit run ({who}).\n"
 
 
+@pytest.mark.slow
 def test_the_homogeneous_shortcut_is_the_plain_pass(tmp_path, monkeypatch):
     words = ["activation=relu,identity,leaky_relu(0.2)", "init=normal,he_normal,zeros", "gain=log:1e-3:1e3:5"]
     words += ["width=12", "depth=int:1:30", "seed=0", "inputs.samples=40"]
@@ -272,6 +273,7 @@ def test_a_wrong_sum_stops_a_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run" / "networks").exists()
 
 
+@pytest.mark.slow
 def test_book_histograms_agree_with_the_mean_of_many_seeds(tmp_path):
     run(tmp_path / "book", "book-histograms", "measure.jacobian=false")
     frame = pd.read_parquet(tmp_path / "book" / "networks")
@@ -293,6 +295,7 @@ def test_book_histograms_agree_with_the_mean_of_many_seeds(tmp_path):
         assert np.all(np.abs(by_depth.mean() - np.array(expected)) < 5 * error + rounding), (activation, std)
 
 
+@pytest.mark.slow
 def test_units_are_equal_under_equal_weights(tmp_path):
     run(tmp_path / "run", "symmetry", "seed=0", "measure.histogram=", "measure.jacobian=false")
     frame = pd.read_parquet(tmp_path / "run" / "networks")

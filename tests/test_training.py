@@ -8,6 +8,7 @@ import numpy as np
 import numpy_training as plain
 import optax
 import pytest
+from marks import slow_but
 
 from sweeps import schema
 from sweeps.tables import Learnt
@@ -72,7 +73,7 @@ OPTIMIZERS = {
 RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 0.003}
 
 
-@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+@pytest.mark.parametrize("normalization", slow_but(["none"], ["none", "batch", "layer"]))
 @pytest.mark.parametrize("optimizer", list(RATES))
 def test_fifty_steps_agree_with_float64_numpy(optimizer, normalization):
     name, options, make = OPTIMIZERS[optimizer]
@@ -173,6 +174,7 @@ def test_divergence_is_recorded_where_the_loss_first_is_not_finite():
     assert np.isnan(found["train_accuracy"][0, at:]).all()
 
 
+@pytest.mark.slow
 def test_networks_by_themselves_and_together_learn_the_same():
     chosen = settings("tanh")
     together = train(trainees(0.1, 0.2, 0.3), chosen)

@@ -86,6 +86,7 @@ def test_layers_describe_each_network_once_whatever_its_learning_rates(undisturb
     assert len(layers) == NETWORKS // 2 // 2 * 3
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_give_the_same_numbers(undisturbed, tmp_path):
     """Every network by itself, and all together."""
     with pytest.MonkeyPatch.context() as patch:
@@ -134,6 +135,7 @@ def test_killed_is_undisturbed(undisturbed, tmp_path, how):
     assert_same_bits(undisturbed, folder)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_long_training_and_says_what_is_kept(tmp_path):
     long = ["activation=tanh", "gain=1", "width=8", "depth=1", "train.steps=1000000", "train.eval_every=1000000"]
     signal_at = STOP.format(step=1, signal="SIGINT", save="False")
