@@ -12,3 +12,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers of pytest-xdist inh
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # What two workers compile on two cores is not cut into pieces; the code is the same.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
+# Files that take longest, which begin first so that no worker is left alone with one at the end.
+LONG = ["test_training_runs", "test_runs", "test_supervision", "test_faults", "test_reference", "test_training"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))

@@ -96,6 +96,7 @@ def test_a_forward_run_refuses_other_labels(tmp_path):
     assert "train-labels-idx1-ubyte.gz). Put the old data back" in run(out, *words, "seed=0,1", code=2)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_leaves_out_samples_takes_those_that_are_there_and_goes_on_with_them(tmp_path):
     np.save(tmp_path / "x.npy", IMAGES)
     words = ["activation=tanh", "gain=1", "width=4,5", "depth=2", f"inputs.source={tmp_path / 'x.npy'}"]

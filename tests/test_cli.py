@@ -65,6 +65,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_run_draws_the_standard_figures_and_prints_the_folder(tmp_path):
     words = ["activation=tanh,relu", "gain=0.5,1,2", "width=8", "depth=int:1:3", "seed=0,1", "inputs.samples=20"]
     out, said = winit("run", *words, "--out", tmp_path / "run")

@@ -90,6 +90,7 @@ def test_fixed_points_of_the_scales_are_in_a_table_of_their_own(measured):
     assert set(frame.loc[frame["activation"] == "relu", "critical_gain"].round(9)) == {round(np.sqrt(2), 9)}
 
 
+@pytest.mark.slow
 def test_histograms_of_gradients_are_counted_when_histograms_are(tmp_path):
     run(
         tmp_path,

@@ -99,6 +99,7 @@ def test_one_sample_one_unit_and_one_layer_are_no_special_case(samples, width, d
             assert np.isnan(got) if undefined else got == pytest.approx(value, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_vanishing_signal_is_measured_far_below_float32():
     # Linear regime: log10 rms is linear in log10 std, to far more digits than float32's range allows.
     x, width, depth = inputs(samples=200, features=50), 50, 130
@@ -125,6 +126,7 @@ def test_an_exploding_signal_is_measured_far_above_float32(name):
     np.testing.assert_allclose(rms, relu + slope * np.arange(1, depth + 1), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elu", "selu", "gelu"])
 def test_the_bounded_side_of_an_exploding_network_stays_bounded(name):
     columns = fast(inputs(), name, [1e9], width=12, depth=8)
@@ -228,6 +230,7 @@ def test_cutting_the_work_differently_changes_nothing():
             np.testing.assert_allclose(cut[name], whole[name], rtol=2e-5, atol=2e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_depth_prefixes_are_the_shallow_networks():
     x = inputs()
     deep, shallow = (fast(x, "tanh", [0.5], width=10, depth=depth, jacobian=True) for depth in (8, 5))
@@ -250,6 +253,7 @@ def test_histograms_agree_with_numpy(name, std):
         assert columns["histogram"][layer, 0].sum() == h.size
 
 
+@pytest.mark.slow
 def test_he_initialised_relu_forgets_inputs_as_the_arc_cosine_kernel_says():
     # c' = (sqrt(1 - c^2) + c (pi - arccos c)) / pi; Cho and Saul 2009. Five layers from c = 0: FACTS.md.
     width, seeds = 1000, 12

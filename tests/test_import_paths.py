@@ -70,6 +70,7 @@ def test_what_only_looks_still_holds_an_import_path_against_its_form(path):
     assert f"'{path}' is not an import path: write 'package.module:function'." in said
 
 
+@pytest.mark.slow
 def test_run_and_theory_say_what_they_import(mine, tmp_path):
     said = run(tmp_path / "run", f"activation={mine}:fine", *SMALL)
     assert said.startswith(f"{mine}:fine is imported and run, as the request names it\n")

@@ -15,6 +15,7 @@ from winit_jax.initializers import stream_key
 WORDS = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
 
 
+@pytest.mark.slow
 def test_a_function_whose_code_changed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, name = tmp_path / "run", f"changing_{tmp_path.name}"

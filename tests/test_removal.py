@@ -119,6 +119,7 @@ def test_epsilon_of_any_size_keeps_its_scale():
                 np.testing.assert_allclose(columns[column][0, 0], columns[column][0, 1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_epsilon_alone_divides_where_it_is_all_there_is():
     x, width = inputs(20, 30), 30
     epsilons = np.array([1e-80, 1e-30, 1e-5, 1e5, 1e30, 1e60])

@@ -221,6 +221,7 @@ def test_part_names_depend_on_what_is_in_them_alone():
     assert part.name != parts.Part((parts.Job("tanh", "normal", "none", 8, 1, part.jobs[0].points),)).name
 
 
+@pytest.mark.slow
 def test_histograms_count_every_activation(tmp_path):
     words = ["activation=tanh,elu", "gain=0.1,30", "width=6", "depth=3", "seed=0", "inputs.samples=25"]
     run(tmp_path / "run", *words, "measure.histogram.bins=4", "measure.histogram.low=-0.5", "measure.jacobian=false")

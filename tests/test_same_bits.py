@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from marks import slow_but
 from runs import KEYS, run
 
 from sweeps import plan
@@ -72,7 +71,8 @@ def test_a_sweep_grown_one_gain_and_depth_at_a_time_has_the_bits_of_the_whole(wh
     assert_same_rows(tmp_path / "grown", folder)
 
 
-@pytest.mark.parametrize("activation", slow_but(["tanh"], ["tanh", "relu"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_one_point_alone_has_the_bits_that_it_has_among_others(tmp_path, activation):
     few = [f"activation={activation}", "width=16,40", "depth=1,2,3", *REST[1:3]]
     run(tmp_path / "many", *few, "gain=0.5,0.8,1,1.4,2,1e30")

@@ -74,7 +74,7 @@ RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 0.003}
 
 
 @pytest.mark.parametrize("normalization", slow_but(["none"], ["none", "batch", "layer"]))
-@pytest.mark.parametrize("optimizer", list(RATES))
+@pytest.mark.parametrize("optimizer", slow_but(["adam"], list(RATES)))
 def test_fifty_steps_agree_with_float64_numpy(optimizer, normalization):
     name, options, make = OPTIMIZERS[optimizer]
     rate = RATES[optimizer]
@@ -125,6 +125,7 @@ def test_the_plain_implementation_has_the_derivative_of_its_loss():
                     assert np.sum(found[name][layer] * direction) == pytest.approx(slope, rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_before_training_batch_normalisation_has_seen_the_first_minibatch():
     networks, chosen = trainees(0.3), settings("tanh", "batch")
     found, params, given = train(networks, chosen), one_in_numpy(begin(networks, chosen), 0), data()

@@ -223,6 +223,7 @@ def test_added_points_are_trained_and_the_others_kept(tmp_path):
         pd.testing.assert_frame_equal(table(folder, name), table(tmp_path / "at-once", name), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_networks_measured_in_small_sets_are_those_measured_together(undisturbed, tmp_path, monkeypatch):
     """Two points at a time, none kept: every batch measures its own again."""
     monkeypatch.setattr(before, "TOGETHER", 2)
@@ -376,6 +377,7 @@ def test_what_was_learnt_is_drawn(undisturbed, tmp_path, kind, options):
     assert all((tmp_path / path).stat().st_size > 5_000 for path in paths)
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_nothing_has_no_curves(tmp_path):
     run(tmp_path / "run", "activation=tanh", "gain=1,2", "depth=1,2", "width=4", "inputs.samples=9")
     assert (
