@@ -96,12 +96,11 @@ def test_zeros_that_only_rounding_makes_are_not_counted(gain, std):
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("shape", ["normal", "constant"])
 def test_a_correct_pass_is_let_through_whatever_it_is_fed(normalization, shape):
-    for kind in KINDS:
-        for bias in (0.0, 0.3, 1e3):
-            found = check(
-                of_kind(kind, 40, 12), "sigmoid", GAINS, bias, width=10, shape=shape, normalization=normalization
-            )
-            assert found == [[]] * len(GAINS), (kind, bias)
+    turn = NORMALIZATIONS.index(normalization) + (shape == "constant")
+    for place, kind in enumerate(KINDS):
+        bias = (0.0, 0.3, 1e3)[(place + turn) % 3]
+        found = check(of_kind(kind, 40, 12), "sigmoid", GAINS, bias, width=10, shape=shape, normalization=normalization)
+        assert found == [[]] * len(GAINS), (kind, bias)
 
 
 @pytest.mark.slow
@@ -110,8 +109,8 @@ def test_a_correct_pass_of_any_activation_is_let_through(name):
     sizes = ((40, 12, 10), (1, 5, 3), (30, 1, 1))
     place = sorted(ACTIVATIONS).index(name)
     for turn, normalization in enumerate(NORMALIZATIONS):
-        # Each size with each normalization and each with each activation; and all of them for two.
-        for samples, features, width in sizes if name in ("elu", "gelu") else sizes[(place + turn) % 3 :][:1]:
+        # Each size with each normalization and each with each activation; and all of them for one.
+        for samples, features, width in sizes if name == "gelu" else sizes[(place + turn) % 3 :][:1]:
             for seed, kind in enumerate(KINDS):
                 x, shape = of_kind(kind, samples, features, seed), ("normal", "constant")[seed % 2]
                 bias = (0.0, 0.3, 1e3)[seed % 3]
@@ -125,7 +124,6 @@ ORDINARY = [
     ("relu", "none", 1.4),
     ("sigmoid", "none", 4.0),
     ("gelu", "batch", 1.0),
-    ("tanh", "layer", 2.0),
     ("softplus", "layer", 1.0),
 ]
 EACH = pytest.mark.parametrize(("name", "normalization", "gain"), ORDINARY)
