@@ -17,7 +17,7 @@ from analysis.drawings import standard
 from analysis.gradients import gradient_growth
 from analysis.load import KEYS, Expected, Run, RunFolderError, in_order, load, tidy, untrained
 from analysis.regimes import regime_map
-from analysis.selection import Kept, PlotError, keep, kept_words, known
+from analysis.selection import Kept, PlotError, keep, kept_words, known, named
 from analysis.theory import PREDICTED, deviation_map
 
 FORMATS = ("png", "svg", "pdf")
@@ -87,7 +87,7 @@ def standard_figures(
     """
     for fmt in formats:
         known("format", fmt, FORMATS)
-    run, suffix = load(run_dir), ""
+    run, suffix, where = load(run_dir), "", named(where)
     if where:
         run = Kept(run.path, run.sweep, run.info, where)
         main = run.theory if run.is_theory else run.networks
@@ -138,6 +138,7 @@ def plot(
         known("kind", kind, KINDS)
     folder, file, fmt = _target(out, fmt)
     known("seeds", seeds, AGGREGATES)
+    where = named(where)
     places = {"x": x, "y": y, "row": row, "col": col}
     if kind is None and value is None and seeds == "median" and not any(places.values()):
         if file is not None:
@@ -155,9 +156,9 @@ def plot(
     if value is not None:
         choices = PREDICTED if kind in SHOWN else [str(column) for column in frame if column not in (*KEYS, "layer")]
         known("value", value, choices)
-    frame = tidy(keep(frame, where or {}))
+    frame = tidy(keep(frame, where))
     # What was kept by --where is all that was asked for of those keys.
-    expected = run.expected | {key: in_order(frame, key) for key in where or {}}
+    expected = run.expected | {key: in_order(frame, key) for key in where}
     if "learning_rate" not in frame:
         expected.pop("learning_rate", None)
     figures = _drawings(run, kind, frame, expected, value or _usual(run, kind), places, seeds)
@@ -174,7 +175,7 @@ def plot(
         if file is not None:
             paths.append(save(figure, file.parent, file.stem, fmt, file_name=file.name))
         else:
-            name += kept_words(frame, where or {})
+            name += kept_words(frame, where)
             paths.append(save(figure, folder or run.path / "figures", name, fmt))
     return paths
 

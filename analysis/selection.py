@@ -30,17 +30,23 @@ def known(what: str, word: str, words: Iterable[str]) -> None:
         raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
 
 
+def named(where: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+    """The same with the keys that tables have, which may have been given other names."""
+    from sweeps.aliases import resolve
+
+    found: dict[str, list[str]] = {}
+    for written, words in (where or {}).items():
+        found.setdefault(resolve("axis", written, KEYS), []).extend(words)
+    return found
+
+
 def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The rows whose keys have one of the values given as words; numbers to within 0.5%.
 
     Errors: PlotError for unknown keys and values, and if no row is left.
     """
-    from sweeps.aliases import resolve
-
-    for written, words in where.items():
-        keys = [name for name in KEYS if name in frame]
-        key = resolve("axis", written, keys)
-        known("where", key, keys)
+    for key, words in named(where).items():
+        known("where", key, [name for name in KEYS if name in frame])
         frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
     if frame.empty:
         shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())

@@ -4,11 +4,13 @@ A checkpoint belongs to one part of one sweep under one set of versions. Its fin
 belongs to something else, or is damaged, is left aside with a note: the part is then trained from its start.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,19 @@ import numpy as np
 SECONDS = 30.0
 # The entry that holds the fingerprint, and the one that holds the step.
 FINGERPRINT, STEP = "fingerprint", "step"
+
+# What reading a file of damaged bytes may raise: NotImplementedError, a RuntimeError, of an unknown compression.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -50,7 +65,7 @@ class Checkpoint:
             step = int(found[STEP])
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             self.note(f"{self.path} is damaged ({type(error).__name__}): its networks are trained from the start.")
             return None
         if other:
@@ -71,21 +86,25 @@ class Checkpoint:
         """Make these the file, `step` among them. Errors: OSError, and then an earlier file is still whole."""
         self.path.parent.mkdir(exist_ok=True)
         staged = self.path.with_name(f"{self.path.name}.new")
-        with open(staged, "wb") as file:
-            np.savez(file, allow_pickle=False, **{FINGERPRINT: np.array(belongs_to)}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, self.path)
+        try:
+            with open(staged, "wb") as file:
+                np.savez(file, allow_pickle=False, **{FINGERPRINT: np.array(belongs_to)}, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(staged, self.path)
+        except OSError:  # of a full disk, what was written takes the room that others need
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+            raise
         self.step, self._written = int(arrays[STEP]), time.monotonic()
 
     def discard(self) -> None:
         """Take the file away, once its part is committed or never will be."""
         for path in (self.path, self.path.with_name(f"{self.path.name}.new")):
-            path.unlink(missing_ok=True)
-        try:
+            with contextlib.suppress(OSError):  # nothing is there, or a folder that is not ours
+                path.unlink()
+        with contextlib.suppress(OSError):  # other parts have theirs, or there is no such folder
             self.path.parent.rmdir()
-        except OSError:  # other parts have theirs, or there is no such folder
-            return
 
 
 def between(

@@ -83,7 +83,8 @@ def _load(request: list[str] | None, announce: Callable[[str], None] | None = No
     from sweeps.reading import load_sweep
 
     words = list(request or [])
-    source = words.pop(0) if words and "=" not in words[0] else None
+    # The path of a file may hold a `=`; what a word of the grid says never ends so.
+    source = words.pop(0) if words and ("=" not in words[0] or words[0].endswith(".toml")) else None
     try:
         return load_sweep(source, words, vocabulary(announce))
     except SpecError as error:
@@ -251,12 +252,12 @@ def plot(
     from analysis.figures import PlotError, plot
     from analysis.load import RunFolderError
 
-    conditions = {}
+    conditions: dict[str, list[str]] = {}
     for word in where or []:
         key, separator, values = word.partition("=")
         if not separator:
             _stop(f"--where {word}: write KEY=VALUES, for example activation=tanh,relu.")
-        conditions[key] = values.split(",")
+        conditions.setdefault(key, []).extend(values.split(","))
     try:
         with _notes():
             paths = plot(

@@ -22,7 +22,7 @@ from sweeps.inputs import InputData
 from sweeps.parts import Job, Part, Point
 from sweeps.plan import FLOPS_A_CORE, Planner, batch_size, points_by_shape
 from sweeps.predict import prediction_tables
-from sweeps.provenance import versions
+from sweeps.provenance import DECISIVE, versions
 from sweeps.spec import Sweep, Vocabulary
 from sweeps.tables import (
     Found,
@@ -264,7 +264,8 @@ class Executor:
         padded_to = self._compiled_for(len(trainees), job.width, job.depth)
         program = [padded_to, device.device_kind, self.sweep.scale_axis]
         data = [dataset.sha256, dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test)]
-        settled = [train.model_dump(), self.sweep.compute.model_dump(), versions()]
+        made_with = versions()
+        settled = [train.model_dump(), settings.precision, {name: made_with.get(name) for name in DECISIVE}]
         belongs_to = fingerprint([part.to_json(), data, program, settled])
 
         found = trainer.train(

@@ -23,12 +23,13 @@ def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path
         is_file = path.suffix == ".toml" or path.is_file()
     except OSError:  # a name longer than the system allows
         is_file = False
-    if not is_file and _is_folder(path):
+    from sweeps.catalogue import names, sweep_text
+
+    # A run may lie in a folder called like the ready sweep that it is of.
+    if not is_file and str(source) not in names() and _is_folder(path):
         hint = f" Its sweep is {path / 'sweep.toml'}." if (path / "sweep.toml").is_file() else ""
         raise SpecError(briefly(str(path)), [Problem("", f"is a folder, not a sweep file.{hint}")])
     if not is_file:
-        from sweeps.catalogue import sweep_text
-
         return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
     try:
         text = _read(path).decode("utf-8")

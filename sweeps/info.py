@@ -26,6 +26,7 @@ class Source(BaseModel):
     model_config = ConfigDict(extra="allow")
     source: str
     sha256: str
+    classes: Annotated[int, Field(ge=2)] | None = None
 
 
 class Info(BaseModel):
