@@ -33,7 +33,9 @@ class Asked:
         return frozenset(self.sweep.init_points())
 
     def axes_within(self, other: "Asked") -> bool:
-        """Whether every value of every axis is one of the other's."""
+        """Whether every value of every axis is one of the other's, infinite width among them."""
+        if self.sweep.grid.infinite and not other.sweep.grid.infinite:
+            return False
         return self._inits <= other._inits and all(self._values[axis] <= other._values[axis] for axis in self._values)
 
     def job(self, job: Job) -> bool:

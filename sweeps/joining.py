@@ -36,8 +36,7 @@ def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
         return Joined(sweep)
     stored = stored_sweep(folder, vocabulary)
     joined = Joined(sweep)
-    adds_theory = sweep.grid.infinite and not stored.grid.infinite
-    if is_within(sweep, stored) and not adds_theory:
+    if is_within(sweep, stored):
         if not is_within(stored, sweep):
             joined = Joined(stored, sweep)
     elif problems := difference(stored, sweep):

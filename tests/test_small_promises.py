@@ -50,3 +50,12 @@ def test_a_folder_in_place_of_a_checkpoint_stops_nothing(tmp_path):
 def test_classes_of_a_run_are_a_number():
     with pytest.raises(ValidationError):
         Info.model_validate({"train": {"source": "digits", "sha256": "0", "classes": "ten"}})
+
+
+def test_a_sweep_without_infinite_width_keeps_the_predictions_that_are_there(tmp_path):
+    words = ["activation=tanh", "gain=1", "depth=2", "inputs.samples=5", "--out", tmp_path / "run", "--no-figures"]
+    winit("run", "width=inf,4", *words)
+    before = (tmp_path / "run" / "sweep.toml").read_text()
+    winit("run", "width=4", *words)
+    assert (tmp_path / "run" / "sweep.toml").read_text() == before
+    assert list((tmp_path / "run" / "theory").iterdir())
