@@ -235,13 +235,16 @@ class _Supervisor:
             code = os.WEXITSTATUS(status)
             if code == AGAIN and not self.requests:
                 return None
-            return 128 + self.requests[0][0] if code == AGAIN else code
-        number = os.WTERMSIG(status)
-        if self.requests or number in signals.SIGNALS:
-            return 128 + (self.requests[0][0] if self.requests else number)
-        how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        if number == signal.SIGKILL:
-            how += ", as when memory runs out"
+            if code or self.requests or not self.record.in_flight:
+                return 128 + self.requests[0][0] if code == AGAIN else code
+            how = "os._exit(0)"  # of code that was being run, for a command does not end well in the middle
+        else:
+            number = os.WTERMSIG(status)
+            if self.requests or number in signals.SIGNALS:
+                return 128 + (self.requests[0][0] if self.requests else number)
+            how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+            if number == signal.SIGKILL:
+                how += ", as when memory runs out"
         if sys.stderr is not None and sys.stderr.isatty():
             print("\x1b[?25h", end="", file=sys.stderr)  # a bar hides the cursor
         if not self.record.in_flight:

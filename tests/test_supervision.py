@@ -161,18 +161,23 @@ def test_a_full_disk_stops_a_run_and_is_named(tmp_path, monkeypatch):
     assert said == f"{tmp_path / 'run'}: No space left on device. What was finished is kept.\n"
 
 
+DEADLY = "os.kill(os.getpid(), signal.SIGSEGV)"
+
+
 @pytest.mark.slow
-def test_a_part_that_kills_the_process_is_set_aside_and_tried_again_by_the_next_command(poison, tmp_path):
+@pytest.mark.parametrize(("deadly", "how"), [(DEADLY, "SIGSEGV"), ("os._exit(0)", "os._exit(0)")])
+def test_a_part_that_kills_the_process_is_set_aside_and_tried_again_by_the_next_command(poison, tmp_path, deadly, how):
     folder = tmp_path / "run"
+    assert DEADLY in POISON
+    (tmp_path / f"{poison}.py").write_text(POISON.replace(DEADLY, deadly))
     ended = run_apart(folder, f"activation={poison}:dies,tanh", *WORDS, supervised=True)
     assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.count("The process was killed (SIGSEGV) in the middle of: ") == 2
-    assert (
-        f"failed: {poison}:dies, normal 1, none, width 4, seed 0, all depths: killed the process twice (SIGSEGV)"
-        in (ended.stderr)
+    assert ended.stderr.count(f"The process was killed ({how}) in the middle of: ") == 2
+    assert f"failed: {poison}:dies, normal 1, none, width 4, seed 0, all depths: killed the process twice ({how})" in (
+        ended.stderr
     )
     assert list(table(folder)["activation"]) == ["tanh"]
-    (tmp_path / f"{poison}.py").write_text(POISON.replace("os.kill(os.getpid(), signal.SIGSEGV)", "None"))
+    (tmp_path / f"{poison}.py").write_text(POISON.replace(DEADLY, "None"))
     ended = run_apart(folder, f"activation={poison}:dies,tanh", *WORDS, supervised=True)
     assert ended.returncode == 0, ended.stderr
     assert len(table(folder)) == 2
