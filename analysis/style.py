@@ -137,15 +137,21 @@ def word(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+USUAL_EPSILON = 1e-5  # is not worth a word
+
+
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
-    keys = ("init", "gain", "std", "bias_std", "normalization", "width", "depth", "activation", "learning_rate")
+    keys = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon", "width", "depth", "activation")
+    keys += ("learning_rate",)
     for key in keys:
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
         if key == "normalization" and value == "none":
+            continue
+        if key == "norm_epsilon" and (value == USUAL_EPSILON or set(frame["normalization"]) == {"none"}):
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue

@@ -3,11 +3,13 @@
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 from runs import winit
 
 from analysis.selection import named
+from analysis.style import held
 from sweeps.checkpoints import Checkpoint
 from sweeps.info import Info
 
@@ -59,3 +61,10 @@ def test_a_sweep_without_infinite_width_keeps_the_predictions_that_are_there(tmp
     winit("run", "width=4", *words)
     assert (tmp_path / "run" / "sweep.toml").read_text() == before
     assert list((tmp_path / "run" / "theory").iterdir())
+
+
+def test_a_figure_says_which_epsilon_it_is_of():
+    rows = pd.DataFrame({"normalization": ["batch"] * 2, "norm_epsilon": [1e-6] * 2, "gain": [1.0, 2.0]})
+    assert "norm_epsilon 1e-06" in held(rows, ("gain",)).replace(" = ", " ")
+    assert "norm_epsilon" not in held(rows.assign(normalization="none"), ("gain",))
+    assert "norm_epsilon" not in held(rows.assign(norm_epsilon=1e-5), ("gain",))
