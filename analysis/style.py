@@ -143,9 +143,8 @@ USUAL_EPSILON = 1e-5  # is not worth a word
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
-    keys = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon", "width", "depth", "activation")
-    keys += ("learning_rate",)
-    for key in keys:
+    scales, sizes = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon"), ("width", "depth")
+    for key in (*scales, *sizes, "activation", "learning_rate"):
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
