@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 from analysis.columns import ACCURACIES, CORRELATIONS, GRADIENTS, GROWTHS, LABELS, LEARNT, LOSSES, SHARES, STEPS
+from sweeps.spec import DEFAULTS
 
 HARD = "\u00a0"  # a space at which no line ends
 
@@ -137,9 +138,6 @@ def word(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-USUAL_EPSILON = 1e-5  # is not worth a word
-
-
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
@@ -150,7 +148,7 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
         value = frame[key].iloc[0]
         if key == "normalization" and value == "none":
             continue
-        if key == "norm_epsilon" and (value == USUAL_EPSILON or set(frame["normalization"]) == {"none"}):
+        if key == "norm_epsilon" and (value == DEFAULTS[key] or set(frame["normalization"]) == {"none"}):
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue

@@ -2,6 +2,7 @@
 
     python -m benchmarks.accelerator                 # on the machine with the accelerator
     python -m benchmarks.accelerator phase training  # some of its sweeps
+    python -m benchmarks.accelerator --again         # the same work twice in this process, without files
 
 Every sweep is a cold `winit run` in a process of its own, compiling included; `computing` is what the run itself says
 it took, without the start of Python and JAX. Tables are compared by networks: differences of log10_act_rms in units
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.load import load
+from benchmarks.forward import Sweep
 from sweeps.provenance import versions
 
 RUN = "import sys; from sweeps.cli import main; sys.argv[0] = 'winit'; main()"
@@ -35,7 +37,7 @@ SWEEPS = {
 }  # fmt: skip
 
 
-def one(words: tuple[str, ...], folder: Path, platform: str | None) -> tuple[float, dict]:
+def cold_run(words: tuple[str, ...], folder: Path, platform: str | None) -> tuple[float, dict]:
     """(Wall seconds of a cold `winit run`, its run.json)."""
     environment = {**os.environ, **({"JAX_PLATFORMS": platform} if platform else {})}
     started = time.perf_counter()
@@ -44,6 +46,18 @@ def one(words: tuple[str, ...], folder: Path, platform: str | None) -> tuple[flo
     if done.returncode:
         print(done.stderr[-2000:], flush=True)
     return time.perf_counter() - started, json.loads((folder / "run.json").read_text())
+
+
+def again(name: str) -> str:
+    """Seconds of a first pass, which compiles, and of a second."""
+    words = SWEEPS[name]
+    source, grid = (words[0], words[1:]) if "=" not in words[0] else (None, words)
+    work, taken = Sweep(*grid, source=source), []
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return f"{name:<26}first {taken[0]:8.2f} s, second {taken[1]:8.2f} s"
 
 
 def parted(one: Path, other: Path) -> str:
@@ -61,14 +75,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(SWEEPS), help="some of: " + "; ".join(SWEEPS))
     parser.add_argument("--no-cpu", action="store_true", help="do not run on the cores")
+    parser.add_argument("--again", action="store_true", help="first and second passes, in this process")
     arguments = parser.parse_args()
     found = versions()
     print(f"Python {found['python']}, jaxlib {found['jaxlib']}, {os.cpu_count()} cores")
     for name in arguments.names:
+        if arguments.again:
+            print(again(name), flush=True)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             ways = {"accelerator": None} if arguments.no_cpu else {"accelerator": None, "cores": "cpu"}
             for way, platform in ways.items():
-                wall, info = one(SWEEPS[name], Path(folder) / way, platform)
+                wall, info = cold_run(SWEEPS[name], Path(folder) / way, platform)
                 print(f"{name:<26}{way:<12}{wall:8.1f} s, computing {info['seconds']:8.1f} s", flush=True)
             if len(ways) == 2:
                 print(f"{name:<26}{parted(*(Path(folder) / way for way in ways))}", flush=True)

@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks import alternatives
 from sweeps import run as runner
+from sweeps.datasets import load_dataset
 from sweeps.execute import Executor, planner, vocabulary
 from sweeps.inputs import load_inputs
 from sweeps.provenance import cores, versions
@@ -59,10 +60,11 @@ def sgemm_peak() -> float:
 class Sweep:
     """A sweep's whole work without files, in as many lanes as `winit run` takes."""
 
-    def __init__(self, *words: str) -> None:
-        self.sweep = load_sweep(None, list(words), vocabulary())
+    def __init__(self, *words: str, source: str | None = None) -> None:
+        self.sweep = load_sweep(source, list(words), vocabulary())
         inputs = {width: load_inputs(self.sweep.inputs, width) for width in self.sweep.grid.width}
-        self.executor = Executor(self.sweep, inputs)
+        dataset = load_dataset(self.sweep.train) if self.sweep.train else None
+        self.executor = Executor(self.sweep, inputs, dataset)
         self.parts = list(planner(cores()).parts(self.sweep))
 
     def __call__(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeps.plan import MAX_FAMILIES, PART_SECONDS, SIGNAL_SHARE, USUAL_DATA, Planner
 from sweeps.spec import Sweep
+from winit_jax.blocks import CPU_CALL_NETWORKS, CPU_CALL_PAIRS
 
 MIB = 2**20
 # Python with JAX and pandas, and each compiled program by what it does, measured; more programs share what they take.
@@ -23,8 +24,6 @@ STACK_SHARE = 0.125
 COLUMNS = 2 * 32
 # Arrays of [samples, width] that the networks of a block need.
 ARRAYS = 5
-# Networks and their (sample, unit) pairs that a program has room for, whether or not there are as many.
-ROOM, ROOM_PAIRS = 256, 2**20
 # Inputs whose Jacobians are decomposed, and double-precision matrices that it takes for each.
 SPECTRUM_INPUTS, SPECTRUM_MATRICES = 4, 4
 CGROUP = Path("/sys/fs/cgroup")
@@ -56,7 +55,8 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     if any(planner.one_pass(name) for name in grid.activation):
         together = min(families, MAX_FAMILIES)
     signals = max(min(together * array, SIGNAL_SHARE * budget), array) if deepest > 1 else array
-    padded = max(together, min(ROOM, ROOM_PAIRS // (samples * width)))
+    # A program has that much room, whether or not there are as many networks.
+    padded = max(together, min(CPU_CALL_NETWORKS, CPU_CALL_PAIRS // (samples * width)))
     results = padded * deepest * COLUMNS * 8 / MIB
     histogram = measure.histogram
     if histogram:
