@@ -66,6 +66,7 @@ def main() -> None:
     if not supervise.current.is_supervised:
         signals.end_command()
     code = system.guarded(app, kept)
+    supervise.current.ends(code)
     if supervise.current.hung:
         supervise.leave(code)
     sys.exit(code)
@@ -121,7 +122,7 @@ def run(
     sweep = _load_to_run(request)
     folder = out or Path("runs") / sweep.name
     try:
-        code = launch(sweep, folder, yes=yes)
+        code = launch(sweep, folder, _announce, yes=yes)
     except Refused as refusal:
         _stop(str(refusal), refusal.code)
     if figures:

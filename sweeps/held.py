@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from sweeps.parts import Job
 from sweeps.provenance import changed_values, differences
 from sweeps.store import RunFolder
 
@@ -19,29 +20,43 @@ def made_of(executor: "Executor") -> dict[str, Any]:
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
-    """A sentence where a path, or an import path, holds something else than when the folder was begun."""
-    for made_by in folder.journal().environments.values():
-        for before, after in [
-            *((before, now["inputs"].get(width)) for width, before in made_by.get("inputs", {}).items()),
-            (made_by.get("train"), now.get("train")),
-        ]:
+    """A sentence where a path, or an import path, holds something else than what networks in the folder were made of."""
+    journal = folder.journal()
+    for made_by, jobs in _jobs_by_environment(folder).items():
+        then = journal.environments.get(made_by, {})
+        then_inputs = then.get("inputs", {})
+        of_inputs = [(then_inputs.get(str(job.width)), now["inputs"].get(str(job.width))) for job in jobs]
+        of_training = [(then.get("train"), now.get("train"))] if any(job.depth is not None for job in jobs) else []
+        for before, after in of_inputs + of_training:
             if before and after and before.get("sha256") != after["sha256"]:
-                then, files = before.get("files", {}), after.get("files", {})
-                names = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
-                return (
-                    f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
-                    f"then, {after['sha256']} now{': ' if names else ''}{', '.join(names)}). "
-                    "Put the old data back, or choose another --out."
-                )
-        known = made_by.get("activations")
-        for path, values in known.items() if isinstance(known, dict) else ():
+                return _data_changed(folder, before, after)
+        known = then.get("activations")
+        for path in sorted({job.activation for job in jobs} & known.keys()) if isinstance(known, dict) else ():
             given = now.get("activations", {}).get(path)
-            if given is not None and (change := changed_values(values, given)):
+            if given is not None and (change := changed_values(known[path], given)):
                 return (
                     f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
                     "back, give the new function a name of its own, or choose another --out."
                 )
     return None
+
+
+def _jobs_by_environment(folder: RunFolder) -> dict[str, set[Job]]:
+    """The committed jobs by what they were made with. A run that committed nothing holds nobody to what it read."""
+    found: dict[str, set[Job]] = {}
+    for record in folder.committed().values():
+        found.setdefault(record.made_by, set()).update(record.jobs)
+    return found
+
+
+def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, Any]) -> str:
+    then, files = before.get("files", {}), after.get("files", {})
+    names = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
+    return (
+        f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
+        f"then, {after['sha256']} now{': ' if names else ''}{', '.join(names)}). "
+        "Put the old data back, or choose another --out."
+    )
 
 
 def differs(folder: RunFolder, now: dict[str, Any]) -> str | None:

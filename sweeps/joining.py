@@ -1,6 +1,6 @@
 """A sweep and the folder that it is run into: whether they fit, and what then is to be done. Decided under the lock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeps.asked import Count, count, is_within, settings_digest
 from sweeps.journal import FolderError, Record
@@ -12,7 +12,10 @@ from sweeps.store import RunFolder
 
 @dataclass(frozen=True)
 class Joined:
-    """sweep: the folder's from now on. asked: of its networks those that are wanted now, all if None."""
+    """sweep: what is run, all of it if `asked` is None: then it is the folder's from now on.
+
+    asked: of the networks of the folder's sweep those that are wanted now. How they are computed, it says too.
+    """
 
     sweep: Sweep
     asked: Sweep | None = None
@@ -38,7 +41,7 @@ def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
     joined = Joined(sweep)
     if is_within(sweep, stored):
         if not is_within(stored, sweep):
-            joined = Joined(stored, sweep)
+            joined = Joined(replace(stored, compute=sweep.compute), sweep)
     elif problems := difference(stored, sweep):
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise FolderError(

@@ -3,6 +3,7 @@
 What is said on the way goes to stderr; a request that cannot be carried out is `Refused` with its sentence.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sweeps.columns import never_filled
 from sweeps.damage import foreign, shown
 from sweeps.datasets import load_dataset
 from sweeps.inputs import InputError, load_all_inputs
-from sweeps.joining import join
+from sweeps.joining import Joined, join
 from sweeps.parts import Part
 from sweeps.plan import Planner
 from sweeps.progress import progress
@@ -37,10 +38,11 @@ class Refused(Exception):
         self.code = code
 
 
-def launch(sweep: Sweep, path: Path, *, yes: bool = False) -> int:
+def launch(sweep: Sweep, path: Path, announce: Callable[[str], None], *, yes: bool = False) -> int:
     """Run a sweep into a folder, or go on with one; the exit code: 0, or 1 where networks failed.
 
-    yes: begin a run of hours without asking. Errors: Refused.
+    announce: as of `execute.vocabulary`, told of functions that only the folder's sweep names. yes: begin a run of
+    hours without asking. Errors: Refused.
     """
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
@@ -52,14 +54,16 @@ def launch(sweep: Sweep, path: Path, *, yes: bool = False) -> int:
         folder.create()
         with folder.lock():
             joined = join(folder, sweep, execute.vocabulary())
-            if joined.sweep is not sweep:
+            if joined.asked:
+                _import_others(folder, joined, announce)
                 executor = _executor(joined.sweep)
             made_of = held.made_of(executor)
             if change := held.changed(folder, made_of):
                 raise Refused(change)
             _recover(folder)
             _ask_if_long(joined.asked or joined.sweep, folder, executor, yes)
-            folder.write_sweep(joined.sweep.to_toml())
+            if joined.asked is None:
+                folder.write_sweep(joined.sweep.to_toml())
             return _compute(joined.sweep, folder, executor, made_of, joined.asked)
     except StoreError as error:
         raise Refused(str(error)) from error
@@ -82,6 +86,15 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     except StoreError as error:
         raise Refused(str(error)) from error
     return folder
+
+
+def _import_others(folder: RunFolder, joined: Joined, announce: Callable[[str], None]) -> None:
+    """Import the functions of the folder's sweep that what is asked for does not name: its parts may hold both."""
+    assert joined.asked is not None
+    check = execute.vocabulary(announce).check_activation
+    for name in execute.import_paths(joined.sweep):
+        if name not in joined.asked.grid.activation and (problem := check(name)):
+            raise Refused(f"{folder.sweep_file} names {name}: {problem} Put it back, or choose another --out.")
 
 
 def _recover(folder: RunFolder) -> None:

@@ -227,7 +227,7 @@ class _Course:
         """Start what may start, and settle what has ended; False when nothing is left to wait for."""
         if not (self.received or self.flying.given_up()):
             while self.flying.free and (task := self.queue.next(self.flying.is_idle)) is not None:
-                self.queue.watched.started(by_program(task.part))
+                self.queue.watched.started(by_program(task.part), task.can_be_cut)
                 self.flying.start(task, self.compute)
         self._refuse()
         if self.flying.is_idle:

@@ -3,8 +3,11 @@
 Whatever a sweep's code or a library under it does, the watching process lives on: it hands the user's signals over and
 sees to it that they are obeyed, it notes which jobs are in flight, and where the computing process dies it starts
 another one that goes on. A job that was in flight at one such death is suspected and runs alone; at the second it is
-set aside and named. Only deaths that a living supervisor saw count, and each command begins with a clean record, so
-that ending a whole run by force is never held against a job.
+set aside and named. Networks that are trained together are one job of that kind until their second death, for by
+themselves they would end in other last digits. Only deaths that a living supervisor saw count, and each command begins
+with a clean record, so that ending a whole run by force is never held against a job.
+
+A process that ends as it should says so last; one that does not has died, whatever its exit code.
 """
 
 import contextlib
@@ -40,9 +43,14 @@ Jobs = Mapping[str, Sequence[str]]
 
 @dataclass
 class Record:
-    """What is known of jobs, by key, from the processes of one command."""
+    """What is known of jobs, by key, from the processes of one command.
+
+    ended_with: the exit code that the process announced, None if it did not come to that.
+    """
 
     in_flight: dict[str, str] = field(default_factory=dict)  # the program of each
+    divisible: set[str] = field(default_factory=set)  # in flight in a part that can be cut
+    ended_with: int | None = None
     deaths: Counter[str] = field(default_factory=Counter)
     set_aside: dict[str, str] = field(default_factory=dict)  # why
     guilty: Counter[str] = field(default_factory=Counter)  # jobs set aside, by program
@@ -50,30 +58,45 @@ class Record:
 
     def note(self, line: Mapping) -> None:
         """One line of a process's journal."""
+        if line["what"] == "bye":
+            self.ended_with = line["code"]
+            return
         jobs = {key: program for program, keys in line["jobs"].items() for key in keys}
         if line["what"] == "start":
             self.in_flight |= jobs
+            self.divisible.update(jobs if line["divisible"] else ())
         elif line["what"] == "late":
             self._hold_against(jobs, line["reason"], line["final"])
         else:
             self.sound.update(jobs.values() if line["well"] else ())
             for key in jobs:
                 self.in_flight.pop(key, None)
+                self.divisible.discard(key)
                 self.deaths.pop(key, None)
 
     def died(self, how: str) -> None:
         """The process ended by a signal of nobody's: whatever was in flight may have been why."""
-        self._hold_against(self.in_flight, f"killed the process twice ({how})", final=False)
+        for key, program in self.in_flight.items():
+            self.deaths[key] += 1
+            if self.deaths[key] >= DEATHS and key not in self.divisible:
+                times = "twice" if self.deaths[key] == 2 else f"{self.deaths[key]} times"
+                self._set_aside(key, program, f"killed the process {times} ({how})")
 
     def restarted(self) -> None:
         self.in_flight.clear()
+        self.divisible.clear()
+        self.ended_with = None
 
     def _hold_against(self, jobs: Mapping[str, str], reason: str, final: bool) -> None:
         for key, program in jobs.items():
-            self.deaths[key] += 1
-            if (final or self.deaths[key] >= DEATHS) and key not in self.set_aside:
-                self.set_aside[key] = reason
-                self.guilty[program] += 1
+            self.deaths[key] = DEATHS
+            if final:
+                self._set_aside(key, program, reason)
+
+    def _set_aside(self, key: str, program: str, reason: str) -> None:
+        if key not in self.set_aside:
+            self.set_aside[key] = reason
+            self.guilty[program] += 1
 
     @property
     def hopeless(self) -> frozenset[str]:
@@ -87,13 +110,13 @@ class Record:
 class Watched:
     """What the computing process knows of the record, and its journal. Without a journal nobody watches it.
 
-    attempt: how many processes came before it. suspects: keys of jobs that have to run alone. set_aside: why jobs are
-    not to be tried again. hopeless: programs. hung: set when a thread is left behind that never ends.
+    attempt: how many processes came before it. suspects: keys of jobs that have to run alone, and at how many deaths
+    they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is left behind that never ends.
     """
 
     journal: int | None = None
     attempt: int = 0
-    suspects: frozenset[str] = frozenset()
+    suspects: Mapping[str, int] = field(default_factory=dict)
     set_aside: Mapping[str, str] = field(default_factory=dict)
     hopeless: frozenset[str] = frozenset()
     hung: bool = False
@@ -102,8 +125,9 @@ class Watched:
     def is_supervised(self) -> bool:
         return self.journal is not None
 
-    def started(self, jobs: Jobs) -> None:
-        self._write({"what": "start", "jobs": jobs})
+    def started(self, jobs: Jobs, divisible: bool) -> None:
+        """Jobs that are computed together from now on. divisible: they can be computed apart."""
+        self._write({"what": "start", "jobs": jobs, "divisible": divisible})
 
     def ended(self, jobs: Jobs, well: bool) -> None:
         self._write({"what": "end", "jobs": jobs, "well": well})
@@ -114,7 +138,12 @@ class Watched:
 
     def again(self) -> NoReturn:
         """End at once, and have another process go on."""
+        self.ends(AGAIN)
         leave(AGAIN)
+
+    def ends(self, code: int) -> None:
+        """The process is about to exit with a code, all done that it had to do."""
+        self._write({"what": "bye", "code": code})
 
     def _write(self, line: Mapping) -> None:
         if self.journal is not None:
@@ -157,6 +186,7 @@ class _Supervisor:
         self.record = Record()
         self.pid = 0
         self.requests: list[tuple[int, float]] = []
+        self.by_force = False  # whether the process did not end when it was asked to
 
     def run(self) -> Watched:
         signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
@@ -164,7 +194,7 @@ class _Supervisor:
         attempt = 0
         while True:
             record = self.record
-            suspects = frozenset(key for key in record.deaths if key not in record.set_aside)
+            suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
             reading, writing = os.pipe()
             own = os.getpid()
             with warnings.catch_warnings():
@@ -222,6 +252,7 @@ class _Supervisor:
                 return status
             if self._is_overdue():
                 os.kill(self.pid, signal.SIGKILL)
+                self.by_force = True
 
     def _is_overdue(self) -> bool:
         if not self.requests:
@@ -231,17 +262,22 @@ class _Supervisor:
 
     def _judge(self, status: int) -> int | None:
         """The code to exit with, or None where another process has to go on."""
+        told = self.record.ended_with
         if not os.WIFSIGNALED(status):
             code = os.WEXITSTATUS(status)
-            if code == AGAIN and not self.requests:
+            if told == code == AGAIN and not self.requests:
                 return None
-            if code or self.requests or not self.record.in_flight:
+            if told == code or self.requests:
                 return 128 + self.requests[0][0] if code == AGAIN else code
-            how = "os._exit(0)"  # of code that was being run, for a command does not end well in the middle
+            how = f"os._exit({code})"  # of code that was being run, for the command had not come to its end
         else:
             number = os.WTERMSIG(status)
+            if self.by_force:
+                _say("What was being computed did not end, and was ended by force. What was finished is kept.")
             if self.requests or number in signals.SIGNALS:
                 return 128 + (self.requests[0][0] if self.requests else number)
+            if told is not None and told != AGAIN:
+                return told  # what a library does after the end changes nothing
             how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
             if number == signal.SIGKILL:
                 how += ", as when memory runs out"

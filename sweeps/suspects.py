@@ -108,6 +108,10 @@ class Queue:
                 return task
             return None
         self.failures.extend(refused.items())
+        deaths = [self.watched.suspects.get(key(job), 0) for job in task.part.jobs]
+        if task.part.is_training and not refused and max(deaths) == 1:
+            self._alone.append(task)  # trained apart, its networks would have other last digits
+            return None
         rest = tuple(job for job in task.part.jobs if job not in refused)
         clean = tuple(job for job in rest if key(job) not in self.watched.suspects)
         self._alone.extend(task.cut((job,), self.depths) for job in rest if job not in clean)

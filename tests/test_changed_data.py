@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from runs import assert_same_bits, run
 from test_datasets import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS, write_idx
 from test_inputs import idx
 
+from sweeps import held
+from sweeps.execute import Executor
 from sweeps.inputs import load_inputs
+from sweeps.journal import Journal, Record
+from sweeps.parts import Job, Point
 from sweeps.sources import read
 from sweeps.spec import Inputs
 
@@ -94,6 +99,35 @@ def test_a_forward_run_refuses_other_labels(tmp_path):
     run(out, *words)
     (data / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[::-1], 0x08)))
     assert "train-labels-idx1-ubyte.gz). Put the old data back" in run(out, *words, "seed=0,1", code=2)
+
+
+def test_data_of_a_run_that_committed_nothing_may_be_mended(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", IMAGES)
+    words = ["activation=tanh", "gain=1", "width=4", "depth=2", f"inputs.source={tmp_path / 'x.npy'}"]
+
+    def fails(*_, **__):
+        raise ValueError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Executor, "run", fails)
+        run(tmp_path / "run", *words, code=1)
+    np.save(tmp_path / "x.npy", IMAGES[::-1])
+    run(tmp_path / "run", *words)
+    np.save(tmp_path / "x.npy", IMAGES)
+    assert "has changed since" in run(tmp_path / "run", *words, "seed=0,1", code=2)
+
+
+def test_a_folder_holds_only_the_functions_of_networks_that_it_has():
+    job = Job("mine:kept", "normal", "none", 4, 0, (Point("normal", 1.0, 0.0),))
+    record = Record.model_construct(stem="a", made_by="1", jobs=(job,), void="")
+    known = {"inputs": {}, "activations": {"mine:kept": "1 2", "mine:never_ran": "3 4"}}
+    folder = SimpleNamespace(
+        path="run",
+        journal=lambda: Journal(environments={"1": known, "2": {"activations": {"mine:kept": "5 6"}}}),
+        committed=lambda: {"a": record},
+    )
+    assert held.changed(folder, {"inputs": {}, "activations": {"mine:never_ran": "7 8", "mine:kept": "1 2"}}) is None
+    assert "mine:kept is not" in held.changed(folder, {"inputs": {}, "activations": {"mine:kept": "5 6"}})
 
 
 @pytest.mark.slow

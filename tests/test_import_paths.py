@@ -80,6 +80,20 @@ def test_run_and_theory_say_what_they_import(mine, tmp_path):
     assert "its slope is NaN at 128 in float32" in told
 
 
+def test_functions_that_only_the_folders_sweep_names_are_announced_and_named_where_they_are_gone(mine, tmp_path):
+    run(tmp_path / "run", f"activation={mine}:fine,tanh", *SMALL)
+    kept = (tmp_path / "run" / "sweep.toml").read_text()
+    said = run(tmp_path / "run", "activation=tanh", *SMALL, "compute.batch_mib=100")
+    assert said.startswith(f"{mine}:fine is imported and run")
+    assert (tmp_path / "run" / "sweep.toml").read_text() == kept
+    Path(f"{mine}.py").unlink()
+    sys.modules.pop(mine)
+    activation.cache_clear()
+    said = run(tmp_path / "run", "activation=tanh", *SMALL, code=2)
+    assert f"sweep.toml names {mine}:fine: " in said
+    assert f"importing {mine} failed" in said
+
+
 def test_what_jax_cannot_trace_is_never_given_values(mine, tmp_path):
     said = run(tmp_path / "run", f"activation={mine}:spy", *SMALL, code=2)
     assert f"'{mine}:spy' does not act on each element alone: it returns shape () for (2, 3)." in said

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,13 +73,13 @@ def job(activation, seed=0):
 
 def test_a_job_in_flight_at_two_deaths_is_set_aside_and_its_neighbour_is_not():
     record, bad, good = Record(), job("bad"), job("good")
-    record.note({"what": "start", "jobs": by_program(Part((bad, good)))})
+    record.note({"what": "start", "jobs": by_program(Part((bad, good))), "divisible": True})
     record.died("SIGSEGV")
     record.restarted()
     assert not record.set_aside
     assert set(record.deaths) == {key(bad), key(good)}
     for one in (good, bad):
-        record.note({"what": "start", "jobs": by_program(Part((one,)))})
+        record.note({"what": "start", "jobs": by_program(Part((one,))), "divisible": False})
         if one is good:
             record.note({"what": "end", "jobs": by_program(Part((one,))), "well": True})
     record.died("SIGSEGV")
@@ -90,7 +91,7 @@ def test_a_program_that_only_ever_killed_is_not_tried_for_ever():
     record = Record()
     for seed in range(3):
         one = {"jobs": by_program(Part((job("bad", seed),)))}
-        record.note({"what": "start"} | one)
+        record.note({"what": "start", "divisible": False} | one)
         record.note({"what": "late", "reason": "took long", "final": True} | one)
         record.restarted()
     assert record.hopeless == {"bad, none, width 4"}
@@ -98,11 +99,47 @@ def test_a_program_that_only_ever_killed_is_not_tried_for_ever():
     assert not record.hopeless
 
 
+def test_networks_that_are_trained_together_are_cut_apart_at_the_second_death_only():
+    trained = tuple(replace(job("tanh", seed), depth=2) for seed in (0, 1))
+    task = Task("stem", Part(trained), 2, ("00-0000", 0))
+    record = Record()
+
+    def next_of_a_new_process():
+        record.restarted()
+        suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
+        queue = Queue(iter([task]), {2}, Watched(suspects=suspects, set_aside=dict(record.set_aside)))
+        found = queue.next(is_idle=True)
+        record.note({"what": "start", "jobs": by_program(found.part), "divisible": found.can_be_cut})
+        return found, queue
+
+    assert next_of_a_new_process()[0] is task
+    record.died("SIGKILL")
+    assert next_of_a_new_process()[0] is task
+    record.died("SIGKILL")
+    assert not record.set_aside
+    found, _ = next_of_a_new_process()
+    assert found.part.jobs == trained[:1]
+    record.died("SIGKILL")
+    assert record.set_aside == {key(trained[0]): "killed the process 3 times (SIGKILL)"}
+    found, queue = next_of_a_new_process()
+    assert found.part.jobs == trained[1:]
+    assert [failed for failed, _ in queue.failures] == [trained[0]]
+
+
+@pytest.mark.parametrize("code", [0, 1, 75])
+def test_code_that_ends_the_process_before_anything_is_computed_is_a_death(tmp_path, monkeypatch, code):
+    (tmp_path / "ends.py").write_text(f"import os\nos._exit({code})\n")
+    monkeypatch.chdir(tmp_path)
+    ended = run_apart(tmp_path / "run", "activation=ends:act", *WORDS, supervised=True)
+    assert ended.returncode == 1
+    assert f"The process was killed (os._exit({code})) while nothing was being computed." in ended.stderr
+
+
 def test_suspects_run_alone_and_last_and_keep_their_place_in_the_grid():
     jobs = tuple(job(name, seed) for seed in (0, 1) for name in ("bad", "good", "worse"))
     place = ("00-0000", 10)
     tasks = [Task(f"stem-{i}", Part(jobs[i : i + 3]), 3, place) for i in (0, 3)]
-    watched = Watched(suspects=frozenset({key(jobs[0])}), set_aside={key(jobs[2]): "killed the process twice"})
+    watched = Watched(suspects={key(jobs[0]): 1}, set_aside={key(jobs[2]): "killed the process twice"})
     queue = Queue(iter(tasks), {1}, watched)
     first, second = queue.next(True), queue.next(False)
     assert first.part.jobs == (jobs[1],)

@@ -1,10 +1,12 @@
 """Runs with all their numerics, killed from outside at some moment or other, again and again until they are done."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from processes import environment
@@ -22,6 +24,32 @@ KILLS = 6
 def is_held(folder):
     """Whether the computing process has the folder, and so is past its imports."""
     return lock.look(folder / "staging" / "lock").held
+
+
+def computing(process):
+    """The process that computes for another one, or that itself where nothing watches."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0]) if children else process.pid
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("words", "names"), [(FORWARD, ("networks", "layers")), (TRAINING, ("networks", "training"))])
+def test_a_run_whose_computing_process_is_killed_goes_on_to_the_same_rows(tmp_path, monkeypatch, words, names):
+    monkeypatch.setattr(plan, "PART_SECONDS", 1e-12)
+    monkeypatch.setattr(trainer, "CPU_BLOCK", 2)
+    run(tmp_path / "whole", *words)
+    folder = tmp_path / "killed"
+    script = f"{SMALL_PARTS}from sweeps.cli import main\nmain()"
+    command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not list(folder.glob("networks/*.parquet")):
+        time.sleep(0.01)
+    os.kill(computing(process), signal.SIGKILL)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    assert "The process was killed (SIGKILL" in said
+    for name in names:
+        assert table(folder, name).equals(table(tmp_path / "whole", name))
 
 
 @pytest.mark.parametrize(("words", "names"), [(FORWARD, ("networks", "layers")), (TRAINING, ("networks", "training"))])
