@@ -211,10 +211,14 @@ def verify(
         for sentence in (*map(str, verdict.damage), *verdict.wrong):
             typer.echo(sentence)
         typer.echo(checks.summary(verdict))
-        if repair and verdict.damage:
+        if repair and not verdict.is_whole:
             with folder.lock():
-                stems = checks.repair(folder, verdict.damage)
-            typer.echo(f"{len(stems):,} parts are in {directory / 'quarantine'}. Make them anew with: {folder.go_on}")
+                mended = checks.repair(folder, vocabulary())
+            typer.echo(
+                f"Damaged parts are in {directory / 'quarantine'}. Make them anew with: {folder.go_on}"
+                if mended
+                else "No part is damaged."
+            )
     except StoreError as error:
         _stop(str(error))
     except OSError as error:

@@ -86,7 +86,8 @@ class Journal:
     """What the lines say, one after another.
 
     records: the last one of every stem. files: (table, stem) -> the SHA-256 of every file ever committed there.
-    grids: digests in the order in which sweeps were first run into the folder. unreadable: sentences.
+    grids: digests in the order in which sweeps were first run into the folder. unreadable: sentences. ill: journal files
+    that they are of, each with the lines that are whole, or None if it is no file.
     """
 
     records: dict[str, Record] = field(default_factory=dict)
@@ -94,6 +95,13 @@ class Journal:
     files: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     grids: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    ill: dict[str, bytes | None] = field(default_factory=dict)
+
+    @property
+    def lacks_predictions(self) -> bool:
+        """Whether the tables of theory alone were found damaged, and are to be made anew."""
+        record = self.records.get(PREDICTIONS)
+        return record is not None and bool(record.void)
 
     def add(self, entry: Record | Environment) -> None:
         if isinstance(entry, Environment):
@@ -175,11 +183,14 @@ def read(folder: Path) -> Journal:
         if not _NAME.fullmatch(name):
             continue
         try:
-            lines = disk.read(place / name).split(b"\n")
+            *lines, _ = disk.read(place / name).split(b"\n")
         except OSError as error:
             journal.unreadable.append(f"{FOLDER}/{name} cannot be read: {error.strerror}")
+            if error.errno is None or not disk.is_file(place / name):
+                journal.ill[name] = None
             continue
-        for number, line in enumerate(lines[:-1], 1):
+        whole = []
+        for number, line in enumerate(lines, 1):
             try:
                 entry = from_line(line + b"\n")
             except FolderError as error:
@@ -190,6 +201,9 @@ def read(folder: Path) -> Journal:
             if entry.version != VERSION:
                 raise FolderError(f"{place / name} has table version {entry.version}; this is version {VERSION}.")
             journal.add(entry)
+            whole.append(line + b"\n")
+        if len(whole) < len(lines):
+            journal.ill[name] = b"".join(whole)
     return journal
 
 

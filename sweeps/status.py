@@ -19,9 +19,10 @@ from sweeps.store import RunFolder
 def report(path: Path, vocabulary: Vocabulary) -> list[str]:
     """Lines about a run folder. Errors: StoreError if it is not one."""
     folder = RunFolder(path)
-    sweep = stored_sweep(folder, vocabulary)
+    stored_sweep(folder, vocabulary)
     standing = lock.look(folder.staging / "lock")
     found = folder.refresh()
+    sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
     info, problem = read_info(path / "run.json")
     ill = damaged(path, found)
     whole = whole_parts(found, ill)
@@ -46,11 +47,13 @@ def _lines(
     problem: str,
 ) -> Iterator[str]:
     total = sweep.n_networks
-    complete = counted.done == total and not ill and (total or journal.PREDICTIONS in found.records)
+    is_damaged = bool(ill or found.unreadable)
+    has_predictions = journal.PREDICTIONS in found.records and not found.lacks_predictions
+    complete = counted.done == total and not is_damaged and not found.lacks_predictions and (total or has_predictions)
     yield f"{'title':<9} {sweep.title}"
-    yield f"{'state':<9} {state(standing, bool(complete), bool(ill), info)}"
+    yield f"{'state':<9} {state(standing, bool(complete), is_damaged, info)}"
     yield f"{'done':<9} {counted.done:,} of {total:,} networks"
-    yield f"{'missing':<9} {total - counted.done:,}"
+    yield f"{'missing':<9} {total - counted.done:,}{', and the tables of theory' if found.lacks_predictions else ''}"
     yield f"{'failed':<9} {len(info.failures):,}"
     for failure in info.failures:
         yield f"  {name_job(failure.networks)}: {failure.reason}"

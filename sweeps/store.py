@@ -191,6 +191,7 @@ class RunFolder:
 
         Out: sentences about what was found damaged.
         """
+        sentences = self._mend_journal()
         found = self.refresh()
         for record in found.records.values():
             for table, file in record.files.items():
@@ -202,14 +203,39 @@ class RunFolder:
         for name in disk.names(self.staging):
             if name in TEXTS or (name.endswith(".parquet") and name.startswith(own)):
                 os.unlink(self.staging / name)
-        sentences = list(found.unreadable)
         ill: dict[str, list[str]] = {}
         for each in damaged(self.path, found, thorough=True):
             ill.setdefault(each.stem, []).append(str(each))
         for stem, whats in ill.items():
             self.set_aside(stem, "; ".join(whats))
             sentences += whats
+        self._remember_environments()
         return sentences
+
+    def _mend_journal(self) -> list[str]:
+        """Leave only whole lines in the journal; what it was goes to quarantine. Out: sentences about the others.
+
+        Errors: StoreError where a file of it is there and the system does not let it be read: nothing is lost then.
+        """
+        found = self.refresh()
+        if len(found.unreadable) and not found.ill:
+            raise StoreError(f"{self.path}: {found.unreadable[0]}. Nothing was changed.")
+        for name, whole in found.ill.items():
+            path = self.path / journal.FOLDER / name
+            if whole is None:
+                self._quarantine(path)
+            else:
+                self._quarantine(path, copy=True)
+                disk.replace_file(path, whole, self.staging)
+        return list(found.unreadable)
+
+    def _remember_environments(self) -> None:
+        """Write down again what parts were made with where the line that said so is lost and run.json has it too."""
+        unknown = {record.made_by for record in self.committed().values()} - self.journal().environments.keys()
+        for entry in self.info().made_by if unknown else ():
+            made_by = {key: value for key, value in entry.items() if key != "id"}
+            if (name := journal.environment_id(made_by)) in unknown:
+                self._append(Environment(version=schema.VERSION, id=name, made_by=made_by))
 
     def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
         """Where the training of a part is kept until it is committed."""
@@ -338,14 +364,18 @@ class RunFolder:
         os.replace(staged, path)
         disk.sync_folder(path.parent)
 
-    def _quarantine(self, path: Path) -> None:
-        """Move a file out of the way, under a name of its own."""
+    def _quarantine(self, path: Path, copy: bool = False) -> None:
+        """Move a file out of the way, or a copy of it, under a name of its own."""
         place = self.path / "quarantine"
         place.mkdir(exist_ok=True)
         name, number = f"{path.parent.name}-{path.stem}", 0
-        while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}.parquet"):
+        while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}{path.suffix}"):
             number += 1
-        os.replace(path, target)
+        if copy:
+            disk.write_new(target, disk.read(path))
+            disk.sync_folder(place)
+        else:
+            os.replace(path, target)
 
     def _replace_text(self, path: Path, data: bytes) -> None:
         try:

@@ -29,6 +29,7 @@ class Verdict:
     counted: Count = field(default_factory=lambda: Count(0, 0))
     damage: list[Damage] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    lacks_predictions: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -36,9 +37,23 @@ class Verdict:
 
 
 def verify(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
-    """Read everything. Errors: StoreError if it is not a run folder."""
-    verdict = Verdict(stored_sweep(folder, vocabulary))
-    found, path, sweep = folder.refresh(), folder.path, verdict.sweep
+    """Read everything. Errors: StoreError if it is not a run folder.
+
+    Beside a process at work, files move and are replaced while they are read: what is wrong is so at a second look too.
+    """
+    verdict = _look(folder, vocabulary)
+    if not verdict.is_whole:
+        first, verdict = verdict, _look(folder, vocabulary)
+        verdict.damage = [each for each in verdict.damage if each in first.damage]
+        verdict.wrong = [each for each in verdict.wrong if each in first.wrong]
+    return verdict
+
+
+def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
+    stored_sweep(folder, vocabulary)
+    found, path = folder.refresh(), folder.path
+    sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
+    verdict = Verdict(sweep, lacks_predictions=found.lacks_predictions)
     verdict.wrong += found.unreadable
     verdict.damage = damaged(path, found, thorough=True)
     whole = whole_parts(found, verdict.damage)
@@ -63,7 +78,8 @@ def summary(verdict: Verdict) -> str:
     done, total = verdict.counted.done, verdict.sweep.n_networks
     wrong = len(verdict.damage) + len(verdict.wrong)
     found = f"{wrong:,} things are wrong" if wrong > 1 else "one thing is wrong" if wrong else "all as written"
-    return f"{verdict.files:,} files of {verdict.parts:,} parts with {done:,} of {total:,} networks: {found}"
+    theory = "; the tables of theory are to be made anew" if verdict.lacks_predictions else ""
+    return f"{verdict.files:,} files of {verdict.parts:,} parts with {done:,} of {total:,} networks: {found}{theory}"
 
 
 def _texts(path: Path, found: Journal) -> Iterator[str]:
@@ -75,15 +91,16 @@ def _texts(path: Path, found: Journal) -> Iterator[str]:
         yield f"{journal.FOLDER}/ does not say what {', '.join(sorted(unknown))} was, with which parts were made"
 
 
-def repair(folder: RunFolder, damage: list[Damage]) -> list[str]:
-    """Move damaged parts to quarantine/, so that the next run makes them; their names. Needs the lock."""
-    folder.recover()
-    there = folder.committed().keys() | {journal.PREDICTIONS}
-    stems = sorted({each.stem for each in damage})
-    for stem in stems:
-        if stem in there and not folder.journal().records[stem].void:
-            folder.set_aside(stem, "; ".join(str(each) for each in damage if each.stem == stem))
-    return stems
+def repair(folder: RunFolder, vocabulary: Vocabulary) -> list[str]:
+    """Move what is damaged to quarantine/, so that the next run makes it anew; sentences about it. Needs the lock.
+
+    Everything is read again, for another process may have made it anew since.
+    """
+    found = folder.recover()
+    damage = _look(folder, vocabulary).damage
+    for stem in sorted({each.stem for each in damage}):
+        folder.set_aside(stem, "; ".join(str(each) for each in damage if each.stem == stem))
+    return found + [str(each) for each in damage]
 
 
 def _networks(record: Record) -> int:

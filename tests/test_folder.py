@@ -239,8 +239,74 @@ def test_garbage_in_a_journal_is_named_and_what_it_said_is_made_anew(made, folde
     told = status(folder)
     assert told["done"] == f"{ROWS - 2} of {ROWS} networks"
     assert ("damaged" in told) == garbage.endswith(b"\n")
+    assert ("damaged" in told["state"]) == garbage.endswith(b"\n")
     run(folder, *FEW)
     assert_same_bits(made, folder)
+    told = status(folder)
+    assert ("damaged" in told, told["state"]) == (False, "done")
+    assert len(load(folder).networks) == ROWS
+    winit("verify", folder)
+
+
+@pytest.mark.parametrize("line", range(8))
+def test_one_flipped_byte_in_a_journal_costs_one_line_and_is_mended_by_the_next_run(made, folder, line):
+    path = folder / "parts" / "000001.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 8
+    flip(path, at=sum(map(len, lines[:line])) + 90)
+    damaged = path.read_bytes()
+    assert status(folder)["state"] == "damaged"
+    assert f"damaged: parts/000001.jsonl, line {line + 1} cannot be read" in run(folder, *FEW)
+    assert (folder / "quarantine" / "parts-000001.jsonl").read_bytes() == damaged
+    assert_same_bits(made, folder)
+    assert winit("verify", folder)[0].endswith("12 of 12 networks: all as written\n")
+    assert "0 networks in" in run(folder, *FEW)
+
+
+def test_a_folder_in_place_of_a_journal_is_set_aside(made, folder):
+    (folder / "parts" / "000002.jsonl").mkdir()
+    assert status(folder)["state"] == "damaged"
+    run(folder, *FEW)
+    assert status(folder)["state"] == "done"
+
+
+def test_a_repair_mends_a_journal(made, folder):
+    flip(folder / "parts" / "000001.jsonl", at=2000)
+    assert "Make them anew with" in winit("verify", folder, "--repair", code=1)[0]
+    assert "damaged" not in status(folder)
+    run(folder, *FEW)
+    assert_same_bits(made, folder)
+
+
+def test_tables_of_theory_in_quarantine_are_missed(made, folder):
+    flip(files(folder, "mean_field")[0])
+    winit("verify", folder, "--repair", code=1)
+    told = status(folder)
+    assert (told["state"], told["missing"]) == ("unfinished", "0, and the tables of theory")
+    assert winit("verify", folder)[0].endswith("all as written; the tables of theory are to be made anew\n")
+    run(folder, *FEW)
+    assert status(folder)["state"] == "done"
+    assert_same_bits(made, folder)
+
+
+def test_what_moves_while_it_is_verified_is_not_damage(folder, monkeypatch):
+    """Another process replaces a part, and moves another one, between the reading of the journal and of the files."""
+    from sweeps import verify
+
+    look, path, place = verify._look, files(folder)[0], files(folder)[1]
+
+    def beside_a_run(*arguments):
+        monkeypatch.setattr(verify, "_look", look)
+        hidden = path.rename(folder / "hidden")
+        shutil.copy(place, folder / "networks" / "new.parquet")
+        try:
+            return look(*arguments)
+        finally:
+            hidden.rename(path)
+            (folder / "networks" / "new.parquet").unlink()
+
+    monkeypatch.setattr(verify, "_look", beside_a_run)
+    assert winit("verify", folder)[0].endswith("all as written\n")
 
 
 def test_of_another_version_a_folder_is_refused_in_a_sentence(folder):
