@@ -239,12 +239,15 @@ class RunFolder:
 
     def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
         """Where the training of a part is kept until it is committed."""
-        return Checkpoint(self.path / "staging" / CHECKPOINTS / f"{stem}.npz", note)
+        return Checkpoint(self.staging / CHECKPOINTS / f"{stem}.npz", note)
 
     def drop_checkpoints(self) -> None:
-        """Take away those of parts that never come back."""
-        for file in (self.path / "staging" / CHECKPOINTS).glob("*"):
+        """Take away those of parts that never come back, and their folder."""
+        place = self.staging / CHECKPOINTS
+        for file in place.glob("*"):
             Checkpoint(file).discard()
+        with suppress(OSError):  # there is none, or what is in it is not ours
+            place.rmdir()
 
     def drop_details(self, stem: str) -> None:
         """Take away what a part says of the deepest network, when another has become the deepest."""

@@ -8,7 +8,9 @@ import json
 from types import SimpleNamespace
 from typing import ClassVar
 
-from sweeps import execute, plan, provenance, run
+import numpy as np
+
+from sweeps import checkpoints, execute, plan, provenance, run
 from sweeps.asked import settings_digest
 from winit_jax import trainer
 
@@ -62,6 +64,15 @@ class Recording(execute.Executor):
         return tables
 
 
+def _half_way(watch, checkpoint, name):
+    """Go on from a checkpoint or from nothing, and keep one in the middle."""
+    belongs_to, standing = checkpoints.fingerprint(name), {"step": np.array(1), "weights": np.arange(100.0)}
+    found = checkpoint.load(belongs_to)
+    if found is not None and not (found["weights"] == standing["weights"]).all():
+        raise ValueError("the checkpoint is of something else")
+    checkpoints.between(watch, 2, checkpoint, belongs_to)(1, lambda: standing)
+
+
 class Replaying(execute.Executor):
     """Hands out what was kept. A part that was not is a KeyError, and so a failure of the run."""
 
@@ -71,8 +82,12 @@ class Replaying(execute.Executor):
         super().__init__(*arguments, **{**options, "devices": [CPU]})
 
     def run(self, part, depths, lane=0, watch=lambda share: None, checkpoint=None):
-        watch(0.5)
-        return self.kept[key(self.sweep, part, depths)]
+        name = key(self.sweep, part, depths)
+        if part.is_training:
+            _half_way(watch, checkpoint, name)
+        else:
+            watch(0.5)
+        return self.kept[name]
 
     def predictions(self):
         return self.kept.get(self.sweep.to_toml(), {})
@@ -81,6 +96,7 @@ class Replaying(execute.Executor):
 def replay(kept):
     """From now on, runs of this process are replayed, in one lane."""
     cut_small()
+    checkpoints.SECONDS = 0.0
     Replaying.kept = kept
     execute.Executor = Replaying
     execute.devices = lambda: [CPU]  # without starting a backend
