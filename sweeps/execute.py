@@ -42,6 +42,7 @@ from winit_jax import (
     passes,
     pinned,
     probing,
+    programs,
     theory,
     trainer,
     training,
@@ -206,6 +207,7 @@ class Executor:
         training goes on from, and is kept now and then and where `watch` ends it.
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
+        programs.make_room()
         device = self.devices[lane % len(self.devices)]
         with pinned.settings(), jax.default_device(device):
             if part.is_training:

@@ -20,7 +20,7 @@ def made_of(executor: "Executor") -> dict[str, Any]:
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
-    """A sentence where a path, or an import path, holds something else than what networks in the folder were made of."""
+    """A sentence where a path, or an import path, holds something else than networks in the folder were made of."""
     journal = folder.journal()
     for made_by, jobs in _jobs_by_environment(folder).items():
         then = journal.environments.get(made_by, {})

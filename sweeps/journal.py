@@ -86,8 +86,8 @@ class Journal:
     """What the lines say, one after another.
 
     records: the last one of every stem. files: (table, stem) -> the SHA-256 of every file ever committed there.
-    grids: digests in the order in which sweeps were first run into the folder. unreadable: sentences. ill: journal files
-    that they are of, each with the lines that are whole, or None if it is no file.
+    grids: digests in the order in which sweeps were first run into the folder. unreadable: sentences. ill: the journal
+    files that they are of, each with the lines that are whole, or None if it is no file.
     """
 
     records: dict[str, Record] = field(default_factory=dict)

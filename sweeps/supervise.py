@@ -111,7 +111,8 @@ class Watched:
     """What the computing process knows of the record, and its journal. Without a journal nobody watches it.
 
     attempt: how many processes came before it. suspects: keys of jobs that have to run alone, and at how many deaths
-    they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is left behind that never ends.
+    they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is
+    left behind that never ends.
     """
 
     journal: int | None = None
