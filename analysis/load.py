@@ -17,23 +17,11 @@ from sweeps import journal
 from sweeps.damage import damaged, foreign, shown
 from sweeps.info import read_info
 from sweeps.journal import FolderError
+from sweeps.schema import KEYS as NETWORK_KEYS
+from sweeps.schema import LEARNER_KEYS as KEYS
+from sweeps.schema import NAMES
 from sweeps.store import RunFolder
 
-NETWORK_KEYS = (
-    "activation",
-    "init",
-    "std",
-    "gain",
-    "bias_std",
-    "normalization",
-    "norm_epsilon",
-    "width",
-    "depth",
-    "seed",
-)
-# Of networks that are trained also how fast.
-KEYS = (*NETWORK_KEYS, "learning_rate")
-NAMES = ("activation", "init", "normalization")
 # Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
 # Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.

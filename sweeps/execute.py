@@ -34,7 +34,7 @@ from sweeps.tables import (
     networks_table,
     trained_tables,
 )
-from sweeps.verdicts import SelfCheckError, Verdicts
+from sweeps.verdicts import Evidence, SelfCheckError, Verdicts
 from winit_jax import (
     batch,
     derivatives,
@@ -350,7 +350,7 @@ class Executor:
         found.layers, found.histogram = passes.forward(
             family, inputs, deepest, settings, jacobian=measure.jacobian, edges=edges, **machine
         )
-        self.verdicts.check(job, data.x, family, settings, found.layers, shared=histogram is None)
+        self.verdicts.check(Evidence(job, data.x, family, settings, found.layers), shared=histogram is None)
         found.layers |= self._predictions(job, act, stds, deepest)
         if measure.gradients:
             edges = None if histogram is None else gradient_edges(histogram)

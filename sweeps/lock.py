@@ -60,25 +60,30 @@ class Holder:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def end(self, state: str, reason: str = "") -> None:
-        self.note = self.note.model_copy(update={"state": state, "reason": reason[:300]})
+        with self._writing:
+            self.note = self.note.model_copy(update={"state": state, "reason": reason[:300]})
 
     def _write(self) -> None:
-        with self._writing:
-            os.pwrite(self._handle, _padded(self.note.model_dump_json().encode()), 0)
+        os.pwrite(self._handle, _padded(self.note.model_dump_json().encode()), 0)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            self.note = self.note.model_copy(update={"heartbeat": time.time()})
-            with suppress(OSError):
-                self._write()
+            with self._writing:
+                if self._stop.is_set():  # the descriptor may be another file's by now
+                    return
+                self.note = self.note.model_copy(update={"heartbeat": time.time()})
+                with suppress(OSError):
+                    self._write()
 
     def close(self) -> None:
-        self._stop.set()
-        with suppress(OSError):
-            if self.note.state or not self._before.strip():
-                self._write()
-            else:
-                os.pwrite(self._handle, _padded(self._before), 0)
+        """Write nothing after this: the caller closes the descriptor."""
+        with self._writing:
+            self._stop.set()
+            with suppress(OSError):
+                if self.note.state or not self._before.strip():
+                    self._write()
+                else:
+                    os.pwrite(self._handle, _padded(self._before), 0)
 
 
 @contextmanager

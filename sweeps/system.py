@@ -16,6 +16,8 @@ from sweeps.signals import Stopped
 TRACEBACK = "WINIT_TRACEBACK"
 # What the system says of a name, rather than of a disk or a device: the request was wrong.
 OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.EINVAL)
+# What Python says before it hands a name with a NUL to the system.
+NUL = re.compile(r"embedded null (byte|character)")
 
 
 class _Named(io.FileIO):
@@ -139,7 +141,7 @@ def sentence(error: BaseException, at: str = "") -> tuple[str, int]:
         text = getattr(error, "object", "")
         shown = f"{_short(text)!a}: " if isinstance(text, str) and text else ""
         return f"{shown}holds what is not text in UTF-8.", 2
-    if isinstance(error, ValueError) and "null" in str(error):
+    if isinstance(error, ValueError) and NUL.search(str(error)):
         return "A name holds a NUL.", 2
     said = described(error)
     return f"{said.rstrip('.')}. winit has no sentence for this; {TRACEBACK}=1 shows where it comes from.", 1

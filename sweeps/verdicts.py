@@ -20,6 +20,20 @@ class SelfCheckError(Exception):
     is_sentence = True
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a forward pass was given and what it found.
+
+    x: [samples, features]. columns: of `passes.forward`, [layers, networks].
+    """
+
+    job: Job
+    x: np.ndarray
+    family: passes.Family
+    settings: batch.Settings
+    columns: dict[str, np.ndarray]
+
+
 @dataclass
 class Verdicts:
     """One verdict for each program: an activation, normalization and width, and whether one network stands for many.
@@ -37,52 +51,36 @@ class Verdicts:
     _found: dict[tuple, str | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(
-        self,
-        job: Job,
-        x: np.ndarray,
-        family: passes.Family,
-        settings: batch.Settings,
-        columns: dict[str, np.ndarray],
-        *,
-        shared: bool,
-    ) -> None:
+    def check(self, evidence: Evidence, *, shared: bool) -> None:
         """Return where a job's programs are right, which the first job of each decides; others wait for that.
 
         Nothing that a condemned program computed is so handed over.
-        x: [samples, features]. columns: what `passes.forward` found, [layers, networks]. shared: as in `passes.groups`.
-        Errors: SelfCheckError.
+        shared: as in `passes.groups`. Errors: SelfCheckError.
         """
-        if len(x) * job.width > CHECKED_PAIRS:
+        job = evidence.job
+        if len(evidence.x) * job.width > CHECKED_PAIRS:
             return
-        for group in passes.groups(family, x.shape[1], settings, shared):
+        for group in passes.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             program = (job.activation, job.normalization, job.width, group.is_rescaled)
             with self._lock:
                 own = self._locks.setdefault(program, threading.Lock())
             with own:
                 if program not in self._found:  # an error in comparing is no verdict
-                    wrong = self._compare(job, x, family, settings, columns, group.positions)
+                    wrong = self._compare(evidence, group.positions)
                     self._found[program] = _condemned(job, wrong) if wrong else None
                     if wrong:
                         self.say(str(self._found[program]))
             if (sentence := self._found[program]) is not None:
                 raise SelfCheckError(sentence)
 
-    def _compare(
-        self,
-        job: Job,
-        x: np.ndarray,
-        family: passes.Family,
-        settings: batch.Settings,
-        columns: dict[str, np.ndarray],
-        positions: np.ndarray,
-    ) -> list[str]:
+    def _compare(self, evidence: Evidence, positions: np.ndarray) -> list[str]:
         """What the first layers of a network got wrong, in sentences: the first of which float64 can hold any."""
-        layers = family.first_layers(x.shape[1], len(columns["nonfinite"]), self.batch_mib, CHECKED_LAYERS)
+        job, x, family, settings = evidence.job, evidence.x, evidence.family, evidence.settings
+        layers = family.first_layers(x.shape[1], len(evidence.columns["nonfinite"]), self.batch_mib, CHECKED_LAYERS)
         directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
         for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
             wrong, compared = reference.compare(
-                {name: values[: len(layers), at] for name, values in columns.items()},
+                {name: values[: len(layers), at] for name, values in evidence.columns.items()},
                 x,
                 (family.first_std[at], family.hidden_std[at], family.bias_std[at]),
                 layers,

@@ -13,7 +13,9 @@ from folders import commit
 
 from analysis import RunFolderError, load
 from analysis.axes import AxisError, expand
-from analysis.load import follows_init, in_order, tidy, varying
+from analysis.load import KEYS as LEARNER_KEYS
+from analysis.load import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
+from sweeps import schema
 
 KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
@@ -131,6 +133,12 @@ def test_a_run_knows_the_points_that_it_was_asked_for(tmp_path):
     assert "width" not in run.expected
     with pytest.raises(RunFolderError, match=r"sweep\.toml: 'log:0:1:3': both ends of a log range must be"):
         _ = load(write_run(tmp_path / "odd", network_rows(), gain="log:0:1:3")).expected
+
+
+def test_keys_and_names_are_defined_once():
+    assert NETWORK_KEYS is schema.KEYS
+    assert LEARNER_KEYS is schema.LEARNER_KEYS
+    assert NAMES is schema.NAMES
 
 
 def test_folders_that_are_no_runs_get_a_sentence(tmp_path):

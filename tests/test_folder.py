@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -381,6 +382,32 @@ def test_without_locks_a_fresh_heartbeat_keeps_others_out(folder, monkeypatch):
         assert "is in use by another winit run" in run(folder, *FEW, code=2)
     assert not lock.look(folder / "staging" / "lock").held
     assert "0 networks" in run(folder, *FEW)
+
+
+def test_no_heartbeat_writes_once_the_lock_is_let_go(folder, monkeypatch):
+    now, pwrite, beating, let_go, late = time.time, os.pwrite, threading.Event(), threading.Event(), []
+
+    def slow_in_the_heartbeat():
+        if threading.current_thread().name == "heartbeat":
+            beating.set()
+            let_go.wait(0.5)
+        return now()
+
+    def watched(*what):
+        if let_go.is_set():
+            late.append(what)
+        return pwrite(*what)
+
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lock.time, "time", slow_in_the_heartbeat)
+    monkeypatch.setattr(lock.os, "pwrite", watched)
+    with lock.hold(folder / "staging" / "lock"):
+        assert beating.wait(10)
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == "heartbeat":
+            thread.join(10)
+    assert late == []
 
 
 def hold_apart(folder, seconds):

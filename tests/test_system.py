@@ -71,6 +71,8 @@ def test_doctor_names_a_platform_that_does_not_start():
             "'x\\udcff': holds what is not text",
         ),
         (ValueError("embedded null byte"), 2, "A name holds a NUL.\n"),
+        (ValueError("stat: embedded null character in path"), 2, "A name holds a NUL.\n"),
+        (ValueError("a null column has no dtype"), 1, "ValueError: a null column has no dtype. winit has no sentence"),
         (Stopped(2), 130, "Interrupted. Kept.\n"),
         (KeyError("x"), 1, "KeyError: 'x'. winit has no sentence for this; WINIT_TRACEBACK=1 shows"),
     ],
