@@ -31,29 +31,34 @@ def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path
         raise SpecError(briefly(str(path)), [Problem("", f"is a folder, not a sweep file.{hint}")])
     if not is_file:
         return f"{source}.toml", str(source), tomllib.loads(sweep_text(str(source))), Path()
+    data = parse(path)
+    return path.name, path.resolve().parent.name if path.stem == "sweep" else path.stem, data, path.parent
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """A sweep file as plain data, whatever lies there. Errors: SpecError with one problem."""
     try:
         text = _read(path).decode("utf-8")
         if deepest := _deepest_key(text):
-            raise SpecError(str(path), [Problem("", f"has a key of {deepest:,} parts; a sweep file has three.")])
-        return (
-            path.name,
-            path.resolve().parent.name if path.stem == "sweep" else path.stem,
-            tomllib.loads(text),
-            path.parent,
-        )
+            raise _wrong(path, f"has a key of {deepest:,} parts; a sweep file has three.")
+        return tomllib.loads(text)
     except FileNotFoundError:
-        raise SpecError(str(path), [Problem("", "there is no such file.")]) from None
+        raise _wrong(path, "there is no such file.") from None
     except OSError as error:
-        raise SpecError(str(path), [Problem("", f"cannot be read: {error.strerror}.")]) from None
+        raise _wrong(path, f"cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise SpecError(str(path), [Problem("", "is not a text file in UTF-8.")]) from None
+        raise _wrong(path, "is not a text file in UTF-8.") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+        raise _wrong(path, f"is not TOML: {error}.") from None
     except ValueError as error:
         if "\0" in str(path):
             raise SpecError(briefly(str(path)), [Problem("", "is no file name.")]) from None
         # TOML's integers have 64 bits; Python's parser gives up on those of more than 4300 digits.
-        raise SpecError(str(path), [Problem("", f"is not TOML: {error}.")]) from None
+        raise _wrong(path, f"is not TOML: {error}.") from None
+
+
+def _wrong(path: Path, message: str) -> SpecError:
+    return SpecError(str(path), [Problem("", message)])
 
 
 def _read(path: Path) -> bytes:
@@ -63,16 +68,14 @@ def _read(path: Path) -> bytes:
     """
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
-        raise SpecError(str(path), [Problem("", "is a folder, not a sweep file.")])
+        raise _wrong(path, "is a folder, not a sweep file.")
     if not stat.S_ISREG(found.st_mode):
-        raise SpecError(str(path), [Problem("", "is a pipe or a device, not a file.")])
+        raise _wrong(path, "is a pipe or a device, not a file.")
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         size = max(found.st_size, len(raw))
-        raise SpecError(
-            str(path), [Problem("", f"has {size:,} bytes; a sweep file may have {MAX_BYTES:,}: write ranges.")]
-        )
+        raise _wrong(path, f"has {size:,} bytes; a sweep file may have {MAX_BYTES:,}: write ranges.")
     return raw
 
 

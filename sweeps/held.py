@@ -22,12 +22,13 @@ def made_of(executor: "Executor") -> dict[str, Any]:
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
     """A sentence where a path, or an import path, holds something else than networks in the folder were made of."""
     journal = folder.journal()
+    pairs: list[tuple[Any, Any]]
     for made_by, jobs in _jobs_by_environment(folder).items():
         then = journal.environments.get(made_by, {})
         then_inputs = then.get("inputs", {})
-        of_inputs = [(then_inputs.get(str(job.width)), now["inputs"].get(str(job.width))) for job in jobs]
-        of_training = [(then.get("train"), now.get("train"))] if any(job.depth is not None for job in jobs) else []
-        for before, after in of_inputs + of_training:
+        pairs = [(then_inputs.get(str(job.width)), now["inputs"].get(str(job.width))) for job in jobs]
+        pairs += [(then.get("train"), now.get("train"))] if any(job.depth is not None for job in jobs) else []
+        for before, after in pairs:
             if before and after and before.get("sha256") != after["sha256"]:
                 return _data_changed(folder, before, after)
         known = then.get("activations")

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shlex
 import threading
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,9 +24,11 @@ from pydantic_core import to_json
 from sweeps import disk, journal, lock, schema
 from sweeps.checkpoints import Checkpoint
 from sweeps.damage import FOLDERS, damaged
+from sweeps.files import parse
 from sweeps.info import Info, read_info
 from sweeps.journal import Environment, File, FolderError, Journal, Record
 from sweeps.parts import Part
+from sweeps.problems import SpecError
 from sweeps.signals import Stopped
 
 COMMIT_TABLE = "networks"
@@ -117,11 +118,9 @@ class RunFolder:
             what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
             raise StoreError(f"{self.path} is not a run folder: {what}.")
         try:
-            return tomllib.loads(disk.read(self.sweep_file).decode("utf-8"))
-        except OSError as error:
-            raise StoreError(f"{self.sweep_file} cannot be read: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-            raise StoreError(f"{self.sweep_file} cannot be read: {error}.") from error
+            return parse(self.sweep_file)
+        except SpecError as error:
+            raise StoreError(f"{self.sweep_file} {error.problems[0]}") from error
 
     def write_sweep(self, text: str) -> None:
         """Make `text` the folder's sweep.toml, unless it is already."""

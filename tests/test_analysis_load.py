@@ -152,7 +152,7 @@ def test_folders_that_are_no_runs_get_a_sentence(tmp_path):
     with pytest.raises(RunFolderError, match="has no column gain, seed"):
         _ = load(bare).networks
     (run / "sweep.toml").write_text("title = ")
-    with pytest.raises(RunFolderError, match=r"sweep\.toml cannot be read"):
+    with pytest.raises(RunFolderError, match=r"sweep\.toml is not TOML: Invalid value"):
         load(run)
 
 

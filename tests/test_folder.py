@@ -336,6 +336,35 @@ def test_folders_in_place_of_files_get_a_sentence(folder, name):
     assert name in said
 
 
+def a_gigabyte(path):
+    with path.open("wb") as file:
+        file.truncate(2**30)
+
+
+@pytest.mark.parametrize(
+    ("put", "sentence"),
+    [
+        (a_gigabyte, "has 1,073,741,824 bytes; a sweep file may have 16,777,216: write ranges."),
+        (os.mkfifo, "is a pipe or a device, not a file."),
+        (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device, not a file."),
+        (Path.mkdir, "is a folder, not a sweep file."),
+        (lambda path: path.write_bytes(b"\xff"), "is not a text file in UTF-8."),
+        (lambda path: path.write_text("a" + ".b" * 20_000 + " = 1"), "has a key of 20,001 parts; a sweep file has"),
+    ],
+    ids=["1 GB", "pipe", "device", "folder", "no text", "deep"],
+)
+def test_whatever_lies_in_place_of_a_stored_sweep_gets_one_sentence_from_every_command(folder, put, sentence):
+    (folder / "sweep.toml").unlink()
+    put(folder / "sweep.toml")
+    started = time.process_time()
+    told = [winit(command, folder, code=2)[1] for command in ("status", "plot", "verify")]
+    told += [run(folder, *FEW, code=2), winit("plan", *FEW, "--out", folder, code=2)[1]]
+    for said in told:
+        assert said.startswith(f"{folder / 'sweep.toml'} {sentence}")
+        assert said.count("\n") == 1
+    assert time.process_time() - started < 2
+
+
 def test_a_file_in_place_of_a_table_gets_a_sentence(folder):
     shutil.rmtree(folder / "layers")
     (folder / "layers").write_text("")
