@@ -159,15 +159,11 @@ def plan(
 ) -> None:
     """Count networks, rows, memory and time, and touch no device. Example: winit plan phase"""
     from sweeps import provenance
-    from sweeps.datasets import check_dataset
     from sweeps.execute import planner, vocabulary
-    from sweeps.inputs import check_inputs
     from sweeps.launch import Refused, open_folder
     from sweeps.report import plan_lines, summary
 
     sweep = _load(request)
-    if problems := [*check_inputs(sweep.inputs), *(check_dataset(sweep.train) if sweep.train else [])]:
-        _stop("\n".join(f"{problem.place}: {problem.message}" for problem in problems))
     try:
         folder = open_folder(out or Path("runs") / sweep.name, sweep)
     except Refused as refusal:

@@ -22,7 +22,6 @@ def made_of(executor: "Executor") -> dict[str, Any]:
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
     """A sentence where a path, or an import path, holds something else than networks in the folder were made of."""
     journal = folder.journal()
-    pairs: list[tuple[Any, Any]]
     for made_by, jobs in _jobs_by_environment(folder).items():
         then = journal.environments.get(made_by, {})
         then_inputs = then.get("inputs", {})
@@ -32,7 +31,8 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
             if before and after and before.get("sha256") != after["sha256"]:
                 return _data_changed(folder, before, after)
         known = then.get("activations")
-        for path in sorted({job.activation for job in jobs} & known.keys()) if isinstance(known, dict) else ():
+        known = known if isinstance(known, dict) else {}
+        for path in sorted({job.activation for job in jobs} & known.keys()):
             given = now.get("activations", {}).get(path)
             if given is not None and (change := changed_values(known[path], given)):
                 return (

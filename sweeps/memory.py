@@ -1,14 +1,12 @@
 """How much memory a sweep takes at its peak, by arithmetic, and how much there is: asked before anything is read."""
 
-import contextlib
-import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from sweeps.machine import memory_bytes
 from sweeps.plan import MAX_FAMILIES, PART_SECONDS, SIGNAL_SHARE, USUAL_DATA, Planner
 from sweeps.spec import Sweep
+from sweeps.wording import size
 from winit_jax.blocks import CPU_CALL_NETWORKS, CPU_CALL_PAIRS
 
 MIB = 2**20
@@ -26,7 +24,8 @@ COLUMNS = 2 * 32
 ARRAYS = 5
 # Inputs whose Jacobians are decomposed, and double-precision matrices that it takes for each.
 SPECTRUM_INPUTS, SPECTRUM_MATRICES = 4, 4
-CGROUP = Path("/sys/fs/cgroup")
+# What is kept of one family from its planning to the end, in the journal and in lists of what is done, measured.
+FAMILY_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         Share("draws of weights", LANES * (max(stack + 2 * layer, 3 * first)), "the width"),
         Share("activations", LANES * (ARRAYS * array + signals), "inputs.samples or the width"),
         Share("results", LANES * results, "the depth"),
+        Share("the list of networks", families * FAMILY_BYTES / MIB, "the number of points"),
     ]
     if measure.gradients:
         needed = max(gradient_mib(deepest, samples, width, name) for name in grid.normalization)
@@ -101,38 +101,18 @@ def peak_mib(found: list[Share]) -> float:
 
 def too_much(found: list[Share], available: float) -> str | None:
     """A sentence if that is more than the memory there is, in MiB."""
-    from sweeps.wording import size
-
     if (needed := peak_mib(found)) <= available:
         return None
     largest = found[0]
     return (
-        f"This sweep needs about {size(needed)} of memory, {size(largest.mib)} of it for {largest.what}, and "
-        f"{size(available)} are there. Lower {largest.lower}."
+        f"This sweep needs about {size(needed * MIB)} of memory, {size(largest.mib * MIB)} of it for {largest.what}, "
+        f"and {size(available * MIB)} are there. Lower {largest.lower}."
     )
 
 
 def available_mib() -> float:
     """The memory of this machine, or of the container that this process runs in; infinite where nobody says."""
-    limits = [math.inf]
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MIB)
-    for file in (*_cgroup_files(), CGROUP / "memory.max", CGROUP / "memory" / "memory.limit_in_bytes"):
-        try:
-            limits.append(int(file.read_text()) / MIB)
-        except (OSError, ValueError):  # no such file, or `max`
-            continue
-    return min(limits)
-
-
-def _cgroup_files() -> list[Path]:
-    """The limits of this process's own control group and of those around it."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):
-        return []
-    own = [CGROUP / line.partition("::")[2].lstrip("/") for line in lines if line.startswith("0::")]
-    return [folder / "memory.max" for path in own for folder in (path, *path.parents) if CGROUP in folder.parents]
+    return memory_bytes() / MIB
 
 
 def _features(sweep: Sweep, width: int) -> int:

@@ -36,6 +36,29 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     return grouped
 
 
+@dataclass(frozen=True)
+class Count:
+    """Points, and how many of them are others rescaled where the activation is positively homogeneous."""
+
+    all: int
+    shared: int
+
+    @classmethod
+    def of(cls, points: list[Point]) -> "Count":
+        return cls(len(points), sum(can_share(point) for point in points))
+
+
+def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, Count]:
+    """How many points `points_by_shape` would list, by multiplication."""
+    found: dict[str, Count] = {}
+    biases, epsilons = sweep.grid.bias_std, len(sweep.grid.norm_epsilon)
+    for init, scale in sweep.init_points():
+        shared = biases.count(0.0) if can_share(Point(init, scale, 0.0)) else 0
+        before = found.get(shape_of(init), Count(0, 0))
+        found[shape_of(init)] = Count(before.all + len(biases) * epsilons, before.shared + shared * epsilons)
+    return found
+
+
 def batch_size(sweep: Sweep, together: int) -> int:
     """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
     grid = sweep.grid
@@ -58,12 +81,11 @@ class Planner:
     together: Callable[[int, int], int] = lambda width, depth: 1
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
 
-    def passes(self, sweep: Sweep, activation: str, normalization: str, points: list[Point]) -> int:
+    def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
         """How many networks really run: one for all points that a homogeneous activation can share."""
         if not self.one_pass(activation) or normalization != "none" or sweep.measure.histogram:
-            return len(points)
-        shared = sum(can_share(point) for point in points)
-        return len(points) - shared + (shared > 0)
+            return points.all
+        return points.all - points.shared + (points.shared > 0)
 
     def layer_seconds(self, sweep: Sweep, width: int, fan_in: int) -> float:
         """Estimated time of one layer of one network."""
@@ -119,7 +141,7 @@ class Planner:
 
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
-        by_shape = points_by_shape(sweep, self.shape_of)
+        by_shape, counts = points_by_shape(sweep, self.shape_of), count_by_shape(sweep, self.shape_of)
         target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
@@ -129,14 +151,14 @@ class Planner:
         ):
             points = by_shape[shape]
             one = self.family_seconds(sweep, width)
-            shared = self.passes(sweep, activation, normalization, points) < len(points)
+            shared = self.passes(sweep, activation, normalization, counts[shape]) < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
             most = max(1, int(min(PART_SECONDS / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
-                seconds = one * self.passes(sweep, activation, normalization, chunk)
+                seconds = one * self.passes(sweep, activation, normalization, Count.of(chunk))
                 full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
@@ -173,7 +195,7 @@ class Planner:
 
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialised, in a training sweep once for all learning rates."""
-        by_shape = points_by_shape(sweep, self.shape_of)
+        by_shape = count_by_shape(sweep, self.shape_of)
         one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
         return one * sum(
             self.passes(sweep, activation, normalization, points)
@@ -184,7 +206,7 @@ class Planner:
 
     def summary(self, sweep: Sweep) -> dict[str, Any]:
         """Counts and estimates by arithmetic alone, without making a part."""
-        by_shape = points_by_shape(sweep, self.shape_of)
+        by_shape = count_by_shape(sweep, self.shape_of)
         grid = sweep.grid
         seeds = len(grid.seed)
         passes, programs, seconds = 0, 0, 0.0

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.aliases import resolve
+from sweeps.datasets import check_dataset
 from sweeps.files import read_file, too_large
 from sweeps.grid import Value, canonical, expand
+from sweeps.inputs import check_inputs
 from sweeps.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from sweeps.sources import NAMED
 from sweeps.spec import (
@@ -74,6 +76,8 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
         unknown(key, "not a key of a sweep file.", key, known, problems)
     grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
     inputs = _resolve_inputs(tables["inputs"], base, problems)
+    problems += check_inputs(inputs)
+    problems += check_dataset(train) if train is not None else []
     histogram = getattr(tables["measure"], "histogram", None)
     if histogram and not histogram.low < histogram.high:
         problems.append(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sweeps.memory import available_mib, peak_mib, shares, too_much
+from sweeps.memory import MIB, available_mib, peak_mib, shares, too_much
 from sweeps.wording import duration, size
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sweeps.spec import Sweep, Vocabulary
 
 # Shares of memory that no accelerator takes.
-ON_THE_HOST = ("programs", "inputs", "results", "data")
+ON_THE_HOST = ("programs", "inputs", "results", "data", "the list of networks")
 # A run that takes longer is agreed to on a terminal; one that takes a minute says so.
 ASKED_SECONDS, SAID_SECONDS = 3600.0, 60.0
 
@@ -33,7 +33,7 @@ def plan_lines(sweep: "Sweep", found: Mapping[str, Any], cores: int, folder: str
     else:
         work = f"{found['passes']:,} through {max(sweep.grid.depth):,} layers, each serving every depth"
     measuring = f", {duration(found['measuring_seconds'])} of it before training" if sweep.train else ""
-    beyond = f": more than the {size(there)} of this machine" if needed > there else f" of {size(there)}"
+    beyond = f": more than the {size(there * MIB)} of this machine" if needed > there else f" of {size(there * MIB)}"
     lines = {
         "networks": f"{found['networks']:,}",
         "theory": f"{sweep.n_predictions:,} points at infinite width" if sweep.n_predictions else "",
@@ -42,7 +42,7 @@ def plan_lines(sweep: "Sweep", found: Mapping[str, Any], cores: int, folder: str
         "compilations": f"{found['compilations']:,}, about {duration(found['compile_seconds'])} where none is cached",
         "tables": f"{found['rows']:,} rows, about {found['bytes'] / 2**20:,.1f} MiB: {rows}",
         "time": f"about {duration(found['seconds'])} on {cores} cores of this machine, after compiling{measuring}",
-        "memory": f"about {size(needed)}{beyond}",
+        "memory": f"about {size(needed * MIB)}{beyond}",
         "folder": folder,
     }
     return [f"{name:<13} {text}" for name, text in lines.items() if text]

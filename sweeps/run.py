@@ -10,6 +10,7 @@ from typing import Protocol
 from sweeps import signals
 from sweeps.asked import Asked, count_done, grid_digest, settings_digest
 from sweeps.checkpoints import Checkpoint
+from sweeps.info import Failure
 from sweeps.journal import Record
 from sweeps.lanes import Abandoned, Flight, Lanes
 from sweeps.parts import Job, Part
@@ -155,7 +156,7 @@ def run(
                 "seconds": round(earlier.seconds + outcome.seconds, 3),
                 **found,
                 "self_check": list(checks),
-                "failures": outcome.failures,
+                "failures": [*_standing(earlier.failures, outcome.failures, folder), *outcome.failures],
             }
         )
 
@@ -209,6 +210,15 @@ def run(
     if received:
         raise Interrupted(received[0], outcome, checkpointed)
     return outcome
+
+
+def _standing(earlier: list[Failure], now: list[dict], folder: RunFolder) -> list[dict]:
+    """Failures of earlier runs that this one has neither mended nor met again."""
+    settled = {
+        family for record in folder.committed().values() for job in record.part.jobs for family in job.families()
+    }
+    settled.update(family for job in Part.from_json([one["networks"] for one in now]).jobs for family in job.families())
+    return [one.model_dump() for one in earlier if not settled.issuperset(one.networks.families())]
 
 
 @dataclass

@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from sweeps.bounded import File, InputError, in_words, refuse_beyond_memory
+from sweeps.bounded import File, InputError, refuse_beyond_memory
 from sweeps.samples import Source, as_images, as_labels
+from sweeps.wording import size
 
 # The names of a column of labels, without regard to capitals; the first one there is taken.
 LABELS = ("label", "labels", "class", "classes", "target", "targets", "fine_label", "y")
@@ -48,7 +49,7 @@ def read_arff(file: File) -> Source:
     """OpenML's tables: rows after a line @DATA, the class last. Errors: InputError."""
     with file.open() as stream:
         if b"@DATA" not in stream.read(MAX_ARFF_HEADER).upper():
-            raise InputError(f"{file.path} is not ARFF: it has no line @DATA in its first {in_words(MAX_ARFF_HEADER)}.")
+            raise InputError(f"{file.path} is not ARFF: it has no line @DATA in its first {size(MAX_ARFF_HEADER)}.")
     text = file.read(TIMES_TEXT)
     start = text[:MAX_ARFF_HEADER].upper().index(b"@DATA")
     columns = _parse(text[text.index(b"\n", start) + 1 :], ",", quote="'")

@@ -1,5 +1,7 @@
 """Numbers as sentences say them: times and sizes."""
 
+import math
+
 
 def duration(seconds: float) -> str:
     """A time in seconds up to a minute, then in minutes, hours or days: 12.3 s, 4.5 min, 3 h 20 min, 2 d 5 h."""
@@ -14,8 +16,11 @@ def duration(seconds: float) -> str:
     return f"{hours // 24:,} d {hours % 24} h"
 
 
-def size(mib: float) -> str:
-    """An amount of memory in MiB, or in GiB from 1024 of them."""
-    if mib < 1024:
-        return f"{mib:,.0f} MiB" if mib >= 10 else f"{mib:,.1f} MiB"
-    return f"{mib / 1024:,.1f} GiB"
+def size(n_bytes: float) -> str:
+    """A number of bytes as people say it: 512 bytes, 1.5 KiB, 350 MiB, 72.0 TiB."""
+    if n_bytes < 1024:
+        return f"{n_bytes:,.0f} bytes"
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB")
+    power = min(int(math.log2(n_bytes) // 10), len(units))
+    value, unit = n_bytes / 2 ** (10 * power), units[power - 1]
+    return f"{value:,.0f} {unit}" if value >= 10 and power < 3 else f"{value:,.1f} {unit}"

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from runs import run, winit
 
-from sweeps import cli, memory, report
+from sweeps import cli, machine, memory, plan, report
 from sweeps.execute import planner, vocabulary
+from sweeps.plan import Count, count_by_shape, points_by_shape
 from sweeps.reading import load_sweep
 from sweeps.wording import duration, size
+from winit_jax.initializers import shape_of
 
 TINY = ["activation=tanh,relu", "gain=0.5,1", "width=4", "depth=1,3", "seed=0,1", "inputs.samples=5"]
 TRAINED = [
@@ -97,9 +99,41 @@ def test_times_are_in_the_unit_that_one_would_say(seconds, text):
     assert duration(seconds) == text
 
 
-def test_sizes_are_in_mebibytes_and_gibibytes():
-    assert [size(x) for x in (0.25, 12.4, 1023, 1536, 2**30)] == [
-        "0.2 MiB", "12 MiB", "1,023 MiB", "1.5 GiB", "1,048,576.0 GiB",
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["activation=relu", "init=normal,zeros,he_normal,orthogonal", "gain=0,0.5,1", "bias_std=0,0.1"],
+        ["activation=relu", "init=uniform,lecun_normal", "std=0.1,1", "bias_std=0.1,0.2", "width=4"],
+        ["activation=tanh", "gain=1,2", "normalization=layer", "norm_epsilon=1e-5,1e-3", "bias_std=0", "width=4"],
+    ],
+)
+def test_points_are_counted_without_being_made(words):
+    sweep = load_sweep(None, [*words, "depth=2"], vocabulary())
+    listed = points_by_shape(sweep, shape_of)
+    assert count_by_shape(sweep, shape_of) == {shape: Count.of(points) for shape, points in listed.items()}
+
+
+def test_a_plan_of_ten_million_points_makes_none_and_counts_their_memory(monkeypatch):
+    monkeypatch.setattr(plan, "points_by_shape", None)
+    words = ["activation=tanh", "gain=lin:0.1:2:10000", "bias_std=lin:0:1:1000", "width=4", "depth=2"]
+    found = json.loads(winit("plan", *words, "inputs.samples=4", "--json")[0])
+    assert found["networks"] == 10**7
+    assert found["memory_mib"] > 9000
+
+
+def test_problems_of_data_come_with_all_others():
+    words = ["activation=tahn", "gain=1", "inputs.source=digits", "inputs.samples=5000", "train.steps=1"]
+    words += ["train.source=digits", "train.train_samples=1797"]
+    for command in ("plan", "run"):
+        said = winit(command, *words, code=2)[1]
+        assert "grid.activation: 'tahn' is not an activation." in said
+        assert said.count("inputs.samples: 5,000 asked for, digits has 1,797.") == 1
+        assert said.count("train.train_samples: ") == 1
+
+
+def test_sizes_are_in_the_unit_that_one_would_say():
+    assert [size(x) for x in (0, 1023, 1536, 1.25 * 2**20, 12.4 * 2**20, 1023 * 2**20, 1.5 * 2**30, 72 * 2**40)] == [
+        "0 bytes", "1,023 bytes", "1.5 KiB", "1.2 MiB", "12 MiB", "1,023 MiB", "1.5 GiB", "72.0 TiB",
     ]  # fmt: skip
 
 
@@ -120,9 +154,7 @@ def test_a_sweep_beyond_the_memory_is_refused_before_anything_is_made(tmp_path, 
     out, said = winit("run", *words, "--out", tmp_path / "run", code=2)
     assert out == ""
     assert said.startswith("This sweep needs about ")
-    assert said.endswith(
-        f" GiB of it for {said.split(' of it for ')[1].split(',')[0]}, and 8.0 GiB are there. {lower}\n"
-    )
+    assert said.endswith(f"iB of it for {said.split(' of it for ')[1].split(',')[0]}, and 8.0 GiB are there. {lower}\n")
     assert not (tmp_path / "run").exists()
     assert time.process_time() - started < 10
     assert ": more than the 8.0 GiB of this machine" in winit("plan", *words)[0]
@@ -144,7 +176,7 @@ def test_ready_sweeps_fit_an_ordinary_machine():
 
 
 def test_the_memory_of_a_container_is_the_memory_there_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     whole = memory.available_mib()
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.available_mib() == whole

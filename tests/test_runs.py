@@ -15,6 +15,7 @@ import pytest
 from runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, run, run_apart, table, winit
 
 from sweeps import parts, plan, schema
+from sweeps.store import RunFolder
 from winit_jax import passes
 
 # he_normal has no scale of its own: (2 gains + 1 scheme) x 2 activations x 2 biases x 4 depths x 2 seeds.
@@ -250,6 +251,28 @@ def test_a_failing_activation_is_named_and_the_rest_is_done(tmp_path, monkeypatc
     assert "failed    1" in shown
     said = run(tmp_path / "all", "activation=brittle:act", "seed=int:0:6", *words[1:4], "inputs.samples=9", code=1)
     assert said.count("failed: brittle:act") == 7
+
+
+def test_failures_stand_until_they_are_mended_or_met_again(tmp_path, monkeypatch):
+    (tmp_path / "fickle.py").write_text(
+        "import os\ndef act(a):\n    if a.shape[-1] == 13 and 'BROKEN' in os.environ:\n"
+        "        raise RuntimeError('thirteen units')\n    return a\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BROKEN", "1")
+    words = ["gain=1", "depth=2", "seed=0", "inputs.samples=9", "width=13,14"]
+    run(tmp_path / "run", "activation=fickle:act,tanh", *words, code=1)
+    written, write = [], RunFolder.write_info
+    monkeypatch.setattr(RunFolder, "write_info", lambda self, found: (written.append(found), write(self, found)))
+    run(tmp_path / "run", "activation=fickle:act,tanh", *words, "width=13,14,15", code=1)
+    assert [(info["state"], len(info["failures"])) for info in written] == [("running", 1), ("failed", 1)]
+    written.clear()
+    run(tmp_path / "run", "activation=fickle:act,tanh", *words, "width=13,14,15,16", "seed=0,1", code=1)
+    assert [len(info["failures"]) for info in written] == [1, 2]
+    written.clear()
+    monkeypatch.delenv("BROKEN")
+    run(tmp_path / "run", "activation=fickle:act,tanh", *words, "width=13,14,15,16", "seed=0,1")
+    assert [(info["state"], len(info["failures"])) for info in written] == [("running", 2), ("done", 0)]
 
 
 def test_run_json_says_what_a_run_was_made_with(undisturbed):
