@@ -292,7 +292,7 @@ def _leave(
 
     arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon)
     # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
-    responses = _lowered(jax.lax.optimization_barrier(responses), arguments)
+    responses = jax.vmap(lowered)(jax.lax.optimization_barrier(responses), arguments)
     signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
     counted = _count_nonfinite(signals, sums)
     growth, changes = None, None
@@ -315,15 +315,6 @@ def _leave(
         exponents = (sums.left_exponent, sums.exponent)
         histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response, exponents, edges)
     return State(signals, changes, alike), Measured(sums, growth, counted, histogram)
-
-
-def _lowered(responses: jax.Array, arguments: Argument) -> jax.Array:
-    """What is rare: beside the computation of psi a product by 1 would cost up to a fifth of it."""
-    if arguments.added is None:
-        return responses
-    return jax.lax.cond(
-        jnp.any(arguments.added > 0), jax.vmap(lowered), lambda responses, _: responses, responses, arguments
-    )
 
 
 def _watch(

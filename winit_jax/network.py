@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 from winit_jax.activations import Activation
 
@@ -260,7 +261,22 @@ def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tupl
 
 def lowered(response: jax.Array, argument: Argument) -> jax.Array:
     """psi(u) at the clipped scale, where squares fit."""
-    return response if argument.added is None else response * power_of_two(-argument.added)
+    return response if argument.added is None else _lower(response, argument.added)
+
+
+@custom_vmap
+def _lower(response: jax.Array, added: jax.Array) -> jax.Array:
+    return response * power_of_two(-added)
+
+
+@_lower.def_vmap
+def _lower_where_needed(
+    size: int, batched: list[bool], responses: jax.Array, added: jax.Array
+) -> tuple[jax.Array, bool]:
+    """Of many networks: it is rare, and beside the computation of psi a product by 1 would cost up to a fifth of it."""
+    assert all(batched)
+    lower = jax.vmap(lambda response, added: response * power_of_two(-added))
+    return jax.lax.cond(jnp.any(added > 0), lower, lambda responses, _: responses, responses, added), True
 
 
 def unscaled(response: jax.Array, argument: Argument) -> jax.Array:

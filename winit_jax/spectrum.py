@@ -65,16 +65,20 @@ def _through_layer_normalization(
     u = np.asarray(argument.value[index], np.float64)
     shrink = np.asarray(argument.shrink[index], np.float64)[:, None]
     epsilon = float(argument.epsilon.mantissa[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
+    # Centred, so that it and 1 are orthogonal to all digits: each of both is then taken out by one product.
+    u = u - u.mean(axis=-1, keepdims=True)
     norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
     direction = (u / np.where(norm > 0, norm, 1.0))[:, None]
-    rest, along = jacobian - jacobian.mean(axis=-1, keepdims=True), 0.0
-    for _ in range(2):  # once leaves rounding of J, twice that of what is left
-        found = np.sum(direction * rest, axis=-1, keepdims=True)
-        rest, along = rest - found * direction, along + found
-        rest = rest - rest.mean(axis=-1, keepdims=True)
+    both = np.concatenate([np.full_like(direction, u.shape[-1] ** -0.5), direction], axis=1)
+    found = jacobian @ both.mT
+    rest = jacobian - found @ both
+    again = rest @ both.mT  # once leaves rounding of J, twice that of what is left
+    rest -= again @ both
     if watched is not None:
         rest = np.where(watched.removed[index][:, None], 0.0, rest)
-    return shrink * (rest + epsilon * shrink**2 * along * direction), int(argument.shrink_exponent[index])
+    along = (found + again)[..., 1:]
+    rest += epsilon * shrink**2 * along * direction
+    return shrink * rest, int(argument.shrink_exponent[index])
 
 
 def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
