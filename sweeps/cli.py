@@ -67,7 +67,7 @@ def main() -> None:
         signals.end_command()
     code = system.guarded(app, kept)
     supervise.current.ends(code)
-    if supervise.current.hung:
+    if supervise.is_held_open():
         supervise.leave(code)
     sys.exit(code)
 

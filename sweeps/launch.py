@@ -25,6 +25,7 @@ from sweeps.spec import Sweep
 from sweeps.status import name_job
 from sweeps.store import RunFolder, StoreError
 from sweeps.wording import duration
+from winit_jax.errors import described
 
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
@@ -201,5 +202,5 @@ def _predictions(executor: execute.Executor) -> dict:
     except Exception as error:
         if not execute.import_paths(executor.sweep):
             raise
-        typer.echo(f"note: no predictions of mean field ({system.described(error)})", err=True)
+        typer.echo(f"note: no predictions of mean field ({described(error)})", err=True)
         return {}

@@ -19,7 +19,7 @@ from sweeps.spec import Sweep
 from sweeps.store import RunFolder, StoreError
 from sweeps.supervise import GRACE_SECONDS, Watched
 from sweeps.suspects import Queue, Task, by_program, stem_of
-from sweeps.system import described
+from winit_jax.errors import described
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2

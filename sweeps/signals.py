@@ -13,6 +13,8 @@ ONE_REQUEST_SECONDS = 0.3
 class Stopped(BaseException):
     """The user asked the command to end. No Exception, nor what user code raises: nobody else's handler takes it."""
 
+    is_a_signal = True
+
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number

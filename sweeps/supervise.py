@@ -156,6 +156,12 @@ class Watched:
 current = Watched()
 
 
+def is_held_open() -> bool:
+    """Whether a thread that nobody waits for keeps this process alive: one that hangs, or one of a user's function."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    return current.hung or any(not thread.daemon for thread in others)
+
+
 def leave(code: int) -> NoReturn:
     """End this process whatever its threads do."""
     for stream in (sys.stdout, sys.stderr):

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 
 from sweeps.signals import Stopped
+from winit_jax.errors import described, says
 
 # With this variable set an error that no sentence was written for shows where it came from.
 TRACEBACK = "WINIT_TRACEBACK"
@@ -141,16 +142,10 @@ def sentence(error: BaseException, at: str = "") -> tuple[str, int]:
         text = getattr(error, "object", "")
         shown = f"{_short(text)!a}: " if isinstance(text, str) and text else ""
         return f"{shown}holds what is not text in UTF-8.", 2
-    if isinstance(error, ValueError) and NUL.search(str(error)):
+    if isinstance(error, ValueError) and NUL.search(says(error)):
         return "A name holds a NUL.", 2
     said = described(error)
     return f"{said.rstrip('.')}. winit has no sentence for this; {TRACEBACK}=1 shows where it comes from.", 1
-
-
-def described(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _short(text: str) -> str:

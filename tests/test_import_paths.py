@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from runs import run, winit
 
+from sweeps.signals import Stopped
 from winit_jax.activations import activation
+from winit_jax.probing import probe
 
 SMALL = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
 MINE = """
@@ -25,6 +27,13 @@ def total(a): return a.sum()
 def centred(a): return a - a.mean()
 def exits(a): sys.exit(0)
 def interrupts(a): raise KeyboardInterrupt
+class Bare(BaseException): pass
+class Mute(Exception):
+    def __str__(self): raise RuntimeError("its text fails")
+def bare(a): raise Bare("of its own")
+def mute(a): raise Mute
+def closes(a): raise GeneratorExit
+def long_winded(a): raise ValueError("x" * 5000)
 def for_ever(a): return for_ever(a)
 def numpy_only(a): return jax.pure_callback(np.tanh, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
 def naive_softplus(a): return jnp.log(1 + jnp.exp(a))
@@ -113,6 +122,10 @@ def test_what_jax_cannot_trace_is_never_given_values(mine, tmp_path):
         ("centred", "does not act on each element alone."),
         ("exits", "is not a JAX function of one array: SystemExit: 0"),
         ("interrupts", "is not a JAX function of one array: KeyboardInterrupt"),
+        ("bare", "is not a JAX function of one array: Bare: of its own"),
+        ("mute", "is not a JAX function of one array: Mute"),
+        ("closes", "is not a JAX function of one array: GeneratorExit"),
+        ("long_winded", "is not a JAX function of one array: ValueError: xxx"),
         ("for_ever", "is not a JAX function of one array: RecursionError"),
         ("numpy_only", "has no derivative by jax.jvp: ValueError: Pure callbacks do not support JVP."),
     ],
@@ -121,6 +134,15 @@ def test_a_function_that_is_no_activation_gets_a_sentence(mine, name, sentence):
     with pytest.raises(ValueError, match=f"^'{mine}:{name}'") as error:
         activation(f"{mine}:{name}")
     assert sentence in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_a_signal_of_the_users_is_passed_on_whatever_function_it_meets():
+    def stopped(a):
+        raise Stopped(2)
+
+    with pytest.raises(Stopped):
+        probe(stopped, "stopped")
 
 
 def test_a_slope_that_is_nan_far_out_is_noted(mine):

@@ -19,7 +19,7 @@ from sweeps.suspects import Queue, Task, by_program, key
 WORDS = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
 # Each does its worst where a network of eight samples and four units is traced, and not while it is looked at.
 POISON = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 import jax, jax.numpy as jnp
 
 def _in_a_network(a): return a.shape[-2:] == (8, 4)
@@ -40,6 +40,13 @@ def _hang():
 exits, interrupts = _worst(_raise(SystemExit(0))), _worst(_raise(KeyboardInterrupt()))
 disk, memory = _worst(_raise(OSError(28, "No space left on device"))), _worst(_raise(MemoryError()))
 deep = _worst(_raise(RecursionError()))
+
+class Bare(BaseException): pass
+class Mute(Exception):
+    def __str__(self): raise RuntimeError("its text fails")
+
+bare, mute = _worst(_raise(Bare("of its own"))), _worst(_raise(Mute()))
+stays = _worst(lambda: threading.Thread(target=time.sleep, args=(600,)).start())
 dies = _worst(lambda: os.kill(os.getpid(), signal.SIGSEGV))
 hangs = _worst(_hang)
 
@@ -158,13 +165,21 @@ def test_what_is_raised_in_a_part_is_that_parts_failure(poison, tmp_path):
         "disk": f"RuntimeError: {poison}:disk raised OSError: [Errno 28] No space left on device",
         "memory": f"RuntimeError: {poison}:memory raised MemoryError",
         "deep": "RecursionError",
+        "bare": f"RuntimeError: {poison}:bare raised Bare: of its own",
+        "mute": "Mute",
     }
     activations = ",".join([*(f"{poison}:{name}" for name in names), "tanh"])
     said = run(tmp_path / "run", f"activation={activations}", *WORDS, code=1)
     for name, reason in names.items():
         assert f"failed: {poison}:{name}, normal 1, none, width 4, seed 0, all depths: {reason}\n" in said
     assert list(table(tmp_path / "run")["activation"]) == ["tanh"]
-    assert "failed    5" in winit("status", tmp_path / "run")[0]
+    assert "failed    7" in winit("status", tmp_path / "run")[0]
+
+
+def test_a_thread_that_a_function_leaves_behind_keeps_no_finished_run_open(poison, tmp_path):
+    ended = run_apart(tmp_path / "run", f"activation={poison}:stays,tanh", *WORDS, supervised=True)
+    assert (ended.returncode, ended.stdout) == (0, f"{tmp_path / 'run'}\n")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_lane_that_raises_keyboard_interrupt_is_no_user(tmp_path, monkeypatch):

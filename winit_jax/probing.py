@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.activations import Activation, check_form
+from winit_jax.errors import described, says
 
 MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
-# What a user's code may end with; a module or a function that exits is no reason for the process to.
-FAILURES = (Exception, SystemExit, KeyboardInterrupt)
 # Where slopes are looked at for NaN: as far as pre-activations of usual networks go.
 FAR = 2.0 ** np.arange(-8, 31)
 # Points at which a function is known again: near 0, where networks are, and far out; none of them a round number.
@@ -34,8 +33,9 @@ def from_import_path(path: str) -> Activation:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except FAILURES as error:
-        raise ValueError(f"{path!r}: importing {module_name} failed: {_first_line(error)}") from error
+    except BaseException as error:
+        _pass_on(error)
+        raise ValueError(f"{path!r}: importing {module_name} failed: {described(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise ValueError(f"{path!r}: {module_name} has no function {attribute!r}.")
@@ -57,12 +57,19 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         return _probe(_contained(function, name), name)
     except Unusable:
         raise
-    except FAILURES as error:
-        raise Unusable(f"{name!r} cannot be evaluated: {_first_line(error)}") from error
+    except BaseException as error:
+        _pass_on(error)
+        raise Unusable(f"{name!r} cannot be evaluated: {described(error)}") from error
 
 
 class Unusable(ValueError):
     """One sentence on why a function is no activation."""
+
+
+def _pass_on(error: BaseException) -> None:
+    """Raise what a signal of the user's raised while their code ran; all else that code ends with is its own."""
+    if getattr(error, "is_a_signal", False):
+        raise error
 
 
 def fingerprint(activation: Activation) -> list[float]:
@@ -74,13 +81,19 @@ def fingerprint(activation: Activation) -> list[float]:
 
 
 def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
-    """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own."""
+    """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own.
+
+    So are exceptions that derive from nothing but BaseException.
+    """
 
     def call(a: jax.Array) -> jax.Array:
         try:
             return function(a)
-        except (SystemExit, KeyboardInterrupt, OSError, MemoryError) as error:
-            raise RuntimeError(f"{name} raised {_first_line(error)}") from error
+        except BaseException as error:
+            _pass_on(error)
+            if isinstance(error, Exception) and not isinstance(error, OSError | MemoryError):
+                raise
+            raise RuntimeError(f"{name} raised {described(error)}") from error
 
     return call
 
@@ -91,14 +104,15 @@ def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
     with jax.enable_x64(False):
         try:
             found = jax.eval_shape(function, given)
-        except FAILURES as error:
+        except BaseException as error:
+            _pass_on(error)
             # NumPy's own words are used where an array of several elements is asked for its truth.
-            if isinstance(error, jax.errors.ConcretizationTypeError) or "truth value" in str(error):
+            if isinstance(error, jax.errors.ConcretizationTypeError) or "truth value" in says(error):
                 raise Unusable(
                     f"{name!r} uses Python control flow (if, while, float() and the like) on its values; "
                     "write it with jax.numpy.where."
                 ) from error
-            raise Unusable(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
+            raise Unusable(f"{name!r} is not a JAX function of one array: {described(error)}") from error
         if not isinstance(found, jax.ShapeDtypeStruct):
             raise Unusable(f"{name!r} returns {'nothing' if found is None else type(found).__name__}, not an array.")
         if found.shape != given.shape:
@@ -109,8 +123,9 @@ def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
             raise Unusable(f"{name!r} returns {found.dtype} for {given.dtype}; an activation keeps the type.")
         try:
             jax.eval_shape(lambda a: jax.jvp(function, (a,), (a,))[1], given)
-        except FAILURES as error:
-            raise Unusable(f"{name!r} has no derivative by jax.jvp: {_first_line(error)}") from error
+        except BaseException as error:
+            _pass_on(error)
+            raise Unusable(f"{name!r} has no derivative by jax.jvp: {described(error)}") from error
 
 
 def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
@@ -171,8 +186,9 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         together = function(points)
         apart = jnp.stack([function(points[i : i + 1, j : j + 1])[0, 0] for i in range(2) for j in range(3)])
         jax.jit(function)(points)
-    except FAILURES as error:
-        raise Unusable(f"{name!r} is not a JAX function of one array: {_first_line(error)}") from error
+    except BaseException as error:
+        _pass_on(error)
+        raise Unusable(f"{name!r} is not a JAX function of one array: {described(error)}") from error
     if together.shape != points.shape or not bool(jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)):
         raise Unusable(f"{name!r} does not act on each element alone.")
 
@@ -225,8 +241,3 @@ def _common_degree(sides: list[np.ndarray], tolerance: float) -> int | None:
     degree = round(float(np.mean(found)))
     near = 0 <= degree <= MAX_DEGREE and np.all(np.abs(found - degree) < tolerance)
     return degree if near else None
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
