@@ -15,7 +15,7 @@ from sweeps.asked import settings_digest
 from winit_jax import trainer
 
 FORWARD = ["activation=tanh,relu", "gain=0.5,1.5", "width=8", "depth=int:1:4", "seed=0", "inputs.samples=20"]
-GRADIENTS = [*FORWARD, "measure.gradients=true", "measure.histogram.bins=4"]
+GRADIENTS = ["activation=tanh", *FORWARD[1:], "measure.gradients=true", "measure.histogram.bins=4"]
 TRAINING = ["activation=relu", "gain=1,2", "width=8", "depth=1,2", "seed=0", "learning_rate=0.1,0.5"]
 TRAINING += ["inputs.samples=20", "train.steps=4", "train.eval_every=2", "train.batch_size=10"]
 TRAINING += ["train.train_samples=60", "train.test_samples=50"]
