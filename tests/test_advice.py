@@ -130,7 +130,7 @@ def test_a_run_of_extreme_biases_has_its_predictions(tmp_path):
 def test_mean_field_starts_where_the_networks_start(tmp_path):
     words = ["activation=gelu", "gain=1.5,1.65", "depth=40", "inputs.samples=50"]
     run(tmp_path / "normal", *words, "width=60")
-    run(tmp_path / "digits", *words, "width=60,30", "inputs.source=digits")
+    run(tmp_path / "digits", *words, "width=60", "inputs.source=digits")
     normal, digits = (pd.read_parquet(tmp_path / name / "mean_field") for name in ("normal", "digits"))
     # From N(0, 1) both gains explode, from digits only the second; their flip is at 1.598.
     assert normal["q_star"].tolist() == [math.inf, math.inf]

@@ -30,7 +30,7 @@ def test_an_axis_of_std_has_the_gains_that_one_computes_on_paper(tmp_path):
 
 @pytest.mark.slow
 def test_schemes_have_one_gain_whatever_the_width(tmp_path):
-    run(tmp_path, *TINY, "width=3,7,10,49", "init=he_normal,xavier_uniform,lecun_normal,zeros")
+    run(tmp_path, *TINY, "width=3,49", "init=he_normal,xavier_uniform,lecun_normal,zeros")
     found = {name: set(rows["gain"]) for name, rows in table(tmp_path).groupby("init")}
     assert found == {"he_normal": {math.sqrt(2)}, "xavier_uniform": {1.0}, "lecun_normal": {1.0}, "zeros": {0.0}}
     assert gains(tmp_path, "mean_field") == [1.0, math.sqrt(2)]
