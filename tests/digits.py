@@ -27,16 +27,18 @@ PHI = {
     "relu": (lambda a: max(a, Decimal(0)), lambda a: Decimal(int(a > 0))),
     "tanh": (_tanh, lambda a: 1 - _tanh(a) ** 2),
     "identity": (lambda a: a, lambda a: Decimal(1)),
+    "leaky_relu": (lambda a: max(a, a / 100), lambda a: Decimal(1) if a > 0 else Decimal("0.01")),
+    "sigmoid": (lambda a: (1 + _tanh(a / 2)) / 2, lambda a: (1 - _tanh(a / 2) ** 2) / 4),
 }
 
 
 def log10_rms(x):
     square = sum((value * value for value in x.ravel()), Decimal(0)) / x.size
     # What is as small as the rounding is 0.
-    return float(square.log10() / 2) if square > Decimal(10) ** (20 - 2 * DIGITS) else -np.inf
+    return float(square.log10() / 2) if square > Decimal(10) ** (40 - 2 * DIGITS) else -np.inf
 
 
-def derivatives(x, name, std, bias, *, width, depth, normalization, epsilon=1e-5, seed=0):
+def derivatives(x, name, std, bias, *, width, depth, normalization, epsilon=1e-5, seed=0, shape="normal"):
     """(log10_jacobian, and log10 RMS of dLoss/da and dLoss/dW of the deepest network), [depth] each.
 
     x: exact in float32. Directions and the loss are those of the sweep.
@@ -47,7 +49,7 @@ def derivatives(x, name, std, bias, *, width, depth, normalization, epsilon=1e-5
         phi, slope = (each(function, otypes=[object]) for function in PHI[name])
         layers = [
             (exact(w) * Decimal(float(std)), exact(b) * Decimal(float(bias)))
-            for w, b in draws("normal", width, x.shape[1], depth, seed)
+            for w, b in draws(shape, width, x.shape[1], depth, seed)
         ]
 
         def mean(t):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from winit_jax import batch
+from winit_jax import batch, passes
 from winit_jax import draws as shared
 from winit_jax.activations import activation
 
@@ -57,7 +57,7 @@ def fast(
         shared.first_layer(seed, shape, width, x.shape[1]),
         hidden,
         shared.directions(seed, "tangents", x.shape[0], width) if jacobian else None,
-        batch.Settings(act, **settings),
+        passes.of_draws(batch.Settings(act, **settings), shape),
         block=block,
         edges=edges,
     )

@@ -135,6 +135,15 @@ def test_the_bounded_side_of_an_exploding_network_stays_bounded(name):
     assert np.all(columns["act_min"][:, 0] >= floor * 1.001)
 
 
+def test_the_least_softplus_is_what_float64_holds_of_it():
+    x, width, gains = inputs(samples=50, features=30), 30, (3.0, 30.0, 80.0)
+    columns = fast(x, "softplus", [gain / np.sqrt(30) for gain in gains], width=width, depth=1)
+    weights, _ = draws("normal", width, 30, 1)[0]
+    for network, gain in enumerate(gains):
+        expected = references.softplus((x @ weights) * (gain / np.sqrt(30))).min()
+        assert 0 < columns["act_min"][0, network] == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize(  # the sine of 1e9 is rounding
     "name", slow_but(["elu", "gelu", "softplus"], sorted(ACTIVATIONS.keys() - {"sin"}))
 )

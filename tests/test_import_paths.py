@@ -12,7 +12,7 @@ from winit_jax.probing import probe
 
 SMALL = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
 MINE = """
-import pathlib, sys
+import os, pathlib, sys
 import jax, jax.numpy as jnp, numpy as np
 
 pathlib.Path("imported").touch()
@@ -26,6 +26,9 @@ def several(a): return a, a
 def total(a): return a.sum()
 def centred(a): return a - a.mean()
 def exits(a): sys.exit(0)
+def wanders(a):
+    os.chdir("/")
+    return jnp.tanh(a)
 def interrupts(a): raise KeyboardInterrupt
 class Bare(BaseException): pass
 class Mute(Exception):
@@ -135,6 +138,13 @@ def test_a_function_that_is_no_activation_gets_a_sentence(mine, name, sentence):
         activation(f"{mine}:{name}")
     assert sentence in str(error.value)
     assert len(str(error.value)) < 500
+
+
+def test_a_function_that_goes_to_another_folder_takes_the_run_nowhere(mine, tmp_path):
+    (tmp_path / "moving.py").write_text("import os, jax.numpy as jnp\nos.chdir('/')\ndef phi(a): return jnp.sin(a)\n")
+    winit("run", f"activation={mine}:wanders,moving:phi", *SMALL, "--no-figures", "--out", "here")
+    assert Path.cwd() == tmp_path
+    assert len(list((tmp_path / "here" / "networks").glob("*.parquet"))) == 2
 
 
 def test_a_signal_of_the_users_is_passed_on_whatever_function_it_meets():

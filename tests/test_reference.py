@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from networks import fast, inputs
 
-from winit_jax import draws, reference, statistics
+from winit_jax import batch, draws, passes, reference, statistics
 from winit_jax.activations import ACTIVATIONS, activation
 from winit_jax.network import Layer
 from winit_jax.probing import probe
@@ -116,6 +116,54 @@ def test_a_correct_pass_of_any_activation_is_let_through(name):
                 bias = (0.0, 0.3, 1e3)[seed % 3]
                 found = check(x, name, USUAL_GAINS, bias, width=width, shape=shape, normalization=normalization)
                 assert found == [[]] * len(USUAL_GAINS), (normalization, samples, kind)
+
+
+def one_of_many_scales(kind):
+    x = np.random.default_rng(1).normal(size=(6, 5))
+    changed = np.arange(6) == {"one of 1e6": 2, "one of zeros": 0}.get(kind, -1)
+    factor = {"one of 1e6": 1e6, "one of zeros": 0.0, "1e30": 1e30, "zeros": 0.0}.get(kind, 1.0)
+    if kind == "nearly equal":
+        return x[:1] + 1e-6 * x
+    return x * np.where(changed[:, None] | (kind in ("1e30", "zeros")), factor, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "normalization", "shape", "kind", "gain", "bias", "epsilon", "seed", "width"),
+    [
+        ("hard_tanh", "batch", "uniform", "nearly equal", 2.0, 0.001, 1.0, 96, 5),
+        ("elu", "batch", "uniform", "nearly equal", 2.0, 0.001, 1e-5, 96, 5),
+        ("sin", "none", "normal", "one of 1e6", 0.7 * 5**0.5, 0.0, 1e-5, 68, 5),
+        ("elu", "layer", "constant", "one of 1e6", 3.0, 10.0, 1e-3, 72, 5),
+        ("relu", "none", "normal", "1e30", 1e10, 1e-12, 1e-5, 19, 5),
+        ("sigmoid", "none", "normal", "one of zeros", 1e30 * 5**0.5, 40.0, 1e-5, 18, 5),
+        ("sigmoid", "batch", "normal", "zeros", 1e30, 0.3, 1e-5, 1, 5),
+        ("elu", "layer", "orthogonal", "one of zeros", 2.6, 0.0, 1e-5, 183, 2),
+        ("gelu", "none", "normal", "1e30", 40.0, 1.0, 1e-5, 1, 1),
+        ("sigmoid", "layer", "constant", "usual", 0.001, 1e-8, 1e-12, 87, 5),
+        ("tanh", "layer", "constant", "usual", 1.0, 1e-4, 1e-5, 0, 10),
+    ],
+)
+def test_numbers_that_only_float32_or_its_scale_change_are_let_through(
+    name, normalization, shape, kind, gain, bias, epsilon, seed, width
+):
+    x = one_of_many_scales(kind)
+    stds = (gain / np.sqrt(5), gain / np.sqrt(width), bias)
+    family = passes.Family(seed, shape, width, *(np.array([value]) for value in (*stds, epsilon)))
+    settings = batch.Settings(activation(name), normalization)
+    columns, _ = passes.forward(family, batch.as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
+    found = reference.compare(
+        {column: values[:, 0] for column, values in columns.items()},
+        x,
+        stds,
+        layers_of(shape, width, 5, seed),
+        np.asarray(draws.directions(seed, "tangents", len(x), width), float),
+        settings.activation,
+        0.05,
+        normalization,
+        epsilon,
+    )
+    assert found.wrong == []
 
 
 # What a wrong program does, each to columns that were right or to what they are made of.

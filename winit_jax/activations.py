@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf, erfc
 
 Function = Callable[[jax.Array], jax.Array]
@@ -44,7 +45,8 @@ class Activation:
     max_slope: max over a of abs(phi'(a)), the unit of `saturated`.
     slope_error: what float32 leaves out of `slope`, absolute, in units of max_slope; 0 if it is relative.
     lowest, highest: the least and greatest value of phi.
-    lower: phi itself where phi grows and is so near `lowest` on the left that at_zero + psi has no digits of it.
+    lower: phi itself of float64 NumPy arrays, where phi grows and is so near `lowest` on the left that at_zero + psi
+        has no digits of it.
     degree_at_zero: n such that psi(s a) ~ s^n psi(a) for s -> 0; None if unknown.
     degree_at_infinity: (left, right), the same for phi as a -> -inf and +inf; 0 when bounded; None if
         unknown (then nothing is clipped, and overflow is recorded as overflow).
@@ -72,7 +74,7 @@ class Activation:
     slope_error: float = 0.0
     lowest: float = -math.inf
     highest: float = math.inf
-    lower: Function | None = None
+    lower: Callable[[np.ndarray], np.ndarray] | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __call__(self, a: jax.Array) -> jax.Array:
@@ -231,7 +233,7 @@ _ENTRIES = (
         at_zero=LOG_2,
         degree_at_infinity=(0, 1),
         lowest=0.0,
-        lower=jax.nn.softplus,
+        lower=lambda a: np.logaddexp(0, a),
     ),
     Activation(
         "erf",

@@ -32,6 +32,7 @@ from winit_jax.network import (
     lowered,
     power_of_two,
     preactivate,
+    removed_part,
     respond,
     scale_product,
 )
@@ -114,16 +115,23 @@ def as_scale(values: Sequence[float] | np.ndarray) -> Scale:
 class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
 
-    activation: is taken with slopes that float32 can hold against the threshold.
+    activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
+    draw are one number.
     """
 
     activation: Activation
     normalization: str = "none"
     saturation_threshold: float = 0.05
     precision: str = "highest"
+    constant: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
+
+    @property
+    def removes(self) -> str:
+        """What of a the normalisation removes, see `network.removed_part`."""
+        return removed_part(self.normalization, self.constant)
 
 
 def forward(
@@ -232,7 +240,8 @@ def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array
     product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
 
     def one(weight: Scale, bias: Scale):
-        return scale_product(product, product_mean, signal, first, weight, bias, settings.activation, first=True)
+        own = (product, product_mean, signal, first, weight, bias, settings.activation)
+        return scale_product(*own, first=True, removes=settings.removes)
 
     preactivations = jax.vmap(one)(networks.first, networks.bias)
     changes = None
@@ -242,7 +251,7 @@ def _enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array
         changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
     samples, width = product.shape
     alike = None
-    if tangents is not None and removal.is_watched(settings.normalization, samples, width):
+    if tangents is not None and removal.is_watched(settings.normalization, samples, width, settings.constant):
         count = networks.first.mantissa.shape[0]
         alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
     return _leave(preactivations, changes, alike, networks, edges, settings)
@@ -253,12 +262,13 @@ def _descend(states: State, networks: Networks, hidden: Layer, edges, settings: 
 
     def step(states: State, layer: Layer):
         def one(state: State, weight: Scale, bias: Scale):
-            preactivation = preactivate(
-                state.signal, layer, weight, bias, settings.activation, precision=settings.precision
-            )
+            own = (state.signal, layer, weight, bias, settings.activation)
+            preactivation = preactivate(*own, precision=settings.precision, removes=settings.removes)
             if state.change is None:
                 return preactivation, None
             product = jnp.matmul(state.change.value, layer.weights, precision=settings.precision)
+            if settings.removes == "product":
+                product = jnp.broadcast_to(product[:, :1], product.shape)
             return preactivation, Tangent(product, weight.exponent + state.change.exponent, weight.mantissa)
 
         preactivations, tangents = jax.vmap(one)(states, networks.hidden, networks.bias)
@@ -283,7 +293,8 @@ def _leave(
         return argument, *respond(argument, activation)
 
     def sum_up(preactivation: Preactivation, argument: Argument, response: jax.Array, exponents):
-        return measure(preactivation, argument, response, exponents, activation, settings.saturation_threshold)
+        how = (activation, settings.saturation_threshold, settings.removes)
+        return measure(preactivation, argument, response, exponents, *how)
 
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Growth, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
@@ -300,16 +311,21 @@ def _leave(
         growth, tangents = jax.vmap(size)(tangents, alike)
         # Without normalisation the argument is cheaper to compute again than to keep.
         sources = preactivations if normalization == "none" else arguments
-        removed = None
+        watched, removed = None, None
         if alike is not None:
-            removed, alike = jax.vmap(partial(_watch, settings=settings))(
-                alike, arguments, signals.response, networks.bias
+            watched, alike = jax.vmap(partial(_watch, settings=settings))(
+                alike, preactivations, arguments, signals.response, networks.bias
             )
+            removed = watched.removed
+        if settings.removes == "product":  # what all units share passes no layer normalisation
+            tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
         changes = _push(sources, tangents, signals.response, sums.saturated, removed, settings)
-        if alike is not None and removed is not None:
+        if alike is not None and watched is not None:
             alike = jax.vmap(partial(_doubt, settings=settings))(
-                alike, removed, tangents, changes, arguments, signals.response
+                alike, watched, tangents, changes, arguments, signals.response
             )
+        if alike is not None and settings.removes == "product":
+            changes, alike = jax.vmap(partial(_add_up, settings=settings))(changes, alike, arguments, signals.response)
     histogram = None
     if edges is not None:
         exponents = (sums.left_exponent, sums.exponent)
@@ -318,17 +334,22 @@ def _leave(
 
 
 def _watch(
-    alike: removal.Alike, argument: Argument, response: jax.Array, bias: Scale, settings: Settings
-) -> tuple[jax.Array, removal.Alike]:
+    alike: removal.Alike,
+    preactivation: Preactivation,
+    argument: Argument,
+    response: jax.Array,
+    bias: Scale,
+    settings: Settings,
+) -> tuple[removal.Watched, removal.Alike]:
     """(What this layer's normalisation removes, what is known before the next one's)."""
     active = removal.responding(response, slope(argument, response, settings.activation).value)
-    watched, following = removal.watch(alike, active, settings.activation, bias, settings.normalization)
-    return watched.removed, following
+    rough = removal.roughness(preactivation, argument, settings.normalization)
+    return removal.watch(alike, active, settings.activation, bias, settings.normalization, rough)
 
 
 def _doubt(
     alike: removal.Alike,
-    removed: jax.Array,
+    watched: removal.Watched,
     before: Tangent,
     after: Tangent,
     argument: Argument,
@@ -340,10 +361,18 @@ def _doubt(
     assert argument.shrink_exponent is not None
     shift = after.exponent - before.exponent - slopes.exponent - argument.shrink_exponent
     expected = noise(before.factor * before.value, argument, settings.normalization) * jnp.square(slopes.value)
-    found = removal.doubt(
-        jnp.where(removed, 0.0, expected), jnp.square(after.value * power_of_two(shift)), settings.normalization
-    )
+    kept = jnp.square(after.value * power_of_two(shift))
+    found = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.normalization)
     return alike._replace(doubts=alike.doubts + found)
+
+
+def _add_up(
+    change: Tangent, alike: removal.Alike, argument: Argument, response: jax.Array, settings: Settings
+) -> tuple[Tangent, removal.Alike]:
+    """The same where the next layer adds up all units, with what rounding leaves of their sum among the doubts."""
+    slopes = slope(argument, response, settings.activation).value
+    value, doubts = removal.through_shared_weights(change.value, argument.value, slopes, settings.activation)
+    return change._replace(value=value), alike._replace(doubts=alike.doubts + doubts)
 
 
 def _push(

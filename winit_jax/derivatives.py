@@ -65,7 +65,7 @@ def gradients(
 def _gradients(
     inputs, networks, first, hidden, loss, depths, edges, settings: Settings, layers: jax.Array, turns: jax.Array
 ) -> Gradients:
-    fixed = (settings.activation, settings.normalization, settings.precision)
+    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
 
     def one(networks: Networks) -> Gradients:
         kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
@@ -102,13 +102,13 @@ def singular_values(
     found = []
     for network in range(len(networks.hidden.mantissa)):
         own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
-        found.append(summary(spectrum(own, weights, weight, depths, settings.normalization)))
+        found.append(summary(spectrum(own, weights, weight, depths, settings.normalization, settings.removes)))
     return {name: np.stack([columns[name] for columns in found], axis=1) for name in SUMMARY}
 
 
 @partial(jax.jit, static_argnames="settings")
 def _slopes(inputs, networks, first, hidden, settings: Settings, layers: jax.Array) -> Kept:
-    fixed = (settings.activation, settings.normalization, settings.precision)
+    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
 
     def one(networks: Networks) -> Kept:
         kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)

@@ -30,6 +30,7 @@ from winit_jax.network import (
     lowered,
     power_of_two,
     preactivate,
+    removed_part,
     respond,
     scale_product,
 )
@@ -81,7 +82,8 @@ def keep(
     watched = None
     if alike is not None:
         active = removal.responding(response, slope.value)
-        watched, alike = removal.watch(alike, active, activation, bias, normalization)
+        rough = removal.roughness(preactivation, argument, normalization)
+        watched, alike = removal.watch(alike, active, activation, bias, normalization, rough)
     kept_argument = None if normalization == "none" else argument
     return signal, alike, Kept(signal, slope, kept_argument, watched)
 
@@ -97,13 +99,22 @@ def way_forth(
     activation: Activation,
     normalization: str,
     precision: str,
+    constant: bool,
     layers: jax.Array,
 ) -> Kept:
-    """Every layer of a network, stacked along a leading axis. layers: how many `hidden` has (see `loops`)."""
+    """Every layer of a network, stacked along a leading axis.
+
+    constant: whether all entries of a draw are one number. layers: how many `hidden` has (see `loops`).
+    """
+    removes = removed_part(normalization, constant)
     product = jnp.matmul(inputs.response, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
-    scaled = scale_product(product, product_mean, inputs, first, first_weight, bias, activation, first=True)
-    alike = removal.at_first(len(product)) if removal.is_watched(normalization, *product.shape) else None
+    scaled = scale_product(
+        product, product_mean, inputs, first, first_weight, bias, activation, first=True, removes=removes
+    )
+    samples, width = product.shape
+    watched = removal.is_watched(normalization, samples, width, constant)
+    alike = removal.at_first(samples) if watched else None
     how = (activation, normalization, bias, epsilon)
     signal, alike, kept = keep(scaled, alike, *how)
     kept = jax.tree.map(lambda x: x[None], kept)
@@ -112,7 +123,7 @@ def way_forth(
 
     def step(state: tuple[Signal, removal.Alike | None], layer: Layer):
         signal, alike = state
-        preactivation = preactivate(signal, layer, weight, bias, activation, precision=precision)
+        preactivation = preactivate(signal, layer, weight, bias, activation, precision=precision, removes=removes)
         signal, alike, kept = keep(preactivation, alike, *how)
         return (signal, alike), kept
 
@@ -150,11 +161,12 @@ def way_back(
     activation: Activation,
     normalization: str,
     precision: str,
+    constant: bool = False,
     edges: jax.Array | None = None,
 ) -> Gradients:
     """The gradients at every layer of the network of that depth; layers beyond it are 0.
 
-    edges: of a histogram, in units of the RMS.
+    constant: whether all entries of a draw are one number. edges: of a histogram, in units of the RMS.
     """
     layers = kept.signal.response.shape[0]
 
@@ -206,6 +218,8 @@ def way_back(
         below = layer_of(kept.signal, index - 1)
         going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
+        if removed_part(normalization, constant) == "product":  # dLoss/da of a sample adds up to 0
+            draw = jnp.zeros_like(draw)
         if isinstance(going, Tangent):
             value = jnp.matmul(going.value, draw.T, precision=precision)
             gradient = Tangent(value, going.exponent + weight.exponent, weight.mantissa)

@@ -26,6 +26,8 @@ BOUNDED = 2.0**-20
 # u below sqrt(epsilon): a clipped from below is near 2^-24 and keeps its exponent at the usual epsilon (near 4^-8);
 # any other is up to 2^30, and phi is a power law to 1e-3 of it when that has become 2^-10.
 BELOW_CLIPPING, BELOW_EPSILON = -8, 40
+# Of numbers that are smaller than the largest by more powers of two than this, float32 may hold no squares.
+ROOM = 50
 # Exponents saturate here rather than overflow: 2^(2^28), far beyond 10^(10^7).
 EXPONENT_LIMIT = 2**28
 NORMALIZED_AXIS = {"batch": 0, "layer": -1}
@@ -82,7 +84,8 @@ class Preactivation(NamedTuple):
 
     product: response @ Z, [samples, width]. product_mean: its mean over samples, [width].
     factor: scalar, mantissa * 2^shift, of which float32 may hold only 0. offset: [width]. exponent: int32; the true a
-    is a * 2^exponent.
+    is a * 2^exponent. distinct: a without what a normalisation removes wherever that is all or nearly all of it: the
+    product that all units share, or the offset that all samples do; None where neither needs to be told apart.
     """
 
     product: jax.Array
@@ -92,6 +95,7 @@ class Preactivation(NamedTuple):
     exponent: jax.Array
     mantissa: jax.Array
     shift: jax.Array
+    distinct: "Preactivation | None" = None
 
     @property
     def value(self) -> jax.Array:
@@ -128,14 +132,30 @@ def preactivate(
     activation: Activation,
     *,
     precision: str,
+    removes: str = "",
 ) -> Preactivation:
     """Pre-activations of one hidden layer, at a scale that float32 holds.
 
     a = std (at_zero 1 + psi) Z + bias_std b, where 1 Z are the column sums of the draw.
+    removes: see `removed_part`.
     """
     product = jnp.matmul(signal.response, layer.weights, precision=precision)
     product_mean = jnp.matmul(signal.unit_mean, layer.weights, precision=precision)
-    return scale_product(product, product_mean, signal, layer, weight, bias, activation)
+    if removes == "product":  # normalisation has made all samples alike, and the draw all units
+        product = jnp.broadcast_to(product[:1, :1], product.shape)
+        product_mean = product[0]
+    return scale_product(product, product_mean, signal, layer, weight, bias, activation, removes=removes)
+
+
+def removed_part(normalization: str, constant: bool) -> str:
+    """The part of a that a normalisation removes whatever the scales: `offset`, `product` or neither.
+
+    Batch normalisation removes the offset, which all samples share, and layer normalisation the product where all
+    units share it. constant: whether all entries of a draw are one number.
+    """
+    if normalization == "batch":
+        return "offset"
+    return "product" if constant and normalization == "layer" else ""
 
 
 def scale_product(
@@ -148,33 +168,31 @@ def scale_product(
     activation: Activation,
     *,
     first: bool = False,
+    removes: str = "",
 ) -> Preactivation:
     """The scale bookkeeping of `preactivate`, for a product already at hand.
 
-    first: the signal is the inputs, which are no response and have no at_zero.
+    first: the signal is the inputs, which are no response and have no at_zero. removes: see `removed_part`.
     """
     fan_in = layer.weights.shape[0]
     at_zero = 0.0 if first else activation.at_zero
     root_fan_in = math.ceil(math.log2(fan_in) / 2)
     bias_exponent = jnp.where(bias.mantissa == 0, -EXPONENT_LIMIT, bias.exponent)
-    exponent = jnp.maximum(
-        jnp.where(
-            (signal.rms_exponent == -EXPONENT_LIMIT) | (weight.mantissa == 0),
-            -EXPONENT_LIMIT,
-            weight.exponent + signal.exponent + signal.rms_exponent + root_fan_in,
-        ),
-        bias_exponent,
+    of_product = jnp.where(
+        (signal.rms_exponent == -EXPONENT_LIMIT) | (weight.mantissa == 0),
+        -EXPONENT_LIMIT,
+        weight.exponent + signal.exponent + signal.rms_exponent + root_fan_in,
     )
+    exponent = jnp.maximum(of_product, bias_exponent)
     if at_zero:
         constant = math.ceil(math.log2(abs(at_zero))) + root_fan_in
         exponent = jnp.maximum(exponent, jnp.where(weight.mantissa == 0, -EXPONENT_LIMIT, weight.exponent + constant))
-    clipped = exponent - _clip(exponent, activation)
-    clipped = jnp.where(exponent <= -EXPONENT_LIMIT // 2, 0, clipped)  # exactly 0 has no scale
+    clipped = _clipped_off(exponent, activation)
     offset = bias.mantissa * power_of_two(bias_exponent - clipped) * layer.biases
     if at_zero:
         offset += at_zero * weight.mantissa * power_of_two(weight.exponent - clipped) * layer.column_sums
     shift = weight.exponent + signal.exponent - clipped
-    return Preactivation(
+    found = Preactivation(
         product=product,
         product_mean=product_mean,
         factor=weight.mantissa * power_of_two(shift),
@@ -183,6 +201,22 @@ def scale_product(
         mantissa=weight.mantissa,
         shift=shift,
     )
+    if removes == "product":
+        nothing = Scale(jnp.zeros_like(weight.mantissa), weight.exponent)
+        parts = (jnp.zeros_like(product), jnp.zeros_like(product_mean))
+        return found._replace(distinct=scale_product(*parts, signal, layer, nothing, bias, activation, first=first))
+    if removes == "offset":  # beside which squares of the product may be no numbers
+        own = _clipped_off(jnp.where(of_product < exponent - ROOM, of_product, exponent), activation)
+        shift = weight.exponent + signal.exponent - own
+        distinct = found._replace(factor=weight.mantissa * power_of_two(shift), exponent=own, shift=shift)
+        return found._replace(distinct=distinct)
+    return found
+
+
+def _clipped_off(exponent: jax.Array, activation: Activation) -> jax.Array:
+    """What of an exponent is left out of the numbers that phi is given."""
+    # Exactly 0 has no scale.
+    return jnp.where(exponent <= -EXPONENT_LIMIT // 2, 0, exponent - _clip(exponent, activation))
 
 
 def _clip(exponent: jax.Array, activation: Activation) -> jax.Array:
@@ -212,6 +246,8 @@ def argument_of(
     """
     if normalization == "none":
         return _raised(preactivation, activation)
+    if preactivation.distinct is not None:
+        preactivation = preactivation.distinct
     a, exponent = preactivation.value, preactivation.exponent
     epsilon = epsilon_of(NORM_EPSILON) if epsilon is None else epsilon
     axis = NORMALIZED_AXIS[normalization]

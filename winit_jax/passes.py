@@ -5,7 +5,7 @@ one of them runs, and the logarithms of the others follow from the ratios of the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,11 @@ class Group:
         return len(self.networks.hidden.mantissa)
 
 
+def of_draws(settings: Settings, shape: str) -> Settings:
+    """The settings of networks whose draws have that shape; one program for all shapes where none is special."""
+    return replace(settings, constant=shape == "constant" and settings.normalization != "none")
+
+
 def can_share(family: Family) -> np.ndarray:
     """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
     return (family.bias_std == 0) & (family.hidden_std != 0)
@@ -115,6 +120,7 @@ def forward(
     edges: np.ndarray | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
     """(The measured columns of every layer, [layers, N]; counts of a histogram, [layers, N, bins + 3], or None)."""
+    settings = of_draws(settings, family.shape)
     samples, features = inputs.samples.shape
     found: Columns = {}
     histogram = None
@@ -165,6 +171,7 @@ def gradients(
 
     labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear.
     """
+    settings = of_draws(settings, family.shape)
     samples, features = inputs.samples.shape
     loss: Any = draws.directions(family.seed, "cotangents", samples, family.width)
     if labels is not None:
@@ -198,6 +205,7 @@ def gradients(
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
     """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
+    settings = of_draws(settings, family.shape)
     found: Columns = {}
     for group in groups(family, x.shape[1], settings, shared=True):
         columns = derivatives.singular_values(

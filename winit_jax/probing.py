@@ -4,7 +4,8 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,8 @@ def from_import_path(path: str) -> Activation:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        with _in_this_folder():
+            module = importlib.import_module(module_name)
     except BaseException as error:
         _pass_on(error)
         raise ValueError(f"{path!r}: importing {module_name} failed: {described(error)}") from error
@@ -66,6 +68,16 @@ class Unusable(ValueError):
     """One sentence on why a function is no activation."""
 
 
+@contextmanager
+def _in_this_folder() -> Iterator[None]:
+    """The current folder stays what it is, whatever a user's code does: relative paths of the run mean places in it."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def _pass_on(error: BaseException) -> None:
     """Raise what a signal of the user's raised while their code ran; all else that code ends with is its own."""
     if getattr(error, "is_a_signal", False):
@@ -83,12 +95,13 @@ def fingerprint(activation: Activation) -> list[float]:
 def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
     """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own.
 
-    So are exceptions that derive from nothing but BaseException.
+    So are exceptions that derive from nothing but BaseException, and folders that it goes to.
     """
 
     def call(a: jax.Array) -> jax.Array:
         try:
-            return function(a)
+            with _in_this_folder():
+                return function(a)
         except BaseException as error:
             _pass_on(error)
             if isinstance(error, Exception) and not isinstance(error, OSError | MemoryError):
@@ -101,7 +114,7 @@ def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callabl
 def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
     """Call a function, and its derivative, with tracers only. Errors: Unusable."""
     given = jax.ShapeDtypeStruct((2, 3), jnp.float32)
-    with jax.enable_x64(False):
+    with jax.enable_x64(False), _in_this_folder():
         try:
             found = jax.eval_shape(function, given)
         except BaseException as error:

@@ -19,10 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.activations import Activation
-from winit_jax.network import Scale
+from winit_jax.network import NORMALIZED_AXIS, Argument, Preactivation, Scale, power_of_two
 
 # At more units, fewer than one sample in 10^6 has at most one that responds.
 WATCHED_WIDTH = 24
+# Batch normalisation leaves so few samples so few dimensions that any width may lose most of a change.
+WATCHED_SAMPLES = 8
 # Float32 rounds a sum of products by about so much of the root of its summed squares: squared.
 ROUNDING = 2.0**-46
 # A mean square whose root may be off by more than this share is no number: squared; three times it is 1%.
@@ -46,17 +48,21 @@ class Watched(NamedTuple):
     """What the way back through a layer needs of `Alike`.
 
     removed: where P t is 0 for what comes from below. aligns: boolean [samples, 1], through which samples' responses
-    nothing passes, on the way back, but what epsilon has left of it.
+    nothing passes, on the way back, but what epsilon has left of it. rough: see `roughness`.
     """
 
     removed: jax.Array
     aligns: jax.Array
+    rough: jax.Array
 
 
-def is_watched(normalization: str, samples: int, width: int) -> bool:
-    """Whether a normalisation may remove whole changes in networks of this size."""
-    small = width <= WATCHED_WIDTH
-    return normalization != "none" and (small or (normalization == "batch" and samples <= 2))
+def is_watched(normalization: str, samples: int, width: int, constant: bool = False) -> bool:
+    """Whether a normalisation may remove whole changes in networks of this size.
+
+    constant: whether all entries of a draw are one number, so that a layer's units are all one.
+    """
+    small = width <= WATCHED_WIDTH or (normalization == "batch" and samples <= WATCHED_SAMPLES)
+    return normalization != "none" and (small or constant)
 
 
 def at_first(samples: int) -> Alike:
@@ -103,8 +109,24 @@ def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scale) 
     return Alike(jnp.where(silent, first, alike.classes), _aligning(active, activation, bias) | kept, alike.doubts)
 
 
+def roughness(preactivation: Preactivation, argument: Argument, normalization: str) -> jax.Array:
+    """The squared relative error of kappa / spread, in units of ROUNDING: [1, width] or [samples, 1].
+
+    kappa / spread = epsilon / (var + epsilon)^(3/2), and var that a is rounded: 3 (a - mean) da / (var + epsilon),
+    which is large where var is about epsilon and a itself is not.
+    """
+    own = preactivation if preactivation.distinct is None else preactivation.distinct
+    a = own.value if normalization == "layer" else own.factor * own.product
+    assert argument.shrink is not None
+    assert argument.shrink_exponent is not None
+    of_spread = jnp.square(argument.shrink * power_of_two(own.exponent + argument.shrink_exponent))
+    u = argument.value * power_of_two(argument.exponent)
+    along = jnp.mean(jnp.square(u), axis=NORMALIZED_AXIS[normalization], keepdims=True)
+    return 9 * jnp.mean(jnp.square(a)) * of_spread * along
+
+
 def watch(
-    alike: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str
+    alike: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str, rough: jax.Array
 ) -> tuple[Watched, Alike]:
     """(What a layer's way back needs, what is known before the next layer's normalisation)."""
     samples, width = active.shape
@@ -118,7 +140,7 @@ def watch(
         alike_to_it = jnp.sum(first)
         alone = jnp.where(first, alike_to_it == 1, samples - alike_to_it == 1)[:, None]
         aligns = removed(following, normalization, width) & (~now | alone)
-    return Watched(now, aligns), following
+    return Watched(now, aligns, rough), following
 
 
 def doubt(noise: jax.Array, kept: jax.Array, normalization: str) -> jax.Array:
@@ -131,6 +153,24 @@ def doubt(noise: jax.Array, kept: jax.Array, normalization: str) -> jax.Array:
     noise, kept = (jnp.sum(x, axis=axis, keepdims=True) for x in (noise, kept))
     found = jnp.where(noise > 0, ROUNDING * noise / kept, 0.0)
     return found[:, 0] if normalization == "layer" else jnp.broadcast_to(found[0], samples)
+
+
+def through_shared_weights(
+    value: jax.Array, argument: jax.Array, slopes: jax.Array, activation: Activation
+) -> tuple[jax.Array, jax.Array]:
+    """A change phi'(u) N t, [samples, width], that one and the same weight adds up over units; doubts of its sums.
+
+    N t itself adds up to 0, so where phi' is one number, nothing is left.
+    """
+    same = jnp.all(argument == argument[:, :1], axis=1)
+    if activation.homogeneous:
+        same |= jnp.all(slopes == slopes[:, :1], axis=1)
+    value = jnp.where(same[:, None], 0.0, value)
+    sums, squares = jnp.sum(value, axis=1), jnp.sum(jnp.square(value), axis=1)
+    # A sum that rounding made 0 is not known to be 0.
+    rounded = jnp.where(sums == 0, jnp.sqrt(ROUNDING * squares), 0.0)
+    value = value.at[:, 0].add(rounded)
+    return value, jnp.where(squares > 0, ROUNDING * squares / jnp.square(sums + rounded), 0.0)
 
 
 def unless_doubtful(mean_square: jax.Array, value: jax.Array, doubts: jax.Array) -> jax.Array:

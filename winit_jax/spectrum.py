@@ -25,14 +25,19 @@ class Spectrum(NamedTuple):
     exponent: np.ndarray
 
 
-def spectrum(kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int], normalization: str) -> Spectrum:
+def spectrum(
+    kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int], normalization: str, removes: str = ""
+) -> Spectrum:
     """The singular values of one network at each of its depths.
 
     kept: NumPy arrays of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden
     layers, [layers, width, width]. weight: its scale, scalars. normalization: none or layer, for batch joins the
-    inputs.
+    inputs. removes: see `network.removed_part`.
     """
     slopes = np.asarray(kept.slope.value, np.float64)
+    if removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
+        slopes = slopes - slopes[:, :, :1]
+        slopes[1:] = 0
     inputs, width = slopes.shape[1:]
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
     found = {1: (np.ones((inputs, width)), 0)}

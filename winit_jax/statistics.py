@@ -67,7 +67,7 @@ class Sums(NamedTuple):
     response_within: jax.Array  # sum_ij (psi_ij - h_j)^2
     response_rows: jax.Array  # sum_i (sum_j (psi_ij - h bar))^2
     response_min: jax.Array
-    least: jax.Array  # the least phi itself; below activation.lowest where at_zero + response_min is as good
+    least: jax.Array  # the least u where `activation.lower` is to be told from it, else 0
     response_max: jax.Array
     saturated: jax.Array  # int32 count of (sample, unit) pairs
     dead: jax.Array  # int32 count of units
@@ -124,10 +124,11 @@ def measure(
     exponents: tuple[jax.Array, jax.Array],
     activation: Activation,
     saturation_threshold: float,
+    removes: str = "",
 ) -> tuple[Signal, Sums]:
     """The sums of one layer, and the signal that the next layer reads.
 
-    response: psi(argument), [samples, width]; exponents: (left, right).
+    response: psi(argument), [samples, width]; exponents: (left, right). removes: see `network.removed_part`.
     """
     samples = response.shape[0]
     left, right = exponents
@@ -137,6 +138,12 @@ def measure(
 
     preact_means = preactivation.unit_mean
     preact_mean = jnp.mean(preact_means)
+    units = preact_means - preact_mean
+    if removes == "product":
+        distinct = preactivation.distinct
+        assert distinct is not None
+        units = distinct.offset - jnp.mean(distinct.offset)
+        units *= power_of_two(distinct.exponent - preactivation.exponent)
     product_within = _total(jnp.square(preactivation.product - preactivation.product_mean))
 
     means = jnp.sum(over_samples(response), axis=0) / samples
@@ -147,8 +154,7 @@ def measure(
     rows = jnp.matmul(response, ones, precision="highest") - response.shape[1] * mean
     least = jnp.float32(0.0)
     if activation.lower is not None:
-        leftmost = jnp.min(over_samples(argument.value, jnp.minimum))
-        least = jnp.where(argument.exponent == 0, activation.lower(leftmost), activation.lowest - 1)
+        least = jnp.min(over_samples(argument.value, jnp.minimum)) * power_of_two(argument.exponent)
 
     saturated, zero = _count_both(
         activation.is_saturated(argument.value, unscaled(response, argument), saturation_threshold),
@@ -157,7 +163,7 @@ def measure(
     sums = Sums(
         preact_exponent=preactivation.exponent,
         preact_mean=preact_mean,
-        preact_between=jnp.sum(jnp.square(preact_means - preact_mean)),
+        preact_between=jnp.sum(jnp.square(units)),
         preact_within=jnp.square(preactivation.mantissa) * product_within,
         within_exponent=preactivation.shift,
         exponent=exponent,
@@ -262,7 +268,7 @@ def columns(
         response_square = variance + s.response_mean**2
         least = at_zero + _times(left_unit, s.response_min)
         if activation.lower is not None:
-            least = np.where(s.least >= activation.lowest, s.least, least)
+            least = np.where(s.least < 0, activation.lower(s.least), least)
         # What float32 has rounded out of phi's range, or a mean beyond the extremes.
         least = np.clip(least, activation.lowest, activation.highest)
         most = np.clip(at_zero + _times(unit, s.response_max), least, activation.highest)

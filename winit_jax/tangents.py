@@ -113,6 +113,9 @@ def _through_projection(
     largest = jnp.max(jnp.abs(argument.value), axis=axis, keepdims=True)
     direction = argument.value / jnp.where(largest > 0, largest, 1.0)
     direction = direction / jnp.sqrt(jnp.maximum(mean(jnp.square(direction)), jnp.finfo(jnp.float32).tiny))
+    direction = direction - mean(direction)
+    # Where u is 0, there is no v to be removed.
+    removed = removed & (largest > 0)
     rest, along = change - mean(change), jnp.zeros_like(argument.shrink)
     for _ in range(2):  # once leaves rounding of t, twice that of P t
         found = mean(direction * rest)

@@ -28,8 +28,10 @@ class Cotangent(NamedTuple):
     expected: jax.Array
     doubts: jax.Array
 
-    def through_layer(self, slope: Slope, argument: Argument, normalization: str, removed: jax.Array) -> "Cotangent":
-        """From dLoss/dh to dLoss/da. removed: see `tangents.through_normalization`."""
+    def through_layer(
+        self, slope: Slope, argument: Argument, normalization: str, removed: jax.Array, rough: jax.Array
+    ) -> "Cotangent":
+        """From dLoss/dh to dLoss/da. removed: see `tangents.through_normalization`; rough: `removal.roughness`."""
         assert argument.shrink_exponent is not None
         masked = self.change.factor * self.change.value * slope.value
         exponent, expected = self.change.exponent, self.expected * jnp.square(slope.value)
@@ -40,7 +42,7 @@ class Cotangent(NamedTuple):
             masked, expected, exponent = masked * unit, expected * jnp.square(unit), common
         value, shift = through_normalization(masked, argument, normalization, removed)
         kept = jnp.square(value * power_of_two(shift - argument.shrink_exponent))
-        lost = jnp.where(removed, 0.0, noise(masked, argument, normalization))
+        lost = jnp.where(removed, kept * rough, noise(masked, argument, normalization))
         doubts = removal.doubt(expected, jnp.square(masked), normalization)
         doubts += removal.doubt(lost, kept, normalization)
         after = Tangent(value, exponent + slope.exponent + shift, jnp.float32(1.0))
@@ -105,10 +107,12 @@ class Cotangents(NamedTuple):
     ) -> "Cotangents":
         """From dLoss/dh to dLoss/da of a layer."""
         assert argument is not None
+        assert watched is not None
         nothing_left = removal.nothing_left(normalization, *slope.value.shape)
-        whole = self.whole.through_layer(slope, argument, normalization, nothing_left)
+        whole = self.whole.through_layer(slope, argument, normalization, nothing_left, watched.rough)
         source = self.left if removal.persists(activation, normalization) else self.whole
-        return Cotangents(whole, source.through_layer(slope, argument, normalization, jnp.ones_like(nothing_left)))
+        everywhere = jnp.ones_like(nothing_left)
+        return Cotangents(whole, source.through_layer(slope, argument, normalization, everywhere, watched.rough))
 
     def of_weights(self, watched: Watched | None, normalization: str) -> Cotangent:
         """What dLoss/dW is of: where all samples below are of two kinds, the rest sums to 0 over each kind."""
