@@ -56,7 +56,10 @@ class Activation:
         at_zero != 0: such a phi (sigmoid, softplus) is taken to be 0 nowhere.
     min_exponent: below RMS pre-activations of 2^min_exponent psi is evaluated there and scaled by its
         degree: near enough to 0 to follow it to float32 rounding, far enough to keep its digits.
-    notes: what could not be known of a function given by import path, in sentences.
+    kinks: how far from 0 phi or phi' jumps, of a function given by import path; None for those here, which do so at 0
+        only or have averages in closed form.
+    oscillates: whether phi' of such a function turns on and on.
+    notes: what could not be known of it, in sentences.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Activation:
     lowest: float = -math.inf
     highest: float = math.inf
     lower: Callable[[np.ndarray], np.ndarray] | None = None
+    kinks: tuple[float, ...] | None = None
+    oscillates: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def __call__(self, a: jax.Array) -> jax.Array:

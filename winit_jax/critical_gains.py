@@ -20,7 +20,7 @@ import numpy as np
 
 from winit_jax.activations import Activation
 from winit_jax.fixed_points import ends
-from winit_jax.length_curves import STILL, Curve, Moments, curve
+from winit_jax.length_curves import BEYOND_FLOAT, STILL, Curve, Moments, curve
 
 # Gains within which a critical one is looked for, and how many are tried for the largest and smallest chi1.
 GAINS, N_GAINS = (0.01, 100.0), 401
@@ -192,7 +192,7 @@ def _fate(log_q: float) -> str:
 
 def _written(log: float) -> str:
     """e^log to four digits, also where that is no float."""
-    if abs(log) < 700 or math.isinf(log):
+    if abs(log) < 700 or abs(log) >= BEYOND_FLOAT / 2:
         return f"{np.exp(log):.4g}"
     whole = math.floor(log / math.log(10))
     return f"{math.exp(log - whole * math.log(10)):.3f}e{whole:+d}"
@@ -215,7 +215,7 @@ def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
 
         def excess(x: np.ndarray, at: Moments) -> np.ndarray:
             surplus = at.log_chi - at.ratio
-            return _log_bias_of(x, surplus) - log_bias if log_bias > -math.inf else surplus
+            return _log_bias_of(x, surplus, log_bias) - log_bias if log_bias > -math.inf else surplus
 
         weights += [-float(known.at(np.array(x)).log_chi) for x in _roots(known, excess)]
         weights += _started_at_a_fixed_point(known, log_bias, start)
@@ -226,9 +226,14 @@ def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
     return gains
 
 
-def _log_bias_of(x: np.ndarray, surplus: np.ndarray) -> np.ndarray:
-    """log(q (1 - e^-surplus)), the variance of biases with which q is fixed; -inf where there is none."""
+def _log_bias_of(x: np.ndarray, surplus: np.ndarray, log_bias: float) -> np.ndarray:
+    """log(q (1 - e^-surplus)), the variance of biases with which q is fixed; -inf where there is none.
+
+    NaN where q is so large that a surplus which is rounding could make those of e^log_bias.
+    """
+    untold = (np.abs(surplus) <= NOISE) & (x + math.log(NOISE) > log_bias)
     with np.errstate(invalid="ignore", divide="ignore"):
+        surplus = np.where(untold, np.nan, surplus)
         return np.where(surplus > NOISE, x + np.log(-np.expm1(-surplus)), np.where(np.isnan(surplus), np.nan, -np.inf))
 
 
@@ -237,7 +242,7 @@ def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
 
     def excess(x: np.ndarray, at: Moments) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return _log_bias_of(x, np.log1p(at.slope)) - log_bias if log_bias > -math.inf else at.slope
+            return _log_bias_of(x, np.log1p(at.slope), log_bias) - log_bias if log_bias > -math.inf else at.slope
 
     found = []
     for x in _roots(known, excess):
@@ -265,6 +270,10 @@ def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> li
 def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) -> list[float]:
     """Where a function of log q changes sign, also twice between two places; what is below NOISE has no sign."""
     places, values = known.places, function(known.places, known.at_places)
+    # Where an average is 0 or infinite to a float, what is made of it has no sign.
+    values = np.where(
+        np.maximum(np.abs(known.at_places.ratio), np.abs(known.at_places.log_chi)) >= BEYOND_FLOAT / 2, np.nan, values
+    )
     told = np.flatnonzero(np.abs(values) > NOISE)
     signs = np.sign(values)
     turns = np.flatnonzero(signs[told[1:]] != signs[told[:-1]])

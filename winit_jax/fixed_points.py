@@ -19,6 +19,8 @@ Number = np.ndarray | float
 
 # Slopes of the correlation map at 1 that differ from 1 by less: what rounding and covariances near 1 leave of it.
 MARGINAL = 1e-10
+# Likewise of a function by import path, whose averages may be harder.
+MARGINAL_ELSEWHERE = 1e-7
 # Layers for which a map that is not monotone is repeated before it is said to settle nowhere.
 REPEATED = 2000
 # Steps so small that a turn of theirs may be rounding.
@@ -89,7 +91,10 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     q = np.exp(log_q)
     found = averages(activation, q)
     unit = in_units(activation)[0]
-    state = CorrelationState(unit, clip(unit, q)[0])
+    inside = clip(unit, q)[0]
+    if activation.kinks is not None and not known.flat:  # where a function from elsewhere keeps its digits
+        inside = np.clip(inside, math.exp(known.low), math.exp(known.high))
+    state = CorrelationState(unit, inside)
     step = known.step(log_q, log_weight, log_bias)
     share = np.where(np.isfinite(log_q), np.exp(log_weight + known.at(log_q).ratio - step.size), 1.0)
     share = np.where(log_bias == -np.inf, 1.0, np.minimum(share, 1.0))
@@ -97,12 +102,20 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     chi1 = np.where(np.isnan(chi1) | (chi1 == np.inf), np.exp(log_weight + known.at(log_q).log_chi), chi1)
     if known.flat:
         chi1 = growth = np.exp(log_weight + known.edge.log_chi[0])
-    c, slope = _correlations(state, share)
+    marginal = MARGINAL if activation.kinks is None else MARGINAL_ELSEWHERE
+    c, slope = _correlations(state, share, marginal)
     if activation.degree_at_infinity is not None and max(activation.degree_at_infinity) == 1:
         far = log_q == np.inf
         c, slope = np.where(far, 1.0, c), np.where(far, 1.0, slope)
+    # Beyond the last q that is followed, powers that are known by no degree are the curve's.
+    degrees = (activation.degree_at_zero, activation.degree_at_infinity)
+    unknown = ((log_q < known.low) & (degrees[0] is None)) | ((log_q > known.high) & (degrees[1] is None))
+    at_end = known.at(log_q)
+    chi1 = np.where(unknown, np.exp(log_weight + at_end.log_chi), chi1)
+    growth = np.where(unknown, np.exp(log_weight + at_end.ratio) * (1 + at_end.slope), growth)
     nowhere = np.isnan(log_q)
-    xi_q, xi_c = _layers(growth), _layers(slope, MARGINAL)
+    c = np.where(np.isnan(slope), np.nan, c)
+    xi_q, xi_c = _layers(growth), _layers(slope, marginal)
     beyond = np.isfinite(log_q) & ((q == np.inf) | (q == 0))  # q is no float, though it has a logarithm
     chi1 = np.where(beyond, np.exp(log_weight + known.at(log_q).log_chi), chi1)
     xi_q = np.where(beyond, _layers(1 + step.slope), xi_q)
@@ -165,13 +178,13 @@ def _middle(known: Curve, low: float, high: float) -> float:
 def _scaled(log_weight: np.ndarray, average: np.ndarray) -> np.ndarray:
     """Variance of the weights times an average, where either may be beyond float64."""
     weight = np.exp(log_weight)
-    usual = np.isfinite(weight) & (weight > 0) & np.isfinite(average) & (average > 0)
+    usual = np.isfinite(weight) & (weight > 0) & np.isfinite(average) & (average != 0)
     return np.where(usual, weight * average, np.exp(log_weight + np.log(average)))
 
 
-def _correlations(state: CorrelationState, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _correlations(state: CorrelationState, share: np.ndarray, marginal: float) -> tuple[np.ndarray, np.ndarray]:
     """(c*, slope of the correlation map there); share: of the mean square that weights make up; [n] each."""
-    split = state.map_correlation(np.ones(share.size), share)[1] > 1 + MARGINAL
+    split = state.map_correlation(np.ones(share.size), share)[1] > 1 + marginal
     lower, upper = np.zeros(share.size), np.where(split, 1 - 2.0**-52, 1.0)
     for _ in range(60):
         middle = (lower + upper) / 2
@@ -205,10 +218,12 @@ def ends(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_start: 
         return _repeated(known, log_weight, log_bias, log_start)
     log_q = np.where(np.isnan(first), np.nan, log_start)
     lower, upper = np.full(log_q.size, np.nan), np.full(log_q.size, np.nan)
-    moving = (np.abs(first) > STILL) & ~((log_start == -np.inf) & (first < np.inf))
-    for i in np.flatnonzero(moving):
+    for i in np.flatnonzero(np.isfinite(log_start) & ~np.isnan(first)):
         row, start = _brackets(known, log_weight[i], log_bias[i]), log_start[i]
-        if first[i] > 0:
+        way = first[i] if np.abs(first[i]) > STILL else _drift(known, log_weight[i], log_bias[i], row, start)
+        if way == 0:
+            continue
+        if way > 0:
             there = np.flatnonzero(row.holds & (row.upper > start))[:1]
             touched = row.touching[row.touching > start][:1]
             log_q[i] = np.inf
@@ -227,6 +242,22 @@ def ends(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_start: 
     rows = np.flatnonzero(~np.isnan(lower))
     log_q[rows] = _refined(known, log_weight[rows], log_bias[rows], lower[rows], upper[rows])
     return log_q
+
+
+def _drift(known: Curve, log_weight: float, log_bias: float, row: "_Brackets", start: float) -> float:
+    """Where q goes, however slowly, that one layer moves by less than rounding; 0 where it stays.
+
+    All around such a start where no fixed point is, steps have one sign, if one too small to be told.
+    """
+    size = step_of(known.at_places, known.places, np.array(log_weight), np.array(log_bias)).size
+    told = np.abs(size) > STILL
+    below, above = np.flatnonzero(told & (known.places < start))[-1:], np.flatnonzero(told & (known.places > start))[:1]
+    low = float(known.places[below[0]]) if below.size else -math.inf
+    high = float(known.places[above[0]]) if above.size else math.inf
+    if np.any((row.lower < high) & (row.upper > low)) or np.any((row.touching > low) & (row.touching < high)):
+        return 0.0
+    ways = {float(np.sign(size[one[0]])) for one in (below, above) if one.size}
+    return ways.pop() if len(ways) == 1 else 0.0
 
 
 class _Brackets(NamedTuple):

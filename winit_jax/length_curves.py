@@ -19,7 +19,7 @@ import numpy as np
 
 from winit_jax.activations import Activation
 from winit_jax.closed_forms import closed_form
-from winit_jax.moments import LARGEST, SMALLEST, averages, clip
+from winit_jax.moments import FAST, LARGEST, SMALLEST, averages, clip
 
 # Chebyshev interpolation in pieces of WIDTH: for phi without kinks away from 0 the averages are analytic in log q for
 # imaginary parts below pi / 2, so that NODES leave nothing but rounding.
@@ -28,6 +28,10 @@ WIDTH, NODES = 1.0, 18
 BEYOND = np.geomspace(0.5, 1e6, 40)
 # Differences of logarithms below this are rounding: a map that moves q by less leaves it where it is.
 STILL = 1e-13
+# The logarithm of an average that no float holds: so small that nothing is left, or so large that all is lost.
+BEYOND_FLOAT = 1e4
+# A power of q below this is none; near its degree at 0 a function that keeps its digits is this near to a power law.
+NO_POWER, POWER_LAW = 1e-6, 1e-2
 
 
 Number = np.ndarray | float
@@ -37,7 +41,8 @@ class Moments(NamedTuple):
     """Averages at x = log q, arrays of x's shape.
 
     ratio: log(E[phi(u)^2] / q). slope: its derivative by x. bend: the derivative of that.
-    log_chi: log E[phi'(u)^2], -1e4 where phi is flat. chi_slope: its derivative by x.
+    log_chi: log E[phi'(u)^2]. chi_slope: its derivative by x. Both logarithms are -BEYOND_FLOAT or BEYOND_FLOAT where
+    the average itself is 0 or infinite.
     """
 
     ratio: np.ndarray
@@ -132,7 +137,7 @@ def curve(activation: Activation) -> Curve:
         empty = np.empty((5, 0, NODES))
         return Curve(0.0, 0.0, empty, np.zeros(1), known, known, np.zeros((2, 2)), (level, level), True, True)
     low = math.log(SMALLEST)
-    high = low + WIDTH * math.floor((math.log(LARGEST) - low) / WIDTH)
+    high = low + WIDTH * math.floor((math.log(FAST if activation.oscillates else LARGEST) - low) / WIDTH)
     count = round((high - low) / WIDTH)
     angle = (np.arange(NODES) + 0.5) * math.pi / NODES
     unit = np.cos(angle)
@@ -142,10 +147,12 @@ def curve(activation: Activation) -> Curve:
         found = averages(activation, q)
         share = found.second / q
         values = np.stack([np.log(share), found.growth / share - 1, np.log(found.slope_second)])
-    values[0][~np.isfinite(values[0])] = np.nan
-    values[1][~np.isfinite(values[1])] = np.nan
-    # A slope that is exactly 0 is known: so flat that no gradient passes.
-    values[2] = np.where(np.isnan(values[2]) | (values[2] == np.inf), np.nan, np.maximum(values[2], -1e4))
+    first = _first_piece(activation, values[1])
+    low, values = low + WIDTH * first, values[:, first:]
+    x = x[first:]
+    nothing = _known(values[0])
+    values[1] = np.where(nothing[:, None], 0.0, np.where(np.isfinite(values[1]), values[1], np.nan))
+    flat_out = _known(values[2])
     transform = np.cos(np.outer(angle, np.arange(NODES))) * (2 / NODES)
     transform[:, 0] /= 2
     ratio, slope, log_chi = values @ transform
@@ -153,13 +160,47 @@ def curve(activation: Activation) -> Curve:
     for values, derived in ((slope, bend), (log_chi, chi_slope)):
         derived[..., : NODES - 1] = np.polynomial.chebyshev.chebder(values, axis=-1) * (2 / WIDTH)
     pieces = np.stack([ratio, slope, bend, log_chi, chi_slope])
+    for own, where in ((pieces[:3], nothing), (pieces[3:], flat_out)):  # exactly one number, and no slope
+        own[:, where, 1:] = 0
+        own[:, where, 0] = np.round(own[:, where, 0])
     powers, limits = _powers(activation), _limits(activation)
     ends = np.array([low, high])
     bare = Curve(low, high, pieces, ends, Moments(*[ends] * 5), Moments(*[ends] * 5), powers, limits, False, True)
+    degrees = activation.degree_at_zero, activation.degree_at_infinity
+    # Where no degree is known, all goes on as it does at the end.
+    unknown = np.array([degree is None for degree in degrees])
+    at_ends = bare.at(ends)
+    as_there = np.stack([at_ends.slope, at_ends.chi_slope])
+    powers[:] = np.where(unknown, np.where(np.abs(as_there) < NO_POWER, 0.0, as_there), powers)
     places = np.concatenate([low - BEYOND[::-1], np.sort(x.ravel()), [high], high + BEYOND])
     at_places = bare.at(places)
     falls = np.nan_to_num(at_places.slope, nan=0.0) < -1 - 1e-9
     return Curve(low, high, pieces, places, at_places, bare.at(ends), powers, limits, False, not falls.any())
+
+
+def _first_piece(activation: Activation, slope: np.ndarray) -> int:
+    """The piece below which a function loses its digits, as a - tanh(a) does; slope: of ratio, [n_pieces, NODES].
+
+    Below it the averages are what its degree makes of those there.
+    """
+    if activation.kinks is None or activation.degree_at_zero is None or activation.at_zero != 0:
+        return 0
+    with np.errstate(invalid="ignore"):
+        follows = np.all(np.abs(slope - (activation.degree_at_zero - 1)) < POWER_LAW, axis=1)
+    return 0 if follows[0] or not follows.any() else int(np.argmax(follows))
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """Logarithms of averages [n_pieces, NODES] that are exactly 0 or infinite become -BEYOND_FLOAT or BEYOND_FLOAT.
+
+    With them whole pieces, which have no other smooth continuation. Out: which, [n_pieces]; what is unknown is NaN.
+    """
+    low, high = (np.any(values == side, axis=1, keepdims=True) for side in (-np.inf, np.inf))
+    lost = np.isnan(values).any(axis=1, keepdims=True)
+    set_to = np.where(low, -BEYOND_FLOAT, BEYOND_FLOAT)
+    known = (low | high) & ~lost & (low != high)
+    values[:] = np.where(known, set_to, np.where(np.isfinite(values), values, np.nan))
+    return known[:, 0]
 
 
 def _log_level(left: float, right: float) -> float:
@@ -182,6 +223,4 @@ def _powers(activation: Activation) -> np.ndarray:
     """Powers of q by which E[phi^2] / q and E[phi'^2] go on below SMALLEST and above LARGEST: [2, 2]."""
     degrees = clip(activation, np.array([0.0, np.inf]))[1]
     second, chi = degrees.second.copy(), degrees.slope_second.copy()
-    if activation.degree_at_infinity is None:  # what is not known grows neither faster nor slower
-        second[1], chi[1] = 1.0, 0.0
     return np.stack([second - 1, chi])

@@ -6,8 +6,8 @@ coefficients of phi(sqrt(q) z), and with them the covariance at any correlation:
 
     phi(sqrt(q) z) = sum_k a_k he_k(z)   ->   E[phi(u1) phi(u2)] = sum_k a_k^2 c^k
 
-The nodes lie dense around z = 0, so kinks at 0 and transitions there of any width cost nothing. Kinks
-elsewhere, and fast oscillation, cost digits: an activation by import path may have either.
+The nodes lie dense around z = 0, so kinks at 0 and transitions there of any width cost nothing. Those of an
+activation by import path are told apart at its own kinks and jumps (see `winit_jax.quadrature`).
 
 Accuracy for the activations of the table, measured: one-dimensional averages 1e-10 of themselves. By
 closed forms, and by the series at abs(c) <= 0.95, covariances 1e-14 of E[phi^2]. Nearer to 1 the series'
@@ -15,10 +15,8 @@ rest is a model: covariances 1e-7 of E[phi^2] and slope covariances 1e-4 of E[ph
 and 6e-4 at q <= 300; at larger q 5e-5 and 5e-3, for tanh and sigmoid), exact again at c = 1.
 """
 
-import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +24,12 @@ import numpy as np
 
 from winit_jax.activations import Activation
 from winit_jax.closed_forms import Averages, closed_form
+from winit_jax.quadrature import ROWS, TERMS, Sums, sums
 
-# Nodes in z: beyond 12 the Gaussian weight is below 1e-31, and times any he_k below 1e-15.
-LAST_NODE, PANEL, HALVINGS, POINTS = 12.0, 0.5, 40, 16
-# Hermite coefficients that are computed; the rest follows a power law of known mass and mean.
-TERMS = 512
-# Rows evaluated together: one shape, so that each activation is compiled once.
-ROWS = 32
 # Outside, phi follows the powers of its degrees: what is left out is of order sqrt(q) near 0, 1 / sqrt(q) far out.
 SMALLEST, LARGEST = 1e-32, 1e24
+# As far as a function that oscillates to no end is followed; its averages have settled there.
+FAST = 1e4
 # A rest whose share of q E[phi'^2] is below NO_REST is left out; ROUNDING: what a sum of squares is off by.
 NO_REST, ROUNDING = 1e-11, 1e-15
 
@@ -135,7 +130,7 @@ def clip(activation: Activation, q: np.ndarray) -> tuple[np.ndarray, Degrees]:
     if activation.homogeneous:  # one q is as good as another
         lowest, highest, far = 1.0, 1.0, 1
     else:
-        lowest, highest = SMALLEST, LARGEST if far is not None else 1e300
+        lowest, highest = SMALLEST, 1e300 if far is None else FAST if activation.oscillates else LARGEST
     inside = np.clip(np.nan_to_num(q, nan=1.0, posinf=np.inf), lowest, highest)
     below, above = q < inside, q > inside
     far = far or 0
@@ -144,7 +139,7 @@ def clip(activation: Activation, q: np.ndarray) -> tuple[np.ndarray, Degrees]:
         return np.where(below, at_zero, np.where(above, at_infinity, 0.0))
 
     # A bounded phi is a step seen from far away: slopes matter in a share 1 / sqrt(q) of all u.
-    step = far == 0 and np.any(above) and not _oscillates(activation)
+    step = far == 0 and np.any(above) and not (activation.oscillates or _oscillates(activation))
     return inside, Degrees(
         power(0 if activation.at_zero else near, far),
         power(near - 1, -0.5 if step else max(far - 1, 0)),
@@ -159,83 +154,12 @@ def _oscillates(activation: Activation) -> bool:
     return bool(far > 1e-6 * activation.max_slope**2)
 
 
-# --- Quadrature
-
-
-@lru_cache(maxsize=1)
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Positive nodes z and weights for 2 pdf(z) dz, [m] each: averages of even functions of z."""
-    refined = PANEL * 2.0 ** -np.arange(HALVINGS, 0, -1)
-    edges = np.concatenate([[0.0], refined, np.arange(PANEL, LAST_NODE + PANEL / 2, PANEL)])
-    x, w = np.polynomial.legendre.leggauss(POINTS)
-    half = np.diff(edges)[:, None] / 2
-    z = (edges[:-1, None] + half * (1 + x)).ravel()
-    return z, (half * w).ravel() * math.sqrt(2 / math.pi) * np.exp(-z * z / 2)
-
-
-@lru_cache(maxsize=1)
-def _hermite() -> tuple[np.ndarray, np.ndarray]:
-    """Weighted Hermite polynomials, normalised, at the nodes: even and odd ones, [m, TERMS / 2] each."""
-    z, weight = _nodes()
-    table = np.empty((TERMS, z.size))
-    table[0], table[1] = 1.0, z
-    for k in range(1, TERMS - 1):
-        table[k + 1] = (z * table[k] - math.sqrt(k) * table[k - 1]) / math.sqrt(k + 1)
-    return np.ascontiguousarray((table[::2] * weight).T), np.ascontiguousarray((table[1::2] * weight).T)
-
-
-class _Sums(NamedTuple):
-    """Weighted sums over the nodes at ROWS values of q; psi and phi' split into even and odd parts, by parity.
-
-    mean: E[psi]. square, slope_square: [2, ROWS], E of the squares of psi's and phi''s parts; those of phi'
-        stand with the part of psi they are the slope of.
-    product: E[z psi phi']. slope: E[z phi'].
-    coefficients: [2, ROWS, TERMS / 2], Hermite coefficients of psi; None where they are not asked for.
-    """
-
-    mean: np.ndarray
-    square: np.ndarray
-    slope_square: np.ndarray
-    product: np.ndarray
-    slope: np.ndarray
-    coefficients: Any
-
-
-@lru_cache(maxsize=128)
-def _sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], _Sums]:
-    """Compiled: sqrt(q) of [ROWS] -> _Sums."""
-
-    # Matrix products in XLA: beside another busy process NumPy's threads, which spin, took twenty times as long.
-    @jax.jit
-    def compiled(scale, z, weight, tables):
-        a = scale[:, None] * z
-        right, left = activation.response(a), activation.response(-a)
-        slope, slope_left = activation.slope(a), activation.slope(-a)
-        part = jnp.stack([right + left, right - left]) / 2
-        slope_part = jnp.stack([slope - slope_left, slope + slope_left]) / 2
-        return _Sums(
-            part[0] @ weight,
-            part**2 @ weight,
-            slope_part**2 @ weight,
-            (part * slope_part).sum(axis=0) @ (weight * z),
-            slope_part[0] @ (weight * z),
-            jnp.einsum("pnm,pmk->pnk", part, tables) if coefficients else None,
-        )
-
-    cpu = jax.local_devices(backend="cpu")[0]
-    with jax.enable_x64(True), jax.default_device(cpu):
-        constants = *map(jnp.asarray, _nodes()), jnp.asarray(np.stack(_hermite())) if coefficients else None
-
-    def evaluate(scale: np.ndarray) -> _Sums:
-        with jax.enable_x64(True), jax.default_device(cpu):
-            return jax.tree.map(np.asarray, compiled(scale, *constants))
-
-    return evaluate
+# --- By quadrature
 
 
 def _chunks(activation: Activation, q: np.ndarray, coefficients: bool):
     """Pieces of q [n], each with its slice and the sums there."""
-    evaluate = _sums(activation, coefficients)
+    evaluate = sums(activation, coefficients)
     for start in range(0, q.size, ROWS):
         piece = q[start : start + ROWS]
         n = piece.size
@@ -256,17 +180,30 @@ def averages_inside(activation: Activation, q: np.ndarray) -> Averages:
 def quadrature_averages(activation: Activation, q: np.ndarray) -> Averages:
     """`averages` by quadrature, for SMALLEST <= q <= LARGEST of any shape; also where a closed form exists."""
     found = np.empty((3, q.size))
-    for rows, piece, sums in _chunks(activation, q.ravel(), coefficients=False):
-        found[:, rows] = _averages_of_sums(activation.at_zero, piece, sums)
+    for rows, piece, own in _chunks(activation, q.ravel(), coefficients=False):
+        found[:, rows] = _averages_of_sums(activation.at_zero, piece, own)
+    if _slope_square_diverges(activation):
+        found[1] = np.inf
     return Averages(*found.reshape(3, *q.shape))
 
 
-def _averages_of_sums(at_zero: float, q: np.ndarray, sums: _Sums) -> Averages:
+@lru_cache(maxsize=64)
+def _slope_square_diverges(activation: Activation) -> bool:
+    """Whether phi' grows so fast towards 0, as 1 / sqrt(a) or faster, that its square has no average."""
+    if activation.kinks is None:
+        return False
+    with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
+        slopes = np.abs(np.asarray(activation.slope(jnp.asarray([1e-14, 1e-18, -1e-14, -1e-18])), np.float64))
+    return bool(np.any(slopes[1::2] > 99 * slopes[::2]))
+
+
+def _averages_of_sums(at_zero: float, q: np.ndarray, found: Sums) -> Averages:
     with np.errstate(all="ignore"):  # a phi without bound may overflow
         return Averages(
-            at_zero**2 + 2 * at_zero * sums.mean + sums.square.sum(axis=0),
-            sums.slope_square.sum(axis=0),
-            (at_zero * sums.slope + sums.product) / np.sqrt(q),
+            # A mean of opposite infinities is no number, but without phi(0) nobody needs it.
+            (at_zero**2 + 2 * at_zero * found.mean if at_zero else 0.0) + found.square.sum(axis=0),
+            found.slope_square.sum(axis=0),
+            ((at_zero * found.slope if at_zero else 0.0) + found.product) / np.sqrt(q),
         )
 
 
@@ -280,13 +217,13 @@ def series(activation: Activation, q: np.ndarray) -> Series:
     n, at_zero = q.size, activation.at_zero
     known = np.empty((3, n))
     squares, rest, rest_slope = np.empty((n, 2, TERMS // 2)), np.empty((n, 2)), np.empty((n, 2))
-    for rows, piece, sums in _chunks(activation, q, coefficients=True):
-        known[:, rows] = _averages_of_sums(at_zero, piece, sums)
+    for rows, piece, own in _chunks(activation, q, coefficients=True):
+        known[:, rows] = _averages_of_sums(at_zero, piece, own)
         for parity in (0, 1):
-            coefficients, mass = sums.coefficients[parity], sums.square[parity]
+            coefficients, mass = own.coefficients[parity], own.square[parity]
             square = coefficients**2
             left = mass - square.sum(axis=1)
-            left_slope = piece * sums.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
+            left_slope = piece * own.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
             if parity == 0:
                 square[:, 0] = (at_zero + coefficients[:, 0]) ** 2
             squares[rows, parity] = square

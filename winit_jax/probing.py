@@ -15,6 +15,8 @@ from winit_jax.activations import Activation, check_form
 from winit_jax.errors import described, says
 
 MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
+# Kinks and jumps are looked for in so many cells, and so many at most are told; a function that oscillates has TURNS.
+CELLS, MOST_KINKS, TURNS = 20_000, 64, 6
 # Where slopes are looked at for NaN: as far as pre-activations of usual networks go.
 FAR = 2.0 ** np.arange(-8, 31)
 # Points at which a function is known again: near 0, where networks are, and far out; none of them a round number.
@@ -160,6 +162,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         if not math.isfinite(max_slope) or max_slope == 0:
             raise Unusable(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
         slope_error = _slope_error(slope) / max_slope
+        kinks, oscillates = _kinks(function, slope), _oscillates(slope, max_slope)
         points = jnp.asarray([-2.0, -0.5, 0.5, 2.0])
         homogeneous = at_zero == 0 and bool(
             jnp.allclose(function(points * 1024), 1024 * function(points), rtol=1e-12, atol=0)
@@ -189,6 +192,8 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         degree_at_infinity=None if left is None or right is None else (left, right),
         homogeneous=homogeneous,
         min_exponent=-12 if at_zero else -24,
+        kinks=kinks,
+        oscillates=oscillates,
         notes=tuple(notes),
     )
 
@@ -219,6 +224,39 @@ def _slope_error(slope: Callable[[jax.Array], jax.Array]) -> float:
     points = jnp.linspace(-50.0, 50.0, 20_001).astype(jnp.float32)
     error = np.asarray(slope(points), np.float64) - np.asarray(slope(points.astype(jnp.float64)))
     return float(np.nanmax(np.abs(error), initial=0.0))
+
+
+def _kinks(function: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Array], jax.Array]) -> tuple[float, ...]:
+    """How far from 0 the function or its slope jumps, of [-50, 50]; by halving every cell towards its larger change."""
+    edges = np.linspace(-50.0, 50.0, CELLS + 1) + 1e-3 / CELLS  # round numbers are within cells
+    found = []
+    for jumping in (function, slope):
+        value = lambda a, jumping=jumping: np.nan_to_num(np.asarray(jumping(jnp.asarray(a)), np.float64))  # noqa: E731
+        low, high = edges[:-1], edges[1:]
+        at_low, at_high = value(low), value(high)
+        scale = np.maximum(np.abs(at_low), np.abs(at_high))
+        least = 1e-9 * float(np.max(scale[np.isfinite(scale)], initial=0.0))
+        for _ in range(40):
+            middle = (low + high) / 2
+            at_middle = value(middle)
+            left = np.abs(at_middle - at_low) >= np.abs(at_high - at_middle)
+            low, high = np.where(left, low, middle), np.where(left, middle, high)
+            at_low, at_high = np.where(left, at_low, at_middle), np.where(left, at_middle, at_high)
+        jumps = (np.abs(at_high - at_low) > np.maximum(1e-6 * scale, least)) & (np.abs(low + high) > 1e-9)
+        found.append(np.abs(low + high)[jumps] / 2)
+    every = np.unique(np.round(np.concatenate(found), 11))
+    return tuple(every[:MOST_KINKS].tolist())
+
+
+def _oscillates(slope: Callable[[jax.Array], jax.Array], max_slope: float) -> bool:
+    """Whether the slope turns again and again on [25, 50], on either side of 0."""
+    a = jnp.linspace(25.0, 50.0, 5001)
+    for sign in (-1.0, 1.0):
+        change = np.diff(np.asarray(slope(sign * a)))
+        told = change[np.abs(change) > 1e-9 * max_slope]
+        if np.count_nonzero(np.sign(told[1:]) != np.sign(told[:-1])) >= TURNS:
+            return True
+    return False
 
 
 def _degree_at_zero(function, slope, at_zero: float) -> int | None:
