@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from analysis.axes import AxisError, expand
 from sweeps import journal
-from sweeps.damage import damaged, foreign, shown
+from sweeps.damage import damaged, foreign, orphans, shown
 from sweeps.info import read_info
 from sweeps.journal import FolderError
 from sweeps.schema import KEYS as NETWORK_KEYS
@@ -129,15 +129,13 @@ class Run:
             found = journal.read(self.path)
             if not found.records:
                 RunFolder(self.path).journal()  # says what is wrong with a folder of an earlier version
-            ill = [*found.unreadable, *map(str, damaged(self.path, found))]
+            ill = [*found.unreadable, *map(str, damaged(self.path, found)), *orphans(self.path, found)]
         except FolderError as error:
             raise RunFolderError(str(error)) from error
         if ill:
             raise RunFolderError(
                 f"{self.path} is damaged: {shown(ill)}. `winit run` makes it anew; `winit verify` reads every file."
             )
-        if strangers := foreign(self.path, found):
-            warnings.warn(f"{self.path}: {shown(strangers)} not written by winit, and not read.", stacklevel=5)
         return found
 
     def _table(self, name: str) -> pd.DataFrame | None:
@@ -192,7 +190,8 @@ def load(run_dir: str | Path) -> Run:
     if problem:
         warnings.warn(problem, stacklevel=2)
     run = Run(path, sweep, info.model_dump(exclude_unset=True))
-    _ = run._journal  # damage is told at once
+    if strangers := foreign(path, run._journal):  # and damage is told at once
+        warnings.warn(f"{path}: {shown(strangers)} no part of this run, and not read.", stacklevel=2)
     return run
 
 

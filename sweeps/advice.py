@@ -155,7 +155,7 @@ def report(advice: Advice) -> list[str]:
             f"{_number(row.xi_q):>8} {_number(row.xi_c):>8}  {signal:>13} {_layers(row.gradient_layers):>13}{mark}"
         )
     lines += ["", "where q ends, and from which starts"]
-    lines += [f"{row.gain:>8.4g} {'; '.join(one.words() for one in row.attractors)}" for row in advice.rows]
+    lines += [f"{row.gain:>8.4g} {'; '.join(one.words() for one in row.attractors) or '-'}" for row in advice.rows]
     lines += [f"{gain:>8.10g} two fixed points meet at q = {q:.6g}" for gain, q in advice.folds]
     lines += [
         f"half-stable: q = {q:.9g} at gain {math.sqrt(weight):.9g}, bias std {math.sqrt(bias):.9g} (variances "

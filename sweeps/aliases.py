@@ -68,8 +68,10 @@ OTHERS: dict[str, tuple[str, ...]] = {
 IN_JAX = {
     "celu": "celu", "relu6": "relu6", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_swish",
     "hardsilu": "hard_silu", "logsigmoid": "log_sigmoid", "logsig": "log_sigmoid", "softsign": "soft_sign",
-    "squareplus": "squareplus",
+    "squareplus": "squareplus", "gelutanh": "gelu", "gelunew": "gelu",
 }  # fmt: skip
+# Those that are one of ours as they begin, before anything is learnt.
+AS_OURS = {"prelu": "leaky_relu(0.25)"}
 
 
 def squashed(word: str) -> str:
@@ -115,7 +117,9 @@ def nearest(word: str, known: Iterable[str], kind: str = "") -> list[str]:
     if kind == "activation":  # leaky and hard are words of functions that are not here, too
         return []
     parts = _parts(word)
-    found = dict.fromkeys(name for name in names if parts and parts <= _parts(name))
+    words = [(name, name) for name in names]
+    words += [(other, one.name) for one in ALIASES if one.kind == kind and one.name in names for other in one.words]
+    found = dict.fromkeys(name for other, name in words if parts and parts <= _parts(other))
     return list(found) if len(found) <= 3 else []
 
 

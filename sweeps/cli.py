@@ -104,6 +104,13 @@ def _load_to_run(request: list[str] | None) -> "Sweep":
     return _load(request, _announce) if import_paths(sweep) else sweep
 
 
+def _say_what_holds(request: list[str] | None) -> None:
+    from sweeps.words import repeated
+
+    for sentence in repeated(request or []) if not supervise.current.attempt else ():
+        typer.echo(f"note: {sentence}", err=True)
+
+
 def _announce(path: str) -> None:
     if not supervise.current.attempt:
         typer.echo(f"{path} is imported and run, as the request names it", err=True)
@@ -119,6 +126,7 @@ def run(
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from sweeps.launch import Refused, launch
 
+    _say_what_holds(request)
     sweep = _load_to_run(request)
     folder = out or Path("runs") / sweep.name
     try:
@@ -163,6 +171,7 @@ def plan(
     from sweeps.launch import Refused, open_folder
     from sweeps.report import plan_lines, summary
 
+    _say_what_holds(request)
     sweep = _load(request)
     try:
         folder = open_folder(out or Path("runs") / sweep.name, sweep)
@@ -172,7 +181,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    where = f"{folder.path}{' (exists)' if folder.exists() else ''}"
+    where = f"{folder}{' (exists)' if folder.exists() else ''}"
     typer.echo("\n".join(plan_lines(sweep, found, provenance.cores(), where)))
 
 
@@ -310,7 +319,7 @@ def theory(
     from sweeps.theories import theory_of
 
     numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
-    if not all(map(math.isfinite, numbers)) or 0 in (gain, start):
+    if not all(map(math.isfinite, numbers)) or gain == 0 or (start is not None and start <= 0):
         _stop("--gain, --bias-std and --start must be finite, and the gain greater than 0, as the start.")
     words = axes or []
     if (out is not None or words) and not as_map:

@@ -5,9 +5,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
 from sweeps import disk, journal
 from sweeps.journal import Journal, Record
-from sweeps.schema import PREDICTIONS, TABLES
+from sweeps.schema import METADATA_KEY, PREDICTIONS, TABLES
 
 FOLDERS = (*TABLES, *PREDICTIONS)
 
@@ -73,6 +77,12 @@ def _wrong(path: Path, record: Record, table: str, thorough: bool) -> str:
 
 def foreign(folder: Path, found: Journal) -> list[str]:
     """What lies in the tables' folders and belongs to no part, as paths from the run folder."""
+    listed = _strangers(folder, found)
+    # A process at work may have committed some of it since the journal was read.
+    return _strangers(folder, journal.read(folder)) if listed else []
+
+
+def _strangers(folder: Path, found: Journal) -> list[str]:
     own = {(table, f"{stem}.parquet") for table, stem in found.files}
     listed = []
     for table in FOLDERS:
@@ -82,6 +92,34 @@ def foreign(folder: Path, found: Journal) -> list[str]:
             entries = []
         listed += [f"{table}/{name}" for name in entries if (table, name) not in own]
     return listed
+
+
+def orphans(folder: Path, found: Journal) -> list[str]:
+    """A sentence where no part is committed though tables hold parts: what the journal said is lost. Else none."""
+    left = [] if found.records else left_behind(folder, found)
+    return [f"{journal.FOLDER}/ names no part, though winit wrote {shown(left)}"] if left else []
+
+
+def left_behind(folder: Path, found: Journal) -> list[str]:
+    """Files that winit wrote for some run and that belong to no part of this one, as paths from the run folder."""
+    return [name for name in foreign(folder, found) if written_version(folder / name) is not None]
+
+
+class _Label(BaseModel):
+    """What the metadata of a table's file says of the part, as far as it is read back."""
+
+    version: int
+
+
+def written_version(file: Path) -> int | None:
+    """The version of the tables that a parquet file says it was written with; None if it is not one of a run."""
+    if not disk.is_file(file):
+        return None
+    try:
+        stored = (pq.read_schema(file).metadata or {}).get(METADATA_KEY)
+        return None if stored is None else int(_Label.model_validate_json(stored).version)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
 
 
 def shown(paths: list[str], most: int = 5) -> str:

@@ -387,7 +387,7 @@ class Executor:
     def predictions(self) -> dict[str, pa.Table]:
         """The tables of theory alone: `mean_field`, and `theory` for the points at infinite width."""
         with pinned.settings():
-            return prediction_tables(self.sweep, theories.mean_field(self.inputs))
+            return prediction_tables(self.sweep, theories.mean_field(self.inputs, self.say))
 
     def _inputs(self, width: int) -> batch.Inputs:
         with self._lock:

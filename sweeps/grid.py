@@ -116,16 +116,21 @@ def canonical(axis: str, expression: Any, known: Sequence[str]) -> Any:
     return [named(item) for item in expression] if isinstance(expression, list) else named(expression)
 
 
-def expand(expression: Any, place: str, kind: type, check: Check) -> tuple[list[Value], list[Problem]]:
+def expand(
+    expression: Any, place: str, kind: type, check: Check, known: Sequence[str] = ()
+) -> tuple[list[Value], list[Problem]]:
     """(values, problems) of one axis.
 
     expression: a value, a range, a comma-separated word, or a list of these. kind: str, int or float.
-    check: the sentence that says what is wrong with a value of that kind, or None.
+    check: the sentence that says what is wrong with a value of that kind, or None. known: of an axis of names, those
+    that its words may mean.
     """
+    axis = place.rpartition(".")[2]
     items = expression if isinstance(expression, list) else [expression]
     if not items:
         return [], [Problem(place, "the list is empty; an axis needs at least one value.")]
     values: list[Value] = []
+    words: list[Value] = []  # what was written for each
     problems: list[Problem] = []
     for index, item in enumerate(items):
         if len(problems) >= ALL_PROBLEMS and index < len(items) - 1:
@@ -133,21 +138,36 @@ def expand(expression: Any, place: str, kind: type, check: Check) -> tuple[list[
             break
         where = f"{place}[{index}]" if isinstance(expression, list) else place
         try:
-            found = _expand_item(item, kind)
+            typed = _expand_item(item, kind)
         except AxisError as error:
             problems.append(Problem(where, str(error)))
             continue
+        found = [resolve(axis, str(word), known) for word in typed] if known else typed
         sentences = (sentence for value in found if (sentence := check(value)))
         problems.extend(Problem(where, sentence) for sentence in dict.fromkeys(islice(sentences, MAX_SENTENCES)))
         values.extend(found)
+        words.extend(typed)
         if len(values) > MAX_AXIS:
             return [], [Problem(place, f"more than {MAX_AXIS:,} values; an axis may have {MAX_AXIS:,}.")]
-    seen: set[Value] = set()
-    twice = dict.fromkeys(value for value in values if value in seen or seen.add(value))  # type: ignore[func-returns-value]
-    if twice:
-        shown = ", ".join(_show(value) for value in list(twice)[:3])
-        problems.append(Problem(place, f"{shown} is given more than once; each value names one point."))
+    problems.extend(Problem(place, sentence) for sentence in _repeated(values, words))
     return values, problems
+
+
+def _repeated(values: list[Value], words: list[Value]) -> list[str]:
+    """Sentences about values that come more than once. words: what was written for each."""
+    if len(set(values)) == len(values):
+        return []
+    written: dict[Value, list[str]] = {}
+    for value, word in zip(values, words, strict=True):
+        written.setdefault(value, []).append(_show(word))
+    twice = [(_show(value), shown) for value, shown in written.items() if len(shown) > 1][:3]
+    alike = [value for value, shown in twice if len(set(shown)) == 1]
+    found = [f"{', '.join(alike)} is given more than once; each value names one point."] if alike else []
+    for value, shown in twice:
+        *several, last = dict.fromkeys(shown)
+        if several:
+            found.append(f"{', '.join(several)} and {last} mean the same, {value}; each value names one point.")
+    return found
 
 
 def _show(value: Value) -> str:

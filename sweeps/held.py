@@ -36,7 +36,7 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
             given = now.get("activations", {}).get(path)
             if given is not None and (change := changed_values(known[path], given)):
                 return (
-                    f"{path} is not the function that it was when {folder.path} was begun ({change}). Put the old code "
+                    f"{path} is not the function that it was when {folder} was begun ({change}). Put the old code "
                     "back, give the new function a name of its own, or choose another --out."
                 )
     return None
@@ -54,7 +54,7 @@ def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, An
     then, files = before.get("files", {}), after.get("files", {})
     names = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
     return (
-        f"{after['source']} has changed since {folder.path} was begun (SHA-256 {before.get('sha256')} "
+        f"{after['source']} has changed since {folder} was begun (SHA-256 {before.get('sha256')} "
         f"then, {after['sha256']} now{': ' if names else ''}{', '.join(names)}). "
         "Put the old data back, or choose another --out."
     )
@@ -64,4 +64,4 @@ def differs(folder: RunFolder, now: dict[str, Any]) -> str | None:
     """A sentence on what may change last digits between what is in the folder and what is added."""
     environments = folder.journal().environments.values()
     found = dict.fromkeys(change for before in environments for change in differences(before, now))
-    return f"{folder.path} was made with {'; '.join(found)}: last digits may differ" if found else None
+    return f"{folder} was made with {'; '.join(found)}: last digits may differ" if found else None

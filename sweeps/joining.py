@@ -27,7 +27,7 @@ def stored_sweep(folder: RunFolder, vocabulary: Vocabulary) -> Sweep:
     try:
         return load_sweep(folder.sweep_file, [], vocabulary)
     except SpecError as error:
-        raise FolderError(f"{folder.path} holds a sweep.toml that cannot be read.\n{error}") from error
+        raise FolderError(f"{folder} holds a sweep.toml that cannot be read.\n{error}") from error
 
 
 def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
@@ -45,7 +45,7 @@ def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
     elif problems := difference(stored, sweep):
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise FolderError(
-            f"{folder.path} holds another sweep, and only points may be added to it:\n{listed}\n"
+            f"{folder} holds another sweep, and only points may be added to it:\n{listed}\n"
             "Nothing was changed. Choose another --out, or go on with the sweep.toml in the folder."
         )
     if sentence := edited(joined.sweep, list(folder.committed().values())):

@@ -3,7 +3,7 @@
 What is said on the way goes to stderr; a request that cannot be carried out is `Refused` with its sentence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from sweeps.spec import Sweep
 from sweeps.status import name_job
 from sweeps.store import RunFolder, StoreError
 from sweeps.wording import duration
-from winit_jax.errors import described
 
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
@@ -69,7 +68,7 @@ def launch(sweep: Sweep, path: Path, announce: Callable[[str], None], *, yes: bo
     except StoreError as error:
         raise Refused(str(error)) from error
     except OSError as error:
-        text, code = system.sentence(error, at=str(folder.path))
+        text, code = system.sentence(error, at=str(folder))
         raise Refused(f"{text} What was finished is kept.", code) from error
 
 
@@ -102,8 +101,14 @@ def _recover(folder: RunFolder) -> None:
     """Bring the folder in order after a kill or damage, and say what was found."""
     for sentence in folder.recover():
         typer.echo(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/", err=True)
+
+
+def _notes_on(folder: RunFolder) -> Iterator[str]:
+    """Of files in the tables' folders that are none of the run's."""
+    if folder.displaced:
+        yield f"note: {shown(folder.displaced)} in {folder}: no part of this run, and in quarantine/ now"
     if strangers := foreign(folder.path, folder.journal()):
-        typer.echo(f"note: {shown(strangers)} in {folder.path}: not written by winit, and left alone", err=True)
+        yield f"note: {shown(strangers)} in {folder}: no part of this run, and left alone"
 
 
 def _planner(executor: execute.Executor) -> Planner:
@@ -156,7 +161,7 @@ def _compute(
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     folder.made_with(made_by)
     folder.widen(never_filled(sweep))
-    folder.write_predictions(_predictions(executor))
+    folder.write_predictions(executor.predictions())
     plan = _planner(executor)
     try:
         with progress() as on_progress:
@@ -183,24 +188,12 @@ def _compute(
         typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
     if outcome.total:
         typer.echo(
-            f"{done:,} networks in {duration(outcome.seconds)} "
-            f"({outcome.done:,} of {outcome.total:,} in {folder.path})",
+            f"{done:,} networks in {duration(outcome.seconds)} ({outcome.done:,} of {outcome.total:,} in {folder})",
             err=True,
         )
-    for note in outcome.notes:
+    for note in (*outcome.notes, *_notes_on(folder)):
         typer.echo(note, err=True)
     for failure in outcome.failures:
         (job,) = Part.from_json([failure["networks"]]).jobs
         typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
     return 1 if outcome.failures else 0
-
-
-def _predictions(executor: execute.Executor) -> dict:
-    """The tables of theory alone; without them where a function of the user's own fails in it."""
-    try:
-        return executor.predictions()
-    except Exception as error:
-        if not execute.import_paths(executor.sweep):
-            raise
-        typer.echo(f"note: no predictions of mean field ({described(error)})", err=True)
-        return {}

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeps.aliases import IN_JAX, in_order, nearest, squashed
+from sweeps.aliases import AS_OURS, IN_JAX, in_order, nearest, squashed
 
 # Of a long list of problems, or of names, so many are shown. A short list is shown whole.
 SHOWN_PROBLEMS, ALL_PROBLEMS = 10, 20
@@ -59,6 +59,8 @@ def did_you_mean(word: object, known: Iterable[str], kind: str = "") -> str:
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if kind == "activation" and (path := IN_JAX.get(squashed(str(word)))):
         guess = f" It can be given by import path, as jax.nn:{path}."
+    if kind == "activation" and (ours := AS_OURS.get(squashed(str(word)))):
+        guess = f" As it is usually initialised it is {ours}."
     if len(names) > ALL_NAMES:
         names = [name for name in in_order(str(word), names) if name not in near]
         more = len(names) - SHOWN_NAMES

@@ -159,7 +159,6 @@ def _grid(
     defaults = DEFAULTS | (TRAINING_DEFAULTS if trains else {})
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
-    written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
     checks = _checks(vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
@@ -168,7 +167,7 @@ def _grid(
             if values["infinite"] and expression == []:
                 values[axis] = []
                 continue
-        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis])
+        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis], known.get(axis, ()))
         problems.extend(found)
     if values.get("infinite") and "std" in raw:
         problems.append(
@@ -176,6 +175,7 @@ def _grid(
                 "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
             )
         )
+    written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
     _check_scale(raw, values.get("init", []), vocabulary, problems)
     normalized = set(values.get("normalization", [])) != {"none"}
     if not normalized and "norm_epsilon" not in raw:

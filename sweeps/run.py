@@ -66,7 +66,7 @@ class _StorageError(Exception):
 
 @dataclass
 class Outcome:
-    """What became of a run: networks in the folder before and now, and the parts that failed."""
+    """What became of a run: networks in the folder before the command and now, and the parts that failed."""
 
     total: int
     before: int
@@ -133,18 +133,21 @@ def run(
     """
     committed = folder.committed()
     generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-    outcome = Outcome(total=(asked or sweep).n_networks, before=count_done(asked or sweep, committed))
-    outcome.done = outcome.before
-    others = count_done(sweep, committed) - outcome.before
+    watched = watched or Watched()
+    there = count_done(asked or sweep, committed)
+    before, began = watched.begins(there)
+    outcome = Outcome(total=(asked or sweep).n_networks, before=before, done=there)
+    others = count_done(sweep, committed) - there
     depths, wanted = tuple(sweep.grid.depth), set((asked or sweep).grid.depth)
     started = time.monotonic()
     earlier = folder.info()
     if outcome.done == outcome.total and (asked or earlier.state == "done"):
+        outcome.seconds = started - began
         on_progress(outcome.done, outcome.total)
         return outcome
 
     def save(state: str) -> None:
-        outcome.seconds = time.monotonic() - started
+        outcome.seconds = time.monotonic() - began
         found = describe()
         checks = dict.fromkeys([*earlier.self_check, *found.get("self_check", [])])
         folder.write_info(
@@ -153,7 +156,7 @@ def run(
                 "title": sweep.title,
                 "networks": sweep.n_networks,
                 "networks_done": outcome.done + others,
-                "seconds": round(earlier.seconds + outcome.seconds, 3),
+                "seconds": round(earlier.seconds + time.monotonic() - started, 3),
                 **found,
                 "self_check": list(checks),
                 "failures": [*_standing(earlier.failures, outcome.failures, folder), *outcome.failures],
@@ -186,7 +189,7 @@ def run(
     with signals.noted() as received, Lanes(lanes, received) as flying:
         course = _Course(
             outcome=outcome,
-            queue=Queue(missing(sweep, planner, committed, asked, generation), wanted, watched or Watched()),
+            queue=Queue(missing(sweep, planner, committed, asked, generation), wanted, watched),
             flying=flying,
             compute=compute,
             limit=sweep.compute.part_seconds,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweeps import journal, lock
 from sweeps.asked import Count, count
-from sweeps.damage import Damage, damaged, foreign, shown
+from sweeps.damage import Damage, damaged, foreign, orphans, shown
 from sweeps.info import Info, read_info
 from sweeps.joining import edited, stored_sweep
 from sweeps.journal import Journal, Record
@@ -47,7 +47,8 @@ def _lines(
     problem: str,
 ) -> Iterator[str]:
     total = sweep.n_networks
-    is_damaged = bool(ill or found.unreadable)
+    lost = orphans(folder.path, found)
+    is_damaged = bool(ill or found.unreadable or lost)
     has_predictions = journal.PREDICTIONS in found.records and not found.lacks_predictions
     complete = counted.done == total and not is_damaged and not found.lacks_predictions and (total or has_predictions)
     yield f"{'title':<9} {sweep.title}"
@@ -57,12 +58,12 @@ def _lines(
     yield f"{'failed':<9} {len(info.failures):,}"
     for failure in info.failures:
         yield f"  {name_job(failure.networks)}: {failure.reason}"
-    for sentence in (*found.unreadable, *map(str, ill), *([problem] if problem else [])):
+    for sentence in (*found.unreadable, *map(str, ill), *lost, *([problem] if problem else [])):
         yield f"{'damaged':<9} {sentence}"
     if sentence := edited(sweep, list(folder.committed().values())):
         yield f"{'edited':<9} sweep.toml {sentence}"
     if strangers := foreign(folder.path, found):
-        yield f"{'foreign':<9} {shown(strangers)}: not written by winit, and not read by it"
+        yield f"{'foreign':<9} {shown(strangers)}: no part of this run, and not read"
     if not complete:
         yield f"{'go on':<9} {folder.go_on}"
 

@@ -18,12 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 from pydantic_core import to_json
 
 from sweeps import disk, journal, lock, schema
 from sweeps.checkpoints import Checkpoint
-from sweeps.damage import FOLDERS, damaged
+from sweeps.damage import FOLDERS, damaged, left_behind, orphans, written_version
 from sweeps.files import parse
 from sweeps.info import Info, read_info
 from sweeps.journal import Environment, File, FolderError, Journal, Record
@@ -39,15 +38,23 @@ CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
-    """The files of one run. Nothing is created before `create`; all that writes needs `lock`."""
+    """The files of one run. Nothing is created before `create`; all that writes needs `lock`.
+
+    path: absolute, for code that a sweep names may go to another folder while parts are written; `str` is as given.
+    displaced: files that lay where parts belong and were moved to quarantine, as paths from the run folder.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._given = path.absolute(), path
         self._journal: Journal | None = None
         self._writer = journal.Writer(path)
         self._committing = threading.RLock()
         self._digests, self._made_by = ("", ""), ""
         self._told, self._trouble = "", ""
+        self.displaced: list[str] = []
+
+    def __str__(self) -> str:
+        return str(self._given)
 
     @property
     def sweep_file(self) -> Path:
@@ -64,7 +71,7 @@ class RunFolder:
     @property
     def go_on(self) -> str:
         """The command that goes on with this run."""
-        return f"winit run {shlex.quote(str(self.sweep_file))} --out {shlex.quote(str(self.path))}"
+        return f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
 
     def exists(self) -> bool:
         return os.path.lexists(self.sweep_file)
@@ -74,12 +81,10 @@ class RunFolder:
         own = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
         try:
             if self.path.exists() and not self.exists() and set(disk.names(self.path)) - own:
-                raise StoreError(
-                    f"{self.path} is not empty and not a run folder (no sweep.toml). Choose another --out."
-                )
+                raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
             os.makedirs(self.staging, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise StoreError(f"{self} cannot be written: {error.strerror}.") from error
         self._check_folders()
 
     def _check_folders(self) -> None:
@@ -116,7 +121,7 @@ class RunFolder:
         """The stored sweep file as plain data. Errors: StoreError."""
         if not os.path.lexists(self.sweep_file):
             what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
-            raise StoreError(f"{self.path} is not a run folder: {what}.")
+            raise StoreError(f"{self} is not a run folder: {what}.")
         try:
             return parse(self.sweep_file)
         except SpecError as error:
@@ -192,6 +197,13 @@ class RunFolder:
         """
         sentences = self._mend_journal()
         found = self.refresh()
+        if lost := orphans(self.path, found):
+            for name in left_behind(self.path, found):
+                self._quarantine(self.path / name)
+            sentences += lost
+        if problem := read_info(self.path / "run.json")[1]:
+            self._quarantine(self.path / "run.json")
+            sentences.append(problem.removesuffix("."))
         for record in found.records.values():
             for table, file in record.files.items():
                 staged = self.staging / journal.staged_name(table, record.stem, file.sha256)
@@ -218,7 +230,7 @@ class RunFolder:
         """
         found = self.refresh()
         if len(found.unreadable) and not found.ill:
-            raise StoreError(f"{self.path}: {found.unreadable[0]}. Nothing was changed.")
+            raise StoreError(f"{self}: {found.unreadable[0]}. Nothing was changed.")
         for name, whole in found.ill.items():
             path = self.path / journal.FOLDER / name
             if whole is None:
@@ -363,6 +375,7 @@ class RunFolder:
             disk.sync_folder(self.path)
         if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in known):
             self._quarantine(path)  # somebody's file under the name of a part is not overwritten
+            self.displaced.append(str(path.relative_to(self.path)))
         os.replace(staged, path)
         disk.sync_folder(path.parent)
 
@@ -385,23 +398,6 @@ class RunFolder:
         except OSError as error:
             self._trouble = error.strerror or str(error)
             raise
-
-
-class _Label(BaseModel):
-    """What the metadata of a table's file says of the part, as far as it is read back."""
-
-    version: int
-
-
-def written_version(file: Path) -> int | None:
-    """The version of the tables that a parquet file says it was written with; None if it is not one of a run."""
-    if not disk.is_file(file):
-        return None
-    try:
-        stored = (pq.read_schema(file).metadata or {}).get(schema.METADATA_KEY)
-        return None if stored is None else int(_Label.model_validate_json(stored).version)
-    except (OSError, ValueError, pa.ArrowException):
-        return None
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -45,11 +45,13 @@ Jobs = Mapping[str, Sequence[str]]
 class Record:
     """What is known of jobs, by key, from the processes of one command.
 
-    ended_with: the exit code that the process announced, None if it did not come to that.
+    began: (networks that were there, `time.monotonic` then) where the first of them began to compute. ended_with: the
+    exit code that the process announced, None if it did not come to that.
     """
 
     in_flight: dict[str, str] = field(default_factory=dict)  # the program of each
     divisible: set[str] = field(default_factory=set)  # in flight in a part that can be cut
+    began: tuple[int, float] | None = None
     ended_with: int | None = None
     deaths: Counter[str] = field(default_factory=Counter)
     set_aside: dict[str, str] = field(default_factory=dict)  # why
@@ -60,6 +62,9 @@ class Record:
         """One line of a process's journal."""
         if line["what"] == "bye":
             self.ended_with = line["code"]
+            return
+        if line["what"] == "begin":
+            self.began = (line["there"], line["at"])
             return
         jobs = {key: program for program, keys in line["jobs"].items() for key in keys}
         if line["what"] == "start":
@@ -112,7 +117,7 @@ class Watched:
 
     attempt: how many processes came before it. suspects: keys of jobs that have to run alone, and at how many deaths
     they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is
-    left behind that never ends.
+    left behind that never ends. began: see `Record`.
     """
 
     journal: int | None = None
@@ -121,10 +126,19 @@ class Watched:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     hopeless: frozenset[str] = frozenset()
     hung: bool = False
+    began: tuple[int, float] | None = None
 
     @property
     def is_supervised(self) -> bool:
         return self.journal is not None
+
+    def begins(self, there: int) -> tuple[int, float]:
+        """`began`, of this process unless another one came before it. there: networks that the folder holds."""
+        if self.began is not None:
+            return self.began
+        at = time.monotonic()
+        self._write({"what": "begin", "there": there, "at": at})
+        return there, at
 
     def started(self, jobs: Jobs, divisible: bool) -> None:
         """Jobs that are computed together from now on. divisible: they can be computed apart."""
@@ -212,7 +226,7 @@ class _Supervisor:
                 signals.end_command()
                 _end_with(own)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
-                return Watched(writing, attempt, suspects, dict(record.set_aside), record.hopeless)
+                return Watched(writing, attempt, suspects, dict(record.set_aside), record.hopeless, began=record.began)
             os.close(writing)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
             if self.requests:  # between two processes

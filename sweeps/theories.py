@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from sweeps.predict import MeanField, Scales
 from sweeps.spec import Sweep
 from winit_jax import initializers, pinned, theory
 from winit_jax.activations import Activation, activation
+from winit_jax.errors import described
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
 SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal")
@@ -34,15 +36,35 @@ def similarity(x: np.ndarray) -> tuple[float, float]:
     return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
 
 
-def mean_field(inputs: Mapping[int | str, InputData]) -> MeanField:
-    """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width."""
+def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]) -> MeanField:
+    """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width.
+
+    say: told of functions from elsewhere that fail in it, whose predictions are NaN.
+    """
+    failed: set[str] = set()
+
+    def unless_it_fails(name: str, compute: Callable[[], Any], instead: Any) -> Any:
+        try:
+            return compute()
+        except Exception as error:
+            if ":" not in name:
+                raise
+            if name not in failed:
+                say(f"note: {name} has no predictions of mean field ({described(error)})")
+            failed.add(name)
+            return instead
+
     square, correlation, features = 1.0, 0.0, 1
     if (data := inputs.get("inf")) is not None:
         (square, correlation), features = similarity(data.x), data.x.shape[1]
 
     def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Propagation:
-        first = gain / math.sqrt(features)
-        return theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers)
+        first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
+        return unless_it_fails(
+            name,
+            lambda: theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers),
+            theory.Propagation(*[nothing] * len(theory.Propagation._fields)),
+        )
 
     def of_width(width: float) -> tuple[float, int]:
         if math.isinf(width):
@@ -54,12 +76,19 @@ def mean_field(inputs: Mapping[int | str, InputData]) -> MeanField:
         with np.errstate(divide="ignore", over="ignore"):
             log_weight, log_bias = (2 * np.log(std) for std in (gain, bias_std))
             log_start = np.logaddexp(log_weight + np.log(square), log_bias)
-            found = theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start)
+            found = unless_it_fails(
+                name,
+                lambda: theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start),
+                theory.FixedPoint(*[np.full(gain.shape, np.nan)] * len(theory.FixedPoint._fields)),
+            )
             return [np.exp(log_start), found.q, found.c, found.chi1, found.xi_q, found.xi_c]
 
     def critical_gain(name: str, bias_std: float, square: float) -> tuple[float, list[float]]:
-        found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
-        return found.gain, [jump.gain for jump in found.jumps]
+        def compute() -> tuple[float, list[float]]:
+            found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
+            return found.gain, [jump.gain for jump in found.jumps]
+
+        return unless_it_fails(name, compute, (math.nan, []))
 
     return MeanField(
         scales=_scales(of_width),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from sweeps import journal, schema
 from sweeps.asked import Count, count, grid_digest
 from sweeps.columns import never_filled
-from sweeps.damage import Damage, damaged, foreign
+from sweeps.damage import Damage, damaged, foreign, orphans
 from sweeps.info import read_info
 from sweeps.joining import edited, stored_sweep
 from sweeps.journal import Journal, Record
@@ -68,7 +68,8 @@ def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
         verdict.wrong.append("networks are in more than one part")
     if sentence := edited(sweep, whole, verdict.counted):
         verdict.wrong.append(f"sweep.toml {sentence}")
-    verdict.wrong += [f"{name} was not written by winit, and is not read by it" for name in foreign(path, found)]
+    verdict.wrong += orphans(path, found)
+    verdict.wrong += [f"{name} is no part of this run, and is not read" for name in foreign(path, found)]
     verdict.wrong += _texts(path, found)
     return verdict
 

@@ -7,14 +7,35 @@ from typing import Any
 
 from sweeps.aliases import resolve
 from sweeps.grid import split_words
-from sweeps.problems import Problem, briefly, unknown
+from sweeps.problems import ALL_PROBLEMS, Problem, briefly, shortened, unknown
 from sweeps.spec import AXES, TABLES, Histogram
 
 HISTOGRAM, OPTIONS = "measure.histogram", "train.optimizer_options"
 
 
+def key_of(word: str) -> str:
+    """The axis or key that a word sets, by its own name."""
+    return resolve("axis", word.partition("=")[0].strip().removeprefix("grid."), AXES)
+
+
+def repeated(words: Sequence[str]) -> list[str]:
+    """Sentences about axes and keys that several words set: the last of them holds."""
+    last: dict[str, str] = {}
+    keys = [key_of(word) for word in words if "=" in word]
+    for word in words:
+        last[key_of(word)] = word
+    return [
+        f"{briefly(last[key])} is the last of {keys.count(key)} words for {shortened(key)}, and holds"
+        for key in list(dict.fromkeys(keys))[:ALL_PROBLEMS]
+        if keys.count(key) > 1
+    ]
+
+
 def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Problem]) -> None:
-    """Put words into the contents of a sweep file, in place; what is wrong with them joins `problems`."""
+    """Put words into the contents of a sweep file, in place; what is wrong with them joins `problems`.
+
+    Of several words for an axis or a key the last holds.
+    """
     known = [
         *AXES,
         "title",
@@ -23,8 +44,8 @@ def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Probl
     known += [f"{HISTOGRAM}.{key}" for key in Histogram.model_fields]
     scales: set[str] = set()
     for word in words:
-        key, equals, text = word.partition("=")
-        key = resolve("axis", key.strip().removeprefix("grid."), AXES)
+        _, equals, text = word.partition("=")
+        key = key_of(word)
         if not equals:
             problems.append(Problem("", f"{briefly(word)} is not AXIS=VALUES. A sweep's name or file comes first."))
         elif key in AXES:

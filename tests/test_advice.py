@@ -182,6 +182,8 @@ def test_theory_draws_a_phase_diagram_and_writes_its_data(tmp_path):
         (["tanh", "--out", "x.png"], "add --map"),
         (["tanh", "gain=1"], "gain=1 says what --map draws; add --map"),
         (["tanh", "--start", "0"], "greater than 0"),
+        (["gelu", "--start", "-0.5"], "greater than 0"),
+        (["tanh", "--start", "-1", "--gain", "1"], "greater than 0"),
         (["tanh", "--start", "1", "--inputs", "normal"], "give one of them"),
         (["tanh", "--inputs", "digitz"], "Did you mean 'digits'?"),
         (["tanh", "width=5", "--map"], "--map spans gain and bias_std of one activation"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,12 @@ def files(folder, name="networks"):
     return sorted((folder / name).iterdir())
 
 
+def empty(folder):
+    """Nothing is done."""
+    for name in ("parts", *schema.TABLES, *schema.PREDICTIONS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def status(folder, code=0):
     lines = (line.split(None, 1) for line in winit("status", folder, code=code)[0].splitlines())
     return {line[0]: line[1] if len(line) > 1 else "" for line in lines}
@@ -60,12 +67,16 @@ def test_a_copied_part_is_foreign_and_counts_for_nothing(folder):
     shutil.copy(files(folder)[0], folder / "networks" / "copy.parquet")
     told = status(folder)
     assert told["done"] == f"{ROWS} of {ROWS} networks"
-    assert told["foreign"].startswith("networks/copy.parquet: not written by winit")
-    with pytest.warns(UserWarning, match=r"networks/copy\.parquet not written by winit"):
+    assert told["foreign"].startswith("networks/copy.parquet: no part of this run")
+    with pytest.warns(UserWarning, match=r"networks/copy\.parquet no part of this run"):
         assert len(load(folder).networks) == ROWS
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load(folder)
+    assert [Path(each.filename).name for each in caught] == ["test_folder.py"]
     assert "copy.parquet" in run(folder, *FEW)
     assert (folder / "networks" / "copy.parquet").exists()
-    assert "networks/copy.parquet was not written by winit" in winit("verify", folder, code=1)[0]
+    assert "networks/copy.parquet is no part of this run" in winit("verify", folder, code=1)[0]
 
 
 def test_a_deleted_part_beside_a_copy_is_missed_and_made_anew(made, folder):
@@ -90,7 +101,7 @@ def test_a_foreign_file_in_a_table_is_never_deleted_and_never_a_reason_to_stop(m
     assert "layers/mine.parquet" in said
     assert (folder / "layers" / "mine.parquet").read_bytes() == b"precious"
     assert (folder / "networks" / "notes.txt").exists()
-    with pytest.warns(UserWarning, match="not written by winit"):
+    with pytest.warns(UserWarning, match="no part of this run"):
         assert len(load(folder).networks) == ROWS // 3 * 4
 
 
@@ -124,6 +135,50 @@ def test_damage_is_noticed_by_every_reader_and_made_anew(made, folder, name, hur
     assert any((folder / "quarantine").iterdir())
     assert_same_bits(made, folder)
     assert winit("verify", folder)[0].endswith("12 of 12 networks: all as written\n")
+
+
+@pytest.mark.parametrize("lose", [shutil.rmtree, lambda parts: [path.write_bytes(b"") for path in parts.iterdir()]])
+def test_a_lost_journal_is_damage_and_not_somebody_elses_files(made, folder, lose):
+    lose(folder / "parts")
+    (folder / "networks" / "notes.txt").write_text("precious")
+    told = status(folder)
+    assert told["state"] == "damaged"
+    assert told["damaged"].startswith("parts/ names no part, though winit wrote ")
+    with pytest.raises(RunFolderError, match="is damaged: parts/ names no part"):
+        load(folder)
+    assert "parts/ names no part, though winit wrote " in winit("verify", folder, code=1)[0]
+    said = run(folder, *FEW)
+    assert "damaged: parts/ names no part" in said
+    assert f"{ROWS} networks in " in said
+    assert said.count("note: ") == 1
+    assert f"note: networks/notes.txt in {folder}: no part of this run, and left alone\n" in said
+    (folder / "networks" / "notes.txt").unlink()
+    assert_same_bits(made, folder)
+
+
+def test_what_a_lost_line_named_is_made_anew_and_said_to_be(made, folder):
+    (file,) = (folder / "parts").iterdir()
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]))
+    gone = json.loads(lines[-1])["record"]["stem"]
+    path = folder / "layers" / f"{gone}.parquet"
+    path.write_bytes(path.read_bytes() + b"x")
+    assert f"layers/{gone}.parquet" in status(folder)["foreign"]
+    said = run(folder, *FEW)
+    assert f"note: layers/{gone}.parquet in {folder}: no part of this run, and in quarantine/ now\n" in said
+    assert "left alone" not in said
+    assert_same_bits(made, folder)
+
+
+def test_a_damaged_line_of_the_predictions_is_mended_without_a_word_of_strangers(made, folder):
+    (file,) = (folder / "parts").iterdir()
+    data = bytearray(file.read_bytes())
+    data[data.index(b'"stem":"predictions"') + 9] ^= 1
+    file.write_bytes(bytes(data))
+    said = run(folder, *FEW)
+    assert "damaged: parts/000001.jsonl, line " in said
+    assert "no part of this run" not in said
+    assert_same_bits(made, folder)
 
 
 def test_verify_repairs_by_setting_damaged_parts_aside(made, folder):
@@ -228,7 +283,9 @@ def test_a_run_json_that_is_none_gets_a_sentence_and_is_written_anew(folder, tex
     assert told in winit("verify", folder, code=1)[0]
     with pytest.warns(UserWarning, match="not what winit writes"):
         assert len(load(folder).networks) == ROWS
-    run(folder, *FEW)
+    said = run(folder, *FEW)
+    assert f"damaged: {folder / 'run.json'} is {told if told.startswith('not') else 'not what winit writes'}" in said
+    assert (folder / "quarantine" / f"{folder.name}-run.json").read_bytes() == text
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
 
 
@@ -376,9 +433,7 @@ def test_status_says_running_only_while_the_lock_is_held(folder):
     with RunFolder(folder).lock():
         assert status(folder)["state"].startswith(f"running (process {os.getpid()} on ")
     note = {"host": "elsewhere", "pid": 1, "started": 1.0, "heartbeat": time.time()}
-    for path in files(folder):
-        path.unlink()
-    shutil.rmtree(folder / "parts")  # nothing is done
+    empty(folder)
     (folder / "run.json").write_text('{"state": "running"}')
     (folder / "staging" / "lock").write_text(json.dumps(note))
     assert status(folder)["state"].startswith("killed (process 1 on elsewhere, last seen ")
@@ -395,8 +450,7 @@ def test_how_a_run_ended_is_written_down(folder, error, state):
     files(folder)[0].unlink()
     with pytest.raises(type(error)), RunFolder(folder).lock():
         raise error
-    shutil.rmtree(folder / "parts")
-    shutil.rmtree(folder / "networks")
+    empty(folder)
     assert status(folder)["state"] == state
 
 
@@ -461,8 +515,7 @@ def test_a_lock_that_is_just_let_go_is_waited_for(folder):
 
 
 def test_a_killed_holder_is_told_as_killed(folder):
-    shutil.rmtree(folder / "parts")
-    shutil.rmtree(folder / "networks")
+    empty(folder)
     holder = hold_apart(folder, 60)
     assert status(folder)["state"].startswith(f"running (process {holder.pid} on ")
     holder.send_signal(signal.SIGKILL)

@@ -109,7 +109,7 @@ def test_gain_and_std_are_each_other_s_to_the_digit():
         ([0.5, True], float, ["grid.axis[1]: True is not a number."]),
         ([[1]], float, ["grid.axis[0]: [1] is not a number."]),
         ([1, "x", math.nan], float, None),
-        ([0.0, -0.0], float, ["grid.axis: -0 is given more than once; each value names one point."]),
+        ([0.0, -0.0], float, ["grid.axis: 0 and -0 mean the same, 0; each value names one point."]),
         ("lin:1:1:3", float, ["grid.axis: 1 is given more than once; each value names one point."]),
         (["int:1:3", "int:3:5"], int, ["grid.axis: 3 is given more than once; each value names one point."]),
         ([], int, ["grid.axis: the list is empty; an axis needs at least one value."]),

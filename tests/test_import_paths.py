@@ -1,12 +1,16 @@
 """Activations by import path: what only looks runs no code; what runs them says so, and traces before it computes."""
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from runs import run, winit
 
 from sweeps.signals import Stopped
+from winit_jax import theory
 from winit_jax.activations import activation
 from winit_jax.probing import probe
 
@@ -40,6 +44,16 @@ def long_winded(a): raise ValueError("x" * 5000)
 def for_ever(a): return for_ever(a)
 def numpy_only(a): return jax.pure_callback(np.tanh, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
 def naive_softplus(a): return jnp.log(1 + jnp.exp(a))
+def ends_at_30(a): return jnp.where(jnp.abs(a) > 30, jnp.nan, jnp.tanh(a))
+def strict(a):
+    np.seterr(all="raise")
+    return jnp.tanh(a)
+
+@jax.custom_jvp
+def calls_back(a):
+    def fails(value): raise KeyError("mine")
+    return jax.pure_callback(fails, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
+calls_back.defjvp(lambda a, t: (calls_back(*a), *t))
 
 def spy(a):
     if not isinstance(a, jax.core.Tracer):
@@ -126,6 +140,7 @@ def test_what_jax_cannot_trace_is_never_given_values(mine, tmp_path):
         ("exits", "is not a JAX function of one array: SystemExit: 0"),
         ("interrupts", "is not a JAX function of one array: KeyboardInterrupt"),
         ("bare", "is not a JAX function of one array: Bare: of its own"),
+        ("calls_back", "CpuCallback error calling callback: KeyError: 'mine'"),
         ("mute", "is not a JAX function of one array: Mute"),
         ("closes", "is not a JAX function of one array: GeneratorExit"),
         ("long_winded", "is not a JAX function of one array: ValueError: xxx"),
@@ -147,6 +162,32 @@ def test_a_function_that_goes_to_another_folder_takes_the_run_nowhere(mine, tmp_
     assert len(list((tmp_path / "here" / "networks").glob("*.parquet"))) == 2
 
 
+def test_a_function_that_makes_numpy_strict_takes_nothing_from_its_neighbours(mine, tmp_path):
+    (tmp_path / "strict.py").write_text(f"import numpy\nnumpy.seterr(all='raise')\nfrom {mine} import fine\n")
+    names = f"tanh,{mine}:strict,strict:fine"
+    said = run(tmp_path / "run", f"activation={names}", "gain=1e-300,1,2", *SMALL[1:])
+    assert "predictions" not in said
+    found = pd.read_parquet(tmp_path / "run" / "mean_field")
+    assert list(found["activation"].unique()) == names.split(",")
+    assert found["chi1"].notna().all()
+    assert np.geterr()["over"] == "warn"
+
+
+def test_a_function_that_fails_in_theory_leaves_its_own_rows_empty(mine, tmp_path, monkeypatch):
+    known = theory.fixed_point_of_logs
+
+    def fails(act, *scales):
+        if ":" in act.name:
+            raise ArithmeticError("not today")
+        return known(act, *scales)
+
+    monkeypatch.setattr(theory, "fixed_point_of_logs", fails)
+    said = run(tmp_path / "run", f"activation=tanh,{mine}:fine", *SMALL)
+    assert f"note: {mine}:fine has no predictions of mean field (ArithmeticError: not today)\n" in said
+    found = pd.read_parquet(tmp_path / "run" / "mean_field").set_index("activation")["chi1"]
+    assert found.notna().to_dict() == {"tanh": True, f"{mine}:fine": False}
+
+
 def test_a_signal_of_the_users_is_passed_on_whatever_function_it_meets():
     def stopped(a):
         raise Stopped(2)
@@ -158,6 +199,15 @@ def test_a_signal_of_the_users_is_passed_on_whatever_function_it_meets():
 def test_a_slope_that_is_nan_far_out_is_noted(mine):
     assert any("its slope is NaN at 128 in float32" in note for note in activation(f"{mine}:naive_softplus").notes)
     assert not activation(f"{mine}:fine").notes
+
+
+@pytest.mark.slow
+def test_of_values_that_are_nan_far_out_nothing_is_said_but_that(mine):
+    assert any("its values are NaN at 32 in float32" in note for note in activation(f"{mine}:ends_at_30").notes)
+    told, _ = winit("theory", f"{mine}:ends_at_30")
+    assert "its values are NaN at 32 in float32; networks that pass there have no numbers" in told
+    assert "stable" not in told
+    assert json.loads(winit("theory", f"{mine}:ends_at_30", "--json")[0])["gains"][0]["fixed_points"] == []
 
 
 def test_a_module_that_exits_does_not_end_the_process(tmp_path, monkeypatch):

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from runs import winit
 
 from analysis.selection import PlotError, keep
-from sweeps.aliases import ALIASES, OTHERS, distance, nearest, resolve
+from sweeps.aliases import ALIASES, AS_OURS, IN_JAX, OTHERS, distance, nearest, resolve
 from sweeps.execute import vocabulary
 from sweeps.problems import SpecError, did_you_mean
 from sweeps.reading import load_sweep
 from sweeps.spec import AXES, NORMALIZATIONS
+from winit_jax.activations import activation
 
 VOCABULARY = vocabulary()
 GOOD = ["activation=tanh", "gain=1"]
@@ -94,10 +96,28 @@ def test_two_names_of_one_axis_are_said_to_be_two(tmp_path):
     file = tmp_path / "twice.toml"
     file.write_text("[grid]\nactivation = 'tanh'\ngain = 1\nsigma_w = 2\n")
     assert problems(source=file) == ["grid.sigma_w: another name of gain, which is given too."]
-    assert problems("activation=relu,ReLU", "gain=1") == [
-        "grid.activation: 'relu' is given more than once; each value names one point."
+    assert problems("activation=relu,relu", "gain=1,2,1") == [
+        "grid.activation: 'relu' is given more than once; each value names one point.",
+        "grid.gain: 1 is given more than once; each value names one point.",
+    ]
+    assert problems("activation=tanh,relu,ReLU", "init=msra,he_normal,Kaiming-normal") == [
+        "grid.activation: 'relu' and 'ReLU' mean the same, 'relu'; each value names one point.",
+        "grid.init: 'msra', 'he_normal' and 'Kaiming-normal' mean the same, 'he_normal'; each value names one point.",
     ]
     assert problems("activation=tanh", "sigma_w=1", "std=1")[0].startswith("grid.std: std and gain are both given")
+
+
+def test_of_several_words_for_an_axis_the_last_holds_and_it_is_said():
+    words = [*GOOD, "seed=0", "seed=1", "lr=1", "train.steps=5", "learning_rate=0.1", "train.steps=7"]
+    found = sweep(*words)
+    assert (found.grid.seed, found.grid.learning_rate, found.train.steps) == ([1], [0.1], 7)
+    told = [
+        "note: 'seed=1' is the last of 2 words for seed, and holds",
+        "note: 'learning_rate=0.1' is the last of 2 words for learning_rate, and holds",
+        "note: 'train.steps=7' is the last of 2 words for train.steps, and holds",
+    ]
+    assert winit("plan", *words)[1].splitlines() == told
+    assert winit("plan", *GOOD)[1] == ""
 
 
 @pytest.mark.parametrize("kind", sorted(OTHERS))
@@ -124,6 +144,9 @@ def test_the_name_of_another_thing_is_never_taken_for_one_of_ours(kind):
         ("init", "xavier_norml", ["xavier_normal"]),
         ("init", "he", ["he_normal", "he_uniform"]),
         ("init", "truncated", ["truncated_normal"]),
+        ("init", "glorot", ["xavier_normal", "xavier_uniform"]),
+        ("init", "Kaiming", ["he_normal", "he_uniform"]),
+        ("axis", "layers", ["depth"]),
         ("normalization", "bach", ["batch"]),
         ("normalization", "group", []),
         ("optimizer", "adma", ["adam"]),
@@ -145,6 +168,20 @@ def test_a_function_that_jax_has_is_pointed_to():
     assert problems("activation=relu6", "gain=1")[0].startswith(
         "grid.activation: 'relu6' is not an activation. It can be given by import path, as jax.nn:relu6. Known: "
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(set(IN_JAX.values())))
+def test_what_jax_has_can_be_given_by_its_import_path(path):
+    assert activation(f"jax.nn:{path}").name == f"jax.nn:{path}"
+
+
+def test_what_begins_as_one_of_ours_is_pointed_to():
+    assert problems("activation=PReLU", "gain=1")[0].startswith(
+        "grid.activation: 'PReLU' is not an activation. As it is usually initialised it is leaky_relu(0.25). Known: "
+    )
+    for name in AS_OURS.values():
+        assert activation(name)
 
 
 @pytest.mark.parametrize(

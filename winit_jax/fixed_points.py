@@ -130,11 +130,14 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
 def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Rest]:
     """Every fixed point of the length map by growing q, and infinity where signals explode from some start.
 
-    Basins are those of a map that grows with q. Where every q is kept, that is one entry, "neutral".
+    Basins are those of a map that grows with q. Where every q is kept, that is one entry, "neutral"; where an average
+    is no number at some q, there is none.
     Errors: none.
     """
     known = curve(activation)
     weight, bias = np.array([log_weight]), np.array([log_bias])
+    if np.isnan(known.at_places.ratio).any():
+        return []
     if known.flat:
         marks, neutral = _flat_marks(known, log_weight, log_bias)
     else:

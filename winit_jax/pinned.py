@@ -1,9 +1,10 @@
-"""JAX's settings that decide what is drawn and computed: fixed while the numerics run, whatever is set outside."""
+"""Settings of JAX and NumPy that decide what is drawn and computed: fixed while the numerics run."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import jax
+import numpy as np
 
 
 @contextmanager
@@ -12,7 +13,7 @@ def settings() -> Iterator[None]:
 
     `jax_threefry_partitionable` changes every draw, `jax_enable_x64` and `jax_numpy_dtype_promotion` the types that
     arrays have, `jax_default_matmul_precision` the products that name none. Keys name their implementation, and their
-    seed, themselves (`initializers.stream_key`).
+    seed, themselves (`initializers.stream_key`). Compiling is on, and NumPy says what it always says of overflow.
     """
     with ExitStack() as stack:
         for setting in (
@@ -24,6 +25,8 @@ def settings() -> Iterator[None]:
             jax.softmax_custom_jvp(False),
             jax.debug_nans(False),
             jax.debug_infs(False),
+            jax.disable_jit(False),
+            np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
         ):
             stack.enter_context(setting)
         yield
@@ -34,7 +37,6 @@ def differing() -> dict[str, str]:
     usual = {
         "jax_allow_f16_reductions": True,
         "jax_compiler_enable_remat_pass": True,
-        "jax_disable_jit": False,
         "jax_disable_most_optimizations": False,
         "jax_exec_time_optimization_effort": 0.0,
         "jax_optimization_level": "UNKNOWN",

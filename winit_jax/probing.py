@@ -4,6 +4,7 @@ import importlib
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,7 @@ def from_import_path(path: str) -> Activation:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        with _in_this_folder():
+        with _as_it_was():
             module = importlib.import_module(module_name)
     except BaseException as error:
         _pass_on(error)
@@ -70,14 +71,31 @@ class Unusable(ValueError):
     """One sentence on why a function is no activation."""
 
 
+class _Inside:
+    """How many threads are in a user's code, and the current folder, which all share, before the first of them was."""
+
+    def __init__(self) -> None:
+        self.lock, self.count, self.folder = threading.Lock(), 0, ""
+
+
+_inside = _Inside()
+
+
 @contextmanager
-def _in_this_folder() -> Iterator[None]:
-    """The current folder stays what it is, whatever a user's code does: relative paths of the run mean places in it."""
-    before = os.getcwd()
+def _as_it_was() -> Iterator[None]:
+    """What a user's code does to its process is undone: the current folder, in which relative paths of the run lie, and
+    NumPy's answer to overflow and the like."""
+    with _inside.lock:
+        if not _inside.count:
+            _inside.folder = os.getcwd()
+        _inside.count += 1
     try:
-        yield
+        with np.errstate():
+            yield
     finally:
-        os.chdir(before)
+        with _inside.lock:
+            _inside.count -= 1
+            os.chdir(_inside.folder)
 
 
 def _pass_on(error: BaseException) -> None:
@@ -97,12 +115,12 @@ def fingerprint(activation: Activation) -> list[float]:
 def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
     """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own.
 
-    So are exceptions that derive from nothing but BaseException, and folders that it goes to.
+    So are exceptions that derive from nothing but BaseException, and what it changes in its process.
     """
 
     def call(a: jax.Array) -> jax.Array:
         try:
-            with _in_this_folder():
+            with _as_it_was():
                 return function(a)
         except BaseException as error:
             _pass_on(error)
@@ -116,7 +134,7 @@ def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callabl
 def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
     """Call a function, and its derivative, with tracers only. Errors: Unusable."""
     given = jax.ShapeDtypeStruct((2, 3), jnp.float32)
-    with jax.enable_x64(False), _in_this_folder():
+    with jax.enable_x64(False), _as_it_was():
         try:
             found = jax.eval_shape(function, given)
         except BaseException as error:
@@ -157,7 +175,7 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         left = _degree_at_infinity(function, -1.0)
         right = _degree_at_infinity(function, 1.0)
         slopes = np.abs(np.asarray(slope(jnp.linspace(-50.0, 50.0, 20_001))))
-        lost = _slope_is_lost(slope)
+        lost, no_slope = _first_nan(function), _first_nan(slope)
         max_slope = float(np.nanmax(slopes)) if not np.all(np.isnan(slopes)) else math.nan
         if not math.isfinite(max_slope) or max_slope == 0:
             raise Unusable(f"{name!r}: its slope on [-50, 50] is {max_slope}; saturation has no meaning.")
@@ -171,7 +189,12 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     notes = []
     if lost is not None:
         notes.append(
-            f"{name}: its slope is NaN at {lost:g} in float32; Jacobians and gradients that pass there are NaN."
+            f"{name}: its values are NaN at {lost:g} in float32; networks that pass there have no numbers, and where "
+            "signals end cannot be told."
+        )
+    elif no_slope is not None:
+        notes.append(
+            f"{name}: its slope is NaN at {no_slope:g} in float32; Jacobians and gradients that pass there are NaN."
         )
     if degree_at_zero is None:
         notes.append(f"{name}: no power law found near 0; signals below 1e-38 are lost there.")
@@ -211,11 +234,11 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         raise Unusable(f"{name!r} does not act on each element alone.")
 
 
-def _slope_is_lost(slope: Callable[[jax.Array], jax.Array]) -> float | None:
-    """The point nearest to 0 at which the slope is NaN in float32, of those looked at."""
+def _first_nan(function: Callable[[jax.Array], jax.Array]) -> float | None:
+    """The point nearest to 0 at which a function is NaN in float32, of those looked at."""
     points = np.concatenate([[0.0], np.stack([FAR, -FAR], axis=1).ravel()]).astype(np.float32)
     with jax.enable_x64(False):
-        found = np.isnan(np.asarray(slope(jnp.asarray(points))))
+        found = np.isnan(np.asarray(function(jnp.asarray(points))))
     return float(points[np.argmax(found)]) if found.any() else None
 
 
