@@ -47,7 +47,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path, self._given = path.absolute(), path
         self._journal: Journal | None = None
-        self._writer = journal.Writer(path)
+        self._writer = journal.Writer(self.path)
         self._committing = threading.RLock()
         self._digests, self._made_by = ("", ""), ""
         self._told, self._trouble = "", ""
