@@ -20,14 +20,14 @@ def key_of(word: str) -> str:
 
 def repeated(words: Sequence[str]) -> list[str]:
     """Sentences about axes and keys that several words set: the last of them holds."""
-    last: dict[str, str] = {}
-    keys = [key_of(word) for word in words if "=" in word]
+    found: dict[str, list[str]] = {}
     for word in words:
-        last[key_of(word)] = word
+        if "=" in word:
+            found.setdefault(key_of(word), []).append(word)
+    several = [(key, given) for key, given in found.items() if len(given) > 1]
     return [
-        f"{briefly(last[key])} is the last of {keys.count(key)} words for {shortened(key)}, and holds"
-        for key in list(dict.fromkeys(keys))[:ALL_PROBLEMS]
-        if keys.count(key) > 1
+        f"{briefly(given[-1])} is the last of {len(given)} words for {shortened(key)}, and holds"
+        for key, given in several[:ALL_PROBLEMS]
     ]
 
 
