@@ -86,6 +86,7 @@ def normalize(a, normalization, epsilon=1e-5):
     return (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + epsilon)
 
 
+@np.errstate(divide="ignore")  # layers of zeros have logarithms
 def layers(x, weights, biases, activation, normalization="none", threshold=0.05, directions=None):
     """Columns of every layer of one network, by definition. directions: at the first pre-activations."""
     steepest = max_slope(activation)
