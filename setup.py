@@ -1,5 +1,6 @@
-"""Everything is in pyproject.toml but this: a build writes down which commit it is of, for run.json."""
+"""Everything is in pyproject.toml but this: a build takes the ready sweeps along, and writes down its commit."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
-COMMIT = "_commit.txt"
+COMMIT = "_commit.txt"  # for run.json
+BESIDE_SWEEPS = shutil.ignore_patterns("*.md")
 
 
 def commit() -> str:
@@ -23,7 +25,7 @@ def commit() -> str:
             return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         pass
-    written = HERE / "sweeps" / COMMIT
+    written = HERE / "winit_jax" / COMMIT
     return written.read_text(encoding="utf-8").strip() if written.is_file() else ""
 
 
@@ -39,7 +41,9 @@ class BuildPackage(build_py):
     def run(self) -> None:
         super().run()
         if not getattr(self, "editable_mode", False):
-            write(Path(self.build_lib) / "sweeps")
+            package = Path(self.build_lib) / "winit_jax"
+            write(package)
+            shutil.copytree(HERE / "sweeps", package / "sweeps", dirs_exist_ok=True, ignore=BESIDE_SWEEPS)
 
 
 class BuildSource(sdist):
@@ -47,7 +51,7 @@ class BuildSource(sdist):
 
     def make_release_tree(self, base_dir, files) -> None:
         super().make_release_tree(base_dir, files)
-        write(Path(base_dir) / "sweeps")
+        write(Path(base_dir) / "winit_jax")
 
 
 setup(cmdclass={"build_py": BuildPackage, "sdist": BuildSource})

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.load import load
 from benchmarks.forward import Sweep
-from sweeps.provenance import versions
+from winit_jax.analysis.load import load
+from winit_jax.system.provenance import versions
 
-RUN = "import sys; from sweeps.cli import main; sys.argv[0] = 'winit'; main()"
+RUN = "import sys; from winit_jax.cli.main import main; sys.argv[0] = 'winit'; main()"
 SWEEPS = {
     "phase": ("phase",),
     "phase, width 300": ("phase", "width=300", "seed=0,1"),

@@ -17,9 +17,9 @@ import numpy as np
 from scipy import integrate
 
 from benchmarks.forward import Sweep, seconds
-from sweeps.provenance import cores, versions
-from winit_jax import theory
-from winit_jax.activations import activation
+from winit_jax.numerics import theory
+from winit_jax.numerics.activations import activation
+from winit_jax.system.provenance import cores, versions
 
 WIDTH, SAMPLES, LAYERS, GAIN = 100, 1000, 50, 1.2
 JACOBIAN_INPUTS = 10

@@ -22,12 +22,12 @@ import jax
 import numpy as np
 
 from benchmarks import alternatives
-from sweeps import run as runner
-from sweeps.datasets import load_dataset
-from sweeps.execute import Executor, planner, vocabulary
-from sweeps.inputs import load_inputs
-from sweeps.provenance import cores, versions
-from sweeps.reading import load_sweep
+from winit_jax.data.datasets import load_dataset
+from winit_jax.data.inputs import load_inputs
+from winit_jax.engine.computing.executor import Executor, planner, vocabulary
+from winit_jax.engine.running import runner
+from winit_jax.spec.reading import load_sweep
+from winit_jax.system.provenance import cores, versions
 
 LAYERS = 50
 
@@ -145,7 +145,7 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int, activ
     print(f"sgemm peak {median(peaks) / 1e9:.0f} GFLOP/s")
 
 
-RUN = "import sys; from sweeps.cli import app; app(sys.argv[1:])"
+RUN = "import sys; from winit_jax.cli.main import app; app(sys.argv[1:])"
 
 
 def whole_run(*words: str) -> tuple[float, float, str]:

@@ -18,12 +18,14 @@ import numpy as np
 
 from benchmarks import training_rivals as rivals
 from benchmarks.derivatives import rounds_of, show
-from sweeps.datasets import load_dataset
-from sweeps.provenance import cores, versions
-from sweeps.run import lanes
-from sweeps.spec import Train
-from winit_jax import draws, trainer, training
-from winit_jax.activations import activation
+from winit_jax.data.datasets import load_dataset
+from winit_jax.engine.running.runner import lanes
+from winit_jax.numerics import draws
+from winit_jax.numerics.activations import activation
+from winit_jax.numerics.training import classifier as training
+from winit_jax.numerics.training import trainer
+from winit_jax.spec.sweep import Train
+from winit_jax.system.provenance import cores, versions
 
 
 def winit(dataset, trainees, width: int, depth: int, batch_size: int, steps: int) -> Callable[[], float]:

@@ -1,6 +1,6 @@
 """`python -m winit_jax` is the command line."""
 
-from sweeps.cli import main
+from winit_jax.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ import warnings
 from inject import winit
 from replay import SCENARIOS, replay
 
-from analysis import RunFolderError, load
+from winit_jax.analysis import RunFolderError, load
 
 
 def troubles(folder):

@@ -23,9 +23,11 @@ import pandas as pd
 from replay import SCENARIOS, replay
 from typer.testing import CliRunner
 
-from analysis import RunFolderError, load
-from sweeps import cli, journal, launch, schema
-from sweeps.damage import FOLDERS
+from winit_jax.analysis import RunFolderError, load
+from winit_jax.cli import main as cli
+from winit_jax.engine.running import launch
+from winit_jax.store import journal, schema
+from winit_jax.store.damage import FOLDERS
 
 # Every call that changes a disk.
 CALLS = ("write", "pwrite", "fsync", "replace", "mkdir", "unlink", "rmdir", "ftruncate")

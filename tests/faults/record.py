@@ -7,7 +7,8 @@ from pathlib import Path
 from replay import SCENARIOS, Recording, cut_small
 from typer.testing import CliRunner
 
-from sweeps import cli, execute
+from winit_jax.cli import main as cli
+from winit_jax.engine.computing import executor as execute
 
 
 def record(folder, names):

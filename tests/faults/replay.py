@@ -10,9 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from sweeps import checkpoints, execute, plan, provenance, run
-from sweeps.asked import settings_digest
-from winit_jax import trainer
+from winit_jax.engine.computing import executor as execute
+from winit_jax.engine.planning import planner as plan
+from winit_jax.engine.running import runner as run
+from winit_jax.numerics.training import trainer
+from winit_jax.store import checkpoints
+from winit_jax.store.asked import settings_digest
+from winit_jax.system import provenance
 
 FORWARD = ["activation=tanh,relu", "gain=0.5,1.5", "width=8", "depth=int:1:4", "seed=0", "inputs.samples=20"]
 GRADIENTS = ["activation=tanh", *FORWARD[1:], "measure.gradients=true", "measure.histogram.bins=4"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from processes import environment
 from replay import FORWARD, TRAINING
-from runs import run, table
 
-from sweeps import lock, plan
-from winit_jax import trainer
+from support.runs import run, table
+from winit_jax.engine.planning import planner as plan
+from winit_jax.numerics.training import trainer
+from winit_jax.store import lock
 
 pytestmark = pytest.mark.slow
 SMALL_PARTS = "from replay import cut_small; cut_small()\n"
@@ -39,7 +40,7 @@ def test_a_run_whose_computing_process_is_killed_goes_on_to_the_same_rows(tmp_pa
     monkeypatch.setattr(trainer, "CPU_BLOCK", 2)
     run(tmp_path / "whole", *words)
     folder = tmp_path / "killed"
-    script = f"{SMALL_PARTS}from sweeps.cli import main\nmain()"
+    script = f"{SMALL_PARTS}from winit_jax.cli.main import main\nmain()"
     command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while process.poll() is None and not list(folder.glob("networks/*.parquet")):
@@ -58,7 +59,7 @@ def test_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_run(tmp_pat
     monkeypatch.setattr(trainer, "CPU_BLOCK", 2)
     run(tmp_path / "whole", *words)
     folder, moments, killed = tmp_path / "killed", random.Random(0), 0
-    script = f"{SMALL_PARTS}from sweeps.cli import main\nmain()"
+    script = f"{SMALL_PARTS}from winit_jax.cli.main import main\nmain()"
     command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
     for _ in range(KILLS):
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

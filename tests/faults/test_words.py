@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sweeps import system
-from sweeps.aliases import ALIASES, OTHERS
-from sweeps.catalogue import names, sweep_text
-from sweeps.cli import app
-from sweeps.execute import vocabulary
-from sweeps.spec import AXES, NORMALIZATIONS, TABLES, Histogram
+from winit_jax.cli.main import app
+from winit_jax.engine.computing.executor import vocabulary
+from winit_jax.spec.aliases import ALIASES, OTHERS
+from winit_jax.spec.catalog import names, sweep_text
+from winit_jax.spec.sweep import AXES, NORMALIZATIONS, TABLES, Histogram
+from winit_jax.system import streams as system
 
 pytestmark = pytest.mark.slow
 

@@ -1,1 +1,0 @@
-"""What to run and where: sweep files, plans, run folders and the command line."""

@@ -1,0 +1,1 @@
+"""Builders, readers and references that tests share."""

@@ -1,0 +1,67 @@
+"""Small networks through the fast pass and through the references, from the same draws."""
+
+import numpy as np
+
+from winit_jax.numerics import draws as shared
+from winit_jax.numerics.activations import activation
+from winit_jax.numerics.measure import batch, passes
+
+
+def inputs(samples=60, features=12, seed=0, scale=1.0):
+    return scale * np.random.default_rng(seed).standard_normal((samples, features))
+
+
+def draws(shape, width, features, depth, seed=0):
+    """(unit weights, unit biases) of each layer, float64."""
+    first = shared.first_layer(seed, shape, width, features)
+    layers = [(np.asarray(first.weights, float), np.asarray(first.biases, float))]
+    if depth > 1:
+        hidden = shared.layer_stack(seed, shape, width, 2, depth - 1)
+        layers += [
+            (np.asarray(w, float), np.asarray(b, float)) for w, b in zip(hidden.weights, hidden.biases, strict=True)
+        ]
+    return layers
+
+
+def fast(
+    x,
+    name,
+    stds,
+    biases=None,
+    *,
+    width,
+    depth,
+    first_stds=None,
+    shape="normal",
+    seed=0,
+    stack=None,
+    block=2,
+    edges=None,
+    jacobian=False,
+    **settings,
+):
+    """Columns of [depth, networks] from the batched pass; `stack` layers of draws at a time."""
+    stds = np.atleast_1d(np.asarray(stds, float))
+    first_stds = stds if first_stds is None else np.atleast_1d(first_stds)
+    biases = np.zeros(len(stds)) if biases is None else np.atleast_1d(biases)
+    act = activation(name) if isinstance(name, str) else name
+    networks = batch.Networks(batch.as_scale(first_stds), batch.as_scale(stds), batch.as_scale(biases))
+    stack = stack or max(1, depth - 1)
+    hidden = [
+        shared.layer_stack(seed, shape, width, start, min(stack, depth + 1 - start))
+        for start in range(2, depth + 1, stack)
+    ]
+    measured = batch.forward(
+        batch.as_inputs(x),
+        networks,
+        shared.first_layer(seed, shape, width, x.shape[1]),
+        hidden,
+        shared.directions(seed, "tangents", x.shape[0], width) if jacobian else None,
+        passes.of_draws(batch.Settings(act, **settings), shape),
+        block=block,
+        edges=edges,
+    )
+    columns = batch.to_columns(measured, act, samples=x.shape[0], width=width)
+    if measured.histogram is not None:
+        columns["histogram"] = np.asarray(measured.histogram)
+    return columns

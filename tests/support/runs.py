@@ -1,0 +1,68 @@
+"""Runs of small sweeps through the command line, in this process or in one that is killed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from typer.testing import CliRunner
+
+from winit_jax.cli.main import app
+
+SMALL = [
+    "activation=tanh,relu",
+    "init=normal,he_normal",
+    "gain=0.5,1.5",
+    "bias_std=0,0.1",
+    "width=8",
+    "depth=int:1:4",
+    "seed=0,1",
+    "inputs.samples=20",
+]
+# Every family its own part: many commits, so that there is something to interrupt.
+TINY_PARTS = "import winit_jax.engine.planning.planner as p; p.PART_SECONDS = 1e-12\n"
+
+
+def winit(*words, code=0):
+    """Invoke the command line; (stdout, stderr)."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+def run(folder, *words, code=0):
+    """`winit run` without figures; its stderr."""
+    return winit("run", *words, "--out", folder, "--no-figures", code=code)[1]
+
+
+# One process instead of two, for those who kill it.
+UNWATCHED = "from winit_jax.engine.running import supervise as s; s.begin = s.Watched\n"
+
+
+def run_apart(folder, *words, before="", timeout=120, supervised=False):
+    """`winit run` in a process of its own, after the Python text `before`; the finished process."""
+    script = f"{TINY_PARTS}{'' if supervised else UNWATCHED}{before}\nfrom winit_jax.cli.main import main\nmain()"
+    command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # Python puts '-c' in sys.argv[0] and the rest where the command line looks for it.
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+def table(folder, name="networks"):
+    """A table in a fixed order of rows, names as text."""
+    frame = pd.read_parquet(Path(folder) / name)
+    names = {key: frame[key].astype(str) for key in ("activation", "init", "normalization")}
+    order = [key for key in frame if key in KEYS or key in ("layer", "bin_low")]
+    return frame.assign(**names).sort_values(order).reset_index(drop=True)
+
+
+KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
+
+
+def assert_same_bits(one, other, names=("networks", "layers")):
+    for name in names:
+        pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=True)

@@ -1,0 +1,239 @@
+"""Names for what became of a signal: overflowed, vanishing, exploding, saturated, collapsed or healthy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from winit_jax.analysis import style
+from winit_jax.analysis.axes import is_log_spaced
+from winit_jax.analysis.cells import place
+from winit_jax.analysis.critical import overlay
+from winit_jax.analysis.intervals import of_median
+from winit_jax.analysis.load import KEYS, Expected, tidy, varying
+from winit_jax.analysis.panels import fill, hatched, legend, sheet
+
+# In the order in which a tie over seeds is decided: the worst first.
+REGIMES = ("overflowed", "vanishing", "exploding", "saturated", "collapsed", "healthy")
+# Blue vanishes and red explodes, as in the heatmaps; dark and light alternate for eyes that see no red or green.
+COLOURS = {
+    "overflowed": "#4d3319",
+    "vanishing": "#3f6fb5",
+    "exploding": "#b2383b",
+    "saturated": "#f0b13c",
+    "collapsed": "#a58fc4",
+    "healthy": "#eef3e6",
+}
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where a regime begins.
+
+    decades: of log10_act_rms and log10_jacobian. One learning rate serves all layers of SGD, so a layer whose
+    signal or gradient is a thousand times smaller than another's does not learn while that one does.
+    saturated: the share of units. A half would name every ReLU network, half of whose units are off by design.
+    alike: input_correlation and unit_similarity. At 0.99 two inputs, or two units, differ by
+    sqrt(2 (1 - 0.99)) = 14% of their size.
+    """
+
+    decades: float = 3.0
+    saturated: float = 0.75
+    alike: float = 0.99
+
+
+DEFAULT = Thresholds()
+
+
+def regimes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> pd.Series:
+    """The regime of each row of a networks or layers table, as a categorical Series named regime.
+
+    The first of these that holds is the name; columns that the table lacks, and NaN, take no part:
+
+    1. overflowed: nonfinite > 0
+    2. vanishing, exploding: log10_act_rms beyond -decades, +decades (an exact zero vanishes)
+    3. saturated: the saturated share above thresholds.saturated
+    4. vanishing, exploding: log10_jacobian beyond -decades, +decades, which is the size of gradients too
+    5. collapsed: input_correlation or unit_similarity above thresholds.alike: all inputs or units look the same
+    6. healthy
+
+    The signal's size comes first, for what is measured of a signal that is gone says nothing; then
+    saturation, since it is why gradients vanish. A sigmoid's log10_act_rms of -0.3 is a half, and healthy.
+    """
+    limit = thresholds.decades
+    signal, jacobian = _column(frame, "log10_act_rms"), _column(frame, "log10_jacobian")
+    alike = np.fmax(_column(frame, "input_correlation"), _column(frame, "unit_similarity"))
+    rules = [
+        ("overflowed", _column(frame, "nonfinite") > 0),
+        ("vanishing", signal < -limit),
+        ("exploding", signal > limit),
+        ("saturated", _column(frame, "saturated") > thresholds.saturated),
+        ("vanishing", jacobian < -limit),
+        ("exploding", jacobian > limit),
+        ("collapsed", alike > thresholds.alike),
+    ]
+    codes = np.select([rule for _, rule in rules], [REGIMES.index(name) for name, _ in rules], len(REGIMES) - 1)
+    named = np.asarray(REGIMES, dtype=object)[codes]
+    return pd.Series(pd.Categorical(named, categories=list(REGIMES)), index=frame.index, name="regime")
+
+
+def counts(
+    frame: pd.DataFrame, by: Sequence[str] = ("activation", "init"), thresholds: Thresholds = DEFAULT
+) -> pd.DataFrame:
+    """How many networks are in each regime: columns by, regime, networks, share (of the networks of that group).
+
+    Regimes without networks have rows too. Errors: ValueError for a column that the table lacks.
+    """
+    _known(frame, by)
+    groups = [frame[key] for key in by]
+    regime = regimes(frame, thresholds)
+    if not groups:
+        table = regime.value_counts(sort=False).to_frame("networks").rename_axis("regime")
+        return table.assign(share=table["networks"] / max(len(frame), 1)).reset_index()
+    table = pd.crosstab(groups, regime, dropna=False).reindex(columns=list(REGIMES), fill_value=0)
+    table = table[table.sum(axis=1) > 0]
+    stacked = cast(pd.Series, table.rename_axis(columns="regime").stack())
+    tidied = stacked.rename("networks").reset_index()
+    return tidied.assign(
+        share=tidied["networks"] / tidied.groupby(list(by), observed=True)["networks"].transform("sum")
+    )
+
+
+def boundary(
+    frame: pd.DataFrame,
+    x: str = "gain",
+    along: str = "depth",
+    *,
+    from_: str | None = None,
+    into: str | None = None,
+    thresholds: Thresholds = DEFAULT,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Where networks leave or enter a regime as x grows: the median over seeds, with an interval.
+
+    from_: the regime left; into: the one entered; exactly one of them. One row a value of the other keys that
+    vary and of along: columns those keys, boundary, low, high, n_seeds. The boundary of a seed is the middle
+    (of log x if x is spaced so) between the last x inside and the first x outside, where it first crosses; boundary is
+    the median over seeds, of an even number the middle of the two in the middle, and NaN beyond the range of x.
+    low, high: an interval that holds the median of all seeds with a probability of `level`, see `intervals.of_median`;
+    it is open by the cells in which seeds cross, and NaN beyond the range of x and for one seed.
+    Errors: ValueError for unknown keys and regimes.
+    """
+    name = _one_of(from_, into)
+    _known(frame, [x, along, "seed"])
+    frame = tidy(frame)
+    same = {"std": "gain", "gain": "std"}.get(x)
+    keys = [key for key in varying(frame) if key not in (x, along, "seed", same)]
+    inside = frame.assign(inside=(regimes(frame, thresholds) == name).to_numpy().astype(float))
+    log = is_log_spaced(np.sort(frame[x].unique().astype(float)))
+    rows = []
+    for values, part in inside.groupby([*keys, along], observed=True):
+        share = part.pivot_table(index=x, columns="seed", values="inside", aggfunc="mean")
+        members = share.to_numpy() if into is None else 1 - share.to_numpy()
+        at = share.index.to_numpy(float)
+        edges = np.array([_falls(np.log(at) if log else at, member) for member in members.T])
+        found = of_median(edges.mean(axis=1), edges[:, 0], edges[:, 1], level)
+        rows.append((*values, *(np.exp(found) if log else found), len(edges)))
+    return pd.DataFrame(rows, columns=[*keys, along, "boundary", "low", "high", "n_seeds"])
+
+
+def _falls(at: np.ndarray, member: np.ndarray) -> tuple[float, float]:
+    """Between which places a seed is first inside and then outside; open to the side on which it never changes.
+
+    member: 1 inside, 0 outside, NaN where the network was not run; a share, of several networks at a place, is inside
+    from a half on.
+    """
+    run = np.isfinite(member)
+    at, inside = at[run], member[run] >= 0.5
+    down = np.flatnonzero(inside[:-1] & ~inside[1:])
+    if len(down):
+        return at[down[0]], at[down[0] + 1]
+    return (at[-1], np.inf) if inside[-1] else (-np.inf, at[0])
+
+
+def regime_map(
+    frame: pd.DataFrame,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    row: str | None = None,
+    col: str | None = None,
+    thresholds: Thresholds = DEFAULT,
+    expected: Expected | None = None,
+    title: str | None = None,
+    below: str = "",
+    log_x: bool | None = None,
+    log_y: bool | None = None,
+    mean_field: pd.DataFrame | None = None,
+) -> Figure:
+    """The regime of most seeds over two keys, in panels by two more; what was not run is hatched.
+
+    Places, expected, below and the critical line of mean_field as in `heatmap`. Of regimes with equally many seeds
+    the one that REGIMES names first is shown.
+    Errors: ValueError in a sentence for unknown keys and keys that vary but have no place.
+    """
+    if frame.empty:
+        raise ValueError("There are no rows to draw.")
+    frame = tidy(frame)
+    places = place(frame, {"x": x, "y": y, "row": row, "col": col}, expected)
+    codes = regimes(frame, thresholds).cat.codes.to_numpy()
+    votes = frame[places.shown].assign(**{name: codes == code for code, name in enumerate(REGIMES)})
+    cells = votes.groupby(places.shown, observed=True)[list(REGIMES)].sum()
+    # argmax takes the first of equal counts.
+    cells = cells.assign(code=cells.to_numpy().argmax(axis=1)).reset_index()
+    colour_map, norm = ListedColormap([COLOURS[name] for name in REGIMES]), BoundaryNorm(np.arange(len(REGIMES) + 1), 6)
+    with style.themed():
+        page = sheet(frame, places, expected, log_x, log_y)
+        used: set[str] = set()
+        lines: dict[str, Line2D] = {}
+        for panel in page.panels:
+            here = panel.rows(cells)
+            shape = (len(page.up.values), len(page.across.values))
+            at = tuple(pd.Index(axis.values).get_indexer(here[axis.key]) for axis in (page.up, page.across))
+            numbers, kinds = np.full(shape, np.nan), np.full(shape, "missing", object)
+            numbers[at], kinds[at] = here["code"], ""
+            used |= fill(panel.axes, numbers, kinds, page.across, page.up, norm, colour_map)
+            if mean_field is not None:
+                lines |= overlay(panel.axes, panel.rows(frame), page.across, page.up, "regime", mean_field)
+        there = {*cells["code"]}
+        patches = [
+            Patch(facecolor=COLOURS[name], edgecolor="#888888", linewidth=0.5, label=name)
+            for code, name in enumerate(REGIMES)
+            if code in there
+        ]
+        legend(page.figure, [*patches, *hatched(used), *lines.values()])
+        style.title(page.figure, title or "Regimes of the last layer", below, _held(frame, places.shown, thresholds))
+    return page.figure
+
+
+def _held(frame: pd.DataFrame, shown: list[str], thresholds: Thresholds) -> str:
+    count = frame["seed"].nunique() if "seed" in frame else 1
+    seeds = [] if "seed" in shown or count == 1 else [f"most of {count} seeds"]
+    limits = (f"{thresholds.decades:g} decades", f"{thresholds.saturated:.0%} saturated", f"{thresholds.alike:g} alike")
+    rule = f"thresholds: {', '.join(limits)}"
+    return ", ".join(text for text in (style.held(frame, shown), *seeds, rule) if text)
+
+
+def _column(frame: pd.DataFrame, name: str) -> Any:
+    """A column as numbers; NaN, which no comparison holds for, where the table lacks it."""
+    return frame[name].to_numpy(float) if name in frame else np.full(len(frame), np.nan)
+
+
+def _known(frame: pd.DataFrame, keys: Sequence[str]) -> None:
+    if absent := [key for key in keys if key not in frame]:
+        raise ValueError(f"{', '.join(absent)}: no column of this table. Keys: {', '.join(KEYS)}.")
+
+
+def _one_of(from_: str | None, into: str | None) -> str:
+    if (from_ is None) == (into is None):
+        raise ValueError("Give one of from_ (the regime left) and into (the regime entered).")
+    name = from_ or into or ""
+    if name not in REGIMES:
+        raise ValueError(f"{name!r} is not a regime. Regimes: {', '.join(REGIMES)}.")
+    return name

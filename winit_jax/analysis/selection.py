@@ -1,0 +1,156 @@
+"""Which rows of a table go into which figure: conditions, and one figure for each value of a key without a place."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from winit_jax.analysis import style
+from winit_jax.analysis.load import KEYS, NAMES, SHAPES, Expected, Run, follows_init, in_order, varying
+
+# A file name says this much of what was kept, and then a digest of all of it.
+MOST_SUFFIX = 80
+
+
+class PlotError(Exception):
+    """One sentence about a figure that cannot be drawn as asked."""
+
+
+def known(what: str, word: str, words: Iterable[str]) -> None:
+    """Errors: PlotError with the nearest right word if the word is not one of them."""
+    from winit_jax.spec.aliases import nearest
+
+    names = list(words)
+    if word not in names:
+        near = nearest(word, names)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
+
+
+def named(where: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+    """The same with the keys that tables have, which may have been given other names."""
+    from winit_jax.spec.aliases import resolve
+
+    found: dict[str, list[str]] = {}
+    for written, words in (where or {}).items():
+        found.setdefault(resolve("axis", written, KEYS), []).extend(words)
+    return found
+
+
+def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows whose keys have one of the values given as words; numbers to within 0.5%.
+
+    Errors: PlotError for unknown keys and values, and if no row is left.
+    """
+    for key, words in named(where).items():
+        known("where", key, [name for name in KEYS if name in frame])
+        frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
+    if frame.empty:
+        shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())
+        raise PlotError(f"where {shown}: no network has all of these.")
+    return frame
+
+
+def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    from winit_jax.spec.aliases import resolve
+
+    there = list(frame[key].astype("category").cat.categories)
+    names = [resolve(key, word, there) for word in words]
+    for name in names:
+        known(f"where {key}", name, there)
+    return frame[frame[key].isin(names)]
+
+
+def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    mask = np.zeros(len(frame), bool)
+    values = frame[key].unique().astype(float)
+    for word in words:
+        try:
+            wanted = float(word)
+        except ValueError:
+            raise PlotError(f"where {key}: {word!r} is not a number.") from None
+        if not values.size:
+            continue
+        nearest = values[np.argmin(np.abs(values - wanted))]
+        if not abs(nearest - wanted) <= 5e-3 * abs(wanted):
+            raise PlotError(f"where {key}: {word} is not there; the nearest is {nearest:.6g}.")
+        mask |= (frame[key] == nearest).to_numpy()
+    return frame[mask]
+
+
+@dataclass(frozen=True)
+class Kept(Run):
+    """A run of which only some rows are shown. where: as of `keep`."""
+
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def expected(self) -> dict[str, list]:
+        """What was kept is all that was asked for of its keys."""
+        frame = self.theory if self.is_theory else self.networks
+        assert frame is not None
+        return super().expected | {key: in_order(frame, key) for key in self.where}
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        frame = super()._table(name)
+        if frame is None or name == "mean_field":  # lines, which are drawn where there are panels for them
+            return frame
+        if name in ("networks", "theory"):
+            return keep(frame, self.where)
+        # Networks before training are told once for all learning rates, and layers of the deepest alone.
+        there = {key: words for key, words in self.where.items() if key in frame and frame[key].notna().any()}
+        try:
+            return keep(frame, there)
+        except PlotError:
+            return None
+
+
+def kept_words(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> str:
+    """What was kept in a frame, for a file name: -activation-tanh+relu; cut where it is long."""
+    words = "".join(f"-{key}-{'+'.join(style.word(value) for value in in_order(frame, key))}" for key in where)
+    if len(words) <= MOST_SUFFIX:
+        return words
+    return f"{words[: MOST_SUFFIX - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
+
+def cut(frame: pd.DataFrame, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The frame cut by the values of keys, by file suffix: -width-100."""
+    keys = list(keys)
+    if not keys:
+        return {"": frame}
+    parts = {}
+    for values, part in frame.groupby(keys, observed=True):
+        part.attrs = frame.attrs
+        parts["".join(f"-{key}-{style.word(value)}" for key, value in zip(keys, values, strict=True))] = part
+    return parts
+
+
+def by_kind_of_init(frame: pd.DataFrame, expected: Expected) -> dict[str, tuple[pd.DataFrame, Expected]]:
+    """(rows, points asked for) by file suffix: shapes that an axis scales, and schemes that are one point each.
+
+    They are different pictures: along a scale axis a scheme would be one cell, and the rest never asked for.
+    """
+    inits = in_order(frame, "init", expected)
+    kinds = {"": [i for i in inits if i in SHAPES], "-schemes": [i for i in inits if i not in SHAPES]}
+    swept = not follows_init(frame) or any(len(expected.get(key, ())) > 1 for key in ("std", "gain"))
+    if not swept or not all(kinds.values()):
+        return {"": (frame, expected)}
+    parts: dict[str, tuple[pd.DataFrame, Expected]] = {}
+    for suffix, names in kinds.items():
+        part = frame[frame["init"].isin(names)]
+        asked = {key: v for key, v in expected.items() if not (suffix and key in ("std", "gain"))}
+        if len(part):
+            parts[suffix] = (part, asked | {"init": names})
+    return parts
+
+
+def beyond_profiles(frame: pd.DataFrame) -> list[str]:
+    """The keys that vary and have no place in a figure of profiles: not panels, lines or bands."""
+    keys = [key for key in varying(frame) if key not in ("seed", "depth", "activation")]
+    if "init" in keys and follows_init(frame):
+        return [key for key in keys if key not in ("init", "std", "gain")]
+    hue = next((key for key in ("gain", "std", "init", *keys) if key in keys), None)
+    return [key for key in keys if key != hue]

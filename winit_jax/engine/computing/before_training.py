@@ -1,0 +1,57 @@
+"""Networks before training: measured once for all the depths and learning rates at which they are trained."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from winit_jax.engine.computing.tables import Found
+from winit_jax.spec.parts import Job, Point
+
+# So many points are measured together, and so many layers of points are kept.
+TOGETHER, KEPT_LAYERS = 64, 400_000
+
+# Of a job, to all depths of the sweep: standard deviations of first and hidden layers [points, 2], what is found.
+Measured = tuple[np.ndarray, Found]
+
+
+@dataclass
+class BeforeTraining:
+    """What was measured of networks before training. Safe to call from several threads.
+
+    A job's networks are always measured among the same others and to every depth, so that few shapes are compiled;
+    and what was measured is kept for a while, since other batches train the same networks at other learning rates.
+
+    depths: of the sweep. points: all of its points, by the shape that they draw from.
+    """
+
+    depths: Sequence[int]
+    points: Mapping[str, list[Point]]
+    measure: Callable[[Job], Measured]
+    _known: dict[Job, Measured] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, job: Job) -> Measured:
+        """Of the points of a job, in their order, and at its depth."""
+        position = {point: i for i, point in enumerate(self.points[job.shape])}
+        wanted = np.array([position[point.untrained] for point in job.points])
+        chunks = np.unique(wanted // TOGETHER)
+        found = [self._chunk(job, chunk) for chunk in chunks.tolist()]
+        index = np.searchsorted(chunks, wanted // TOGETHER) * TOGETHER + wanted % TOGETHER
+        stds = np.concatenate([stds for stds, _ in found])[index]
+        at = list(self.depths).index(job.depth or 0)
+        return stds, Found.joined([one for _, one in found]).of(index).at_depth(at)
+
+    def _chunk(self, job: Job, chunk: int) -> Measured:
+        points = self.points[job.shape][chunk * TOGETHER : (chunk + 1) * TOGETHER]
+        key = replace(job, points=tuple(points), depth=None)
+        with self._lock:
+            known = self._known.get(key)
+        if known is None:
+            known = self.measure(key)
+            with self._lock:
+                while self._known and (len(self._known) + 1) * TOGETHER * max(self.depths) > KEPT_LAYERS:
+                    self._known.pop(next(iter(self._known)))
+                self._known[key] = known
+        return known

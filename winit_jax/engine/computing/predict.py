@@ -1,0 +1,142 @@
+"""The tables of theory alone: fixed points of a sweep's scales, and its points at infinite width."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from winit_jax.spec.exact import gain_of
+from winit_jax.spec.sweep import Sweep
+from winit_jax.store import schema
+
+# Stands for infinity in a scheme's variance, which is of the order of 1 / width.
+WIDE = 1 << 20
+# Fixed points take about a millisecond each: a sweep with more distinct scales gets no table of them.
+MAX_FIXED_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Where the networks of a sweep lie on mean field's axes.
+
+    predicted: whether mean field speaks of an init's weights. scheme_gain: of an init's hidden layers, from their
+    width. scheme_std: of an init, from fan-in and fan-out. inputs: of a width, math.inf among them: (mean square norm
+    of the inputs, features).
+    """
+
+    predicted: Callable[[str], bool]
+    scheme_gain: Callable[[str, int], float]
+    scheme_std: Callable[[str, int, int], float]
+    inputs: Callable[[float], tuple[float, int]]
+
+    def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
+        """std * sqrt(width) of hidden layers; width may be infinite, unless the scale is an std."""
+        if scale is None:
+            return self.scheme_gain(init, WIDE if math.isinf(width) else int(width))
+        return scale if scale_axis == "gain" else gain_of(scale, int(width))
+
+    def square(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
+        """(q_1 - bias_std^2) / gain^2: how large the first layer is beside the gain of the hidden ones."""
+        norm, features = self.inputs(width)
+        if scale is None and not math.isinf(width):
+            fan = int(width)
+            return (self.scheme_std(init, features, fan) / self.scheme_std(init, fan, fan)) ** 2 * norm / width
+        return norm / (width if scale is not None and scale_axis == "std" else features)
+
+    def distinct(self, sweep: Sweep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(square, gain, bias_std) of the rows of `mean_field` for an activation; empty if none, or too many."""
+        grid = sweep.grid
+        widths = [*grid.width, *([math.inf] if grid.infinite else [])]
+        points = [point for point in sweep.init_points() if self.predicted(point[0])]
+        # To twelve digits: the start of a scheme differs in its last ones from width to width.
+        found = {
+            tuple(float(f"{x:.12g}") for x in place): place
+            for point in points
+            for width in widths
+            for place in [tuple(of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))]
+        }
+        biases = sorted(set(grid.bias_std))
+        rows = len(found) * len(biases)
+        if "none" not in grid.normalization or not 0 < rows * len(grid.activation) <= MAX_FIXED_POINTS:
+            return (np.empty(0),) * 3
+        square, gain = np.array([found[key] for key in sorted(found)]).T
+        return np.repeat(square, len(biases)), np.repeat(gain, len(biases)), np.tile(biases, len(found))
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """What these tables need to know of the numerics; activations by name, scales as arrays [N].
+
+    from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
+    fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
+    layer has mean square gain^2 square + bias_std^2.
+    critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
+    """
+
+    scales: Scales
+    from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
+    fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
+    critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
+
+
+def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
+    """`mean_field` where mean field speaks of any point of the sweep, and `theory` where a width is infinite."""
+    tables = {}
+    if (points := _mean_field(sweep, known)) is not None:
+        tables["mean_field"] = points
+    if sweep.grid.infinite:
+        tables["theory"] = _theory(sweep, known)
+    return tables
+
+
+def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
+    """Fixed points and critical gains of the distinct (activation, gain, bias_std, start) that theory speaks of."""
+    grid = sweep.grid
+    square, gain, bias = known.scales.distinct(sweep)
+    if not gain.size:
+        return None
+    rows: list[tuple[np.ndarray, ...]] = []
+    for code, name in enumerate(grid.activation):
+        found = known.fixed_point(name, gain, bias, square)
+        critical = [known.critical_gain(name, *place) for place in zip(bias.tolist(), square.tolist(), strict=True)]
+        jumps = [
+            min((at for at in ats if at > value), default=math.nan)
+            for (_, ats), value in zip(critical, gain.tolist(), strict=True)
+        ]
+        rows.append(
+            (np.full(len(gain), code), gain, bias, *found, np.array([at for at, _ in critical]), np.array(jumps))
+        )
+    return schema.make_table("mean_field", _joined("mean_field", rows), {"activation": grid.activation})
+
+
+def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
+    """Every point of the grid at infinite width and each depth; NaN where there is no prediction."""
+    grid, depths, points = sweep.grid, np.array(sweep.grid.depth), sweep.init_points()
+    biases = len(grid.bias_std)
+    gain = np.repeat([known.scales.gain(*point, sweep.scale_axis, math.inf) for point in points], biases)
+    codes = np.repeat([grid.init.index(init) for init, _ in points], biases)
+    stated = np.array([known.scales.predicted(grid.init[code]) for code in codes])
+    bias = np.tile(grid.bias_std, len(points))
+    count = len(gain) * len(depths)
+    rows = []
+    for code, name in enumerate(grid.activation):
+        found = known.from_inputs(name, gain, bias, max(grid.depth))
+        for (norm, normalization), epsilon in itertools.product(enumerate(grid.normalization), grid.norm_epsilon):
+            spoken_of = stated & (normalization == "none")
+            predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in found]
+            keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
+            depth = np.tile(depths, len(gain))
+            rows.append((np.full(count, code), *keys, np.full(count, norm), np.full(count, epsilon), depth, *predicted))
+    categories = {name: getattr(grid, name) for name in schema.NAMES}
+    return schema.make_table("theory", _joined("theory", rows), categories)
+
+
+def _joined(table: str, rows: Sequence[Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Columns of a table from groups of rows, each a tuple of its columns in order."""
+    return {
+        name: np.concatenate(parts)
+        for name, parts in zip(schema.PREDICTIONS[table], zip(*rows, strict=True), strict=True)
+    }

@@ -1,0 +1,268 @@
+"""From the arrays of a job to the tables of a part."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from winit_jax.spec.parts import Job
+from winit_jax.spec.sweep import Histogram, Sweep
+from winit_jax.store import schema
+from winit_jax.store.unfilled import never_filled
+
+# Gradients are counted in bins of their own RMS, from -GRADIENT_RANGE to GRADIENT_RANGE.
+GRADIENT_RANGE = 4.0
+
+
+@dataclass
+class Found:
+    """What the numerics found of a job's points, in their order.
+
+    layers: columns [layers, points]. depths: columns [depths of the grid, points]. gradients: columns
+    [points, depths of the grid, layers]. histogram: counts [layers, points, bins + 3]: below, the bins, above,
+    not finite. gradient_histogram: likewise [points, layers, bins + 3], of the deepest network.
+    """
+
+    layers: dict[str, np.ndarray] = field(default_factory=dict)
+    depths: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    histogram: np.ndarray | None = None
+    gradient_histogram: np.ndarray | None = None
+
+    def at_depth(self, index: int) -> "Found":
+        """The same for one of the depths alone."""
+        return replace(
+            self,
+            depths={name: values[[index]] for name, values in self.depths.items()},
+            gradients={name: values[:, [index]] for name, values in self.gradients.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Found"]) -> "Found":
+        """What was found of several sets of points, as one."""
+
+        def columns(name: str, axis: int) -> dict[str, np.ndarray]:
+            found = [getattr(part, name) for part in parts]
+            return {column: np.concatenate([one[column] for one in found], axis) for column in found[0]}
+
+        def counts(name: str, axis: int) -> np.ndarray | None:
+            found = [getattr(part, name) for part in parts]
+            return None if found[0] is None else np.concatenate(found, axis)
+
+        return cls(
+            layers=columns("layers", 1),
+            depths=columns("depths", 1),
+            gradients=columns("gradients", 0),
+            histogram=counts("histogram", 1),
+            gradient_histogram=counts("gradient_histogram", 0),
+        )
+
+    def of(self, points: np.ndarray) -> "Found":
+        """What was found of some points, by position; one may come more than once."""
+        return Found(
+            layers={name: values[:, points] for name, values in self.layers.items()},
+            depths={name: values[:, points] for name, values in self.depths.items()},
+            gradients={name: values[points] for name, values in self.gradients.items()},
+            histogram=None if self.histogram is None else self.histogram[:, points],
+            gradient_histogram=None if self.gradient_histogram is None else self.gradient_histogram[points],
+        )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What became of the networks of a job in training, in the order of its points.
+
+    steps: [evaluations]. evaluated: columns [points, evaluations]. diverged_at: [points], NaN where they did not.
+    reached: whether the test accuracy is the target or more, [points, evaluations].
+    """
+
+    steps: np.ndarray
+    evaluated: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+    reached: np.ndarray
+
+    @classmethod
+    def of_counts(
+        cls,
+        steps: np.ndarray,
+        found: Mapping[str, np.ndarray],
+        diverged_at: np.ndarray,
+        samples: Mapping[str, int],
+        target_accuracy: float,
+    ) -> "Learnt":
+        """From losses and counts of right answers, [points, evaluations] each.
+
+        found: the columns of schema.EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
+        diverged_at: [points, evaluations], as known at each evaluation; -1 where a network has not diverged.
+        samples: of `train` and `test`.
+        """
+        standing = diverged_at < 0
+        columns = {name: np.asarray(found[name], np.float64) for name in schema.EVALUATED if name in found}
+        for data, count in samples.items():
+            columns[f"{data}_accuracy"] = np.where(standing, found[f"{data}_right"] / np.float64(count), np.nan)
+        return cls(
+            steps=steps,
+            evaluated={name: columns[name] for name in schema.EVALUATED},
+            diverged_at=np.where(diverged_at[:, -1] < 0, np.nan, diverged_at[:, -1]),
+            reached=standing & (found["test_right"] >= answers_needed(target_accuracy, samples["test"])),
+        )
+
+    @property
+    def steps_to_accuracy(self) -> np.ndarray:
+        """The first evaluated step at which the test accuracy reaches the target: [points], NaN if it never does."""
+        return np.where(self.reached.any(axis=1), self.steps[self.reached.argmax(axis=1)], np.nan)
+
+    def of(self, points: slice) -> "Learnt":
+        """The same of some networks."""
+        evaluated = {name: values[points] for name, values in self.evaluated.items()}
+        return replace(self, evaluated=evaluated, diverged_at=self.diverged_at[points], reached=self.reached[points])
+
+
+def answers_needed(accuracy: float, samples: int) -> int:
+    """The least count of right answers whose share is the accuracy or more, as it is written: 90 of 100 for 0.9."""
+    return math.ceil(Fraction(repr(accuracy)) * samples)
+
+
+def bin_edges(histogram: Histogram) -> np.ndarray:
+    """Edges of a sweep's histogram bins: [bins + 1]."""
+    return np.linspace(histogram.low, histogram.high, histogram.bins + 1)
+
+
+def gradient_edges(histogram: Histogram) -> np.ndarray:
+    """Edges of as many bins for gradients, in units of their RMS: [bins + 1]."""
+    return np.linspace(-GRADIENT_RANGE, GRADIENT_RANGE, histogram.bins + 1)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of one job as columns, each repeated for the rows that it has in a table.
+
+    std, gain: of the hidden layers, [points].
+    """
+
+    sweep: Sweep
+    job: Job
+    std: np.ndarray
+    gain: np.ndarray
+
+    @cached_property
+    def keys(self) -> dict[str, np.ndarray]:
+        """The key columns, depth aside; names as codes into the sweep's lists."""
+        grid, points, count = self.sweep.grid, self.job.points, len(self.job.points)
+        found = {
+            "activation": np.full(count, grid.activation.index(self.job.activation)),
+            "init": np.array([grid.init.index(point.init) for point in points]),
+            "std": self.std,
+            "gain": self.gain,
+            "bias_std": np.array([point.bias_std for point in points]),
+            "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
+            "norm_epsilon": np.array([point.norm_epsilon for point in points]),
+            "width": np.full(count, self.job.width),
+            "seed": np.full(count, self.job.seed),
+        }
+        if self.job.depth is not None:
+            found["learning_rate"] = np.array([point.learning_rate for point in points])
+        return found
+
+    def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
+        """Keys of every point, each repeated for `rows` rows, with columns that vary along them."""
+        repeated = {name: np.repeat(values, rows) for name, values in self.keys.items()}
+        return {**repeated, **{name: np.tile(values, len(self.job.points)) for name, values in extra.items()}}
+
+    def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
+        categories = {name: getattr(self.sweep.grid, name) for name in schema.NAMES}
+        return schema.make_table(name, columns, categories, never_filled(self.sweep))
+
+
+def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt: Learnt | None = None) -> pa.Table:
+    """A row for each point and depth. learnt: of trained networks, whose job has one depth."""
+    wanted = np.array(depths) - 1
+    columns = points.long(len(depths), depth=np.array(depths))
+    columns |= {name: values[wanted].T.ravel() for name, values in found.layers.items()}
+    columns |= {name: values.T.ravel() for name, values in found.depths.items()}
+    if learnt is not None:
+        columns |= {name: learnt.evaluated[name][:, -1] for name in schema.LEARNT if name in learnt.evaluated}
+        columns |= {"diverged_at": learnt.diverged_at, "steps_to_accuracy": learnt.steps_to_accuracy}
+    return points.table("networks", columns)
+
+
+def trained_tables(points: Points, found: Found, learnt: Learnt) -> dict[str, pa.Table]:
+    """All tables of a job whose networks were trained; those before training of its described points alone."""
+    job, depth = points.job, points.job.depth
+    assert depth is not None
+    tables = {
+        "networks": networks_table(points, (depth,), found, learnt),
+        "training": training_table(points, learnt),
+    }
+    described = np.array([i for i, point in enumerate(job.points) if point.described], int)
+    if described.size:
+        some = replace(job, points=tuple(job.points[i] for i in described))
+        deepest = depth == max(points.sweep.grid.depth)
+        tables |= detail_tables(
+            Points(points.sweep, some, points.std[described], points.gain[described]),
+            (depth,),
+            found.of(described),
+            deepest,
+        )
+    return tables
+
+
+def training_table(points: Points, learnt: Learnt) -> pa.Table:
+    """A row for each point and evaluation."""
+    rows = len(learnt.steps)
+    columns = points.long(rows, depth=np.full(rows, points.job.depth), step=learnt.steps)
+    return points.table("training", columns | {name: values.ravel() for name, values in learnt.evaluated.items()})
+
+
+def detail_tables(points: Points, depths: tuple[int, ...], found: Found, deepest: bool = True) -> dict[str, pa.Table]:
+    """The tables of layers, gradients and histograms; all but gradients speak of the deepest network alone.
+
+    deepest: whether the last of these depths is the deepest of the sweep.
+    """
+    sweep, last = points.sweep, max(depths)
+    layers = np.arange(1, last + 1)
+
+    def of_deepest(**extra: np.ndarray) -> dict[str, np.ndarray]:
+        rows = len(next(iter(extra.values())))
+        return points.long(rows, depth=np.full(rows, last), **extra)
+
+    columns = {}
+    if sweep.measure.layers and deepest:
+        columns["layers"] = (
+            of_deepest(layer=layers)
+            | {name: values[:last].T.ravel() for name, values in found.layers.items()}
+            | {name: values[:, np.argmax(depths)].ravel() for name, values in found.gradients.items()}
+        )
+    if found.gradients:
+        at_depth = np.concatenate([np.full(depth, i) for i, depth in enumerate(depths)])
+        at_layer = np.concatenate([np.arange(depth) for depth in depths])
+        columns["gradients"] = points.long(len(at_depth), depth=np.array(depths)[at_depth], layer=at_layer + 1) | {
+            name: values[:, at_depth, at_layer].ravel() for name, values in found.gradients.items()
+        }
+    histogram = sweep.measure.histogram
+    if histogram is not None and found.histogram is not None and deepest:
+        bins = _bins(bin_edges(histogram), layers)
+        columns["histograms"] = of_deepest(**bins) | {"count": np.moveaxis(found.histogram, 0, 1).ravel()}
+    if histogram is not None and found.gradient_histogram is not None and deepest:
+        bins = _bins(gradient_edges(histogram), layers)
+        rms = found.gradients["log10_preact_grad_rms"][:, np.argmax(depths)]
+        columns["gradient_histograms"] = of_deepest(**bins) | {
+            "count": found.gradient_histogram.ravel(),
+            "log10_preact_grad_rms": np.repeat(rms, histogram.bins + 3, axis=1).ravel(),
+        }
+    return {name: points.table(name, found_columns) for name, found_columns in columns.items()}
+
+
+def _bins(edges: np.ndarray, layers: np.ndarray) -> dict[str, np.ndarray]:
+    """Layer and edges of each row of a histogram: below first, then the bins, above, not finite (NaN edges)."""
+    low = np.concatenate([[-np.inf], edges, [np.nan]])
+    high = np.concatenate([edges, [np.inf, np.nan]])
+    return {
+        "layer": np.repeat(layers, len(low)),
+        "bin_low": np.tile(low, len(layers)),
+        "bin_high": np.tile(high, len(layers)),
+    }

@@ -1,0 +1,172 @@
+"""The bridge to mean field, beside `execute`: what its tables and `winit theory` are made from."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from winit_jax.data.inputs import InputData
+from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
+from winit_jax.engine.computing.predict import MeanField, Scales
+from winit_jax.errors import described
+from winit_jax.numerics import initializers, pinned, theory
+from winit_jax.numerics.activations import Activation, activation
+from winit_jax.spec.sweep import Sweep
+
+# Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal")
+LN_10 = math.log(10)
+# Stands for the features of data that are not read for a plan.
+USUAL_FEATURES = 784
+
+
+def is_predicted(init: str) -> bool:
+    """Whether mean field speaks of an init's weights."""
+    return initializers.shape_of(init) in SHAPES
+
+
+def similarity(x: np.ndarray) -> tuple[float, float]:
+    """(Mean square norm of the inputs, mean dot product of distinct ones over it). x: [samples, features]."""
+    x = np.asarray(x, np.float64)
+    total = float(np.sum(x * x))
+    if len(x) == 1 or total == 0:
+        return total / len(x), float("nan")
+    return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
+
+
+def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]) -> MeanField:
+    """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width.
+
+    say: told of functions from elsewhere that fail in it, whose predictions are NaN.
+    """
+    failed: set[str] = set()
+
+    def unless_it_fails(name: str, compute: Callable[[], Any], instead: Any) -> Any:
+        try:
+            return compute()
+        except Exception as error:
+            if ":" not in name:
+                raise
+            if name not in failed:
+                say(f"note: {name} has no predictions of mean field ({described(error)})")
+            failed.add(name)
+            return instead
+
+    square, correlation, features = 1.0, 0.0, 1
+    if (data := inputs.get("inf")) is not None:
+        (square, correlation), features = similarity(data.x), data.x.shape[1]
+
+    def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Propagation:
+        first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
+        return unless_it_fails(
+            name,
+            lambda: theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers),
+            theory.Propagation(*[nothing] * len(theory.Propagation._fields)),
+        )
+
+    def of_width(width: float) -> tuple[float, int]:
+        if math.isinf(width):
+            return square, features
+        x = inputs[int(width)].x
+        return similarity(x)[0], x.shape[1]
+
+    def fixed_point(name: str, gain: np.ndarray, bias_std: np.ndarray, square: np.ndarray) -> list[np.ndarray]:
+        with np.errstate(divide="ignore", over="ignore"):
+            log_weight, log_bias = (2 * np.log(std) for std in (gain, bias_std))
+            log_start = np.logaddexp(log_weight + np.log(square), log_bias)
+            found = unless_it_fails(
+                name,
+                lambda: theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start),
+                theory.FixedPoint(*[np.full(gain.shape, np.nan)] * len(theory.FixedPoint._fields)),
+            )
+            return [np.exp(log_start), found.q, found.c, found.chi1, found.xi_q, found.xi_c]
+
+    def critical_gain(name: str, bias_std: float, square: float) -> tuple[float, list[float]]:
+        def compute() -> tuple[float, list[float]]:
+            found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
+            return found.gain, [jump.gain for jump in found.jumps]
+
+        return unless_it_fails(name, compute, (math.nan, []))
+
+    return MeanField(
+        scales=_scales(of_width),
+        from_inputs=from_inputs,
+        fixed_point=fixed_point,
+        critical_gain=critical_gain,
+    )
+
+
+def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
+    return Scales(is_predicted, initializers.scheme_gain, initializers.scheme_std, cache(inputs))
+
+
+def count_fixed_points(sweep: Sweep) -> int:
+    """Rows of the mean_field table, without reading the data: normal inputs differ a little with their features."""
+
+    def inputs(width: float) -> tuple[float, int]:
+        if sweep.inputs.source != "normal":
+            return 1.0, USUAL_FEATURES
+        features = 1 if math.isinf(width) else sweep.inputs.features or int(width)
+        return features * (1 + 1e-9 * (features - math.isinf(width))), features
+
+    return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
+
+
+def theory_of(name: str, bias_std: float, gain: float | None, q: float = 1.0, square: float | None = None) -> Advice:
+    """What mean field says of an activation, at one gain or at several round the critical one.
+
+    q: mean square pre-activation of the first layer; or square: of the inputs' entries, and then each gain has its
+    own. Errors: ValueError with one sentence if there is no such activation.
+    """
+    with pinned.settings():
+        return _advice(activation(name), bias_std, gain, theory.Start(q, square))
+
+
+def _advice(act: Activation, bias_std: float, gain: float | None, start: theory.Start) -> Advice:
+    critical = theory.critical_gain(act, bias_std, start)
+    gains = np.array(gains_around(critical.gain) if gain is None else [gain])
+    with np.errstate(all="ignore"):
+        weight, bias = 2 * np.log(gains), np.full(gains.shape, 2 * np.log(np.float64(bias_std)))
+        first = start.log_q(weight, bias)
+        found = theory.fixed_point_of_logs(act, weight, bias, first)
+        deep = theory.depths(act, weight, bias, first, LOST)
+        starts = np.exp(first).tolist()
+    rows = []
+    for i, value in enumerate(gains.tolist()):
+        attractors = tuple(
+            Attractor(one.log_q / LN_10, one.stability, one.low / LN_10, one.high / LN_10)
+            for one in theory.rests(act, float(weight[i]), float(bias[i]))
+        )
+        row = Row(
+            gain=value,
+            start=starts[i],
+            q_star=float(found.q[i]),
+            log10_q_star=float(found.log_q[i]) / LN_10,
+            chi1=float(found.chi1[i]),
+            c_star=float(found.c[i]),
+            xi_q=float(found.xi_q[i]),
+            xi_c=float(found.xi_c[i]),
+            signal_rms_layers=float(deep.signal[i]),
+            gradient_layers=float(deep.gradient[i]),
+            attractors=attractors,
+        )
+        rows.append(row)
+    notes = [*act.notes]
+    if any(math.isnan(row.chi1) for row in rows):
+        notes.append(f"{act.name}: where chi1 is nan, its slope or its square has no finite average there.")
+    if any(math.isnan(row.log10_q_star) for row in rows):
+        notes.append(f"{act.name}: where q* is -, signals settle nowhere, or its values are no numbers.")
+    return Advice(
+        name=act.name,
+        bias_std=bias_std,
+        start=start.words,
+        critical=critical.gain,
+        reason=critical.reason,
+        rows=rows,
+        jumps=[(jump.gain, jump.chi_below, jump.chi_above) for jump in critical.jumps],
+        folds=[(at, q) for at, q in theory.folds(act, bias_std) if theory.GAINS[0] < at < theory.GAINS[1]],
+        half_stable=theory.half_stable(act),
+        notes=notes,
+    )

@@ -1,0 +1,277 @@
+"""From a sweep to work: which networks run together, in which parts, and what it will cost."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from winit_jax.spec.parts import Job, Part, Point
+from winit_jax.spec.sweep import Sweep
+
+# Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
+PART_SECONDS = 1.0
+MAX_FAMILIES = 4096
+# The jobs of a small sweep are spread over about this many parts all the same, so that every lane has work.
+LEAST_PARTS = 8
+# A small training sweep is cut in so many batches all the same.
+LEAST_BATCHES = 2
+# (Features, samples) and classes of data sets, for the estimate of time alone.
+USUAL_DATA = {"digits": (64, 1797), "mnist5k": (784, 5000), "mnist": (784, 70_000), "fashion_mnist": (784, 70_000)}
+USUAL_CLASSES = 10
+# The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
+SIGNAL_SHARE = 0.25
+# What one CPU core does, measured on AVX-512 servers with 1000 inputs (docs/performance.md): matrix products
+# and, as if they were arithmetic, the statistics of each activation.
+FLOPS_A_CORE = 7e10
+FLOPS_AN_ACTIVATION = 80
+
+
+def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, list[Point]]:
+    """The points of a sweep by the shape that they draw from. shape_of: init -> shape."""
+    grouped: dict[str, list[Point]] = {}
+    for init, scale in sweep.init_points():
+        points = grouped.setdefault(shape_of(init), [])
+        others = itertools.product(sweep.grid.bias_std, sweep.grid.norm_epsilon)
+        points.extend(Point(init, scale, bias_std, norm_epsilon) for bias_std, norm_epsilon in others)
+    return grouped
+
+
+@dataclass(frozen=True)
+class Count:
+    """Points, and how many of them are others rescaled where the activation is positively homogeneous."""
+
+    all: int
+    shared: int
+
+    @classmethod
+    def of(cls, points: list[Point]) -> "Count":
+        return cls(len(points), sum(can_share(point) for point in points))
+
+
+def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, Count]:
+    """How many points `points_by_shape` would list, by multiplication."""
+    found: dict[str, Count] = {}
+    biases, epsilons = sweep.grid.bias_std, len(sweep.grid.norm_epsilon)
+    for init, scale in sweep.init_points():
+        shared = biases.count(0.0) if can_share(Point(init, scale, 0.0)) else 0
+        before = found.get(shape_of(init), Count(0, 0))
+        found[shape_of(init)] = Count(before.all + len(biases) * epsilons, before.shared + shared * epsilons)
+    return found
+
+
+def batch_size(sweep: Sweep, together: int) -> int:
+    """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
+    grid = sweep.grid
+    count = sweep.n_networks // (len(grid.width) * len(grid.depth) * len(grid.normalization) * len(grid.activation))
+    return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What planning needs to know of the numerics and the machine.
+
+    shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
+    flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
+    at once. fixed_points: rows of the mean_field table.
+    """
+
+    shape_of: Callable[[str], str]
+    one_pass: Callable[[str], bool]
+    flops_a_second: float
+    together: Callable[[int, int], int] = lambda width, depth: 1
+    fixed_points: Callable[[Sweep], int] = lambda sweep: 0
+
+    def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
+        """How many networks really run: one for all points that a homogeneous activation can share."""
+        if not self.one_pass(activation) or normalization != "none" or sweep.measure.histogram:
+            return points.all
+        return points.all - points.shared + (points.shared > 0)
+
+    def layer_seconds(self, sweep: Sweep, width: int, fan_in: int) -> float:
+        """Estimated time of one layer of one network."""
+        pairs = sweep.inputs.samples * width
+        return pairs * (2 * fan_in + FLOPS_AN_ACTIVATION) / self.flops_a_second
+
+    def family_seconds(self, sweep: Sweep, width: int) -> float:
+        """Estimated time of one pass through the deepest network."""
+        one, measure, depths = self.layer_seconds(sweep, width, width), sweep.measure, sweep.grid.depth
+        seconds = (max(depths) - 1) * one + self.layer_seconds(sweep, width, 0)
+        if measure.jacobian:
+            seconds *= 2
+        if measure.gradients:  # a way forth, and a way back from each depth with two products a layer
+            seconds += 2 * one * (max(depths) + sum(depths))
+        if measure.singular_values:  # of four Jacobians, multiplied out and decomposed
+            seconds += (2 * max(depths) + 20 * len(depths)) * 4 * width**3 / self.flops_a_second
+        return seconds
+
+    def parts(self, sweep: Sweep) -> Iterator[Part]:
+        """The parts of a sweep in a fixed order, made as they are asked for."""
+        return self._batches(sweep) if sweep.train else self._passes(sweep)
+
+    def _batches(self, sweep: Sweep) -> Iterator[Part]:
+        """Networks to train together: of one activation, normalization, width and depth, else of all kinds.
+
+        The first batch of each program comes first, then the second of each, so that parallel lanes compile
+        different programs.
+        """
+        grid, rates = sweep.grid, sweep.grid.learning_rate or []
+        by_shape = points_by_shape(sweep, self.shape_of)
+
+        def batches(width: int, depth: int, normalization: str, activation: str) -> Iterator[Part]:
+            networks = (
+                (shape, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
+                for shape, points in by_shape.items()
+                for seed, point, rate in itertools.product(grid.seed, points, rates)
+            )
+            size = batch_size(sweep, self.together(width, depth))
+            while batch := list(itertools.islice(networks, size)):
+                yield Part(
+                    tuple(
+                        Job(activation, shape, normalization, width, seed, tuple(p for *_, p in same), depth)
+                        for (shape, seed), same in itertools.groupby(batch, key=lambda network: network[:2])
+                    )
+                )
+
+        programs = itertools.product(grid.width, grid.depth, grid.normalization, grid.activation)
+        waiting = [batches(*program) for program in programs]
+        while waiting:
+            found = [(program, part) for program in waiting if (part := next(program, None)) is not None]
+            waiting = [program for program, _ in found]
+            yield from (part for _, part in found)
+
+    def _passes(self, sweep: Sweep) -> Iterator[Part]:
+        """Parts of a forward sweep, about PART_SECONDS each."""
+        by_shape, counts = points_by_shape(sweep, self.shape_of), count_by_shape(sweep, self.shape_of)
+        target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
+        pending: list[Job] = []
+        pending_seconds, pending_families = 0.0, 0
+        # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
+        for width, shape, seed, normalization, activation in itertools.product(
+            sweep.grid.width, by_shape, sweep.grid.seed, sweep.grid.normalization, sweep.grid.activation
+        ):
+            points = by_shape[shape]
+            one = self.family_seconds(sweep, width)
+            shared = self.passes(sweep, activation, normalization, counts[shape]) < len(points)
+            signal_mib = sweep.inputs.samples * width * 4 / 2**20
+            most = max(1, int(min(PART_SECONDS / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
+            most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
+            chunks = -(-len(points) // most)
+            for i in range(chunks):  # of near-equal size, so that few shapes are compiled
+                chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
+                seconds = one * self.passes(sweep, activation, normalization, Count.of(chunk))
+                full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
+                if pending and full:
+                    yield Part(tuple(pending))
+                    pending, pending_seconds, pending_families = [], 0.0, 0
+                pending.append(Job(activation, shape, normalization, width, seed, tuple(chunk)))
+                pending_seconds += seconds
+                pending_families += len(chunk)
+        if pending:
+            yield Part(tuple(pending))
+
+    def training_seconds(self, sweep: Sweep, width: int, depth: int) -> float:
+        """Estimated time of training one network: two products a weight on the way forth and back, and one more."""
+        if (train := sweep.train) is None:
+            return 0.0
+        features, samples = USUAL_DATA.get(train.source, USUAL_DATA["mnist5k"])
+        weights = features * width + (depth - 1) * width * width + width * USUAL_CLASSES
+        units = train.steps * train.batch_size * 3 + len(train.evaluated) * samples
+        return units * (2 * weights + FLOPS_AN_ACTIVATION * width * depth / 10) / self.flops_a_second
+
+    def seconds(self, sweep: Sweep) -> float:
+        """Estimated time of a whole sweep, after compiling."""
+        grid = sweep.grid
+        layers = max(grid.depth) * len(grid.activation) * (len(grid.width) + grid.infinite)
+        predicting = PREDICTED_LAYER_SECONDS * layers * ("none" in grid.normalization)
+        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + predicting
+
+    def all_training_seconds(self, sweep: Sweep) -> float:
+        """Of training every network."""
+        if not sweep.train:
+            return 0.0
+        a_kind = sweep.n_networks // (len(sweep.grid.width) * len(sweep.grid.depth) or 1)
+        kinds = itertools.product(sweep.grid.width, sweep.grid.depth)
+        return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
+
+    def measuring_seconds(self, sweep: Sweep) -> float:
+        """Of measuring every network as it is initialised, in a training sweep once for all learning rates."""
+        by_shape = count_by_shape(sweep, self.shape_of)
+        one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
+        return one * sum(
+            self.passes(sweep, activation, normalization, points)
+            for activation in sweep.grid.activation
+            for normalization in sweep.grid.normalization
+            for points in by_shape.values()
+        )
+
+    def summary(self, sweep: Sweep) -> dict[str, Any]:
+        """Counts and estimates by arithmetic alone, without making a part."""
+        by_shape = count_by_shape(sweep, self.shape_of)
+        grid = sweep.grid
+        seeds = len(grid.seed)
+        passes, programs, seconds = 0, 0, 0.0
+        for activation in grid.activation:
+            for normalization in grid.normalization:
+                a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
+                passes += seeds * a_draw * len(grid.width)
+        kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)
+        for name, count in self.programs(sweep).items():
+            programs += count * kinds
+            seconds += count * kinds * COMPILE_SECONDS[name]
+        rows = self.rows(sweep)
+        return {
+            "networks": sweep.n_networks,
+            "families": sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]),
+            "passes": passes,
+            "compilations": programs,
+            "draws": seeds * len(by_shape) * len(grid.width),
+            "rows": sum(rows.values()),
+            "rows_by_table": rows,
+            "bytes": sum(count * BYTES_A_ROW[table] for table, count in rows.items()),
+            "seconds": self.seconds(sweep),
+            "measuring_seconds": self.measuring_seconds(sweep),
+            "compile_seconds": seconds,
+        }
+
+    def programs(self, sweep: Sweep) -> dict[str, int]:
+        """Programs to compile for each activation, normalization and width, by what they do."""
+        measure = sweep.measure
+        return {
+            "forward": 1,
+            "gradients": int(measure.gradients),
+            "singular_values": int(measure.singular_values),
+            "training": len(sweep.grid.depth) if sweep.train else 0,
+        }
+
+    def rows(self, sweep: Sweep) -> dict[str, int]:
+        """Rows of every table that a run writes."""
+        grid, measure = sweep.grid, sweep.measure
+        families = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None])
+        a_layer = measure.histogram.bins + 3 if measure.histogram else 0
+        rows = {
+            "networks": sweep.n_networks,
+            "layers": families * max(grid.depth) if measure.layers else 0,
+            "gradients": families * sum(grid.depth) if measure.gradients else 0,
+            "histograms": families * max(grid.depth) * a_layer,
+            "gradient_histograms": families * max(grid.depth) * a_layer if measure.gradients else 0,
+            "training": sweep.n_networks * len(sweep.train.evaluated) if sweep.train else 0,
+            "mean_field": self.fixed_points(sweep),
+            "theory": sweep.n_predictions,
+        }
+        return {table: count for table, count in rows.items() if count}
+
+
+# Measured with `du -b` on the tables of phase and quickstart (71, 71 and 1.3), compressed; rounded up.
+BYTES_A_ROW = {
+    "networks": 71, "layers": 71, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
+    "mean_field": 50, "theory": 30,
+}  # fmt: skip
+# Of mean field for all scales of an activation and width, a layer.
+PREDICTED_LAYER_SECONDS = 1e-3
+# Of one program while another one compiles on the other of two cores, measured with an empty compilation cache.
+COMPILE_SECONDS = {"forward": 5.0, "gradients": 4.0, "singular_values": 3.0, "training": 4.0}
+
+
+def can_share(point: Point) -> bool:
+    """Whether a point of a positively homogeneous activation is another one rescaled."""
+    return point.bias_std == 0 and point.scale != 0 and point.init != "zeros"

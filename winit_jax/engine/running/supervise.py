@@ -1,0 +1,338 @@
+"""Two processes for a run: one computes, and one that is light watches it.
+
+Whatever a sweep's code or a library under it does, the watching process lives on: it hands the user's signals over and
+sees to it that they are obeyed, it notes which jobs are in flight, and where the computing process dies it starts
+another one that goes on. A job that was in flight at one such death is suspected and runs alone; at the second it is
+set aside and named. Networks that are trained together are one job of that kind until their second death, for by
+themselves they would end in other last digits. Only deaths that a living supervisor saw count, and each command begins
+with a clean record, so that ending a whole run by force is never held against a job.
+
+A process that ends as it should says so last; one that does not has died, whatever its exit code.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from winit_jax.system import signals
+
+# The exit code with which a process asks for another one in its place: EX_TEMPFAIL of sysexits.h.
+AGAIN = 75
+# A job that was in flight at so many deaths is set aside; so is a program with so many such jobs and none that ended.
+DEATHS, JOBS_OF_A_PROGRAM = 2, 3
+# After a request to end, what is in flight has so long; after a second one, or once that is over, the process has.
+GRACE_SECONDS, KILL_SECONDS = 10.0, 3.0
+# The same signal within this time is the same request.
+SAME_SECONDS = 0.1
+POLL_SECONDS = 0.2
+
+
+# Keys of jobs by what is compiled for them.
+Jobs = Mapping[str, Sequence[str]]
+
+
+@dataclass
+class Record:
+    """What is known of jobs, by key, from the processes of one command.
+
+    began: (networks that were there, `time.monotonic` then) where the first of them began to compute. ended_with: the
+    exit code that the process announced, None if it did not come to that.
+    """
+
+    in_flight: dict[str, str] = field(default_factory=dict)  # the program of each
+    divisible: set[str] = field(default_factory=set)  # in flight in a part that can be cut
+    began: tuple[int, float] | None = None
+    ended_with: int | None = None
+    deaths: Counter[str] = field(default_factory=Counter)
+    set_aside: dict[str, str] = field(default_factory=dict)  # why
+    guilty: Counter[str] = field(default_factory=Counter)  # jobs set aside, by program
+    sound: set[str] = field(default_factory=set)  # programs of which a job ended well
+
+    def note(self, line: Mapping) -> None:
+        """One line of a process's journal."""
+        if line["what"] == "bye":
+            self.ended_with = line["code"]
+            return
+        if line["what"] == "begin":
+            self.began = (line["there"], line["at"])
+            return
+        jobs = {key: program for program, keys in line["jobs"].items() for key in keys}
+        if line["what"] == "start":
+            self.in_flight |= jobs
+            self.divisible.update(jobs if line["divisible"] else ())
+        elif line["what"] == "late":
+            self._hold_against(jobs, line["reason"], line["final"])
+        else:
+            self.sound.update(jobs.values() if line["well"] else ())
+            for key in jobs:
+                self.in_flight.pop(key, None)
+                self.divisible.discard(key)
+                self.deaths.pop(key, None)
+
+    def died(self, how: str) -> None:
+        """The process ended by a signal of nobody's: whatever was in flight may have been why."""
+        for key, program in self.in_flight.items():
+            self.deaths[key] += 1
+            if self.deaths[key] >= DEATHS and key not in self.divisible:
+                times = "twice" if self.deaths[key] == 2 else f"{self.deaths[key]} times"
+                self._set_aside(key, program, f"killed the process {times} ({how})")
+
+    def restarted(self) -> None:
+        self.in_flight.clear()
+        self.divisible.clear()
+        self.ended_with = None
+
+    def _hold_against(self, jobs: Mapping[str, str], reason: str, final: bool) -> None:
+        for key, program in jobs.items():
+            self.deaths[key] = DEATHS
+            if final:
+                self._set_aside(key, program, reason)
+
+    def _set_aside(self, key: str, program: str, reason: str) -> None:
+        if key not in self.set_aside:
+            self.set_aside[key] = reason
+            self.guilty[program] += 1
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """Programs that are not tried any further."""
+        return frozenset(
+            program for program, n in self.guilty.items() if n >= JOBS_OF_A_PROGRAM and program not in self.sound
+        )
+
+
+@dataclass
+class Watched:
+    """What the computing process knows of the record, and its journal. Without a journal nobody watches it.
+
+    attempt: how many processes came before it. suspects: keys of jobs that have to run alone, and at how many deaths
+    they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is
+    left behind that never ends. began: see `Record`.
+    """
+
+    journal: int | None = None
+    attempt: int = 0
+    suspects: Mapping[str, int] = field(default_factory=dict)
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    hopeless: frozenset[str] = frozenset()
+    hung: bool = False
+    began: tuple[int, float] | None = None
+
+    @property
+    def is_supervised(self) -> bool:
+        return self.journal is not None
+
+    def begins(self, there: int) -> tuple[int, float]:
+        """`began`, of this process unless another one came before it. there: networks that the folder holds."""
+        if self.began is not None:
+            return self.began
+        at = time.monotonic()
+        self._write({"what": "begin", "there": there, "at": at})
+        return there, at
+
+    def started(self, jobs: Jobs, divisible: bool) -> None:
+        """Jobs that are computed together from now on. divisible: they can be computed apart."""
+        self._write({"what": "start", "jobs": jobs, "divisible": divisible})
+
+    def ended(self, jobs: Jobs, well: bool) -> None:
+        self._write({"what": "end", "jobs": jobs, "well": well})
+
+    def late(self, jobs: Jobs, reason: str, final: bool) -> None:
+        """Jobs of a part that was given up. final: they are set aside; else each of them is tried once more, alone."""
+        self._write({"what": "late", "jobs": jobs, "reason": reason, "final": final})
+
+    def again(self) -> NoReturn:
+        """End at once, and have another process go on."""
+        self.ends(AGAIN)
+        leave(AGAIN)
+
+    def ends(self, code: int) -> None:
+        """The process is about to exit with a code, all done that it had to do."""
+        self._write({"what": "bye", "code": code})
+
+    def _write(self, line: Mapping) -> None:
+        if self.journal is not None:
+            with contextlib.suppress(OSError):  # a supervisor that was killed takes this process with it
+                os.write(self.journal, json.dumps(line).encode() + b"\n")
+
+
+# Of this process, where `begin` found a supervisor for it.
+current = Watched()
+
+
+def is_held_open() -> bool:
+    """Whether a thread that nobody waits for keeps this process alive: one that hangs, or one of a user's function."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    return current.hung or any(not thread.daemon for thread in others)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process whatever its threads do."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def begin() -> Watched:
+    """Return in a process that does the work; the one that called waits for it, and exits with its code.
+
+    Where there is no fork, or it would not be safe any more, the caller does the work unwatched.
+    """
+    if not hasattr(os, "fork") or _devices_are_open():
+        return Watched()
+    return _Supervisor().run()
+
+
+def _devices_are_open() -> bool:
+    """JAX's threads do not survive a fork."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and getattr(bridge, "backends_are_initialized", lambda: True)()
+
+
+class _Supervisor:
+    """The watching process."""
+
+    def __init__(self) -> None:
+        self.record = Record()
+        self.pid = 0
+        self.requests: list[tuple[int, float]] = []
+        self.by_force = False  # whether the process did not end when it was asked to
+
+    def run(self) -> Watched:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+        signals.handle(self._forward)
+        attempt = 0
+        while True:
+            record = self.record
+            suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
+            reading, writing = os.pipe()
+            own = os.getpid()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of threads: there are none yet that matter, see _devices_are_open
+                self.pid = os.fork()
+            if not self.pid:
+                os.close(reading)
+                signals.end_command()
+                _end_with(own)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
+                return Watched(writing, attempt, suspects, dict(record.set_aside), record.hopeless, began=record.began)
+            os.close(writing)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
+            if self.requests:  # between two processes
+                os.kill(self.pid, self.requests[-1][0])
+            status = self._wait(reading)
+            os.close(reading)
+            if (code := self._judge(status)) is not None:
+                sys.exit(code)
+            record.restarted()
+            attempt += 1
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+
+    def _forward(self, number: int, frame: object) -> None:
+        now = time.monotonic()
+        if self.requests and now - self.requests[-1][1] < SAME_SECONDS:
+            return
+        self.requests.append((number, now))
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _wait(self, journal: int) -> int:
+        """The status with which the process ended; its journal is read meanwhile."""
+        os.set_blocking(journal, False)
+        text, is_open = b"", True
+        while True:
+            if is_open:
+                select.select([journal], [], [], POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS / 10)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)  # before the last reading, so that nothing is missed
+            while is_open:
+                try:
+                    chunk = os.read(journal, 1 << 16)
+                except BlockingIOError:
+                    break
+                is_open = bool(chunk)
+                text += chunk
+            *lines, text = text.split(b"\n")
+            for line in lines:
+                self.record.note(json.loads(line))
+            if pid:
+                self.pid = 0
+                return status
+            if self._is_overdue():
+                os.kill(self.pid, signal.SIGKILL)
+                self.by_force = True
+
+    def _is_overdue(self) -> bool:
+        if not self.requests:
+            return False
+        second = self.requests[1][1] if len(self.requests) > 1 else self.requests[0][1] + GRACE_SECONDS
+        return time.monotonic() > second + KILL_SECONDS
+
+    def _judge(self, status: int) -> int | None:
+        """The code to exit with, or None where another process has to go on."""
+        told = self.record.ended_with
+        if not os.WIFSIGNALED(status):
+            code = os.WEXITSTATUS(status)
+            if told == code == AGAIN and not self.requests:
+                return None
+            if told == code or self.requests:
+                return 128 + self.requests[0][0] if code == AGAIN else code
+            how = f"os._exit({code})"  # of code that was being run, for the command had not come to its end
+        else:
+            number = os.WTERMSIG(status)
+            if self.by_force:
+                _say("What was being computed did not end, and was ended by force. What was finished is kept.")
+            if self.requests or number in signals.SIGNALS:
+                return 128 + (self.requests[0][0] if self.requests else number)
+            if told is not None and told != AGAIN:
+                return told  # what a library does after the end changes nothing
+            how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+            if number == signal.SIGKILL:
+                how += ", as when memory runs out"
+        if sys.stderr is not None and sys.stderr.isatty():
+            print("\x1b[?25h", end="", file=sys.stderr)  # a bar hides the cursor
+        if not self.record.in_flight:
+            _say(f"The process was killed ({how}) while nothing was being computed. What was finished is kept.")
+            return 1
+        names = list(dict.fromkeys(self.record.in_flight.values()))
+        shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+        _say(f"The process was killed ({how}) in the middle of: {shown}. What was finished is kept; going on.")
+        self.record.died(how)
+        return None
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(Exception):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process killed when `parent` dies, however that dies."""
+    if sys.platform == "linux":
+        import ctypes
+
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(1.0)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,129 @@
+"""Many networks at once, on the way back: gradients for every depth, and singular values of Jacobians.
+
+Like `batch`, this compiles; a program serves one block of networks, however many there are.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.measure import loops
+from winit_jax.numerics.measure.batch import Inputs, Networks, Settings
+from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_back, way_forth
+from winit_jax.numerics.measure.network import Layer
+from winit_jax.numerics.measure.spectrum import SUMMARY, spectrum, summary
+from winit_jax.numerics.measure.statistics import log10_root
+
+# The Jacobian of depth 1 is the identity.
+AT_DEPTH_ONE = dict(zip(SUMMARY, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
+
+
+def gradient_mib(layers: int, samples: int, width: int, normalization: str) -> float:
+    """What the way back through one network holds: its draws, and two arrays a layer (four if normalised)."""
+    kept = 2 if normalization == "none" else 4
+    return layers * width * (kept * samples + width) * 4 / 2**20
+
+
+def gradients(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    loss: jax.Array | Readout,
+    depths: Sequence[int],
+    settings: Settings,
+    *,
+    block: int,
+    edges: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """log10 RMS of the gradients of N networks, for every depth: two float64 arrays [N, depths, layers].
+
+    hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
+    the RMS, of the deepest network: [N, layers, bins + 3], else None. block: networks at a time.
+    dLoss/da first, dLoss/dW second; NaN beyond the depth.
+    """
+    shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
+    wanted = jnp.asarray(depths, jnp.int32)
+    turns = (_length(hidden), jnp.int32(len(depths)))
+    found = _in_blocks(
+        lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings, *turns), networks, block
+    )
+    layers = np.arange(1, found.preact.mean_square.shape[2] + 1)
+    beyond = layers > np.asarray(depths)[:, None]
+    samples = inputs.samples.shape[0]
+    preact, weight = (
+        np.where(beyond, np.nan, log10_root(growth) - np.log10(samples)) for growth in (found.preact, found.weight)
+    )
+    return preact, weight, found.histogram
+
+
+@partial(jax.jit, static_argnames="settings")
+def _gradients(
+    inputs, networks, first, hidden, loss, depths, edges, settings: Settings, layers: jax.Array, turns: jax.Array
+) -> Gradients:
+    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
+
+    def one(networks: Networks) -> Gradients:
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
+
+        def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
+            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
+
+        found = loops.each(lambda depth: back(depth, None), depths, turns)
+        if edges is None:
+            return found
+        return found._replace(histogram=back(jnp.max(depths), edges).histogram)
+
+    return jax.vmap(one)(networks)
+
+
+def singular_values(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    depths: Sequence[int],
+    settings: Settings,
+) -> dict[str, np.ndarray]:
+    """Singular values of d a_L / d a_1 for the inputs given, summarised (`spectrum.SUMMARY`): arrays [depths, N].
+
+    hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
+    """
+    if hidden is None:
+        return {
+            name: np.zeros((len(depths), len(networks.hidden.mantissa))) + one for name, one in AT_DEPTH_ONE.items()
+        }
+    kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings, _length(hidden)), networks, 1)
+    weights = np.asarray(hidden.weights)
+    found = []
+    for network in range(len(networks.hidden.mantissa)):
+        own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
+        found.append(summary(spectrum(own, weights, weight, depths, settings.normalization, settings.removes)))
+    return {name: np.stack([columns[name] for columns in found], axis=1) for name in SUMMARY}
+
+
+@partial(jax.jit, static_argnames="settings")
+def _slopes(inputs, networks, first, hidden, settings: Settings, layers: jax.Array) -> Kept:
+    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
+
+    def one(networks: Networks) -> Kept:
+        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
+        return jax.tree.map(lambda x: x[:-1], kept)
+
+    return jax.vmap(one)(networks)
+
+
+def _length(stack: Layer | None) -> jax.Array:
+    return jnp.int32(0 if stack is None else stack.weights.shape[0])
+
+
+def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
+    """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
+    count = networks.hidden.mantissa.shape[0]
+    blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
+    parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))

@@ -1,0 +1,243 @@
+"""All networks that share one draw: which of them run, which are another one rescaled, and their columns.
+
+Networks of a positively homogeneous activation without bias are all the same network of unit gain, rescaled:
+one of them runs, and the logarithms of the others follow from the ratios of their standard deviations.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from winit_jax.numerics import draws
+from winit_jax.numerics.measure import batch, derivatives
+from winit_jax.numerics.measure import batches as blocks
+from winit_jax.numerics.measure.batch import Inputs, Networks, Settings
+from winit_jax.numerics.measure.gradients import Readout
+from winit_jax.numerics.measure.network import Layer
+
+# A stack of draws and the signals between stacks may each take this share of the memory of a batch.
+STACK_SHARE = 0.125
+# Singular values are taken of the Jacobians of so many inputs, the first ones.
+SPECTRUM_INPUTS = 4
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Family:
+    """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
+
+    epsilon: what normalisation adds to the variance, [N]; None is `network.NORM_EPSILON` for all.
+    """
+
+    seed: int
+    shape: str
+    width: int
+    first_std: np.ndarray
+    hidden_std: np.ndarray
+    bias_std: np.ndarray
+    epsilon: np.ndarray | None = None
+
+    def first_layer(self, features: int) -> Layer:
+        return draws.first_layer(self.seed, self.shape, self.width, features)
+
+    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Layer]:
+        """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
+        found = [self.first_layer(features)]
+        if layers > 1:
+            count = _stacked_layers(self.width, layers - 1, budget_mib)
+            stack = draws.layer_stack(self.seed, self.shape, self.width, 2, count)
+            found += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
+        return found[:most]
+
+    def hidden_layers(self, layers: int) -> Layer | None:
+        """Layers 2 .. layers; None if there are none."""
+        return draws.layer_stack(self.seed, self.shape, self.width, 2, layers - 1) if layers > 1 else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that run together: as they are, or all as one network of unit gain and rescaled.
+
+    positions: in the family. networks: what runs, as many or one. *_log10_ratio: [positions], of the std of the
+    first and of the hidden layers over those that run. is_rescaled: whether one network stands for all.
+    """
+
+    positions: np.ndarray
+    networks: Networks
+    first_log10_ratio: np.ndarray
+    hidden_log10_ratio: np.ndarray
+    is_rescaled: bool = False
+
+    @property
+    def n_networks(self) -> int:
+        return len(self.networks.hidden.mantissa)
+
+
+def of_draws(settings: Settings, shape: str) -> Settings:
+    """The settings of networks whose draws have that shape; one program for all shapes where none is special."""
+    return replace(settings, constant=shape == "constant" and settings.normalization != "none")
+
+
+def can_share(family: Family) -> np.ndarray:
+    """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
+    return (family.bias_std == 0) & (family.hidden_std != 0)
+
+
+def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
+    """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
+    one_pass = np.zeros(len(family.bias_std), bool)
+    if shared and settings.activation.homogeneous and settings.normalization == "none":
+        one_pass = can_share(family)
+    if one_pass.any():
+        unit = (features**-0.5, family.width**-0.5)
+        networks = Networks(*(batch.as_scale([value]) for value in (*unit, 0.0)))
+        first, hidden = (
+            np.log10(stds[one_pass] / one)
+            for stds, one in zip((family.first_std, family.hidden_std), unit, strict=True)
+        )
+        yield Group(np.flatnonzero(one_pass), networks, first, hidden, is_rescaled=True)
+    if not one_pass.all():
+        rest = np.flatnonzero(~one_pass)
+        stds = (family.first_std, family.hidden_std, family.bias_std)
+        epsilon = None
+        if family.epsilon is not None and settings.normalization != "none":
+            epsilon = batch.as_scale(family.epsilon[rest])
+        first, hidden, bias = (batch.as_scale(values[rest]) for values in stds)
+        networks = Networks(first, hidden, bias, epsilon)
+        yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
+
+
+def forward(
+    family: Family,
+    inputs: Inputs,
+    layers: int,
+    settings: Settings,
+    *,
+    budget_mib: float,
+    platform: str,
+    jacobian: bool = True,
+    edges: np.ndarray | None = None,
+) -> tuple[Columns, np.ndarray | None]:
+    """(The measured columns of every layer, [layers, N]; counts of a histogram, [layers, N, bins + 3], or None)."""
+    settings = of_draws(settings, family.shape)
+    samples, features = inputs.samples.shape
+    found: Columns = {}
+    histogram = None
+    for group in groups(family, features, settings, shared=edges is None):
+        count = _stacked_layers(family.width, layers - 1, budget_mib)
+        measured = batch.forward(
+            inputs,
+            group.networks,
+            family.first_layer(features),
+            (
+                # The last one as long as the others, which are then one program.
+                draws.layer_stack(family.seed, family.shape, family.width, start, count)
+                for start in range(2, layers + 1, count)
+            ),
+            draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
+            settings,
+            block=blocks.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
+            edges=edges,
+            platform=platform,
+            layers=layers,
+        )
+        jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
+        columns = batch.to_columns(
+            measured,
+            settings.activation,
+            samples=samples,
+            width=family.width,
+            log10_scale=group.first_log10_ratio + jacobian_scale,
+            log10_jacobian_scale=jacobian_scale,
+        )
+        _put(found, columns, group.positions, len(family.bias_std))
+        histogram = measured.histogram  # with edges, there is one group
+    return found, None if histogram is None else np.asarray(histogram)
+
+
+def gradients(
+    family: Family,
+    inputs: Inputs,
+    labels: np.ndarray | None,
+    depths: Sequence[int],
+    settings: Settings,
+    *,
+    budget_mib: float,
+    platform: str,
+    edges: np.ndarray | None = None,
+) -> tuple[Columns, np.ndarray | None]:
+    """(log10 RMS of the gradients, [N, depths, layers]; counts of a histogram, [N, layers, bins + 3], or None).
+
+    labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear.
+    """
+    settings = of_draws(settings, family.shape)
+    samples, features = inputs.samples.shape
+    loss: Any = draws.directions(family.seed, "cotangents", samples, family.width)
+    if labels is not None:
+        classes, codes = np.unique(labels, return_inverse=True)
+        loss = Readout(draws.readout(family.seed, family.width, len(classes)), np.asarray(codes, np.int32))
+    found: Columns = {}
+    deepest, counts = max(depths), None
+    one_mib = derivatives.gradient_mib(deepest, samples, family.width, settings.normalization)
+    layer = np.arange(1, deepest + 1)
+    for group in groups(family, features, settings, shared=labels is None and edges is None):
+        block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
+        preact, weight, counts = derivatives.gradients(
+            inputs,
+            group.networks,
+            family.first_layer(features),
+            family.hidden_layers(deepest),
+            loss,
+            tuple(depths),
+            settings,
+            block=block,
+            edges=edges,
+        )
+        # A gradient at layer l of a network of depth L comes back through L - l layers of weights.
+        hidden = group.hidden_log10_ratio[:, None, None]
+        back = (np.array(depths)[:, None] - layer) * hidden
+        below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None]) + np.maximum(layer - 2, 0) * hidden
+        columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": weight + back + below}
+        _put(found, columns, group.positions, len(family.bias_std), axis=0)
+    return found, counts
+
+
+def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
+    """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
+    settings = of_draws(settings, family.shape)
+    found: Columns = {}
+    for group in groups(family, x.shape[1], settings, shared=True):
+        columns = derivatives.singular_values(
+            batch.as_inputs(x[:SPECTRUM_INPUTS]),
+            group.networks,
+            family.first_layer(x.shape[1]),
+            family.hidden_layers(max(depths)),
+            tuple(depths),
+            settings,
+        )
+        log10_scale = (np.array(depths)[:, None] - 1) * group.hidden_log10_ratio
+        powers = {"sv_mean_square": 2, "sv_var_square": 4}
+        with np.errstate(over="ignore"):
+            columns = {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in columns.items()}
+        _put(found, columns, group.positions, len(family.bias_std))
+    return found
+
+
+def _stacked_layers(width: int, hidden: int, budget_mib: float) -> int:
+    """How many layers' draws are held at a time: as nearly as many each time as can be."""
+    one_mib = width * width * 4 / 2**20
+    most = max(1, min(hidden, int(STACK_SHARE * budget_mib / one_mib)))
+    stacks = -(-hidden // most)
+    return -(-hidden // max(1, stacks)) or 1
+
+
+def _put(target: Columns, columns: Columns, positions: np.ndarray, count: int, axis: int = 1) -> None:
+    """Columns of some positions into those of all networks, along an axis."""
+    for name, values in columns.items():
+        shape = list(values.shape)
+        shape[axis] = count
+        whole = target.setdefault(name, np.empty(shape, values.dtype))
+        whole[(slice(None),) * axis + (positions,)] = values

@@ -1,0 +1,103 @@
+"""Singular values of d a_L / d a_1, input by input, in double precision on the host.
+
+Row k of the Jacobian is where the k-th unit direction goes: J_{l+1} = (J_l N_l diag phi'(u_l)) W_{l+1}, J_1 = 1.
+Draws and slopes come from the float32 pass; products and the decomposition are NumPy's in float64, since the
+singular values of a deep Gaussian network spread over many decades.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from winit_jax.numerics.measure.gradients import Kept
+from winit_jax.numerics.measure.network import Scale
+
+# Singular values below this share of the largest, times the width, are rounding: they count as 0.
+RESOLUTION = 2.0**-52
+SUMMARY = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
+
+
+class Spectrum(NamedTuple):
+    """values: [depths, inputs, width], descending; the true ones are values * 2^exponent ([depths])."""
+
+    values: np.ndarray
+    exponent: np.ndarray
+
+
+def spectrum(
+    kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int], normalization: str, removes: str = ""
+) -> Spectrum:
+    """The singular values of one network at each of its depths.
+
+    kept: NumPy arrays of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden
+    layers, [layers, width, width]. weight: its scale, scalars. normalization: none or layer, for batch joins the
+    inputs. removes: see `network.removed_part`.
+    """
+    slopes = np.asarray(kept.slope.value, np.float64)
+    if removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
+        slopes = slopes - slopes[:, :, :1]
+        slopes[1:] = 0
+    inputs, width = slopes.shape[1:]
+    jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
+    found = {1: (np.ones((inputs, width)), 0)}
+    for index, draw in enumerate(draws[: max(depths) - 1]):
+        if normalization == "layer":
+            jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
+            exponent += shift
+        with np.errstate(over="ignore", invalid="ignore"):
+            jacobian = (jacobian * slopes[index][:, None]) @ (float(weight.mantissa) * draw.astype(np.float64))
+        exponent += int(kept.slope.exponent[index]) + int(weight.exponent)
+        largest = float(np.max(np.abs(jacobian)))
+        if largest > 0 and np.isfinite(largest):
+            scale = int(np.frexp(largest)[1])
+            jacobian, exponent = np.ldexp(jacobian, -scale), exponent + scale
+        if index + 2 in depths:
+            finite = bool(np.all(np.isfinite(jacobian)))
+            values = np.linalg.svd(jacobian, compute_uv=False) if finite else np.full((inputs, width), np.nan)
+            found[index + 2] = (values, exponent)
+    return Spectrum(np.stack([found[depth][0] for depth in depths]), np.array([found[depth][1] for depth in depths]))
+
+
+def _through_layer_normalization(
+    jacobian: np.ndarray, argument: Any, watched: Any, index: int
+) -> tuple[np.ndarray, int]:
+    """(J N for each input, the power of two left out), with N as in `tangents.through_normalization`.
+
+    watched: what is removed, or None. That u is float32's own matters not: the product of such N is as near to the
+    true one as they are.
+    """
+    u = np.asarray(argument.value[index], np.float64)
+    shrink = np.asarray(argument.shrink[index], np.float64)[:, None]
+    epsilon = float(argument.epsilon.mantissa[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
+    # Centred, so that it and 1 are orthogonal to all digits: each of both is then taken out by one product.
+    u = u - u.mean(axis=-1, keepdims=True)
+    norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
+    direction = (u / np.where(norm > 0, norm, 1.0))[:, None]
+    both = np.concatenate([np.full_like(direction, u.shape[-1] ** -0.5), direction], axis=1)
+    found = jacobian @ both.mT
+    rest = jacobian - found @ both
+    again = rest @ both.mT  # once leaves rounding of J, twice that of what is left
+    rest -= again @ both
+    if watched is not None:
+        rest = np.where(watched.removed[index][:, None], 0.0, rest)
+    along = (found + again)[..., 1:]
+    rest += epsilon * shrink**2 * along * direction
+    return shrink * rest, int(argument.shrink_exponent[index])
+
+
+def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
+    """The columns of a network from its singular values, taken over all inputs together: arrays of [depths]."""
+    values = spectrum.values
+    values = np.where(values < values.shape[-1] * RESOLUTION * values.max(axis=-1, keepdims=True), 0.0, values)
+    flat = values.reshape(len(values), -1)
+    squares = flat**2
+    found = (
+        (flat.min(axis=-1), 1),
+        (np.median(flat, axis=-1), 1),
+        (flat.max(axis=-1), 1),
+        (squares.mean(axis=-1), 2),
+        (squares.var(axis=-1), 4),
+    )
+    with np.errstate(over="ignore", under="ignore"):
+        return {name: np.ldexp(x, power * spectrum.exponent) for name, (x, power) in zip(SUMMARY, found, strict=True)}

@@ -1,0 +1,139 @@
+"""The way back through layers whose normalisation may remove whole changes: see `removal`.
+
+W_l^T, and the few units that respond below, let through of N_l (phi' g) what epsilon leaves along u and nothing else:
+float32 would leave rounding of the rest. So that part goes down beside the whole, and takes its place where nothing
+else passes. Every sample has a scale of its own, for those that pass such a layer are many decades below the others.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.measure import removal
+from winit_jax.numerics.measure.network import EXPONENT_LIMIT, Argument, Scale, exponent_of, power_of_two
+from winit_jax.numerics.measure.removal import Watched
+from winit_jax.numerics.measure.tangents import Slope, Tangent, noise, settled, through_normalization
+
+
+class Cotangent(NamedTuple):
+    """A gradient [samples, width] with an exponent for each sample, [samples, 1], and what is known of its digits.
+
+    expected: mean square that it would have by chance, [samples, 1], at its own scale. doubts: [samples, 1], see
+    `removal.doubt`.
+    """
+
+    change: Tangent
+    expected: jax.Array
+    doubts: jax.Array
+
+    def through_layer(
+        self, slope: Slope, argument: Argument, normalization: str, removed: jax.Array, rough: jax.Array
+    ) -> "Cotangent":
+        """From dLoss/dh to dLoss/da. removed: see `tangents.through_normalization`; rough: `removal.roughness`."""
+        assert argument.shrink_exponent is not None
+        masked = self.change.factor * self.change.value * slope.value
+        exponent, expected = self.change.exponent, self.expected * jnp.square(slope.value)
+        if normalization == "batch":  # samples meet at the scale of the largest that goes on
+            reached = jnp.any(masked != 0, axis=1, keepdims=True)
+            common = jnp.max(jnp.where(reached | ~jnp.any(reached), exponent, -EXPONENT_LIMIT))
+            unit = power_of_two(exponent - common)
+            masked, expected, exponent = masked * unit, expected * jnp.square(unit), common
+        value, shift = through_normalization(masked, argument, normalization, removed)
+        kept = jnp.square(value * power_of_two(shift - argument.shrink_exponent))
+        lost = jnp.where(removed, kept * rough, noise(masked, argument, normalization))
+        doubts = removal.doubt(expected, jnp.square(masked), normalization)
+        doubts += removal.doubt(lost, kept, normalization)
+        after = Tangent(value, exponent + slope.exponent + shift, jnp.float32(1.0))
+        change = _by_sample(after, normalization)
+        return Cotangent(change, jnp.ones_like(self.expected), self.doubts + doubts[:, None])
+
+    def through_weights(self, draw: jax.Array, weight: Scale, precision: str, normalization: str) -> "Cotangent":
+        """From dLoss/da of a layer to dLoss/dh of the one below."""
+        value = jnp.matmul(self.change.value, draw.T, precision=precision)
+        squares = jnp.sum(jnp.square(self.change.value), axis=1, keepdims=True)
+        if normalization == "batch":  # rounding of the others reaches every sample
+            squares = jnp.broadcast_to(jnp.mean(squares), squares.shape)
+        expected = squares * jnp.mean(jnp.square(draw)) * jnp.square(weight.mantissa)
+        return Cotangent(Tangent(value, self.change.exponent + weight.exponent, weight.mantissa), expected, self.doubts)
+
+    def together(self) -> Tangent:
+        """The same change with one exponent and of RMS near 1."""
+        value, exponents = self.change.value, self.change.exponent
+        nonzero = jnp.any(value != 0, axis=1, keepdims=True)
+        exponent = jnp.max(jnp.where(nonzero, exponents, -EXPONENT_LIMIT))
+        exponent = jnp.where(exponent == -EXPONENT_LIMIT, 0, exponent)
+        value = value * power_of_two(exponents - exponent)
+        return settled(Tangent(value, exponent, jnp.float32(1.0)), jnp.mean(jnp.square(value)))
+
+    def told(self, together: Tangent) -> jax.Array:
+        """The mean square of the change, NaN where too few of its digits are known."""
+        square = jnp.mean(jnp.square(together.value))
+        return removal.unless_doubtful(square, together.value, self.doubts[:, 0])
+
+    def told_of_weights(self, square: jax.Array, together: Tangent, entering: jax.Array) -> jax.Array:
+        """Likewise the mean square of dLoss/dW = h^T dLoss/da. entering: squares of h, [samples, fan_in]."""
+        sizes = jnp.sum(entering, axis=1) * jnp.sum(jnp.square(together.value), axis=1)
+        lost = jnp.sum(sizes * jnp.where(sizes > 0, self.doubts[:, 0] + removal.ROUNDING, 0.0))
+        count = entering.shape[1] * together.value.shape[1]
+        return jnp.where(lost / count > removal.MOST_DOUBT * square, jnp.nan, square)
+
+
+class Cotangents(NamedTuple):
+    """The whole of a gradient on its way back, and what epsilon alone has left of it."""
+
+    whole: Cotangent
+    left: Cotangent
+
+    @classmethod
+    def at_first(cls, gradient: Tangent, normalization: str) -> "Cotangents":
+        """At the last response."""
+        change = _by_sample(gradient, normalization)
+        one = Cotangent(
+            change,
+            jnp.mean(jnp.square(change.value), axis=1, keepdims=True),
+            jnp.zeros_like(change.exponent, jnp.float32),
+        )
+        return cls(one, one)
+
+    def through_layer(
+        self,
+        slope: Slope,
+        argument: Argument | None,
+        watched: Watched | None,
+        activation: Activation,
+        normalization: str,
+    ) -> "Cotangents":
+        """From dLoss/dh to dLoss/da of a layer."""
+        assert argument is not None
+        assert watched is not None
+        nothing_left = removal.nothing_left(normalization, *slope.value.shape)
+        whole = self.whole.through_layer(slope, argument, normalization, nothing_left, watched.rough)
+        source = self.left if removal.persists(activation, normalization) else self.whole
+        everywhere = jnp.ones_like(nothing_left)
+        return Cotangents(whole, source.through_layer(slope, argument, normalization, everywhere, watched.rough))
+
+    def of_weights(self, watched: Watched | None, normalization: str) -> Cotangent:
+        """What dLoss/dW is of: where all samples below are of two kinds, the rest sums to 0 over each kind."""
+        if normalization != "batch":
+            return self.whole
+        assert watched is not None
+        return jax.tree.map(lambda x, y: jnp.where(watched.removed, x, y) if x.ndim else x, self.left, self.whole)
+
+    def through_weights(
+        self, draw: jax.Array, weight: Scale, precision: str, normalization: str, below: Watched
+    ) -> "Cotangents":
+        """From dLoss/da of a layer to dLoss/dh of the one below."""
+        whole, left = (one.through_weights(draw, weight, precision, normalization) for one in self)
+        whole = jax.tree.map(lambda x, y: jnp.where(below.aligns, x, y) if x.ndim else x, left, whole)
+        return Cotangents(whole, left)
+
+
+def _by_sample(tangent: Tangent, normalization: str) -> Tangent:
+    """A change with an exponent for each sample, its own unless batch normalisation joins the samples."""
+    value = tangent.factor * tangent.value
+    largest = jnp.max(jnp.abs(value), axis=1 if normalization == "layer" else None, keepdims=True)
+    shift = jnp.where(largest > 0, jnp.maximum(exponent_of(largest), -126), 0)
+    exponent = jnp.broadcast_to(tangent.exponent + shift, (value.shape[0], 1))
+    return Tangent(value * power_of_two(-shift), exponent, jnp.float32(1.0))

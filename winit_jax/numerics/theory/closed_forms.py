@@ -1,0 +1,157 @@
+"""Gaussian averages of activations in closed form, beside the activation's name: float64 NumPy."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+
+
+class Averages(NamedTuple):
+    """One-dimensional averages at each q, u ~ N(0, q); arrays of q's shape.
+
+    second: E[phi(u)^2].
+    slope_second: E[phi'(u)^2].
+    growth: d E[phi(u)^2] / dq = E[u phi(u) phi'(u)] / q.
+    """
+
+    second: np.ndarray
+    slope_second: np.ndarray
+    growth: np.ndarray
+
+
+class ClosedForm(NamedTuple):
+    """Functions of q, or of q and the correlation c, that need no quadrature over phi.
+
+    sides: the slopes left and right of 0 of a homogeneous phi, else None.
+    """
+
+    averages: Callable[[np.ndarray], Averages]
+    covariance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    slope_covariance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    sides: tuple[float, float] | None = None
+
+
+def _homogeneous_form(left: float, right: float) -> ClosedForm:
+    """phi(a) = left a below 0 and right a above: (right - left) relu(a) + left a.
+
+    Source: Cho and Saul 2009, NIPS (the arc-cosine kernel of degree 1).
+    """
+    with np.errstate(all="ignore"):  # slopes of 1e300 have no squares
+        sides = np.array([left, right])
+        kink, line, mean = (sides[1] - sides[0]) ** 2, sides[0] * sides[1], (sides**2).sum() / 2
+
+    def averages_of(q: np.ndarray) -> Averages:
+        level = np.full(np.shape(q), mean)
+        return Averages(level * q, level, level)
+
+    def value(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+        angle = np.arccos(c)
+        return q * (kink * (np.sqrt((1 - c) * (1 + c)) + c * (math.pi - angle)) / (2 * math.pi) + line * c)
+
+    def slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return kink * (math.pi - np.arccos(c)) / (2 * math.pi) + line + 0 * q
+
+    return ClosedForm(averages_of, value, slopes, (left, right))
+
+
+def _erf_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    # Williams 1997, NIPS: Computing with infinite networks.
+    return 2 / math.pi * np.arcsin(2 * q * c / (1 + 2 * q))
+
+
+def _erf_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return 4 / math.pi / np.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c)))
+
+
+def _erf_averages(q: np.ndarray) -> Averages:
+    # arcsin(s) loses half its digits where s is nearly 1: the same angle by its tangent.
+    second = 2 / math.pi * np.arctan2(2 * q, np.sqrt(1 + 4 * q))
+    return Averages(second, _erf_slopes(q, np.ones_like(q)), 4 / math.pi / ((1 + 2 * q) * np.sqrt(1 + 4 * q)))
+
+
+def _sin_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    # (e^(-q(1-c)) - e^(-q(1+c))) / 2, the difference taken without cancellation.
+    size = np.abs(c)
+    return -0.5 * np.sign(c) * np.exp(-q * (1 - size)) * np.expm1(-2 * q * size)
+
+
+def _sin_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return 0.5 * (np.exp(-q * (1 - c)) + np.exp(-q * (1 + c)))
+
+
+def _sin_averages(q: np.ndarray) -> Averages:
+    decay = np.exp(-2 * q)
+    return Averages(-0.5 * np.expm1(-2 * q), 0.5 * (1 + decay), decay)
+
+
+_ERF = np.vectorize(math.erf, otypes=[float])
+_ERFC = np.vectorize(math.erfc, otypes=[float])
+
+
+def _hard_tanh_averages(q: np.ndarray) -> Averages:
+    """With k = 1 / sqrt(q): E[phi^2] = q E[z^2; |z| < k] + P(|z| > k), E[phi'^2] = P(|z| < k)."""
+    k = 1 / np.sqrt(q)
+    # E[z^2; |z| < k] by quadrature: erf(k / sqrt 2) - 2 k pdf(k) cancels at large q.
+    x, w = np.polynomial.legendre.leggauss(48)
+    half = np.minimum(k, 12.0)[..., None] / 2
+    t = half * (1 + x)
+    inner = (half * w * t**2 * np.exp(-t * t / 2)).sum(axis=-1) * math.sqrt(2 / math.pi)
+    return Averages(q * inner + _ERFC(k / math.sqrt(2)), _ERF(k / math.sqrt(2)), inner)
+
+
+def _hard_tanh_integral(q: np.ndarray, c: np.ndarray, moment: int) -> np.ndarray:
+    """(1/pi) int_0^asin(c) (c - sin t)^moment [e^(-1/(q (1 + sin t))) - e^(-1/(q (1 - sin t)))] dt, c >= 0.
+
+    The bracket over 2 pi cos t is 2 q times the density of (u1, u2) at (1, 1) less that at (1, -1); Price's
+    theorem twice. With s = pi/2 - t on a log scale the change at 1 - sin t ~ 1/q is resolved for every q.
+    """
+    x, w = np.polynomial.legendre.leggauss(16)
+    panels = 12
+    start = np.arccos(np.minimum(c, 1 - 2.0**-53))[..., None]
+    length = np.log(math.pi / 2 / start)
+    unit = ((np.arange(panels)[:, None] + (1 + x) / 2) / panels).ravel()
+    s = start * np.exp(length * unit)
+    cosine = np.cos(s)  # = sin t
+    gap = 2 * cosine / np.sin(s) ** 2 / q[..., None]
+    bracket = -np.exp(-1 / (q[..., None] * (1 + cosine))) * np.expm1(-gap)
+    if moment:
+        bracket = bracket * 2 * np.sin((s + start) / 2) * np.sin((s - start) / 2)  # c - cos s
+    return (bracket * s * np.tile(w, panels)).sum(axis=-1) * length[..., 0] / (2 * panels) / math.pi
+
+
+def _hard_tanh_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    q, c = np.broadcast_arrays(q, c)
+    size = np.abs(c)
+    known = _hard_tanh_averages(q)
+    value = q * (size * known.slope_second**2 + _hard_tanh_integral(q, size, 1))
+    return np.sign(c) * np.where(size == 1, known.second, value)
+
+
+def _hard_tanh_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+    q, c = np.broadcast_arrays(q, c)
+    size = np.abs(c)
+    inside = _ERF(1 / np.sqrt(2 * q))
+    return np.where(size == 1, inside, inside**2 + _hard_tanh_integral(q, size, 0))
+
+
+CLOSED_FORMS = {
+    "erf": ClosedForm(_erf_averages, _erf_covariance, _erf_slopes),
+    "sin": ClosedForm(_sin_averages, _sin_covariance, _sin_slopes),
+    "hard_tanh": ClosedForm(_hard_tanh_averages, _hard_tanh_covariance, _hard_tanh_slopes),
+}
+
+
+@lru_cache(maxsize=64)
+def closed_form(activation: Activation) -> ClosedForm | None:
+    """The closed form of an activation, or None: that of every homogeneous one, else by its name."""
+    if activation.homogeneous:
+        with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
+            left, right = np.asarray(activation.slope(jnp.asarray([-1.0, 1.0])))
+        return _homogeneous_form(float(left), float(right))
+    return CLOSED_FORMS.get(activation.name)

@@ -1,0 +1,313 @@
+"""Gains at which chi1 = 1, and those at which the fixed point that a network reaches jumps.
+
+Both follow from curves over q alone. With M = E[phi(u)^2], C = E[phi'(u)^2], u ~ N(0, q), weight variance w and bias
+variance b, at a fixed point q = w M + b:
+
+    chi1 = w C = 1             where  b = q - M / C,         w = 1 / C
+    two fixed points meet      where  b = q - M / (dM/dq),   w = 1 / (dM/dq)
+    both, the half-stable one  where  dM/dq = C  (Roberts, Yaida and Hanin 2022, arXiv:2106.10165, section 5.3.4)
+    the start is a fixed point where  M = (q_1 - b) / w
+
+Between these gains nothing changes sign or jumps, however narrow the windows are.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.theory.fixed_points import ends
+from winit_jax.numerics.theory.length_curves import BEYOND_FLOAT, STILL, Curve, Moments, curve
+
+# Gains within which a critical one is looked for, and how many are tried for the largest and smallest chi1.
+GAINS, N_GAINS = (0.01, 100.0), 401
+# Differences of logarithms of averages below this may be rounding.
+NOISE = 1e-12
+# How far to either side of a gain its two sides are looked at, in log gain; a difference of log chi1 beyond JUMP is
+# no slope there: at the edge of a fold q goes with the square root, 3e-5.
+BESIDE, JUMP = 1e-9, 1e-3
+# Gains are known to about KNOWN: one that is a number of DIGITS digits to within that is this number.
+KNOWN, DIGITS = 1e-14, 12
+
+
+class Start(NamedTuple):
+    """Mean square pre-activation q_1 of the first layer: q, or gain^2 square + bias_std^2 where square is given.
+
+    square: mean square of the inputs' entries, times features over width where all layers have the same std.
+    """
+
+    q: float = 1.0
+    square: float | None = None
+
+    def log_q(self, log_weight: np.ndarray, log_bias: np.ndarray) -> np.ndarray:
+        """log q_1 of networks of these variances."""
+        with np.errstate(divide="ignore"):
+            if self.square is None:
+                return np.broadcast_arrays(np.log(self.q), log_weight)[0].copy()
+            return np.logaddexp(log_weight + np.log(self.square), log_bias)
+
+    @property
+    def words(self) -> str:
+        """From where, for a sentence."""
+        return f"from q = {self.q:g} on" if self.square is None else "from the networks' own q_1 on"
+
+
+FROM_ONE = Start()
+
+
+class Jump(NamedTuple):
+    """A gain at which the fixed point that is reached changes at once: chi1 and log q just below and just above."""
+
+    gain: float
+    chi_below: float
+    chi_above: float
+    log_q_below: float
+    log_q_above: float
+
+    @property
+    def crosses(self) -> bool:
+        """Whether chi1 jumps across 1."""
+        return (self.chi_below > 1) != (self.chi_above > 1)
+
+
+class CriticalGain(NamedTuple):
+    """gain: sqrt(weight_var) where chi1 passes through 1, NaN if nowhere; reason: "" or one sentence why.
+
+    jumps: where the fixed point changes at once, by growing gain.
+    """
+
+    gain: float
+    reason: str
+    jumps: tuple[Jump, ...] = ()
+
+
+class HalfStable(NamedTuple):
+    """The point where chi1 = 1 and the slope of the length map is 1: signals from one side reach it."""
+
+    q: float
+    weight_var: float
+    bias_var: float
+
+
+@lru_cache(maxsize=1024)
+@np.errstate(all="ignore")
+def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_ONE) -> CriticalGain:
+    """The gain, sqrt(weight_var), at which chi1 at the fixed point reached from `start` passes through 1.
+
+    Looked for on gains from 0.01 to 100; the first is given if there are several, to the last digits. A jump of chi1
+    across 1, where the fixed point itself jumps or is lost, is no critical gain.
+    Errors: none; without one, `gain` is NaN and `reason` says why.
+    """
+    known = curve(activation)
+    log_bias = 2 * math.log(bias_std) if bias_std > 0 else -math.inf
+
+    def reached(log_gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weight, bias = 2 * log_gain, np.full(log_gain.shape, log_bias)
+        log_q = ends(known, weight, bias, start.log_q(weight, bias))
+        return weight + known.at(log_q).log_chi, log_q
+
+    low, high = np.log(GAINS)
+    events = np.array([at for at in _events(known, log_bias, start) if low < at < high])
+    between = np.concatenate([[low], (events[1:] + events[:-1]) / 2, [high]]) if events.size else np.array([low, high])
+    beside = np.minimum(BESIDE, np.diff(between).min() / 4)
+    looked_at = reached(np.concatenate([between, events - beside, events + beside]))
+    sides = np.split(np.stack(looked_at), [between.size, between.size + events.size], axis=1)
+    (log_chi, _), below_it, beyond_it = sides
+    # Below its critical gain an unbiased tanh has chi1 = gain^2, above it 1 + O((gain - 1)^2): count 1 as above.
+    above = log_chi > -STILL
+    gaps = np.abs(np.clip(beyond_it[0], -50, 50) - np.clip(below_it[0], -50, 50))
+    with np.errstate(over="ignore", under="ignore"):
+        chis = [np.exp(side[0]) for side in (below_it, beyond_it)]
+    jumps = tuple(
+        Jump(_rounded(at), *(float(chi[i]) for chi in chis), *map(float, both))
+        for i, (at, both) in enumerate(zip(events, zip(below_it[1], beyond_it[1], strict=True), strict=True))
+        if gaps[i] > JUMP
+    )
+    for i in np.flatnonzero(above[1:] != above[:-1])[: events.size]:
+        if gaps[i] <= JUMP:
+            return CriticalGain(_rounded(events[i]), "", jumps)
+    where = f"{activation.name} with bias std {bias_std:g} has no critical gain: "
+    for jump in jumps:
+        if jump.crosses:
+            return CriticalGain(
+                math.nan,
+                f"{where}{start.words}, chi1 jumps at gain {jump.gain:.6g} from {jump.chi_below:.4g}, where signals "
+                f"{_fate(jump.log_q_below)}, to {jump.chi_above:.4g}, where signals {_fate(jump.log_q_above)}.",
+                jumps,
+            )
+    gains = np.linspace(low, high, N_GAINS)
+    log_chi, log_q = reached(gains)
+    if np.isnan(log_chi).any():
+        at = int(np.flatnonzero(np.isnan(log_chi))[0])
+        what = "its signals settle nowhere" if np.isnan(log_q[at]) else "its slopes are no numbers where signals go"
+        return CriticalGain(math.nan, f"{where}at gain {math.exp(gains[at]):.4g} {what}.", jumps)
+    side, which, extreme = (
+        ("above", "smallest", int(np.argmin(log_chi))) if above[0] else ("below", "largest", int(np.argmax(log_chi)))
+    )
+    return CriticalGain(
+        math.nan,
+        f"{where}chi1 stays {side} 1 at gains from {GAINS[0]:g} to {GAINS[1]:g}; it is {which}, "
+        f"{_written(log_chi[extreme])}, at gain {math.exp(gains[extreme]):.4g}, where signals "
+        f"{_fate(log_q[extreme])}.",
+        jumps,
+    )
+
+
+@np.errstate(all="ignore")
+def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
+    """(gain, q) at which two fixed points of the length map meet and are lost, by growing gain."""
+    known = curve(activation)
+    found = [] if known.flat else _folds(known, 2 * math.log(bias_std) if bias_std > 0 else -math.inf)
+    return sorted((_rounded(weight / 2), float(np.exp(x))) for weight, x in found)
+
+
+@np.errstate(all="ignore")
+def half_stable(activation: Activation) -> list[HalfStable]:
+    """The points where chi1 = 1 and two fixed points meet, with the variances that put them there, by growing q."""
+    known = curve(activation)
+    if known.flat:
+        return []
+
+    def excess(x: np.ndarray, at: Moments) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return at.ratio + np.log1p(at.slope) - at.log_chi
+
+    found = []
+    for x in _roots(known, excess):
+        ratio, _, _, log_chi, _ = (float(value) for value in known.at(np.array(x)))
+        if ratio < log_chi - NOISE:
+            q, weight_var = np.exp([x, -log_chi])
+            found.append(HalfStable(float(q), float(weight_var), float(-q * np.expm1(ratio - log_chi))))
+    return found
+
+
+def _fate(log_q: float) -> str:
+    if log_q == -math.inf:
+        return "vanish"
+    return "explode" if log_q == math.inf else f"settle at pre-activation std {_written(log_q / 2)}"
+
+
+def _written(log: float) -> str:
+    """e^log to four digits, also where that is no float."""
+    if abs(log) < 700 or abs(log) >= BEYOND_FLOAT / 2:
+        return f"{np.exp(log):.4g}"
+    whole = math.floor(log / math.log(10))
+    return f"{math.exp(log - whole * math.log(10)):.3f}e{whole:+d}"
+
+
+def _rounded(log_gain: float) -> float:
+    gain = float(np.exp(np.longdouble(log_gain)))
+    short = float(f"{gain:.{DIGITS}g}")
+    return short if abs(short - gain) <= KNOWN * gain else gain
+
+
+# --- Where something changes
+
+
+def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
+    """log gain, increasing, of every change that the module names and of those in the limits of small and large q."""
+    weights = [-limit for limit in known.limits if not math.isnan(limit)]
+    if not known.flat:
+        weights += [weight for weight, _ in _folds(known, log_bias)]
+
+        def excess(x: np.ndarray, at: Moments) -> np.ndarray:
+            surplus = at.log_chi - at.ratio
+            return _log_bias_of(x, surplus, log_bias) - log_bias if log_bias > -math.inf else surplus
+
+        weights += [-float(known.at(np.array(x)).log_chi) for x in _roots(known, excess)]
+        weights += _started_at_a_fixed_point(known, log_bias, start)
+    gains: list[float] = []
+    for gain in sorted(weight / 2 for weight in weights if math.isfinite(weight)):
+        if not gains or gain - gains[-1] > STILL:
+            gains.append(gain)
+    return gains
+
+
+def _log_bias_of(x: np.ndarray, surplus: np.ndarray, log_bias: float) -> np.ndarray:
+    """log(q (1 - e^-surplus)), the variance of biases with which q is fixed; -inf where there is none.
+
+    NaN where q is so large that a surplus which is rounding could make those of e^log_bias.
+    """
+    untold = (np.abs(surplus) <= NOISE) & (x + math.log(NOISE) > log_bias)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        surplus = np.where(untold, np.nan, surplus)
+        return np.where(surplus > NOISE, x + np.log(-np.expm1(-surplus)), np.where(np.isnan(surplus), np.nan, -np.inf))
+
+
+def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
+    """(log weight variance, log q) where two fixed points meet."""
+
+    def excess(x: np.ndarray, at: Moments) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return _log_bias_of(x, np.log1p(at.slope), log_bias) - log_bias if log_bias > -math.inf else at.slope
+
+    found = []
+    for x in _roots(known, excess):
+        ratio, slope, *_ = (float(value) for value in known.at(np.array(x)))
+        if slope > -1:
+            found.append((-ratio - math.log1p(slope), x))
+    return found
+
+
+def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> list[float]:
+    """log weight variances with which the first layer's q is a fixed point."""
+    if start.square is None:
+        places, per_weight = [math.log(start.q)] if start.q > 0 else [], None
+    else:
+        log_square = math.log(start.square) if start.square > 0 else -math.inf
+        places, per_weight = _roots(known, lambda x, at: at.ratio + x - log_square), log_square
+    found = []
+    for x in places:
+        if x > log_bias:
+            rest = x + (math.log(-math.expm1(log_bias - x)) if log_bias > -math.inf else 0.0)
+            found.append(rest - (float(known.at(np.array(x)).ratio) + x if per_weight is None else per_weight))
+    return found
+
+
+def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) -> list[float]:
+    """Where a function of log q changes sign, also twice between two places; what is below NOISE has no sign."""
+    places, values = known.places, function(known.places, known.at_places)
+    # Where an average is 0 or infinite to a float, what is made of it has no sign.
+    values = np.where(
+        np.maximum(np.abs(known.at_places.ratio), np.abs(known.at_places.log_chi)) >= BEYOND_FLOAT / 2, np.nan, values
+    )
+    told = np.flatnonzero(np.abs(values) > NOISE)
+    signs = np.sign(values)
+    turns = np.flatnonzero(signs[told[1:]] != signs[told[:-1]])
+    pairs = [
+        (places[i], places[j])
+        for i, j in zip(told[turns], told[turns + 1], strict=True)
+        if not np.isnan(values[i : j + 1]).any()
+    ]
+
+    def at(x: np.ndarray) -> np.ndarray:
+        return function(x, known.at(x))
+
+    with np.errstate(invalid="ignore"):
+        left, middle, right = values[:-2], values[1:-1], values[2:]
+        side = np.sign(middle)
+        nearest = (side * left >= side * middle) & (side * right >= side * middle) & (side * middle > NOISE)
+        near = np.abs(middle) <= np.abs(left - middle) + np.abs(right - middle)
+    for i in np.flatnonzero(nearest & near):
+        low, high = places[i], places[i + 2]
+        for _ in range(5):
+            fine = np.linspace(low, high, 65)
+            best = int(np.argmin(side[i] * at(fine)))
+            low, high = fine[max(best - 1, 0)], fine[min(best + 1, 64)]
+        if side[i] * at(fine)[best] < -NOISE:
+            pairs += [(places[i], fine[best]), (fine[best], places[i + 2])]
+    return sorted(_bisected(at, low, high) for low, high in pairs)
+
+
+def _bisected(function: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
+    """A sign change between low and high, by cutting into 32 again and again."""
+    before = np.sign(function(np.array([low]))[0])
+    for _ in range(11):
+        fine = np.linspace(low, high, 33)
+        other = np.flatnonzero(np.sign(function(fine)) != before)
+        at = int(other[other > 0][0]) if (other > 0).any() else 32
+        low, high = fine[at - 1], fine[at]
+    return float((low + high) / 2)

@@ -1,0 +1,226 @@
+"""The Gaussian averages of an activation as smooth curves over log q: what maps are iterated and solved with.
+
+With x = log q, weights of variance e^w and biases of variance e^b (b may be -inf), one layer moves x by
+
+    step(x) = log(e^(w + ratio(x)) + e^(b - x)),    ratio(x) = log(E[phi(u)^2] / q),  u ~ N(0, q)
+
+so fixed points are roots of `step`, and the mean square gradient changes by w + log E[phi'(u)^2]. Everything is in
+logarithms: no scale is too large or too small.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.theory.closed_forms import closed_form
+from winit_jax.numerics.theory.moments import FAST, LARGEST, SMALLEST, averages, clip
+
+# Chebyshev interpolation in pieces of WIDTH: for phi without kinks away from 0 the averages are analytic in log q for
+# imaginary parts below pi / 2, so that NODES leave nothing but rounding.
+WIDTH, NODES = 1.0, 18
+# Beyond the pieces all goes on by powers; places there to look for roots between.
+BEYOND = np.geomspace(0.5, 1e6, 40)
+# Differences of logarithms below this are rounding: a map that moves q by less leaves it where it is.
+STILL = 1e-13
+# The logarithm of an average that no float holds: so small that nothing is left, or so large that all is lost.
+BEYOND_FLOAT = 1e4
+# A power of q below this is none; near its degree at 0 a function that keeps its digits is this near to a power law.
+NO_POWER, POWER_LAW = 1e-6, 1e-2
+
+
+Number = np.ndarray | float
+
+
+class Moments(NamedTuple):
+    """Averages at x = log q, arrays of x's shape.
+
+    ratio: log(E[phi(u)^2] / q). slope: its derivative by x. bend: the derivative of that.
+    log_chi: log E[phi'(u)^2]. chi_slope: its derivative by x. Both logarithms are -BEYOND_FLOAT or BEYOND_FLOAT where
+    the average itself is 0 or infinite.
+    """
+
+    ratio: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+    log_chi: np.ndarray
+    chi_slope: np.ndarray
+
+
+class Step(NamedTuple):
+    """How far one layer moves x = log q, and the first two derivatives by x; arrays of x's shape."""
+
+    size: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The averages of one activation over log q in [low, high], by power laws outside.
+
+    pieces: Chebyshev coefficients [5, n_pieces, NODES], in the order of Moments; what is not finite is NaN.
+    places: increasing x between whose neighbours nothing is taken to turn twice; edge: Moments at low and high, [2].
+    powers: of ratio and of log_chi by x below low and above high: [2, 2].
+    limits: log E[phi'^2] for q -> 0 and q -> inf where phi goes there in proportion to its argument, else NaN.
+    flat: phi is homogeneous, so that ratio and log_chi are the same everywhere.
+    monotone: whether E[phi^2] grows with q throughout.
+    """
+
+    low: float
+    high: float
+    pieces: np.ndarray
+    places: np.ndarray
+    at_places: Moments
+    edge: Moments
+    powers: np.ndarray
+    limits: tuple[float, float]
+    flat: bool
+    monotone: bool
+
+    def at(self, x: np.ndarray) -> Moments:
+        """The averages at x of any shape; -inf and inf are the limits."""
+        x = np.asarray(x, np.float64)
+        if self.flat:
+            return Moments(*(np.where(np.isnan(x), np.nan, values[0]) for values in self.edge))
+        inside = np.clip(np.nan_to_num(x, nan=self.low, posinf=self.high, neginf=self.low), self.low, self.high)
+        piece = np.minimum(((inside - self.low) / WIDTH).astype(int), self.pieces.shape[1] - 1)
+        t = (inside - self.low) * (2 / WIDTH) - 2 * piece - 1
+        basis = np.cos(np.arccos(np.clip(t, -1, 1))[..., None] * np.arange(NODES))
+        found = (self.pieces[:, piece] * basis).sum(axis=-1)
+        side = np.where(x > inside, 1, 0)
+        with np.errstate(invalid="ignore"):
+            beyond = np.where(x == inside, 0.0, x - inside)
+            out = beyond != 0
+            powers = self.powers[:, side]
+            ratio = found[0] + np.where(powers[0] == 0, 0.0, powers[0] * beyond)
+            log_chi = found[3] + np.where(powers[1] == 0, 0.0, powers[1] * beyond)
+        nothing = np.where(np.isnan(x), np.nan, 0.0)
+        return Moments(
+            ratio + nothing,
+            np.where(out, powers[0], found[1]) + nothing,
+            np.where(out, 0.0, found[2]) + nothing,
+            log_chi + nothing,
+            np.where(out, powers[1], found[4]) + nothing,
+        )
+
+    def step(self, x: np.ndarray, log_weight: Number, log_bias: Number) -> Step:
+        """How far one layer moves x; natural logarithms of the variances, shapes broadcast."""
+        return step_of(self.at(x), x, log_weight, log_bias)
+
+
+def step_of(moments: Moments, x: np.ndarray, log_weight: Number, log_bias: Number) -> Step:
+    """`Curve.step` where the averages are known."""
+    with np.errstate(all="ignore"):
+        signal = log_weight + moments.ratio
+        noise = np.where(log_bias == -np.inf, -np.inf, log_bias - x)
+        size = np.logaddexp(signal, noise)
+        share = np.where(noise == -np.inf, 1.0, np.exp(signal - size))
+        grown = 1 + moments.slope
+        return Step(size, share * grown - 1, share * (1 - share) * grown**2 + share * moments.bend)
+
+
+@lru_cache(maxsize=64)
+def curve(activation: Activation) -> Curve:
+    """The curve of an activation, from about 2,300 Gaussian averages. Errors: none; what is unknown is NaN."""
+    if activation.homogeneous:
+        form = closed_form(activation)
+        assert form is not None
+        assert form.sides is not None
+        level, zeros = _log_level(*form.sides), np.zeros(2)
+        known = Moments(np.full(2, level), zeros, zeros, np.full(2, level), zeros)
+        empty = np.empty((5, 0, NODES))
+        return Curve(0.0, 0.0, empty, np.zeros(1), known, known, np.zeros((2, 2)), (level, level), True, True)
+    low = math.log(SMALLEST)
+    high = low + WIDTH * math.floor((math.log(FAST if activation.oscillates else LARGEST) - low) / WIDTH)
+    count = round((high - low) / WIDTH)
+    angle = (np.arange(NODES) + 0.5) * math.pi / NODES
+    unit = np.cos(angle)
+    x = low + WIDTH * (np.arange(count)[:, None] + (1 + unit) / 2)
+    with np.errstate(all="ignore"):
+        q = np.exp(x)
+        found = averages(activation, q)
+        share = found.second / q
+        values = np.stack([np.log(share), found.growth / share - 1, np.log(found.slope_second)])
+    first = _first_piece(activation, values[1])
+    low, values = low + WIDTH * first, values[:, first:]
+    x = x[first:]
+    nothing = _known(values[0])
+    values[1] = np.where(nothing[:, None], 0.0, np.where(np.isfinite(values[1]), values[1], np.nan))
+    flat_out = _known(values[2])
+    transform = np.cos(np.outer(angle, np.arange(NODES))) * (2 / NODES)
+    transform[:, 0] /= 2
+    ratio, slope, log_chi = values @ transform
+    bend, chi_slope = np.zeros_like(slope), np.zeros_like(slope)
+    for values, derived in ((slope, bend), (log_chi, chi_slope)):
+        derived[..., : NODES - 1] = np.polynomial.chebyshev.chebder(values, axis=-1) * (2 / WIDTH)
+    pieces = np.stack([ratio, slope, bend, log_chi, chi_slope])
+    for own, where in ((pieces[:3], nothing), (pieces[3:], flat_out)):  # exactly one number, and no slope
+        own[:, where, 1:] = 0
+        own[:, where, 0] = np.round(own[:, where, 0])
+    powers, limits = _powers(activation), _limits(activation)
+    ends = np.array([low, high])
+    bare = Curve(low, high, pieces, ends, Moments(*[ends] * 5), Moments(*[ends] * 5), powers, limits, False, True)
+    degrees = activation.degree_at_zero, activation.degree_at_infinity
+    # Where no degree is known, all goes on as it does at the end.
+    unknown = np.array([degree is None for degree in degrees])
+    at_ends = bare.at(ends)
+    as_there = np.stack([at_ends.slope, at_ends.chi_slope])
+    powers[:] = np.where(unknown, np.where(np.abs(as_there) < NO_POWER, 0.0, as_there), powers)
+    places = np.concatenate([low - BEYOND[::-1], np.sort(x.ravel()), [high], high + BEYOND])
+    at_places = bare.at(places)
+    falls = np.nan_to_num(at_places.slope, nan=0.0) < -1 - 1e-9
+    return Curve(low, high, pieces, places, at_places, bare.at(ends), powers, limits, False, not falls.any())
+
+
+def _first_piece(activation: Activation, slope: np.ndarray) -> int:
+    """The piece below which a function loses its digits, as a - tanh(a) does; slope: of ratio, [n_pieces, NODES].
+
+    Below it the averages are what its degree makes of those there.
+    """
+    if activation.kinks is None or activation.degree_at_zero is None or activation.at_zero != 0:
+        return 0
+    with np.errstate(invalid="ignore"):
+        follows = np.all(np.abs(slope - (activation.degree_at_zero - 1)) < POWER_LAW, axis=1)
+    return 0 if follows[0] or not follows.any() else int(np.argmax(follows))
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """Logarithms of averages [n_pieces, NODES] that are exactly 0 or infinite become -BEYOND_FLOAT or BEYOND_FLOAT.
+
+    With them whole pieces, which have no other smooth continuation. Out: which, [n_pieces]; what is unknown is NaN.
+    """
+    low, high = (np.any(values == side, axis=1, keepdims=True) for side in (-np.inf, np.inf))
+    lost = np.isnan(values).any(axis=1, keepdims=True)
+    set_to = np.where(low, -BEYOND_FLOAT, BEYOND_FLOAT)
+    known = (low | high) & ~lost & (low != high)
+    values[:] = np.where(known, set_to, np.where(np.isfinite(values), values, np.nan))
+    return known[:, 0]
+
+
+def _log_level(left: float, right: float) -> float:
+    """log E[phi(u)^2] / q of phi with these slopes left and right of 0, also where their squares are no numbers."""
+    with np.errstate(divide="ignore"):
+        sides = 2 * np.log(np.abs([left, right]))
+    return float(np.logaddexp(*sides)) - math.log(2)
+
+
+def _limits(activation: Activation) -> tuple[float, float]:
+    """Curve.limits: the slopes themselves are exact where the averages, at a finite q, are not quite."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
+        slopes = np.asarray(activation.slope(jnp.asarray([-1e-18, 1e-18, -1e18, 1e18])), np.float64)
+    near = activation.at_zero == 0 and activation.degree_at_zero == 1
+    far = activation.degree_at_infinity is not None and max(activation.degree_at_infinity) == 1
+    return _log_level(*slopes[:2]) if near else math.nan, _log_level(*slopes[2:]) if far else math.nan
+
+
+def _powers(activation: Activation) -> np.ndarray:
+    """Powers of q by which E[phi^2] / q and E[phi'^2] go on below SMALLEST and above LARGEST: [2, 2]."""
+    degrees = clip(activation, np.array([0.0, np.inf]))[1]
+    second, chi = degrees.second.copy(), degrees.slope_second.copy()
+    return np.stack([second - 1, chi])

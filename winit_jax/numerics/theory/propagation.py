@@ -1,0 +1,175 @@
+"""Signals of infinitely wide networks, layer by layer, from the inputs on.
+
+Everything is carried in logarithms, so that scales far outside float64 are no special case.
+"""
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.theory.closed_forms import Averages, closed_form
+from winit_jax.numerics.theory.moments import Series, averages_inside, clip, series, sum_series
+
+Number = np.ndarray | float
+
+# Rows of `propagate` held at once: their coefficients take 4 MiB.
+BLOCK = 1024
+
+
+class Propagation(NamedTuple):
+    """Infinite-width signals by layer; float64 [layers, N].
+
+    log10_act_rms: log10 sqrt(E[phi(u)^2]), u ~ N(0, q_l).
+    input_correlation: correlation of two inputs' pre-activations.
+    log10_jacobian: log10 of the RMS singular value of da_l / da_1; 0 at layer 1.
+    chi: weight_var E[phi'(u)^2] at the layer.
+    """
+
+    log10_act_rms: np.ndarray
+    input_correlation: np.ndarray
+    log10_jacobian: np.ndarray
+    chi: np.ndarray
+
+
+class CorrelationState:
+    """Averages and, without a closed form, Hermite coefficients at q of [n], none of them in need of scaling."""
+
+    def __init__(self, activation: Activation, q: np.ndarray):
+        self.form = closed_form(activation)
+        self.activation = activation
+        self.q = q.copy()
+        self.series: Series | None = None if self.form else series(activation, self.q)
+        self.averages: Averages = self.series.averages if self.series else averages_inside(activation, self.q)
+
+    def move(self, q: np.ndarray) -> None:
+        """Go to new q; what has not moved, up to rounding, is not computed again."""
+        moved = np.abs(q - self.q) > 1e-15 * self.q
+        if np.any(moved):
+            new = CorrelationState(self.activation, q[moved])
+            old_leaves = jax.tree.leaves((self.q, self.averages, self.series))
+            new_leaves = jax.tree.leaves((new.q, new.averages, new.series))
+            for kept, fresh in zip(old_leaves, new_leaves, strict=True):
+                kept[moved] = fresh
+
+    def map_correlation(self, c: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The correlation map, and its slope, where weights make up `share` of the mean square; [n] each."""
+        if self.form is not None:
+            value, slope = self.form.covariance(self.q, c), self.form.slope_covariance(self.q, c)
+        else:
+            assert self.series is not None
+            value, slope = sum_series(self.series, c, np.arange(c.size))
+        second = self.averages.second
+        mapped = np.where(c == 1, 1.0, 1 - share * (1 - value / second))
+        slope = np.where(c == 1, self.averages.slope_second, slope)
+        return np.clip(mapped, -1, 1), share * self.q * slope / second
+
+
+@lru_cache(maxsize=256)
+def in_units(activation: Activation) -> tuple[Activation, float]:
+    """(phi over a factor, log10 of the factor): 1 but for a homogeneous phi whose slopes' squares leave float64."""
+    form = closed_form(activation)
+    if form is None or form.sides is None:
+        return activation, 0.0
+    largest = max(map(abs, form.sides))
+    if largest == 0 or 1e-70 < largest < 1e70:
+        return activation, 0.0
+    left, right = (side / largest for side in form.sides)
+    slope = lambda a: jnp.where(a > 0, right, left)  # noqa: E731
+    unit = replace(activation, response=lambda a: a * slope(a), slope=slope, slope_of_response=None, max_slope=1.0)
+    return unit, math.log10(largest)
+
+
+def propagate(
+    activation: Activation,
+    log10_weight_var: Number,
+    log10_bias_var: Number,
+    log10_q1: Number,
+    c1: Number,
+    layers: int,
+) -> Propagation:
+    """Signals of infinitely wide networks, layer by layer.
+
+    q_{l+1} = length_map(q_l), c_{l+1} = correlation_map(c_l, q_l), jacobian_l = prod_{k<l} sqrt(chi(q_k))
+
+    log10_weight_var, log10_bias_var, log10_q1 (mean square pre-activation of layer 1), c1: [N], or numbers;
+        the first three may be -inf (0) and far outside float64's own range.
+    Shapes: [layers, N] each.
+    Errors: none; no weights and no biases give NaN correlations. Kinks of an activation by import path
+        that are not at 0 cost digits (see `winit_jax.moments`).
+    """
+    given = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
+    start = np.array(given, np.float64)
+    activation, factor = in_units(activation)
+    start[0] += 2 * factor
+    found = Propagation(*np.empty((4, layers, start.shape[1])))
+    for first in range(0, start.shape[1], BLOCK):
+        part = slice(first, first + BLOCK)
+        _propagate_block(activation, start[:, part], Propagation(*(values[:, part] for values in found)))
+    found.log10_act_rms[:] += factor
+    return found
+
+
+def from_inputs(
+    activation: Activation,
+    first_std: np.ndarray,
+    hidden_gain: np.ndarray,
+    bias_std: np.ndarray,
+    square: float,
+    correlation: float,
+    layers: int,
+) -> Propagation:
+    """`propagate` from the inputs themselves.
+
+    first_std: of the first layer's weights, hidden_gain: std * sqrt(width) of the others', bias_std: all [N].
+    square: mean over inputs of |x|^2; correlation: mean x_i . x_j over that, of distinct inputs.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log10_weights = 2 * np.log10(np.asarray(first_std, np.float64)) + np.log10(square)
+        log10_bias = 2 * np.log10(np.asarray(bias_std, np.float64))
+        log10_hidden = 2 * np.log10(np.asarray(hidden_gain, np.float64))
+        log10_q = _log10_sum(log10_weights, log10_bias)
+        share = np.where(np.isinf(log10_q), np.nan, 10.0 ** (log10_weights - log10_q))
+    c = share * correlation + (1 - share)
+    return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers)
+
+
+def _propagate_block(activation: Activation, start: np.ndarray, found: Propagation) -> None:
+    """`propagate` for a few points: start is [4, n], found is written to."""
+    log_weight, log_bias, log_q, c = start
+    state: CorrelationState | None = None
+    jacobian = np.zeros(c.size)
+    with np.errstate(all="ignore"):
+        for layer in range(found.chi.shape[0]):
+            inside, degrees = clip(activation, 10.0**log_q)
+            if state is None:
+                state = CorrelationState(activation, inside)
+            else:
+                state.move(inside)
+            beyond = log_q - np.log10(inside)
+            log_second = np.log10(state.averages.second) + _times(degrees.second, beyond)
+            log_chi = log_weight + np.log10(state.averages.slope_second) + _times(degrees.slope_second, beyond)
+            found.log10_act_rms[layer] = 0.5 * log_second
+            found.input_correlation[layer] = c
+            found.log10_jacobian[layer] = jacobian
+            found.chi[layer] = 10.0**log_chi
+            jacobian = jacobian + 0.5 * log_chi
+            signal = log_weight + log_second
+            log_q = _log10_sum(signal, log_bias)
+            c = state.map_correlation(c, 10.0 ** (signal - log_q))[0]
+
+
+def _times(degree: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
+    # 0 * -inf is 0 here, but what is not known stays so.
+    return np.where((degree == 0) & ~np.isnan(logarithm), 0.0, degree * logarithm)
+
+
+def _log10_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """log10(10^a + 10^b) without overflow; exactly a where b is -inf."""
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    return np.where(low == -np.inf, high, high + np.log1p(10.0 ** (low - high)) / math.log(10))

@@ -1,0 +1,172 @@
+"""Sums over Gauss-Legendre panels for the averages of phi(sqrt(q) z), z ~ N(0, 1), in float64.
+
+Functions of the table are smooth away from 0, and one set of nodes in z, dense around 0, serves every q. Functions from
+elsewhere bend and jump where they like: panels end at their kinks and at steps of argument that resolve what happens
+between, which lie elsewhere in z for every q.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+
+# Nodes in z: beyond 12 the Gaussian weight is below 1e-31, and times any he_k below 1e-15.
+LAST_NODE, PANEL, HALVINGS, POINTS = 12.0, 0.5, 40, 16
+# Hermite coefficients that are computed; the rest follows a power law of known mass and mean.
+TERMS = 512
+# Rows evaluated together: one shape, so that each activation is compiled once.
+ROWS = 32
+# Arguments at which panels of a function from elsewhere end, beside its kinks; and those of one that oscillates.
+RESOLVED = np.concatenate([np.linspace(0, 8, 33)[1:], np.arange(9.0, 51.0)])
+RESOLVED_FAST = np.arange(50.0, 1250.0, 3.0)
+# Nodes of a function that may be 0 about 0 or grow like an exponential: as far as the weight is a float. Where the last
+# panel has more than TAIL of a sum, what lies beyond has more than that.
+FARTHEST, TAIL = 38.0, 1e-10
+
+
+def sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], "Sums"]:
+    """Compiled: sqrt(q) of [ROWS] -> Sums."""
+    return (_shared_sums if activation.kinks is None else _split_sums)(activation, coefficients)
+
+
+def _edges(last: float) -> np.ndarray:
+    refined = PANEL * 2.0 ** -np.arange(HALVINGS, 0, -1)
+    return np.concatenate([[0.0], refined, np.arange(PANEL, last + PANEL / 2, PANEL)])
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Positive nodes z and weights for 2 pdf(z) dz, [m] each: averages of even functions of z."""
+    edges = _edges(LAST_NODE)
+    x, w = np.polynomial.legendre.leggauss(POINTS)
+    half = np.diff(edges)[:, None] / 2
+    z = (edges[:-1, None] + half * (1 + x)).ravel()
+    return z, (half * w).ravel() * math.sqrt(2 / math.pi) * np.exp(-z * z / 2)
+
+
+@lru_cache(maxsize=1)
+def _hermite() -> tuple[np.ndarray, np.ndarray]:
+    """Weighted Hermite polynomials, normalised, at the nodes: even and odd ones, [m, TERMS / 2] each."""
+    z, weight = _nodes()
+    table = np.empty((TERMS, z.size))
+    table[0], table[1] = 1.0, z
+    for k in range(1, TERMS - 1):
+        table[k + 1] = (z * table[k] - math.sqrt(k) * table[k - 1]) / math.sqrt(k + 1)
+    return np.ascontiguousarray((table[::2] * weight).T), np.ascontiguousarray((table[1::2] * weight).T)
+
+
+class Sums(NamedTuple):
+    """Weighted sums over the nodes at ROWS values of q; psi and phi' split into even and odd parts, by parity.
+
+    mean: E[psi]. square, slope_square: [2, ROWS], E of the squares of psi's and phi''s parts; those of phi'
+        stand with the part of psi they are the slope of.
+    product: E[z psi phi']. slope: E[z phi'].
+    coefficients: [2, ROWS, TERMS / 2], Hermite coefficients of psi; None where they are not asked for.
+    """
+
+    mean: np.ndarray
+    square: np.ndarray
+    slope_square: np.ndarray
+    product: np.ndarray
+    slope: np.ndarray
+    coefficients: Any
+
+
+@lru_cache(maxsize=128)
+def _shared_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], Sums]:
+    """Compiled: sqrt(q) of [ROWS] -> Sums."""
+
+    # Matrix products in XLA: beside another busy process NumPy's threads, which spin, took twenty times as long.
+    @jax.jit
+    def compiled(scale, z, weight, tables):
+        a = scale[:, None] * z
+        right, left = activation.response(a), activation.response(-a)
+        slope, slope_left = activation.slope(a), activation.slope(-a)
+        part = jnp.stack([right + left, right - left]) / 2
+        slope_part = jnp.stack([slope - slope_left, slope + slope_left]) / 2
+        return Sums(
+            part[0] @ weight,
+            part**2 @ weight,
+            slope_part**2 @ weight,
+            (part * slope_part).sum(axis=0) @ (weight * z),
+            slope_part[0] @ (weight * z),
+            jnp.einsum("pnm,pmk->pnk", part, tables) if coefficients else None,
+        )
+
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.enable_x64(True), jax.default_device(cpu):
+        constants = *map(jnp.asarray, _nodes()), jnp.asarray(np.stack(_hermite())) if coefficients else None
+
+    def evaluate(scale: np.ndarray) -> Sums:
+        with jax.enable_x64(True), jax.default_device(cpu):
+            return jax.tree.map(np.asarray, compiled(scale, *constants))
+
+    return evaluate
+
+
+@lru_cache(maxsize=128)
+def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], Sums]:
+    """`sums` with panels that end where the function bends or jumps."""
+    assert activation.kinks is not None
+    ends = np.concatenate([activation.kinks, RESOLVED, RESOLVED_FAST if activation.oscillates else []])
+
+    @jax.jit
+    def compiled(scale, edges, ends, x, w):
+        n = scale.shape[0]
+        own = jnp.minimum(ends / scale[:, None], FARTHEST)
+        edges = jnp.sort(jnp.concatenate([jnp.broadcast_to(edges, (n, edges.size)), own], axis=1), axis=1)
+        half = jnp.diff(edges)[:, :, None] / 2
+        z = (edges[:, :-1, None] + half * (1 + x)).reshape(n, -1)
+        weight = (half * w).reshape(n, -1) * math.sqrt(2 / math.pi) * jnp.exp(-z * z / 2)
+        a = scale[:, None] * z
+        right, left = activation.response(a), activation.response(-a)
+        slope, slope_left = activation.slope(a), activation.slope(-a)
+        part = jnp.stack([right + left, right - left]) / 2
+        slope_part = jnp.stack([slope - slope_left, slope + slope_left]) / 2
+
+        def total(values):
+            return jnp.sum(jnp.where(weight > 0, values * weight, 0.0), axis=-1)
+
+        def squares(part, one, other):  # of opposite infinities, too
+            square = jnp.where(jnp.isinf(one) | jnp.isinf(other), jnp.inf, part**2)
+            found = total(square)
+            return jnp.where(total(jnp.where(z > FARTHEST - PANEL, square, 0.0)) > TAIL * found, jnp.inf, found)
+
+        return Sums(
+            total(part[0]),
+            squares(part, right, left),
+            squares(slope_part, slope, slope_left),
+            total(z * (right * slope - left * slope_left) / 2),
+            total(z * slope_part[0]),
+            jnp.stack(_hermite_sums(part, z, weight)) if coefficients else None,
+        )
+
+    cpu = jax.local_devices(backend="cpu")[0]
+    x, w = np.polynomial.legendre.leggauss(POINTS)
+
+    def evaluate(scale: np.ndarray) -> Sums:
+        with jax.enable_x64(True), jax.default_device(cpu):
+            return jax.tree.map(np.asarray, compiled(*map(jnp.asarray, (scale, _edges(FARTHEST), ends, x, w))))
+
+    return evaluate
+
+
+def _hermite_sums(part: jax.Array, z: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Coefficients of the even and of the odd part, [n, TERMS / 2] each: sums with he_k as they are made."""
+
+    def step(state, k):
+        one, two = state  # he_2k and he_2k+1
+        found = jnp.sum(part[0] * one * weight, axis=1), jnp.sum(part[1] * two * weight, axis=1)
+        order = 2 * k + 1.0
+        three = (z * two - jnp.sqrt(order) * one) / jnp.sqrt(order + 1)
+        four = (z * three - jnp.sqrt(order + 1) * two) / jnp.sqrt(order + 2)
+        return (three, four), found
+
+    _, (even, odd) = jax.lax.scan(step, (jnp.ones_like(z), z), jnp.arange(TERMS // 2, dtype=z.dtype))
+    return even.T, odd.T

@@ -1,0 +1,235 @@
+"""Classifiers that learn: their parameters, what they answer and what they lose; pure functions of N at once.
+
+A network of the sweep with a linear readout on top, trained on the softmax cross-entropy of minibatches that
+all networks share. Weights of the first layer are kept as [features, N, width], so that a minibatch meets those
+of every network in one matrix product; the others lead with their layer or with N.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from winit_jax.numerics.activations.record import Activation, Function
+from winit_jax.numerics.initializers import stream_key
+from winit_jax.numerics.measure.network import NORM_EPSILON, NORMALIZED_AXIS
+
+# The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalisation,
+# which would cancel it, `scale` and `shift` without normalisation.
+NETWORK_AXIS = {"first": 1, "hidden": 1, "bias": 1, "scale": 1, "shift": 1, "readout": 0, "readout_bias": 0}
+# Of the running statistics that batch normalisation is evaluated with.
+NORM_MOMENTUM = 0.9
+# Scanning over layers compiles in the same time at any depth; so few run faster written out.
+WRITTEN_OUT_LAYERS = 8
+# Samples of one step of an evaluation, which bounds its memory.
+EVALUATED_SAMPLES = 500
+
+Parameters = dict[str, jax.Array]
+
+
+class Data(NamedTuple):
+    """x_*: float32 [samples, features]. y_*: int32 [samples], classes from 0."""
+
+    x_train: jax.Array
+    y_train: jax.Array
+    x_test: jax.Array
+    y_test: jax.Array
+
+
+class Moments(NamedTuple):
+    """Mean and variance of the pre-activations over a minibatch, [depth, N, width] each."""
+
+    mean: jax.Array
+    variance: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """Of N networks, [N] each: mean losses, int32 counts of right answers, log10 of the L2 norm of all gradients of the
+    minibatch to come, and the similarity of units in the last hidden layer (see statistics.columns)."""
+
+    train_loss: jax.Array
+    train_right: jax.Array
+    test_loss: jax.Array
+    test_right: jax.Array
+    log10_grad_norm: jax.Array
+    unit_similarity: jax.Array
+
+
+@lru_cache
+def differentiable(activation: Activation) -> Function:
+    """phi with the slope of its own table entry, also at kinks, from the response where that is cheaper."""
+
+    @jax.custom_vjp
+    def phi(a):
+        return activation(a)
+
+    def forth(a):
+        response = activation.response(a)
+        return response + activation.at_zero, response if activation.slope_of_response else a
+
+    def back(kept, cotangent):
+        return (cotangent * (activation.slope_of_response or activation.slope)(kept),)
+
+    phi.defvjp(forth, back)
+    return phi
+
+
+def minibatch(data_seed: int, step: int | jax.Array, samples: int, batch_size: int) -> jax.Array:
+    """Indices of a step's minibatch, drawn with replacement: int32 [batch_size]; the same for every network."""
+    key = jax.random.fold_in(stream_key(data_seed, "minibatches"), step)
+    return jax.random.randint(key, (batch_size,), 0, samples)
+
+
+def answer(
+    parameters: Parameters,
+    x: jax.Array,
+    activation: Activation,
+    normalization: str,
+    running: Moments | None = None,
+    precision: str = "highest",
+    epsilon: jax.Array | float = NORM_EPSILON,
+) -> tuple[jax.Array, jax.Array, Moments | None]:
+    """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
+
+    x: [samples, features]. running: what batch normalisation is evaluated with; None uses the samples' own
+    mean and variance, which are then the moments returned. epsilon: of the normalisation, [N] or one for all.
+    """
+    phi = differentiable(activation)
+    features, n_networks, width = parameters["first"].shape
+    in_layers: Parameters = {name: parameters[name] for name in ("bias", "scale", "shift") if name in parameters}
+    if running is not None:
+        in_layers["mean"], in_layers["variance"] = running
+
+    def respond(a: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
+        if "bias" in layer:
+            a = a + layer["bias"][:, None]
+        moments = None
+        if normalization != "none":
+            a, moments = _normalize(a, layer, normalization, epsilon)
+        return phi(a), moments
+
+    def hidden_layer(h: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
+        return respond(jnp.matmul(h, layer["hidden"], precision=precision), layer)
+
+    product = jnp.matmul(x, parameters["first"].reshape(features, -1), precision=precision)
+    product = jnp.moveaxis(product.reshape(len(x), n_networks, width), 1, 0)
+    h, moments = respond(product, jax.tree.map(lambda p: p[0], in_layers))
+    if "hidden" in parameters:
+        layers = {"hidden": parameters["hidden"]} | jax.tree.map(lambda p: p[1:], in_layers)
+        written_out = len(parameters["hidden"]) < WRITTEN_OUT_LAYERS
+        h, rest = jax.lax.scan(hidden_layer, h, layers, unroll=written_out)
+        moments = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), moments, rest)
+    elif moments is not None:
+        moments = jax.tree.map(lambda one: one[None], moments)
+    logits = jnp.matmul(h, parameters["readout"], precision=precision) + parameters["readout_bias"][:, None]
+    return logits, h, moments
+
+
+def _normalize(
+    a: jax.Array, layer: dict[str, jax.Array], normalization: str, epsilon: jax.Array | float
+) -> tuple[jax.Array, Moments | None]:
+    """scale (a - mean) / sqrt(var + epsilon) + shift over samples or units of a [N, samples, width].
+
+    The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
+    """
+    axis = 1 if NORMALIZED_AXIS[normalization] == 0 else 2
+    moments = None
+    if "mean" in layer:
+        centred, variance = a - layer["mean"][:, None], layer["variance"][:, None]
+    else:
+        mean = jnp.mean(a, axis=axis, keepdims=True)
+        centred = a - mean
+        variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
+        if normalization == "batch":
+            moments = Moments(mean[:, 0], variance[:, 0])
+    total = variance + jnp.reshape(epsilon, (-1, 1, 1))
+    # A root that is not taken needs no slope either.
+    shrink = jnp.where(total > 0, jax.lax.rsqrt(jnp.where(total > 0, total, 1.0)), 0.0)
+    normalized = centred * shrink
+    return layer["scale"][:, None] * normalized + layer["shift"][:, None], moments
+
+
+def losses(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """Softmax cross-entropy of logits [N, samples, classes] for classes y [samples]: [N, samples]."""
+    right = jax.nn.one_hot(y, logits.shape[-1], dtype=logits.dtype)
+    # Subtracted before the sum, so that a confident right answer keeps the digits of its small loss.
+    return jax.nn.logsumexp(logits - jnp.sum(right * logits, axis=-1, keepdims=True), axis=-1)
+
+
+def gradients(
+    parameters: Parameters,
+    x: jax.Array,
+    y: jax.Array,
+    activation: Activation,
+    normalization: str,
+    precision: str,
+    epsilon: jax.Array | float = NORM_EPSILON,
+) -> tuple[jax.Array, Moments | None, Parameters]:
+    """(Mean loss of each network on a minibatch [N], its moments, gradients of each network's own loss)."""
+
+    def total(parameters: Parameters):
+        logits, _, moments = answer(parameters, x, activation, normalization, precision=precision, epsilon=epsilon)
+        means = jnp.mean(losses(logits, y), axis=1)
+        return jnp.sum(means), (means, moments)
+
+    (_, (means, moments)), found = jax.value_and_grad(total, has_aux=True)(parameters)
+    return means, moments, found
+
+
+def log10_norm(gradients: Parameters) -> jax.Array:
+    """log10 of the L2 norm of each network's gradients, all parameters together: [N].
+
+    In units of the largest entry, so that squares neither overflow nor vanish.
+    """
+
+    def rows(name: str, g: jax.Array) -> jax.Array:
+        return jnp.moveaxis(g, NETWORK_AXIS[name], 0).reshape(g.shape[NETWORK_AXIS[name]], -1)
+
+    flat = [rows(name, g) for name, g in gradients.items()]
+    largest = jnp.stack([jnp.max(jnp.abs(g), axis=1) for g in flat]).max(axis=0)
+    unit = jnp.where(largest > 0, largest, 1.0)[:, None]
+    squares = jnp.stack([jnp.sum(jnp.square(g / unit), axis=1) for g in flat]).sum(axis=0)
+    return jnp.log10(largest) + 0.5 * jnp.log10(jnp.where(largest > 0, squares, 1.0))
+
+
+def evaluate(
+    parameters: Parameters,
+    x: jax.Array,
+    y: jax.Array,
+    activation: Activation,
+    normalization: str,
+    running: Moments | None,
+    precision: str,
+    epsilon: jax.Array | float = NORM_EPSILON,
+) -> tuple[jax.Array, jax.Array]:
+    """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
+    samples = len(x)
+    chunk = min(samples, EVALUATED_SAMPLES)
+    chunks = -(-samples // chunk)
+    padding = chunks * chunk - samples
+    counts = jnp.arange(chunks * chunk).reshape(chunks, chunk) < samples
+    x = jnp.pad(x, ((0, padding), (0, 0))).reshape(chunks, chunk, -1)
+    y = jnp.pad(y, (0, padding)).reshape(chunks, chunk)
+
+    def one(part):
+        x, y, counts = part
+        logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon)
+        right = jnp.argmax(logits, axis=-1) == y
+        return (
+            jnp.sum(jnp.where(counts, losses(logits, y), 0.0), axis=1),
+            jnp.sum(jnp.where(counts, right, False), axis=1, dtype=jnp.int32),
+        )
+
+    lost, right = jax.lax.map(one, (x, y, counts))
+    return jnp.sum(lost, axis=0) / samples, jnp.sum(right, axis=0, dtype=jnp.int32)
+
+
+def unit_similarity(h: jax.Array) -> jax.Array:
+    """(sum_i (sum_j h_ij)^2 - sum h^2) / ((width - 1) sum h^2) of h [N, samples, width]: [N]; NaN without a signal."""
+    largest = jnp.max(jnp.abs(h), axis=(1, 2), keepdims=True)
+    h = h / largest
+    squares = jnp.sum(h * h, axis=(1, 2))
+    others = h.shape[2] - 1
+    found = (jnp.sum(jnp.square(jnp.sum(h, axis=2)), axis=1) - squares) / (others * squares)
+    return jnp.clip(found, -1 / max(1, others), 1)  # but for rounding; NaN stays

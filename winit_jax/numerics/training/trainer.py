@@ -1,0 +1,314 @@
+"""Many classifiers trained at once: the compiled loop of optax steps and evaluations.
+
+Each network has its own learning rate and optimiser state; all of a block share the minibatches. One program
+serves any number of steps, so that whoever calls can watch, and stop, between two evaluations.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from winit_jax.numerics import draws
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.measure.network import NORM_EPSILON
+from winit_jax.numerics.training import classifier as training
+from winit_jax.numerics.training.classifier import (
+    NETWORK_AXIS,
+    NORM_MOMENTUM,
+    Data,
+    Evaluation,
+    Moments,
+    Parameters,
+)
+
+OPTIMIZERS = (
+    "sgd", "adam", "adamw", "adagrad", "adadelta", "adamax", "amsgrad", "adabelief", "lamb", "lion", "nadam", "radam",
+    "rmsprop", "yogi",
+)  # fmt: skip
+# Options that are no numbers, or that sweeps set by an axis.
+NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
+# Networks that are trained together on a CPU: enough to share a minibatch, few enough to stay in cache.
+CPU_BLOCK = 16
+# Steps run in stretches of about so long, each at most so many times the one before: whoever watches is soon heard.
+STRETCH_SECONDS, STRETCH_GROWTH = 2.0, 8
+# Which standard deviation scales each parameter.
+OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training is compiled for, beside its shapes. options: of the optimiser, in a fixed order."""
+
+    activation: Activation
+    normalization: str = "none"
+    optimizer: str = "sgd"
+    options: tuple[tuple[str, Any], ...] = ()
+    batch_size: int = 128
+    data_seed: int = 0
+    precision: str = "highest"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """One network before training: its draws, and the standard deviations that scale them."""
+
+    seed: int
+    shape: str
+    first_std: float
+    hidden_std: float
+    readout_std: float
+    bias_std: float
+    learning_rate: float
+    norm_epsilon: float = NORM_EPSILON
+
+
+class State(NamedTuple):
+    """Of N networks. running: of batch normalisation, else None. diverged_at: int32 [N], -1 where it did not.
+
+    epsilon: of the normalisation, [N].
+    """
+
+    parameters: Parameters
+    optimizer: Any
+    running: Moments | None
+    diverged_at: jax.Array
+    epsilon: jax.Array
+
+
+def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
+    """The options that an optimizer does not have, each with those that it has."""
+    known = tuple(key for key in inspect.signature(getattr(optax, optimizer)).parameters if key not in NOT_OPTIONS)
+    return [(option, known) for option in options if option not in known]
+
+
+def training_mib(features: int, width: int, depth: int, classes: int, batch_size: int) -> float:
+    """Memory of one network in training: parameters, gradients, two moments of each, and the way forth."""
+    parameters = features * width + (depth - 1) * width * width + (3 * depth + classes) * width + classes
+    signals = 4 * depth * max(batch_size, training.EVALUATED_SAMPLES // depth) * width
+    return 4 * (4 * parameters + signals) / 2**20
+
+
+def block_size(one_mib: float, budget_mib: float, platform: str) -> int:
+    """How many networks are trained together at most."""
+    fitting = max(1, int(budget_mib / one_mib))
+    return min(CPU_BLOCK, fitting) if platform == "cpu" else fitting
+
+
+def begin(
+    trainees: Sequence[Trainee], width: int, depth: int, features: int, classes: int, settings: Settings
+) -> State:
+    """The networks before training."""
+    unit: dict[tuple[int, str], int] = {}
+    index = np.array([unit.setdefault((one.seed, one.shape), len(unit)) for one in trainees])
+    std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in OF_SCALE.values()}
+    drawn = [draws.classifier(seed, shape, width, depth, features, classes) for seed, shape in unit]
+    with np.errstate(over="ignore", under="ignore"):
+        scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
+        epsilon = jnp.asarray(np.array([one.norm_epsilon for one in trainees]).astype(np.float32))
+    parameters = _scaled(drawn, jnp.asarray(index), scales)
+    if settings.normalization == "batch":
+        del parameters["bias"]
+    running = None
+    if settings.normalization != "none":
+        parameters["scale"] = jnp.ones((depth, len(trainees), width))
+        parameters["shift"] = jnp.zeros((depth, len(trainees), width))
+    if settings.normalization == "batch":
+        # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
+        running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
+    diverged_at = jnp.full(len(trainees), -1, jnp.int32)
+    return State(parameters, _begin(parameters, settings), running, diverged_at, epsilon)
+
+
+@jax.jit
+def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
+    """Unit draws as parameters: each network's own, times its standard deviation."""
+    found = {}
+    for name in drawn[0]:
+        axis = NETWORK_AXIS[name]
+        chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
+        shape = [1] * chosen.ndim
+        shape[axis] = len(index)
+        found[name] = chosen * stds[OF_SCALE[name]].reshape(shape)
+    return found
+
+
+def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransformation:
+    return getattr(optax, settings.optimizer)(learning_rate, **dict(settings.options))
+
+
+def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], Any]:
+    """Axes of the networks in parameters and in the state of the optimiser."""
+    axes = {name: NETWORK_AXIS[name] for name in parameters}
+    one = jax.tree.map(
+        lambda p, axis: jax.ShapeDtypeStruct(p.shape[:axis] + p.shape[axis + 1 :], p.dtype), parameters, axes
+    )
+    optimizer = _optimizer(settings, 1.0)
+    state = jax.eval_shape(optimizer.init, one)
+    return axes, optax.tree_utils.tree_map_params(
+        optimizer, lambda _, axis: axis, state, axes, transform_non_params=lambda _: 0
+    )
+
+
+@partial(jax.jit, static_argnames="settings")
+def _begin(parameters: Parameters, settings: Settings) -> Any:
+    axes, state_axes = _axes(parameters, settings)
+    return jax.vmap(_optimizer(settings, 1.0).init, in_axes=(axes,), out_axes=state_axes)(parameters)
+
+
+@partial(jax.jit, static_argnames="settings", donate_argnames="state")
+def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings) -> State:
+    """Train from step `start` to step `stop`. learning_rates: [N]."""
+    axes, state_axes = _axes(state.parameters, settings)
+
+    def update(gradients, optimizer, parameters, learning_rate):
+        updates, optimizer = _optimizer(settings, learning_rate).update(gradients, optimizer, parameters)
+        return optax.apply_updates(parameters, updates), optimizer
+
+    updated = jax.vmap(update, in_axes=(axes, state_axes, axes, 0), out_axes=(axes, state_axes))
+
+    def step(number: jax.Array, state: State) -> State:
+        loss, moments, found = _gradients(state, data, number, settings)
+        parameters, optimizer = updated(found, state.optimizer, state.parameters, learning_rates)
+        running = state.running and _averaged(state.running, moments, number)
+        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number), state.epsilon)
+
+    return jax.lax.fori_loop(start, stop, step, state)
+
+
+@partial(jax.jit, static_argnames="settings")
+def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[jax.Array, Evaluation]:
+    """(Where each network diverged or -1, how it stands at this step).
+
+    Where it has diverged, losses and the like are NaN, and counts say nothing.
+    """
+    _, moments, found = _gradients(state, data, step, settings)
+    # Before training, batch normalisation has seen the first minibatch alone.
+    running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
+    how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon)
+    train = training.evaluate(state.parameters, data.x_train, data.y_train, *how)
+    test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
+    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
+    diverged_at = _diverged(state.diverged_at, train[0] + test[0], step)
+    found = Evaluation(*train, *test, training.log10_norm(found), training.unit_similarity(last))
+    floats = {name: column for name, column in found._asdict().items() if jnp.issubdtype(column.dtype, jnp.floating)}
+    return diverged_at, found._replace(
+        **{name: jnp.where(diverged_at < 0, column, jnp.nan) for name, column in floats.items()}
+    )
+
+
+def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
+    """training.gradients on the minibatch of a step."""
+    chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
+    how = (settings.activation, settings.normalization, settings.precision, state.epsilon)
+    return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *how)
+
+
+def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
+    """Running statistics, which start as those of the first minibatch."""
+
+    def one(before: jax.Array, now: jax.Array) -> jax.Array:
+        return jnp.where(step == 0, now, NORM_MOMENTUM * before + (1 - NORM_MOMENTUM) * now)
+
+    return jax.tree.map(one, running, moments)
+
+
+def _diverged(diverged_at: jax.Array, loss: jax.Array, step: jax.Array | int) -> jax.Array:
+    return jnp.where((diverged_at < 0) & ~jnp.isfinite(loss), step, diverged_at)
+
+
+def nothing(step: int, standing: Callable[[], dict[str, np.ndarray]]) -> None:
+    """What happens between two stretches of steps where nobody watches."""
+
+
+def train(
+    trainees: Sequence[Trainee],
+    data: Data,
+    *,
+    width: int,
+    depth: int,
+    classes: int,
+    evaluated: Sequence[int],
+    settings: Settings,
+    padded_to: int = 0,
+    between: Callable[[int, Callable[[], dict[str, np.ndarray]]], None] = nothing,
+    resumed: Mapping[str, np.ndarray] | None = None,
+) -> Iterator[tuple[Evaluation, np.ndarray]]:
+    """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
+
+    evaluated: ascending, from 0. padded_to: networks that the compiled program is for; the last one is repeated.
+    between: told after every STRETCH_SECONDS or so, and at each evaluation, the step reached, with a function that
+        copies how all stands to the host; it may raise to end the training.
+    resumed: what that function gave, to go on from; its evaluations come first. What does not fit these networks is
+        not used.
+    Out: NumPy arrays of [N]; from the step on at which a network's loss is not finite its losses are NaN and its counts
+    of right answers say nothing.
+    """
+    padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
+    rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)
+    state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
+    found: list[tuple[Evaluation, np.ndarray]] = []
+    step, stretch = 0, 1
+    if resumed is not None and (known := _restored(resumed, state, evaluated)) is not None:
+        step, state, found = known
+    for one in found:
+        yield jax.tree.map(lambda x: x[: len(trainees)], one)
+
+    def standing() -> dict[str, np.ndarray]:
+        return _standing(step, state, found)
+
+    for stop in evaluated[len(found) :]:
+        while step < stop:
+            until, started = min(stop, step + stretch), time.monotonic()
+            state = jax.block_until_ready(learn(state, rates, data, step, until, settings))
+            if until < stop or until - step == stretch:
+                pace = STRETCH_SECONDS / max(time.monotonic() - started, 1e-9)
+                stretch = max(1, int(stretch * min(pace, STRETCH_GROWTH)))
+            step = until
+            if step < stop:
+                between(step, standing)
+        diverged_at, evaluation = evaluate(state, data, stop, settings)
+        state = state._replace(diverged_at=diverged_at)
+        found.append(jax.tree.map(np.asarray, (evaluation, diverged_at)))
+        yield jax.tree.map(lambda x: x[: len(trainees)], found[-1])
+        between(step, standing)
+
+
+def _standing(step: int, state: State, found: Sequence[tuple[Evaluation, np.ndarray]]) -> dict[str, np.ndarray]:
+    """A training as plain arrays: the step reached, every leaf of the state, every evaluation [evaluations, N]."""
+    arrays = {"step": np.array(step)}
+    # Copies, because the loop writes over the state that it is given.
+    arrays |= {f"state/{i}": np.array(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    if found:
+        of_all = jax.tree.map(lambda *x: np.stack(x), *found)
+        arrays |= {f"found/{i}": leaf for i, leaf in enumerate(jax.tree.leaves(of_all))}
+    return arrays
+
+
+def _restored(
+    arrays: Mapping[str, np.ndarray], state: State, evaluated: Sequence[int]
+) -> tuple[int, State, list[tuple[Evaluation, np.ndarray]]] | None:
+    """(Step, state, evaluations so far) from `_standing`; None where it is not of such networks."""
+    leaves, structure = jax.tree.flatten(state)
+    kept = [arrays.get(f"state/{i}") for i in range(len(leaves))]
+    if any(
+        one is None or one.shape != leaf.shape or one.dtype != leaf.dtype
+        for one, leaf in zip(kept, leaves, strict=True)
+    ):
+        return None
+    step, fields = int(arrays["step"]), len(Evaluation._fields)
+    columns = [arrays[f"found/{i}"] for i in range(fields + 1) if f"found/{i}" in arrays]
+    rows = {len(column) for column in columns} or {0}
+    count = max(rows)
+    due = sum(at < step for at in evaluated)
+    if len(columns) not in (0, fields + 1) or len(rows) > 1 or not due <= count <= due + (step in evaluated):
+        return None
+    found = [(Evaluation(*(c[i] for c in columns[:fields])), columns[fields][i]) for i in range(count)]
+    return step, jax.tree.unflatten(structure, [jnp.array(one) for one in kept]), found

@@ -1,0 +1,336 @@
+"""Reading a sweep: a file, a ready sweep or words, every problem at once."""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from winit_jax.spec.aliases import resolve
+from winit_jax.spec.axes import Value, canonical, expand
+from winit_jax.spec.files import read_file, too_large
+from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
+from winit_jax.spec.sweep import (
+    AXES,
+    DEFAULTS,
+    MAX_DEPTH,
+    MAX_EVALUATIONS,
+    MAX_NETWORKS,
+    MAX_PAIRS,
+    MAX_PREDICTIONS,
+    MAX_SEED,
+    MAX_WIDTH,
+    NORMALIZATIONS,
+    TABLES,
+    TRAINING_DEFAULTS,
+    Compute,
+    Grid,
+    Inputs,
+    Measure,
+    Sweep,
+    Train,
+    Vocabulary,
+    count_networks,
+    count_points,
+)
+from winit_jax.spec.validation import read_table
+from winit_jax.spec.words import apply_words
+
+
+def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Vocabulary) -> Sweep:
+    """The sweep of a file, a catalogue name or words alone, with the words applied over it.
+
+    words: `AXIS=VALUES`, or `TABLE.KEY=VALUE` for the other tables; an empty value takes a key away.
+    Errors: SpecError with every problem.
+    """
+    label, name, data, base = read_file(source)
+    problems: list[Problem] = []
+    if isinstance(data.get("grid"), dict):
+        data["grid"] = _by_axis(data["grid"], problems)
+    apply_words(data, words, problems)
+    if large := too_large(data):
+        raise SpecError(label, [*problems, *large])
+    title = data.pop("title", "")
+    if not isinstance(title, str):
+        problems.append(Problem("title", f"{briefly(title)} is not a text."))
+        title = ""
+    raw_grid = data.pop("grid", None)
+    if raw_grid is None:
+        problems.append(Problem("grid", "missing; it names the axes, for example activation, gain and depth."))
+    elif not isinstance(raw_grid, dict):
+        problems.append(Problem("grid", f"{briefly(raw_grid)} is not a table."))
+        raw_grid = None
+    given = {key for key in TABLES if key in data}
+    raw_inputs = data.get("inputs")
+    tables = {key: read_table(key, data.pop(key, {}), problems) for key in TABLES}
+    train = tables["train"] if "train" in given else None
+    if train is not None:
+        train = _resolve_train(train, base, vocabulary, problems)
+        if not any(problem.place == "train.source" for problem in problems):
+            tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
+    known = ("title", "grid", *TABLES)
+    for key in data:
+        unknown(key, "not a key of a sweep file.", key, known, problems)
+    grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
+    inputs = _resolve_inputs(tables["inputs"], base, vocabulary.sources, problems)
+    problems += vocabulary.check_data(inputs, train)
+    histogram = getattr(tables["measure"], "histogram", None)
+    if histogram and not histogram.low < histogram.high:
+        problems.append(
+            Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
+        )
+    if grid is not None and (total := count_networks(grid, vocabulary.schemes)) > MAX_NETWORKS:
+        sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
+        largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
+        shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
+        problems.append(
+            Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
+        )
+    if grid is not None:
+        _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
+    if problems or grid is None:
+        raise SpecError(label, problems)
+    sweep = Sweep(
+        name=name,
+        title=title,
+        grid=grid,
+        inputs=inputs,
+        measure=tables["measure"],
+        train=train,
+        compute=tables["compute"],
+        schemes=vocabulary.schemes,
+        predicted=vocabulary.predicted,
+        written=written,
+    )
+    if not name:
+        digest = hashlib.sha256(sweep.to_toml().encode()).hexdigest()[:8]
+        object.__setattr__(sweep, "name", f"grid-{digest}")
+    return sweep
+
+
+def _check_size(
+    grid: Grid, inputs: Inputs, measure: Measure, compute: Compute, vocabulary: Vocabulary, problems: list[Problem]
+) -> None:
+    """What one network may be, how many predictions, and whether slopes can be held against the threshold."""
+    for activation in grid.activation:
+        if sentence := vocabulary.check_threshold(activation, measure.saturation_threshold):
+            problems.append(Problem("measure.saturation_threshold", sentence))
+    widest, deepest = max(grid.width, default=0), max(grid.depth)
+    if (pairs := inputs.samples * widest) > MAX_PAIRS:
+        problems.append(
+            Problem(
+                "inputs.samples",
+                f"{inputs.samples:,} samples through {widest:,} units are {pairs:,} activations a layer; "
+                f"{MAX_PAIRS:,} can be counted.",
+            )
+        )
+    # The way back needs every layer of one network at once.
+    needed = max(vocabulary.gradient_mib(deepest, inputs.samples, widest, norm) for norm in grid.normalization)
+    if measure.gradients and needed > compute.batch_mib:
+        problems.append(
+            Problem(
+                "measure.gradients",
+                f"a network of {deepest:,} layers, {widest:,} units and {inputs.samples:,} samples needs "
+                f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
+            )
+        )
+    predictions = count_points(grid, vocabulary.schemes) * len(grid.depth)
+    if grid.infinite and predictions > MAX_PREDICTIONS:
+        problems.append(
+            Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
+        )
+
+
+def _grid(
+    raw: dict[str, Any], trains: bool, vocabulary: Vocabulary, problems: list[Problem]
+) -> tuple[Grid | None, dict[str, Any]]:
+    before = len(problems)
+    for key in raw:
+        if key not in AXES:
+            unknown(f"grid.{key}", "not an axis.", key, AXES, problems, "axis")
+    if "activation" not in raw:
+        problems.append(Problem("grid.activation", "missing; name at least one, for example tanh."))
+    if not trains and "learning_rate" in raw:
+        problems.append(Problem("grid.learning_rate", "nothing is trained: add a [train] table, or take it away."))
+    defaults = DEFAULTS | (TRAINING_DEFAULTS if trains else {})
+    written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
+    known = _names(vocabulary)
+    checks = _checks(vocabulary)
+    values: dict[str, Any] = {}
+    for axis, expression in written.items():
+        if axis == "width":
+            expression, values["infinite"] = _without_infinity(expression)
+            if values["infinite"] and expression == []:
+                values[axis] = []
+                continue
+        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis], known.get(axis, ()))
+        problems.extend(found)
+    if values.get("infinite") and "std" in raw:
+        problems.append(
+            Problem(
+                "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
+            )
+        )
+    written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
+    _check_scale(raw, values.get("init", []), vocabulary, problems)
+    normalized = set(values.get("normalization", [])) != {"none"}
+    if not normalized and "norm_epsilon" not in raw:
+        written.pop("norm_epsilon")
+    elif not normalized:
+        problems.append(
+            Problem(
+                "grid.norm_epsilon",
+                "no network of this grid is normalised. Take it away (norm_epsilon= on the command line), or add a "
+                "normalization: batch or layer.",
+            )
+        )
+    if len(problems) > before:
+        return None, written
+    return Grid(**values), written
+
+
+def _without_infinity(widths: Any) -> tuple[Any, bool]:
+    """(The width axis without "inf", whether it was there)."""
+    several = widths if isinstance(widths, list) else [widths]
+    finite = [width for width in several if width not in ("inf", math.inf)]
+    return (widths, False) if len(finite) == len(several) else (finite, True)
+
+
+def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The grid of a file under the axes' own names."""
+    found: dict[str, Any] = {}
+    for key, expression in raw.items():
+        if (axis := resolve("axis", key, AXES)) in found:
+            problems.append(Problem(f"grid.{shortened(key)}", f"another name of {axis}, which is given too."))
+        found[axis] = expression
+    return found
+
+
+def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
+    """The names that the axes of names take."""
+    return {
+        "activation": vocabulary.activations,
+        "init": (*vocabulary.shapes, *vocabulary.schemes),
+        "normalization": NORMALIZATIONS,
+    }
+
+
+def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
+    names = _names(vocabulary)
+
+    def name(axis: str, what: str) -> Callable[[Value], str | None]:
+        def check(value: Value) -> str | None:
+            if value in names[axis]:
+                return None
+            return f"{briefly(value)} is not {what}.{did_you_mean(value, names[axis], axis)}"
+
+        return check
+
+    def activation(value: Value) -> str | None:
+        if value in vocabulary.activations:
+            return None
+        sentence = vocabulary.check_activation(str(value))
+        if sentence and sentence.endswith("is not an activation."):
+            sentence += did_you_mean(value, vocabulary.activations, "activation")
+        return sentence
+
+    def between(low: float, high: float) -> Callable[[Value], str | None]:
+        def check(value: Value) -> str | None:
+            if value < low:  # type: ignore[operator]
+                return f"{value:g} is less than {low:g}."
+            return f"{value:,} is more than {high:,}." if value > high else None  # type: ignore[operator]
+
+        return check
+
+    return {
+        "activation": activation,
+        "init": name("init", "an init"),
+        "std": between(0, math.inf),
+        "gain": between(0, math.inf),
+        "bias_std": between(0, math.inf),
+        "normalization": name("normalization", "a normalization"),
+        "norm_epsilon": between(0, math.inf),
+        "width": between(1, MAX_WIDTH),
+        "depth": between(1, MAX_DEPTH),
+        "seed": between(0, MAX_SEED),
+        "learning_rate": between(0, math.inf),
+    }
+
+
+def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
+    given = [axis for axis in ("std", "gain") if axis in raw]
+    if len(given) == 2:
+        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
+    shapes = [init for init in inits if init in vocabulary.shapes]
+    if shapes and not given:
+        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
+    if inits and given and all(init in vocabulary.schemes for init in inits):
+        problems.append(
+            Problem(
+                f"grid.{given[0]}",
+                f"no init of this grid is scaled by it ({', '.join(map(str, inits))}). "
+                f"Take it away ({given[0]}= on the command line), or add a shape such as normal.",
+            )
+        )
+
+
+def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:
+    source = _resolve_source(train.source, "train.source", vocabulary.sources, base, problems)
+    optimizer = resolve("optimizer", train.optimizer, vocabulary.optimizers)
+    train = train.model_copy(update={"source": source, "optimizer": optimizer})
+    if train.optimizer not in vocabulary.optimizers:
+        what = f"{briefly(train.optimizer)} is not an optimizer."
+        unknown("train.optimizer", what, train.optimizer, vocabulary.optimizers, problems, "optimizer")
+        return train
+    for option, known in vocabulary.check_options(train.optimizer, train.optimizer_options):
+        place = f"train.optimizer_options.{option}"
+        unknown(place, f"{train.optimizer} has no such option.", option, known, problems)
+    for option, value in train.optimizer_options.items():
+        if not math.isfinite(value):
+            problems.append(Problem(f"train.optimizer_options.{option}", f"{value} is not finite."))
+    if (count := train.steps // train.eval_every) > MAX_EVALUATIONS:
+        problems.append(
+            Problem("train.eval_every", f"{count:,} evaluations of each network; there may be {MAX_EVALUATIONS:,}.")
+        )
+    return train
+
+
+def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
+    """Networks are measured on the data that they learn, unless the file says on what."""
+    if isinstance(raw, dict) and "source" in raw:
+        return inputs
+    given: dict[str, Any] = {"source": train.source, "standardize": train.standardize}
+    if train.train_samples and not (isinstance(raw, dict) and "samples" in raw):
+        given["samples"] = min(inputs.samples, train.train_samples)
+    return inputs.model_copy(update=given)
+
+
+def _resolve_inputs(inputs: Inputs, base: Path, named: Sequence[str], problems: list[Problem]) -> Inputs:
+    if inputs.source == "normal":
+        if inputs.standardize:
+            problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
+        return inputs
+    if inputs.features is not None:
+        what = f"source = {inputs.source!r}" if inputs.source in named else "a file"
+        problems.append(Problem("inputs.features", f"{what} fixes the features; take it away."))
+    source = _resolve_source(inputs.source, "inputs.source", ("normal", *named), base, problems)
+    return inputs.model_copy(update={"source": source})
+
+
+def _resolve_source(source: str, place: str, known: Sequence[str], base: Path, problems: list[Problem]) -> str:
+    """A name as it is, a path from the folder of the sweep file."""
+    if source in known:
+        return source
+    try:
+        path = (base / Path(source).expanduser()).resolve()
+        exists = bool(source) and path.exists()
+    except (OSError, ValueError, RuntimeError):  # too long, holds a NUL, or the home of an unknown user
+        path, exists = Path(), False
+    if not exists and (named := resolve("source", source, known)) in known:
+        return named
+    if not exists:
+        looks_like_path = any(mark in source for mark in "/\\.")
+        hint = "" if looks_like_path else did_you_mean(source, known, "source")
+        what = "is no file" if looks_like_path else "is neither a source nor a file."
+        problems.append(Problem(place, f"{briefly(source)} {what}{hint or '.'}"))
+    return str(path)

@@ -1,0 +1,285 @@
+"""The resolved sweep: its tables, limits and defaults, and what may change in a run folder.
+
+`reading.load_sweep` makes one from a file and the words of a command line.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from winit_jax.spec.problems import Problem
+
+MAX_NETWORKS = 100_000_000
+MAX_PREDICTIONS = 1_000_000
+MAX_EVALUATIONS = 10_000  # of one network in training
+# Activations of one layer of one network: counts are int32 on the device.
+MAX_PAIRS = 2**30
+MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
+
+AXES: dict[str, type] = {
+    "activation": str,
+    "init": str,
+    "std": float,
+    "gain": float,
+    "bias_std": float,
+    "normalization": str,
+    "norm_epsilon": float,
+    "width": int,
+    "depth": int,
+    "seed": int,
+    "learning_rate": float,
+}
+DEFAULTS: dict[str, Any] = {
+    "init": "normal",
+    "bias_std": 0.0,
+    "normalization": "none",
+    "norm_epsilon": 1e-5,
+    "width": 100,
+    "depth": 5,
+    "seed": 0,
+}
+# Of the axes that only a training sweep has.
+TRAINING_DEFAULTS: dict[str, Any] = {"learning_rate": 0.01}
+NORMALIZATIONS = ("none", "batch", "layer")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names that the numerics know.
+
+    check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
+    check_threshold: a sentence if slopes of an activation cannot be held against a saturation threshold, else None.
+    predicted: the inits of which mean field makes a statement.
+    gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
+    check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
+    sources: names of data sets. check_data: what can be said of inputs and training without reading their data.
+    """
+
+    activations: tuple[str, ...]
+    check_activation: Callable[[str], str | None]
+    check_threshold: Callable[[str, float], str | None]
+    shapes: tuple[str, ...]
+    schemes: tuple[str, ...]
+    predicted: tuple[str, ...]
+    gradient_mib: Callable[[int, int, int, str], float]
+    optimizers: tuple[str, ...]
+    check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
+    sources: tuple[str, ...]
+    check_data: "Callable[[Inputs, Train | None], list[Problem]]"
+
+
+# Of data, as the descriptions of keys say it.
+A_PATH = "a path to .npz, .npy, CSV, parquet, IDX or CIFAR's binary files, or to their folder"
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Histogram(Table):
+    """Bins of the activations: `bins` equal ones from low to high."""
+
+    bins: int = Field(30, ge=1, le=10_000)
+    low: float = Field(0.0, allow_inf_nan=False)
+    high: float = Field(1.0, allow_inf_nan=False)
+
+
+class Inputs(Table):
+    """What is fed to the networks."""
+
+    source: str = Field("normal", description=f"normal, digits, mnist5k, mnist, fashion_mnist, or {A_PATH}")
+    samples: int = Field(1000, ge=1, le=10_000_000, description="default: 1000, or all of a source that has fewer")
+    features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    standardize: bool = False
+
+    @property
+    def takes_what_is_there(self) -> bool:
+        """Whether a source of fewer samples is used as it is, since the sweep does not say how many there should be."""
+        return "samples" not in self.model_fields_set and self.source != "normal"
+
+
+class Measure(Table):
+    """What is written beside the networks table."""
+
+    layers: bool = True
+    jacobian: bool = Field(True, description="log10_jacobian, by a tangent pass")
+    gradients: bool = Field(False, description="of a loss, at every layer and for every depth")
+    singular_values: bool = Field(False, description="of d a_L / d a_1, for a few inputs")
+    saturation_threshold: float = Field(0.05, gt=0, lt=1)
+    histogram: Histogram | None = None
+
+
+class Train(Table):
+    """What the networks learn, and how."""
+
+    source: str = Field("digits", description=f"digits, mnist5k, mnist, fashion_mnist, or {A_PATH}")
+    optimizer: str = "sgd"
+    optimizer_options: dict[str, bool | int | float] = Field(default_factory=dict)
+    steps: int = Field(1000, ge=1, le=100_000_000)
+    batch_size: int = Field(128, ge=1, le=1_000_000)
+    eval_every: int = Field(50, ge=1)
+    train_samples: int | None = Field(
+        None, ge=1, description="default: four fifths of the data, or all of a source with its own test set"
+    )
+    test_samples: int | None = Field(None, ge=1, description="default: all the rest")
+    standardize: bool = False
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the split and of the minibatches")
+    target_accuracy: float = Field(0.9, gt=0, le=1)
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The steps at which networks are evaluated: before training, every eval_every steps, and at the end."""
+        return [*range(0, self.steps, self.eval_every), self.steps]
+
+
+class Compute(Table):
+    """How it is computed. batch_mib bounds the memory of a batch, part_seconds its time; neither changes a result."""
+
+    matmul_precision: Literal["default", "high", "highest"] = "highest"
+    batch_mib: int = Field(512, ge=16, le=1_000_000)
+    part_seconds: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="a part that takes longer is given up; default: none is"
+    )
+
+
+class Grid(Table):
+    """The resolved axes, every value spelt out."""
+
+    activation: list[str]
+    init: list[str]
+    std: list[float] | None = None
+    gain: list[float] | None = None
+    bias_std: list[float]
+    normalization: list[str]
+    norm_epsilon: list[float]
+    width: list[int]
+    infinite: bool = False  # whether "inf" is among the widths
+    depth: list[int]
+    seed: list[int]
+    learning_rate: list[float] | None = None
+
+
+TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}
+# What may differ between a folder's sweep and the one run into it.
+FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml.
+
+    schemes: the inits that fix their own std. predicted: those of which mean field makes a statement.
+    """
+
+    name: str
+    title: str
+    grid: Grid
+    inputs: Inputs
+    measure: Measure
+    train: Train | None
+    compute: Compute
+    schemes: tuple[str, ...]
+    predicted: tuple[str, ...]
+    written: dict[str, Any]
+
+    @property
+    def scale_axis(self) -> str | None:
+        """`std`, `gain`, or None where every init is a scheme."""
+        return next((axis for axis in ("std", "gain") if getattr(self.grid, axis) is not None), None)
+
+    def init_points(self) -> list[tuple[str, float | None]]:
+        """(init, value on the scale axis): shapes are crossed with it, schemes are one point each."""
+        points: list[tuple[str, float | None]] = []
+        for init in self.grid.init:
+            if init in self.schemes:
+                points.append((init, None))
+            else:
+                points.extend((init, scale) for scale in getattr(self.grid, str(self.scale_axis)))
+        return points
+
+    @property
+    def n_networks(self) -> int:
+        """Rows of the networks table, by multiplication."""
+        return count_networks(self.grid, self.schemes)
+
+    @property
+    def n_predictions(self) -> int:
+        """Rows of the theory table: points at infinite width."""
+        return count_points(self.grid, self.schemes) * len(self.grid.depth) if self.grid.infinite else 0
+
+    def to_toml(self) -> str:
+        """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
+        lines = [f"title = {toml_value(self.title)}", "", "[grid]"]
+        lines += [f"{axis} = {toml_value(value)}" for axis, value in self.written.items()]
+        for name in TABLES:
+            if (table := getattr(self, name)) is None:
+                continue
+            lines += ["", f"[{name}]"]
+            found = table.model_dump()
+            if table is self.inputs and self.inputs.takes_what_is_there:
+                lines.append(f"# samples: {found.pop('samples'):,}, or all of a source that has fewer")
+            lines += [f"{key} = {toml_value(value)}" for key, value in found.items() if value is not None]
+        return "\n".join(lines) + "\n"
+
+
+def count_networks(grid: Grid, schemes: Sequence[str]) -> int:
+    """Networks of a grid."""
+    trained = len(grid.learning_rate or [None])
+    return count_points(grid, schemes) * len(grid.width) * len(grid.depth) * len(grid.seed) * trained
+
+
+def count_points(grid: Grid, schemes: Sequence[str]) -> int:
+    """Points of the other axes: shapes are crossed with the scale axis, schemes are one point each."""
+    shapes = sum(init not in schemes for init in grid.init)
+    scales = len(grid.std or grid.gain or [])
+    others = len(grid.activation) * len(grid.bias_std) * len(grid.normalization) * len(grid.norm_epsilon)
+    return (shapes * scales + len(grid.init) - shapes) * others
+
+
+def toml_value(value: Any) -> str:
+    """A TOML value that reads back as the same value."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text if any(mark in text for mark in ".en") else text + ".0"
+    if isinstance(value, int):
+        return str(value)
+    # A JSON string is a TOML basic string once DEL, which JSON leaves bare, is escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def difference(old: Sweep, new: Sweep) -> list[str]:
+    """What forbids running `new` into the folder of `old`: anything but added points, as sentences."""
+    found = []
+    if old.scale_axis != new.scale_axis and old.scale_axis and new.scale_axis:
+        found.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
+    else:
+        for axis in AXES:
+            before, after = getattr(old.grid, axis) or [], getattr(new.grid, axis) or []
+            there = set(after)
+            gone = [value for value in before if value not in there]
+            if gone:
+                shown = ", ".join(str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
+                found.append(
+                    f"grid.{axis}: {len(gone)} of {len(before)} values of the folder are not in the new sweep: {shown}"
+                )
+    for name in TABLES:
+        if getattr(old, name) is None or getattr(new, name) is None:
+            if (gone := getattr(old, name)) is not getattr(new, name):
+                place = "the folder" if gone else "the new sweep"
+                found.append(f"{name}: only {place} has this table")
+            continue
+        before, after = getattr(old, name).model_dump(), getattr(new, name).model_dump()
+        for key, value in before.items():
+            if (name, key) not in FREE and value != after[key]:
+                found.append(f"{name}.{key}: {value} in the folder, {after[key]} in the new sweep")
+    return found

@@ -1,0 +1,407 @@
+"""The run folder: whole parts or nothing, and what is already there.
+
+A part's files are written to staging/ and fsynced; a line in the journal (`store.journal`) commits them all at once;
+then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files
+that no record names, which are cleared away, or a committed part that is still in staging, which is moved when the
+folder is next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that
+another shows.
+"""
+
+import hashlib
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic_core import to_json
+
+from winit_jax.spec.files import parse
+from winit_jax.spec.parts import Part
+from winit_jax.spec.problems import SpecError
+from winit_jax.store import journal, lock, schema
+from winit_jax.store.checkpoints import Checkpoint
+from winit_jax.store.damage import FOLDERS, damaged, left_behind, orphans, written_version
+from winit_jax.store.info import Info, read_info
+from winit_jax.store.journal import Environment, File, FolderError, Journal, Record
+from winit_jax.system import disk
+from winit_jax.system.signals import Stopped
+
+COMMIT_TABLE = "networks"
+TEXTS = ("sweep.toml", "run.json")
+StoreError = FolderError
+# In staging: of trainings that are not finished.
+CHECKPOINTS = "checkpoints"
+
+
+class RunFolder:
+    """The files of one run. Nothing is created before `create`; all that writes needs `lock`.
+
+    path: absolute, for code that a sweep names may go to another folder while parts are written; `str` is as given.
+    displaced: files that lay where parts belong and were moved to quarantine, as paths from the run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._given = path.absolute(), path
+        self._journal: Journal | None = None
+        self._writer = journal.Writer(self.path)
+        self._committing = threading.RLock()
+        self._digests, self._made_by = ("", ""), ""
+        self._told, self._trouble = "", ""
+        self.displaced: list[str] = []
+
+    def __str__(self) -> str:
+        return str(self._given)
+
+    @property
+    def sweep_file(self) -> Path:
+        return self.path / "sweep.toml"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def staging(self) -> Path:
+        return self.path / "staging"
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with this run."""
+        return f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
+
+    def exists(self) -> bool:
+        return os.path.lexists(self.sweep_file)
+
+    def create(self) -> None:
+        """Make the folder where there is none. Errors: StoreError."""
+        own = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
+        try:
+            if self.path.exists() and not self.exists() and set(disk.names(self.path)) - own:
+                raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
+            os.makedirs(self.staging, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self} cannot be written: {error.strerror}.") from error
+        self._check_folders()
+
+    def _check_folders(self) -> None:
+        for name in (*FOLDERS, journal.FOLDER, "quarantine"):
+            if os.path.lexists(path := self.path / name) and not path.is_dir():
+                raise StoreError(f"{path} is not a folder. Move it away.")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second run, and write down how the work ended.
+
+        Errors: StoreError if another process has it.
+        """
+        with lock.hold(self.staging / "lock") as holder:
+            self._journal, self._told, self._trouble = None, "", ""
+            try:
+                yield
+            except (KeyboardInterrupt, Stopped):
+                holder.end("interrupted")
+                raise
+            except OSError as error:
+                holder.end("failed", error.strerror or str(error))
+                raise
+            except MemoryError:
+                holder.end("failed", "no memory was left")
+                raise
+            finally:
+                if not holder.note.state and self._told:
+                    ended = self._told != "running" and not self._trouble
+                    holder.end(self._told if ended else "failed", "" if ended else self._trouble)
+                self._journal = None
+
+    def sweep(self) -> dict:
+        """The stored sweep file as plain data. Errors: StoreError."""
+        if not os.path.lexists(self.sweep_file):
+            what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
+            raise StoreError(f"{self} is not a run folder: {what}.")
+        try:
+            return parse(self.sweep_file)
+        except SpecError as error:
+            raise StoreError(f"{self.sweep_file} {error.problems[0]}") from error
+
+    def write_sweep(self, text: str) -> None:
+        """Make `text` the folder's sweep.toml, unless it is already."""
+        data = text.encode("utf-8")
+        with suppress(OSError):
+            if disk.read(self.sweep_file) == data:
+                return
+        self._replace_text(self.sweep_file, data)
+
+    def info(self) -> Info:
+        """run.json as far as it can be read; empty where there is none."""
+        return read_info(self.path / "run.json")[0]
+
+    def write_info(self, info: Mapping) -> None:
+        """Make this run.json, with the environments that the parts were made with. `state` is where the run stands."""
+        self._told = str(info.get("state", ""))
+        environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
+        self._replace_text(self.path / "run.json", to_json({**info, "made_by": environments}, indent=2) + b"\n")
+
+    def journal(self) -> Journal:
+        """What is committed. Read once while the lock is held. Errors: StoreError for a folder of another version."""
+        if self._journal is None:
+            found = journal.read(self.path)
+            if not found.records:
+                self._refuse_older()
+            self._journal = found
+        return self._journal
+
+    def refresh(self) -> Journal:
+        """The journal as it is now."""
+        self._journal = None
+        return self.journal()
+
+    def _refuse_older(self) -> None:
+        """Tables that were written before there were journals."""
+        try:
+            listed = [name for name in disk.names(self.path / COMMIT_TABLE) if name.endswith(".parquet")]
+        except OSError as error:
+            raise StoreError(f"{self.path / COMMIT_TABLE} cannot be read: {error.strerror}.") from error
+        for name in listed[:20]:
+            file = self.path / COMMIT_TABLE / name
+            version = written_version(file)
+            if version is not None and version != schema.VERSION:
+                raise StoreError(f"{file} has table version {version}; this is version {schema.VERSION}.")
+
+    def committed(self) -> dict[str, Record]:
+        """Every committed part by file stem."""
+        return {record.stem: record for record in self.journal().committed() if record.stem != journal.PREDICTIONS}
+
+    def plans_for(self, grid: str, settings: str) -> int:
+        """Say which sweep parts are written for, by its digests; how many others were run into the folder before it."""
+        self._digests = (grid, settings)
+        grids = self.journal().grids
+        return grids.index(grid) if grid in grids else len(grids)
+
+    def made_with(self, made_by: Mapping[str, Any]) -> str:
+        """Keep what parts are made with from now on; its name, the same for the same environment."""
+        known = Environment(version=schema.VERSION, id=journal.environment_id(dict(made_by)), made_by=dict(made_by))
+        with self._committing:
+            if known.id not in self.journal().environments:
+                self._append(known)
+            self._made_by = known.id
+        return known.id
+
+    def recover(self) -> list[str]:
+        """Finish what a killed run committed, and clear away what it did not. Damaged parts go to quarantine.
+
+        Out: sentences about what was found damaged.
+        """
+        sentences = self._mend_journal()
+        found = self.refresh()
+        if lost := orphans(self.path, found):
+            for name in left_behind(self.path, found):
+                self._quarantine(self.path / name)
+            sentences += lost
+        if problem := read_info(self.path / "run.json")[1]:
+            self._quarantine(self.path / "run.json")
+            sentences.append(problem.removesuffix("."))
+        for record in found.records.values():
+            for table, file in record.files.items():
+                staged = self.staging / journal.staged_name(table, record.stem, file.sha256)
+                if disk.is_file(staged) and disk.sha256(staged) != file.sha256:
+                    os.unlink(staged)
+            self._apply(record)
+        own = tuple(f"{table}-" for table in FOLDERS)
+        for name in disk.names(self.staging):
+            if name in TEXTS or (name.endswith(".parquet") and name.startswith(own)):
+                os.unlink(self.staging / name)
+        ill: dict[str, list[str]] = {}
+        for each in damaged(self.path, found, thorough=True):
+            ill.setdefault(each.stem, []).append(str(each))
+        for stem, whats in ill.items():
+            self.set_aside(stem, "; ".join(whats))
+            sentences += whats
+        self._remember_environments()
+        return sentences
+
+    def _mend_journal(self) -> list[str]:
+        """Leave only whole lines in the journal; what it was goes to quarantine. Out: sentences about the others.
+
+        Errors: StoreError where a file of it is there and the system does not let it be read: nothing is lost then.
+        """
+        found = self.refresh()
+        if len(found.unreadable) and not found.ill:
+            raise StoreError(f"{self}: {found.unreadable[0]}. Nothing was changed.")
+        for name, whole in found.ill.items():
+            path = self.path / journal.FOLDER / name
+            if whole is None:
+                self._quarantine(path)
+            else:
+                self._quarantine(path, copy=True)
+                disk.replace_file(path, whole, self.staging)
+        return list(found.unreadable)
+
+    def _remember_environments(self) -> None:
+        """Write down again what parts were made with where the line that said so is lost and run.json has it too."""
+        unknown = {record.made_by for record in self.committed().values()} - self.journal().environments.keys()
+        for entry in self.info().made_by if unknown else ():
+            made_by = {key: value for key, value in entry.items() if key != "id"}
+            if (name := journal.environment_id(made_by)) in unknown:
+                self._append(Environment(version=schema.VERSION, id=name, made_by=made_by))
+
+    def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
+        """Where the training of a part is kept until it is committed."""
+        return Checkpoint(self.staging / CHECKPOINTS / f"{stem}.npz", note)
+
+    def drop_checkpoints(self) -> None:
+        """Take away those of parts that never come back, and their folder."""
+        place = self.staging / CHECKPOINTS
+        for file in place.glob("*"):
+            Checkpoint(file).discard()
+        with suppress(OSError):  # there is none, or what is in it is not ours
+            place.rmdir()
+
+    def drop_details(self, stem: str) -> None:
+        """Take away what a part says of the deepest network, when another has become the deepest."""
+        record = self.journal().records[stem]
+        kept = {table: file for table, file in record.files.items() if table not in schema.OF_THE_DEEPEST}
+        if kept != record.files:
+            self._commit(record.model_copy(update={"files": kept}))
+
+    def set_aside(self, stem: str, why: str) -> None:
+        """Take a part back and move its files to quarantine/, so that it is made anew."""
+        self._commit(self.journal().records[stem].model_copy(update={"void": why or "damaged"}))
+
+    def write(self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table]) -> None:
+        """Commit a part. Replaces an earlier one of that stem. Errors: OSError; StoreError."""
+        label = {"version": schema.VERSION, "jobs": part.to_json(), "depths": list(depths)}
+        metadata = {schema.METADATA_KEY: to_json(label)}
+        self._write(
+            stem, part, depths, {name: table.replace_schema_metadata(metadata) for name, table in tables.items()}
+        )
+
+    def widen(self, without: frozenset[str]) -> None:
+        """Give the parts of a sweep that has grown the columns that only its new points can fill, empty.
+
+        The first file of a folder, whose columns some readers take for those of all, comes last.
+        without: columns that the sweep can never fill.
+        """
+        grid, _ = self._digests
+        for stem, record in sorted(self.committed().items(), reverse=True):
+            names = {table: schema.schema(table, without).names for table in record.files if table in schema.TABLES}
+            paths = {table: journal.where(self.path, table, record) for table in names}
+            if record.grid == grid or all(pq.read_schema(paths[name]).names == names[name] for name in names):
+                continue
+            tables = {table: schema.widened(table, pq.read_table(path), without) for table, path in paths.items()}
+            self._write(stem, record.part, record.depths, tables, record.made_by)
+
+    def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
+        """Make these the folder's tables of theory alone; those that are not given go."""
+        before = self.journal().records.get(journal.PREDICTIONS)
+        data = {name: _parquet(table) for name, table in tables.items()}
+        there = {} if before is None or before.void else {name: file.sha256 for name, file in before.files.items()}
+        if there != {name: hashlib.sha256(each).hexdigest() for name, each in data.items()}:
+            self._write(journal.PREDICTIONS, Part(()), (), tables)
+
+    def _write(
+        self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table], made_by: str = ""
+    ) -> None:
+        files: dict[str, File] = {}
+        staged: list[Path] = []
+        try:
+            for name, table in tables.items():
+                data = _parquet(table)
+                digest = hashlib.sha256(data).hexdigest()
+                staged.append(self.staging / journal.staged_name(name, stem, digest))
+                changed = disk.write_new(staged[-1], data)
+                files[name] = File(sha256=digest, bytes=len(data), rows=table.num_rows, changed_ns=changed)
+            disk.sync_folder(self.staging)
+            grid, settings = self._digests
+            record = Record(
+                version=schema.VERSION,
+                stem=stem,
+                jobs=part.jobs,
+                depths=depths,
+                made_by=made_by or self._made_by,
+                grid=grid,
+                settings=settings,
+                files=files,
+            )
+            self._commit(record)
+        except OSError as error:
+            self._trouble = error.strerror or str(error)
+            if self.journal().records.get(stem) is None or self.journal().records[stem].files != files:
+                for path in [] if self._writer.uncertain else staged:
+                    with suppress(OSError):
+                        path.unlink()
+            raise
+
+    def _append(self, entry: Record | Environment) -> None:
+        self._writer.append(entry)
+        self.journal().add(entry)
+
+    def _commit(self, record: Record) -> None:
+        """One line makes it so; then the folder is made to match."""
+        with self._committing:
+            self._append(record)
+            self._apply(record)
+
+    def _apply(self, record: Record) -> None:
+        """Make the tables' folders match the last record of a part, however far that went before."""
+        known = self.journal().files
+        tables = sorted(FOLDERS, key=lambda table: table != COMMIT_TABLE)
+        for table in tables if not record.void else ():
+            if table not in record.files:
+                continue
+            staged = self.staging / journal.staged_name(table, record.stem, record.files[table].sha256)
+            if disk.is_file(staged):
+                self._move(staged, self.path / table / f"{record.stem}.parquet", known[table, record.stem])
+        for table in reversed(tables):  # `networks` is the last to go
+            path = self.path / table / f"{record.stem}.parquet"
+            if (table in record.files and not record.void) or not os.path.lexists(path):
+                continue
+            if (table, record.stem) not in known:
+                continue
+            if record.void or not disk.is_file(path) or disk.sha256(path) not in known[table, record.stem]:
+                self._quarantine(path)
+            else:
+                os.unlink(path)
+            disk.sync_folder(path.parent)
+            with suppress(OSError):  # that it is not empty is the usual case
+                os.rmdir(path.parent)
+
+    def _move(self, staged: Path, path: Path, known: set[str]) -> None:
+        if not path.parent.is_dir():
+            os.mkdir(path.parent)
+            disk.sync_folder(self.path)
+        if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in known):
+            self._quarantine(path)  # somebody's file under the name of a part is not overwritten
+            self.displaced.append(str(path.relative_to(self.path)))
+        os.replace(staged, path)
+        disk.sync_folder(path.parent)
+
+    def _quarantine(self, path: Path, copy: bool = False) -> None:
+        """Move a file out of the way, or a copy of it, under a name of its own."""
+        place = self.path / "quarantine"
+        place.mkdir(exist_ok=True)
+        name, number = f"{path.parent.name}-{path.stem}", 0
+        while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}{path.suffix}"):
+            number += 1
+        if copy:
+            disk.write_new(target, disk.read(path))
+            disk.sync_folder(place)
+        else:
+            os.replace(path, target)
+
+    def _replace_text(self, path: Path, data: bytes) -> None:
+        try:
+            disk.replace_file(path, data, self.staging)
+        except OSError as error:
+            self._trouble = error.strerror or str(error)
+            raise
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,183 @@
+"""Every byte of a run folder against its journal, its sweep and itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winit_jax.spec.sweep import Sweep, Vocabulary
+from winit_jax.store import journal, schema
+from winit_jax.store.asked import Count, count, grid_digest
+from winit_jax.store.damage import Damage, damaged, foreign, orphans
+from winit_jax.store.folder import RunFolder
+from winit_jax.store.info import read_info
+from winit_jax.store.joining import edited, stored_sweep
+from winit_jax.store.journal import Journal, Record
+from winit_jax.store.status import whole_parts
+from winit_jax.store.unfilled import never_filled
+
+
+@dataclass
+class Verdict:
+    """What was found. damage: of parts, by which they can be made anew. wrong: sentences about all else."""
+
+    sweep: Sweep
+    parts: int = 0
+    files: int = 0
+    counted: Count = field(default_factory=lambda: Count(0, 0))
+    damage: list[Damage] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    lacks_predictions: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.damage and not self.wrong
+
+
+def verify(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
+    """Read everything. Errors: StoreError if it is not a run folder.
+
+    Beside a process at work, files move and are replaced while they are read: what is wrong is so at a second look too.
+    """
+    verdict = _look(folder, vocabulary)
+    if not verdict.is_whole:
+        first, verdict = verdict, _look(folder, vocabulary)
+        verdict.damage = [each for each in verdict.damage if each in first.damage]
+        verdict.wrong = [each for each in verdict.wrong if each in first.wrong]
+    return verdict
+
+
+def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
+    stored_sweep(folder, vocabulary)
+    found, path = folder.refresh(), folder.path
+    sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
+    verdict = Verdict(sweep, lacks_predictions=found.lacks_predictions)
+    verdict.wrong += found.unreadable
+    verdict.damage = damaged(path, found, thorough=True)
+    whole = whole_parts(found, verdict.damage)
+    for record in whole:
+        for table, what in _contents(path, record, sweep):
+            verdict.damage.append(Damage(record.stem, f"{table}/{record.stem}.parquet", what))
+    ill = {damage.stem for damage in verdict.damage}
+    whole = [record for record in whole if record.stem not in ill]
+    verdict.parts, verdict.files = len(whole), sum(len(record.files) for record in whole)
+    verdict.counted = count(sweep, whole)
+    if verdict.counted.done + verdict.counted.beside != sum(_networks(record) for record in whole):
+        verdict.wrong.append("networks are in more than one part")
+    if sentence := edited(sweep, whole, verdict.counted):
+        verdict.wrong.append(f"sweep.toml {sentence}")
+    verdict.wrong += orphans(path, found)
+    verdict.wrong += [f"{name} is no part of this run, and is not read" for name in foreign(path, found)]
+    verdict.wrong += _texts(path, found)
+    return verdict
+
+
+def summary(verdict: Verdict) -> str:
+    """What was read, in a sentence."""
+    done, total = verdict.counted.done, verdict.sweep.n_networks
+    wrong = len(verdict.damage) + len(verdict.wrong)
+    found = f"{wrong:,} things are wrong" if wrong > 1 else "one thing is wrong" if wrong else "all as written"
+    theory = "; the tables of theory are to be made anew" if verdict.lacks_predictions else ""
+    return f"{verdict.files:,} files of {verdict.parts:,} parts with {done:,} of {total:,} networks: {found}{theory}"
+
+
+def _texts(path: Path, found: Journal) -> Iterator[str]:
+    _, problem = read_info(path / "run.json")
+    if problem:
+        yield problem
+    unknown = {record.made_by for record in found.committed()} - found.environments.keys()
+    if unknown:
+        yield f"{journal.FOLDER}/ does not say what {', '.join(sorted(unknown))} was, with which parts were made"
+
+
+def repair(folder: RunFolder, vocabulary: Vocabulary) -> list[str]:
+    """Move what is damaged to quarantine/, so that the next run makes it anew; sentences about it. Needs the lock.
+
+    Everything is read again, for another process may have made it anew since.
+    """
+    found = folder.recover()
+    damage = _look(folder, vocabulary).damage
+    for stem in sorted({each.stem for each in damage}):
+        folder.set_aside(stem, "; ".join(str(each) for each in damage if each.stem == stem))
+    return found + [str(each) for each in damage]
+
+
+def _networks(record: Record) -> int:
+    return record.part.n_networks(set(record.depths))
+
+
+def _contents(path: Path, record: Record, sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """(table, what is wrong) with the contents of a part whose bytes are those that were written."""
+    tables: dict[str, pa.Table] = {}
+    without, expected, is_current = never_filled(sweep), rows(record, sweep), record.grid == grid_digest(sweep)
+    for table, file in record.files.items():
+        try:
+            tables[table] = found = pq.read_table(journal.where(path, table, record))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield table, f"cannot be read: {str(error).splitlines()[0]}"
+            continue
+        if not _fits(found.schema, schema.schema(table, without if table in schema.TABLES else ()), is_current):
+            yield table, "has other columns than the sweep's tables"
+        elif found.num_rows != file.rows:
+            yield table, f"has {found.num_rows:,} rows and was written with {file.rows:,}"
+        elif table in expected and found.num_rows != expected[table]:
+            yield table, f"has {found.num_rows:,} rows, and its networks have {expected[table]:,}"
+        elif table in schema.TABLES and "networks" in tables and (lost := _without_network(found, tables["networks"])):
+            yield table, f"has rows of {lost:,} networks that its part's networks table does not have"
+    if record.files and "networks" in tables and (twice := _twice(tables["networks"])):
+        yield "networks", f"has {twice:,} networks more than once"
+    for table in sorted(expected.keys() - record.files.keys()):
+        yield table, "was not written, though the sweep asks for it"
+
+
+def _fits(found: pa.Schema, wanted: pa.Schema, is_current: bool) -> bool:
+    """Whether columns are those of the sweep; before it grew, there may have been fewer."""
+    if not is_current:
+        wanted = pa.schema([field for field in wanted if field.name in found.names])
+    return found.equals(wanted)
+
+
+def rows(record: Record, sweep: Sweep) -> dict[str, int]:
+    """How many rows each table of a part has, from its networks and what the sweep measures."""
+    if record.stem == journal.PREDICTIONS:
+        return {}
+    measure, deepest = sweep.measure, max(sweep.grid.depth)
+    found = {"networks": _networks(record)}
+    described = sum(sum(point.described for point in job.points) for job in record.jobs)
+    layers = described * max(record.depths, default=0)
+    depths: tuple[int, ...] = record.depths
+    if record.part.is_training:
+        assert sweep.train is not None
+        found["training"] = found["networks"] * len(sweep.train.evaluated)
+        depths = (record.jobs[0].depth or 0,)
+        layers = described * deepest if depths[0] == deepest else 0
+    bins = 0 if measure.histogram is None else measure.histogram.bins + 3
+    found |= {
+        "layers": layers * measure.layers,
+        "histograms": layers * bins,
+        "gradients": described * sum(depths) * measure.gradients,
+        "gradient_histograms": layers * bins * measure.gradients,
+    }
+    return {table: count for table, count in found.items() if count}
+
+
+def _keys(table: pa.Table, networks: pa.Table) -> pa.Table:
+    """The distinct networks of a table, names spelt out."""
+    keys = [key for key in schema.LEARNER_KEYS if key in table.column_names and key in networks.column_names]
+    columns = [table.column(key).combine_chunks() for key in keys]
+    plain = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in columns]
+    return pa.table(dict(zip(keys, plain, strict=True))).group_by(keys).aggregate([])
+
+
+def _without_network(table: pa.Table, networks: pa.Table) -> int:
+    """How many networks of a table the networks table does not have."""
+    own = _keys(table, networks)
+    there = _keys(networks.select(own.column_names), networks)
+    both = pa.concat_tables([own, there.select(own.column_names)]).group_by(own.column_names).aggregate([])
+    return both.num_rows - there.num_rows
+
+
+def _twice(networks: pa.Table) -> int:
+    return networks.num_rows - _keys(networks, networks).num_rows

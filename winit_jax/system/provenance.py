@@ -1,0 +1,112 @@
+"""What a run was made with: versions, devices, commit; and jaxlib builds known to be wrong."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("winit-jax", "jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow")
+
+# Those that compute.
+DECISIVE = ("winit-jax", "jax", "jaxlib", "optax", "numpy")
+PACKAGE = Path(__file__).resolve().parents[1]
+BUILT_FROM = "_commit.txt"  # in a package that was built from a checkout
+
+BAD_JAXLIB = {
+    "0.10.2": "wrong sums on CPU (jax issue 39103)",
+    "0.11.0": "reported to crash on high-rank reductions (jax issue 39257)",
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on; packages not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def known_bad() -> str | None:
+    """A sentence if the installed jaxlib is known to be wrong."""
+    version = versions().get("jaxlib", "")
+    reason = BAD_JAXLIB.get(version)
+    return reason and f"jaxlib {version} is known to be bad: {reason}. Install another version."
+
+
+def commit() -> str | None:
+    """The commit that this code is of, with '+' if it was changed since; None where nobody knows.
+
+    From the checkout that it runs from, or as it was written down when the package was built from one (setup.py).
+    """
+
+    def git(*arguments: str) -> str:
+        # A checkout of another user's is read all the same; nothing in it is run.
+        words = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(PACKAGE), *arguments]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+
+    try:
+        # Elsewhere it is installed inside somebody else's repository.
+        if Path(git("rev-parse", "--show-toplevel")) == PACKAGE.parent:
+            return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        pass
+    try:
+        return (PACKAGE / BUILT_FROM).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def environment(numerics: Mapping[str, Any]) -> dict[str, Any]:
+    """All that numbers may depend on beside the sweep. numerics: devices, platform and settings of JAX."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {"versions": versions(), "commit": commit(), "machine": platform.machine(), "xla_flags": flags, **numerics}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of two environments may change last digits, as phrases; keys that one of them lacks say nothing."""
+    pairs = [(name, _part(before, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
+    pairs += [(name, before[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= before.keys()]
+    if "xla_flags" in before:
+        pairs.append(("XLA_FLAGS", before["xla_flags"] or "none", now.get("xla_flags") or "none"))
+    if "jax" in before:
+        one, other = _part(before, "jax"), _part(now, "jax")
+        pairs += [(name, one.get(name, "usual"), other.get(name, "usual")) for name in sorted({*one, *other})]
+    return [f"{name} {old} then, {new} now" for name, old, new in pairs if old != new and None not in (old, new)]
+
+
+def _part(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = environment.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def changed_values(before: Any, now: str) -> str | None:
+    """Where the values of two fingerprints part (`execute.fingerprints`), in words; None where they are the same.
+
+    Functions are the same to 9 digits, for another version of JAX may round otherwise.
+    """
+    new = [float(word) for word in now.split()]
+    try:
+        old = [float(word) for word in str(before).split()]
+    except ValueError:
+        old = []
+    if len(old) != len(new):
+        return "another set of values"
+    for then, found in zip(old, new, strict=True):
+        if (
+            then != found
+            and not (then != then and found != found)
+            and not abs(then - found) <= 1e-9 * max(abs(then), abs(found), 1e-9)
+        ):
+            return f"{then:.9g} then, {found:.9g} now"
+    return None
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
