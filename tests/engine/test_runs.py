@@ -15,7 +15,7 @@ import pytest
 
 from support.runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, run, run_apart, table, winit
 from winit_jax.engine.planning import planner as plan
-from winit_jax.numerics.measure import passes
+from winit_jax.numerics.measure import families
 from winit_jax.spec import parts
 from winit_jax.store import schema
 from winit_jax.store.folder import RunFolder
@@ -212,7 +212,7 @@ def test_the_homogeneous_shortcut_is_the_plain_pass(tmp_path, monkeypatch):
     words = ["activation=relu,identity,leaky_relu(0.2)", "init=normal,he_normal,zeros", "gain=log:1e-3:1e3:5"]
     words += ["width=12", "depth=int:1:30", "seed=0", "inputs.samples=40"]
     run(tmp_path / "short", *words)
-    monkeypatch.setattr(passes, "can_share", lambda family: np.zeros(len(family.bias_std), bool))
+    monkeypatch.setattr(families, "can_share", lambda family: np.zeros(len(family.bias_std), bool))
     run(tmp_path / "plain", *words)
     pd.testing.assert_frame_equal(table(tmp_path / "short"), table(tmp_path / "plain"), rtol=1e-4, atol=1e-5)
 
@@ -288,11 +288,13 @@ def test_run_json_says_what_a_run_was_made_with(undisturbed):
 
 
 def test_a_wrong_sum_stops_a_run(tmp_path, monkeypatch):
-    from winit_jax.numerics.measure import batch
+    from winit_jax.numerics.measure import forward as forward_pass
 
-    right = batch.to_columns
+    right = forward_pass.to_columns
     monkeypatch.setattr(
-        batch, "to_columns", lambda *a, **k: {n: v * (1.01 if n == "act_std" else 1) for n, v in right(*a, **k).items()}
+        forward_pass,
+        "to_columns",
+        lambda *a, **k: {n: v * (1.01 if n == "act_std" else 1) for n, v in right(*a, **k).items()},
     )
     said = run(tmp_path / "run", "activation=tanh", "gain=1", "width=8", "depth=2", "inputs.samples=20", code=1)
     assert said.startswith("the self-check failed for tanh at width 8: layer 1: act_std is ")

@@ -12,9 +12,13 @@ from winit_jax.numerics import draws as shared
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.initializers import unit_weights
-from winit_jax.numerics.measure import batch, derivatives
+from winit_jax.numerics.measure import backward
+from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
+from winit_jax.numerics.measure.networks import Networks, Settings, as_inputs
 from winit_jax.numerics.measure.tangents import from_log2, log2_slope
+from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.scaled import as_scaled
 
 WIDTH, DEPTH = 10, 4
 STDS, BIASES = [0.05, 0.4, 1.2, 1e-6], [0.0, 0.3, 0.1, 1e-7]
@@ -23,7 +27,7 @@ ATOL = 1e-4
 
 
 def networks(stds, biases):
-    return batch.Networks(batch.as_scale(stds), batch.as_scale(stds), batch.as_scale(biases))
+    return Networks(as_scaled(stds), as_scaled(stds), as_scaled(biases))
 
 
 def jacobian(*network, **options):
@@ -31,20 +35,20 @@ def jacobian(*network, **options):
     return fast(*network, jacobian=True, **options)["log10_jacobian"]
 
 
-def backward(x, name, stds, biases, depths, *, width=WIDTH, normalization="none", labels=None, edges=None, block=2):
-    """(preact, weight, histogram) of `derivatives.gradients`."""
+def way_back(x, name, stds, biases, depths, *, width=WIDTH, normalization="none", labels=None, edges=None, block=2):
+    """(preact, weight, histogram) of `backward.gradients`."""
     deepest = max(depths)
     loss = shared.directions(0, "cotangents", len(x), width)
     if labels is not None:
         loss = Readout(shared.readout(0, width, labels.max() + 1), np.asarray(labels, np.int32))
-    return derivatives.gradients(
-        batch.as_inputs(x),
+    return backward.gradients(
+        as_inputs(x),
         networks(stds, biases),
         shared.first_layer(0, "normal", width, x.shape[1]),
         shared.layer_stack(0, "normal", width, 2, deepest - 1) if deepest > 1 else None,
         loss,
         depths,
-        batch.Settings(activation(name), normalization=normalization),
+        Settings(activation(name), NORMALIZATIONS[normalization]),
         block=block,
         edges=edges,
     )
@@ -139,16 +143,16 @@ def test_powers_of_two_of_logarithms_keep_sign_and_largest_entry():
 
 
 def test_without_the_jacobian_its_column_is_absent_and_the_rest_is_the_same():
-    measured = batch.forward(
-        batch.as_inputs(inputs()),
+    measured = forward_pass.forward(
+        as_inputs(inputs()),
         networks(STDS, BIASES),
         shared.first_layer(0, "normal", WIDTH, 12),
         [shared.layer_stack(0, "normal", WIDTH, 2, DEPTH - 1)],
         None,
-        batch.Settings(activation("tanh")),
+        Settings(activation("tanh")),
         block=2,
     )
-    columns = batch.to_columns(measured, activation("tanh"), samples=60, width=WIDTH)
+    columns = forward_pass.to_columns(measured, activation("tanh"), samples=60, width=WIDTH)
     assert "log10_jacobian" not in columns
     whole = fast(inputs(), "tanh", STDS, BIASES, width=WIDTH, depth=DEPTH)
     for name, values in columns.items():
@@ -167,7 +171,7 @@ def test_gradients_agree_with_autodiff_at_every_layer_of_every_depth(name, label
     x, depths = inputs(), (1, 4)
     labels = np.random.default_rng(3).integers(0, 4, len(x)) if labelled else None
     stds, biases = STDS[1:], BIASES[1:]
-    preact, weight, _ = backward(x, name, stds, biases, depths, labels=labels)
+    preact, weight, _ = way_back(x, name, stds, biases, depths, labels=labels)
     for network, (std, bias) in enumerate(zip(stds, biases, strict=True)):
         for at, depth in enumerate(depths):
             a, w, *_ = plain.gradients(x, name, std, bias, width=WIDTH, depth=depth, labels=labels)
@@ -182,7 +186,7 @@ def test_gradients_of_normalized_networks_agree_with_autodiff(name, normalizatio
     x, depths = inputs(), (1, 3)
     labels = np.random.default_rng(3).integers(0, 4, len(x))
     stds, biases = STDS[2:], BIASES[2:]
-    preact, weight, _ = backward(x, name, stds, biases, depths, normalization=normalization, labels=labels)
+    preact, weight, _ = way_back(x, name, stds, biases, depths, normalization=normalization, labels=labels)
     for network, (std, bias) in enumerate(zip(stds, biases, strict=True)):
         for at, depth in enumerate(depths):
             a, w, *_ = plain.gradients(
@@ -197,7 +201,7 @@ def test_gradients_of_normalized_networks_agree_with_autodiff(name, normalizatio
 def test_weight_gradients_agree_with_finite_differences(normalization):
     # Central differences in float64 along the gradient itself: their error is about 1e-9 of it here.
     x, depth, labels = inputs(), 3, np.arange(60) % 3
-    _, weight, _ = backward(x, "tanh", [0.4], [0.3], (depth,), normalization=normalization, labels=labels)
+    _, weight, _ = way_back(x, "tanh", [0.4], [0.3], (depth,), normalization=normalization, labels=labels)
     *_, exact, loss, weights = plain.gradients(
         x, "tanh", 0.4, 0.3, width=WIDTH, depth=depth, normalization=normalization, labels=labels
     )
@@ -219,7 +223,7 @@ def test_weight_gradients_agree_with_finite_differences(normalization):
 def test_gradients_of_tanh_at_std_a_hundredth_and_depth_200_are_finite_and_right():
     width, depth = 100, 200
     x = inputs(samples=30, features=width)
-    preact, weight, _ = backward(x, "tanh", [1e-2], [0.0], (depth,), width=width)
+    preact, weight, _ = way_back(x, "tanh", [1e-2], [0.0], (depth,), width=width)
     assert np.all(np.isfinite(preact))
     assert np.all(np.isfinite(weight))
     assert preact[0, 0, 0] < -190
@@ -242,7 +246,7 @@ def test_a_way_back_from_a_random_direction_measures_the_jacobian():
     width, depth, samples = 60, 6, 400
     x = inputs(samples=samples, features=width)
     forward = jacobian(x, "identity", [1.0 / np.sqrt(width)], width=width, depth=depth)[-1, 0]
-    preact, _, _ = backward(x, "identity", [1.0 / np.sqrt(width)], [0.0], (depth,), width=width)
+    preact, _, _ = way_back(x, "identity", [1.0 / np.sqrt(width)], [0.0], (depth,), width=width)
     back = preact[0, 0, 0] + np.log10(samples) + 0.5 * np.log10(width)
     # |J v|^2 of one direction has a relative variance below 2 m4 / (n m2^2), about 0.5 here.
     assert abs(forward - back) < 5 * np.sqrt(2 * 0.5 / samples) / (2 * np.log(10))
@@ -251,7 +255,7 @@ def test_a_way_back_from_a_random_direction_measures_the_jacobian():
 def test_histograms_of_gradients_count_every_gradient_in_units_of_the_rms():
     x = inputs()
     edges = np.linspace(-4, 4, 9)
-    preact, _, counts = backward(x, "tanh", [0.4, 1e-8], [0.1, 0.0], (2, 3), edges=edges)
+    preact, _, counts = way_back(x, "tanh", [0.4, 1e-8], [0.1, 0.0], (2, 3), edges=edges)
     assert counts.shape == (2, 3, 11)
     assert np.all(counts.sum(axis=-1) == x.shape[0] * WIDTH)
     assert np.all(counts[..., -1] == 0)
@@ -263,9 +267,9 @@ def test_histograms_of_gradients_count_every_gradient_in_units_of_the_rms():
 @pytest.mark.slow
 def test_cutting_networks_into_blocks_changes_no_gradient():
     x, stds, biases = inputs(), np.geomspace(0.1, 2, 5), np.zeros(5)
-    whole = backward(x, "gelu", stds, biases, (1, 3), block=5)
+    whole = way_back(x, "gelu", stds, biases, (1, 3), block=5)
     for block in (1, 2):
-        cut = backward(x, "gelu", stds, biases, (1, 3), block=block)
+        cut = way_back(x, "gelu", stds, biases, (1, 3), block=block)
         np.testing.assert_allclose(cut[0], whole[0], atol=1e-5)
         np.testing.assert_allclose(cut[1], whole[1], atol=1e-5)
 
@@ -274,14 +278,14 @@ def test_a_network_that_overflows_has_no_gradient_and_its_neighbours_keep_theirs
     growing = probe(lambda a: jnp.sinh(a), "sinh")
     x = inputs()
     found = {
-        std: derivatives.gradients(
-            batch.as_inputs(x),
+        std: backward.gradients(
+            as_inputs(x),
             networks([0.1, std], [0.0, 0.0]),
             shared.first_layer(0, "normal", WIDTH, 12),
             shared.layer_stack(0, "normal", WIDTH, 2, 5),
             shared.directions(0, "cotangents", len(x), WIDTH),
             (6,),
-            batch.Settings(growing),
+            Settings(growing),
             block=2,
         )[0]
         for std in (0.1, 50.0)
@@ -291,13 +295,13 @@ def test_a_network_that_overflows_has_no_gradient_and_its_neighbours_keep_theirs
 
 
 def singular(x, name, stds, biases, depths, shape="normal", width=20, normalization="none"):
-    return derivatives.singular_values(
-        batch.as_inputs(x),
+    return backward.singular_values(
+        as_inputs(x),
         networks(stds, biases),
         shared.first_layer(0, shape, width, x.shape[1]),
         shared.layer_stack(0, shape, width, 2, max(depths) - 1) if max(depths) > 1 else None,
         depths,
-        batch.Settings(activation(name), normalization=normalization),
+        Settings(activation(name), NORMALIZATIONS[normalization]),
     )
 
 

@@ -10,11 +10,12 @@ from support.networks import fast, inputs
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
-from winit_jax.numerics.measure import batch, passes, reference, statistics
-from winit_jax.numerics.measure.network import Layer
+from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.measure import families, reference, statistics
+from winit_jax.numerics.measure.networks import Settings, as_inputs
+from winit_jax.numerics.normalization import NORMALIZATIONS
 
 DEPTH = 3
-NORMALIZATIONS = ("none", "batch", "layer")
 
 
 def layers_of(shape, width, features, seed=0):
@@ -97,7 +98,7 @@ def test_zeros_that_only_rounding_makes_are_not_counted(gain, std):
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("shape", ["normal", "constant"])
 def test_a_correct_pass_is_let_through_whatever_it_is_fed(normalization, shape):
-    turn = NORMALIZATIONS.index(normalization) + (shape == "constant")
+    turn = list(NORMALIZATIONS).index(normalization) + (shape == "constant")
     for place, kind in enumerate(KINDS):
         bias = (0.0, 0.3, 1e3)[(place + turn) % 3]
         found = check(of_kind(kind, 40, 12), "sigmoid", GAINS, bias, width=10, shape=shape, normalization=normalization)
@@ -150,9 +151,9 @@ def test_numbers_that_only_float32_or_its_scale_change_are_let_through(
 ):
     x = one_of_many_scales(kind)
     stds = (gain / np.sqrt(5), gain / np.sqrt(width), bias)
-    family = passes.Family(seed, shape, width, *(np.array([value]) for value in (*stds, epsilon)))
-    settings = batch.Settings(activation(name), normalization)
-    columns, _ = passes.forward(family, batch.as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
+    family = families.Family(seed, shape, width, *(np.array([value]) for value in (*stds, epsilon)))
+    settings = Settings(activation(name), NORMALIZATIONS[normalization])
+    columns, _ = families.forward(family, as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
     found = reference.compare(
         {column: values[:, 0] for column, values in columns.items()},
         x,

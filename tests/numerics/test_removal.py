@@ -8,7 +8,9 @@ from support.runs import run, table
 from winit_jax.data.inputs import load_inputs
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.measure import batch, passes
+from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure.networks import Settings, as_inputs
+from winit_jax.numerics.normalization import BATCH, LAYER, NORMALIZATIONS
 from winit_jax.spec.sweep import Inputs
 
 # Of float32 through a dozen layers that each keep 1e-5 of a change; and what a number without doubt may be off by.
@@ -18,12 +20,12 @@ TOLERANCE = 5e-3
 def fast(x, name, std, bias, *, width, depth, normalization, epsilon=1e-5, seed=0, shape="normal"):
     """(log10_jacobian, log10 RMS of dLoss/da, of dLoss/dW), [depth] each."""
     one = [np.array([value], float) for value in (std, std, bias, epsilon)]
-    family = passes.Family(seed, shape, width, *one)
-    settings = batch.Settings(activation(name), normalization)
+    family = families.Family(seed, shape, width, *one)
+    settings = Settings(activation(name), NORMALIZATIONS[normalization])
     machine = {"budget_mib": 64, "platform": "cpu"}
-    inputs = batch.as_inputs(x)
-    forth = passes.forward(family, inputs, depth, settings, **machine)[0]["log10_jacobian"][:, 0]
-    back = passes.gradients(family, inputs, None, (depth,), settings, **machine)[0]
+    inputs = as_inputs(x)
+    forth = families.forward(family, inputs, depth, settings, **machine)[0]["log10_jacobian"][:, 0]
+    back = families.gradients(family, inputs, None, (depth,), settings, **machine)[0]
     return forth, back["log10_preact_grad_rms"][0, 0], back["log10_weight_grad_rms"][0, 0]
 
 
@@ -116,10 +118,10 @@ def test_weights_that_are_all_one_number_make_one_unit_of_a_layer(name, normaliz
 def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
     """Every sample of a second layer is the same, and without biases every unit is 0."""
     x, width = inputs(20, 49), 49
-    family = passes.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
-    settings = batch.Settings(activation("tanh"), "layer")
+    family = families.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
+    settings = Settings(activation("tanh"), LAYER)
     machine = {"budget_mib": 64, "platform": "cpu"}
-    columns, _ = passes.forward(family, batch.as_inputs(x), 3, settings, **machine)
+    columns, _ = families.forward(family, as_inputs(x), 3, settings, **machine)
     for column in ("act_std", "act_min", "act_max", "saturated"):
         assert np.all(columns[column][:, 0] == 0)
     assert np.all(columns["preact_std"][1:, 0] == 0)
@@ -130,8 +132,8 @@ def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
 
 def test_jacobians_of_one_weight_have_one_singular_value_and_then_none():
     x, width = inputs(4, 49), 49
-    family = passes.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
-    found = passes.singular_values(family, x, (1, 2, 3), batch.Settings(activation("tanh"), "layer"))["sv_max"]
+    family = families.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
+    found = families.singular_values(family, x, (1, 2, 3), Settings(activation("tanh"), LAYER))["sv_max"]
     a = 0.1 * np.asarray(draws.first_layer(0, "constant", width, width).biases, float)
     a -= a.mean()
     spread = np.sqrt(a.var() + 1e-5)
@@ -161,10 +163,10 @@ def test_a_layer_that_does_not_vary_removes_nothing_but_the_mean():
 
 def test_batch_normalization_sees_a_product_beside_any_offset():
     """Offsets cancel, so samples that are zero, or 1e-30 beside biases of 1, have the derivatives they have alone."""
-    settings, machine = batch.Settings(activation("sigmoid"), "batch"), {"budget_mib": 64, "platform": "cpu"}
+    settings, machine = Settings(activation("sigmoid"), BATCH), {"budget_mib": 64, "platform": "cpu"}
     for x, std in ((np.zeros((5, 4)), 1e30), (1e-30 * inputs(5, 4), 1.0)):
         parts = [np.full(2, std), np.full(2, std), np.array([0.0, 1.0]), np.full(2, 1e-70 if x.any() else 1e-5)]
-        columns, _ = passes.forward(passes.Family(0, "normal", 4, *parts), batch.as_inputs(x), 3, settings, **machine)
+        columns, _ = families.forward(families.Family(0, "normal", 4, *parts), as_inputs(x), 3, settings, **machine)
         assert np.all(np.isfinite(columns["log10_jacobian"]))
         for column in ("log10_jacobian", "act_std", "saturated"):
             np.testing.assert_allclose(columns[column][:, 1], columns[column][:, 0], rtol=1e-4, atol=1e-6)
@@ -187,7 +189,7 @@ def test_epsilon_of_any_size_keeps_its_scale():
     x, width = inputs(20, 30), 30
     for name, normalization in (("tanh", "layer"), ("gelu", "batch")):
         for scale in (1e-15, 1e-6, 1e8):
-            family = passes.Family(
+            family = families.Family(
                 0,
                 "normal",
                 width,
@@ -196,8 +198,8 @@ def test_epsilon_of_any_size_keeps_its_scale():
                 np.zeros(2),
                 np.array([1e-2, 1e-2 * scale**2]),
             )
-            columns, _ = passes.forward(
-                family, batch.as_inputs(x), 1, batch.Settings(activation(name), normalization),
+            columns, _ = families.forward(
+                family, as_inputs(x), 1, Settings(activation(name), NORMALIZATIONS[normalization]),
                 budget_mib=64, platform="cpu", jacobian=False,
             )  # fmt: skip
             for column in ("log10_act_rms", "act_std", "saturated", "unit_similarity"):
@@ -209,16 +211,16 @@ def test_epsilon_alone_divides_where_it_is_all_there_is():
     x, width = inputs(20, 30), 30
     epsilons = np.array([1e-80, 1e-30, 1e-5, 1e5, 1e30, 1e60])
     stds = np.sqrt(epsilons) * 1e-6
-    family = passes.Family(0, "normal", width, stds, stds, np.zeros(len(stds)), epsilons)
-    settings = batch.Settings(activation("tanh"), "layer")
-    columns, _ = passes.forward(family, batch.as_inputs(x), 1, settings, budget_mib=64, platform="cpu")
+    family = families.Family(0, "normal", width, stds, stds, np.zeros(len(stds)), epsilons)
+    settings = Settings(activation("tanh"), LAYER)
+    columns, _ = families.forward(family, as_inputs(x), 1, settings, budget_mib=64, platform="cpu")
     np.testing.assert_allclose(columns["log10_act_rms"][0], columns["log10_act_rms"][0, 2], atol=1e-5)
 
 
 def test_without_epsilon_what_does_not_vary_is_zero():
     x = np.ones((5, 4))
-    family = passes.Family(0, "normal", 4, np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))
-    columns, _ = passes.forward(
-        family, batch.as_inputs(x), 2, batch.Settings(activation("tanh"), "batch"), budget_mib=64, platform="cpu"
+    family = families.Family(0, "normal", 4, np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))
+    columns, _ = families.forward(
+        family, as_inputs(x), 2, Settings(activation("tanh"), BATCH), budget_mib=64, platform="cpu"
     )
     assert not np.isnan(columns["log10_act_rms"]).any()

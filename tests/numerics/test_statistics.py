@@ -8,7 +8,7 @@ from support import references
 from support.networks import draws, fast, inputs
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
-from winit_jax.numerics.measure.batch import Settings
+from winit_jax.numerics.measure.networks import Settings
 
 SMOOTH = ("sigmoid", "tanh", "elu", "selu", "erf", "softplus")
 

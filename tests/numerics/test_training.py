@@ -12,6 +12,7 @@ from support import numpy_training as plain
 from support.marks import slow_but
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.numerics.activations import ACTIVATIONS, activation
+from winit_jax.numerics.normalization import NONE, NORMALIZATIONS
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training import trainer
 from winit_jax.store import schema
@@ -32,7 +33,7 @@ def trainees(*stds, rate=0.1, shape="normal", bias_std=0.1):
 
 def settings(name="tanh", normalization="none", optimizer="sgd", **options):
     return trainer.Settings(
-        activation(name), normalization, optimizer, tuple(sorted(options.items())), batch_size=BATCH
+        activation(name), NORMALIZATIONS[normalization], optimizer, tuple(sorted(options.items())), batch_size=BATCH
     )
 
 
@@ -266,8 +267,8 @@ def test_evaluation_in_chunks_is_that_of_the_whole(samples):
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.standard_normal((samples, FEATURES)), jnp.float32), jnp.asarray(rng.integers(0, 5, samples))
     state, act = begin(trainees(0.3, 0.5), settings("tanh")), activation("tanh")
-    loss, right = training.evaluate(state.parameters, x, y, act, "none", None, "highest")
-    logits, _, _ = training.answer(state.parameters, x, act, "none")
+    loss, right = training.evaluate(state.parameters, x, y, act, NONE, None, "highest")
+    logits, _, _ = training.answer(state.parameters, x, act, NONE)
     expected = jax.vmap(optax.softmax_cross_entropy_with_integer_labels, in_axes=(0, None))(logits, y)
     np.testing.assert_allclose(loss, expected.mean(axis=1), rtol=1e-5)
     assert right.dtype == jnp.int32

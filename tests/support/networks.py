@@ -4,7 +4,11 @@ import numpy as np
 
 from winit_jax.numerics import draws as shared
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.measure import batch, passes
+from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure import forward as forward_pass
+from winit_jax.numerics.measure.networks import Networks, Settings, as_inputs
+from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.scaled import as_scaled
 
 
 def inputs(samples=60, features=12, seed=0, scale=1.0):
@@ -38,6 +42,7 @@ def fast(
     block=2,
     edges=None,
     jacobian=False,
+    normalization="none",
     **settings,
 ):
     """Columns of [depth, networks] from the batched pass; `stack` layers of draws at a time."""
@@ -45,23 +50,23 @@ def fast(
     first_stds = stds if first_stds is None else np.atleast_1d(first_stds)
     biases = np.zeros(len(stds)) if biases is None else np.atleast_1d(biases)
     act = activation(name) if isinstance(name, str) else name
-    networks = batch.Networks(batch.as_scale(first_stds), batch.as_scale(stds), batch.as_scale(biases))
+    networks = Networks(as_scaled(first_stds), as_scaled(stds), as_scaled(biases))
     stack = stack or max(1, depth - 1)
     hidden = [
         shared.layer_stack(seed, shape, width, start, min(stack, depth + 1 - start))
         for start in range(2, depth + 1, stack)
     ]
-    measured = batch.forward(
-        batch.as_inputs(x),
+    measured = forward_pass.forward(
+        as_inputs(x),
         networks,
         shared.first_layer(seed, shape, width, x.shape[1]),
         hidden,
         shared.directions(seed, "tangents", x.shape[0], width) if jacobian else None,
-        passes.of_draws(batch.Settings(act, **settings), shape),
+        families.of_draws(Settings(act, NORMALIZATIONS[normalization], **settings), shape),
         block=block,
         edges=edges,
     )
-    columns = batch.to_columns(measured, act, samples=x.shape[0], width=width)
+    columns = forward_pass.to_columns(measured, act, samples=x.shape[0], width=width)
     if measured.histogram is not None:
         columns["histogram"] = np.asarray(measured.histogram)
     return columns

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,14 @@ from winit_jax.numerics.initializers import (
     unit_weight_stack,
     unit_weights,
 )
-from winit_jax.numerics.measure.network import Layer
+
+
+class Layer(NamedTuple):
+    """Unit draws of one layer: weights [fan_in, width], their column sums [width], biases [width]."""
+
+    weights: jax.Array
+    column_sums: jax.Array
+    biases: jax.Array
 
 
 @lru_cache(maxsize=4)

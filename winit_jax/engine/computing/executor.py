@@ -33,13 +33,16 @@ from winit_jax.engine.computing.verdicts import Evidence, SelfCheckError, Verdic
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner, batch_size, points_by_shape
 from winit_jax.numerics import initializers, pinned, programs, theory
 from winit_jax.numerics.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path, probing
-from winit_jax.numerics.measure import batch, derivatives, passes
+from winit_jax.numerics.measure import backward, families
+from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
+from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training import trainer
+from winit_jax.spec import sweep as spec
 from winit_jax.spec.exact import gain_of, std_of
 from winit_jax.spec.parts import Job, Part, Point
 from winit_jax.spec.problems import Problem
-from winit_jax.spec.sweep import Inputs, Sweep, Train, Vocabulary
+from winit_jax.spec.sweep import Sweep, Vocabulary
 from winit_jax.store import schema
 from winit_jax.store.checkpoints import Checkpoint, between, fingerprint
 from winit_jax.system.provenance import DECISIVE, versions
@@ -75,7 +78,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
         return f"{threshold!r} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
 
-    def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
+    def check_data(inputs: spec.Inputs, train: spec.Train | None) -> list[Problem]:
         return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]
 
     return Vocabulary(
@@ -85,7 +88,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
-        gradient_mib=derivatives.gradient_mib,
+        gradient_mib=backward.gradient_mib,
         optimizers=trainer.OPTIMIZERS,
         check_options=trainer.unknown_options,
         sources=NAMED,
@@ -182,7 +185,7 @@ class Executor:
     dataset: Dataset | None = None
     devices: list[jax.Device] = field(default_factory=devices)
     say: Callable[[str], None] = lambda sentence: None  # told of what a user should not learn at the end only
-    _prepared: dict[int, batch.Inputs] = field(default_factory=dict)
+    _prepared: dict[int, Inputs] = field(default_factory=dict)
     _predicted: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     _datasets: dict[Any, training.Data] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -256,7 +259,7 @@ class Executor:
                 trainees.append(trainer.Trainee(one.seed, one.shape, *stds, rate, point.norm_epsilon))
         settings = trainer.Settings(
             activation=activation(job.activation),
-            normalization=job.normalization,
+            normalization=NORMALIZATIONS[job.normalization],
             optimizer=train.optimizer,
             options=tuple(sorted(train.optimizer_options.items())),
             batch_size=train.batch_size,
@@ -342,23 +345,25 @@ class Executor:
         stds = np.array([[standard_deviation(point, sweep.scale_axis, *fan) for fan in fans] for point in job.points])
         biases = np.array([point.bias_std for point in job.points])
         epsilons = np.array([point.norm_epsilon for point in job.points])
-        family = passes.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases, epsilons)
-        settings = batch.Settings(act, job.normalization, measure.saturation_threshold, sweep.compute.matmul_precision)
+        family = families.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases, epsilons)
+        settings = Settings(
+            act, NORMALIZATIONS[job.normalization], measure.saturation_threshold, sweep.compute.matmul_precision
+        )
         machine = {"budget_mib": sweep.compute.batch_mib, "platform": self.devices[0].platform}
         inputs, histogram, found = self._inputs(job.width), measure.histogram, Found()
         edges = None if histogram is None else bin_edges(histogram)
-        found.layers, found.histogram = passes.forward(
+        found.layers, found.histogram = families.forward(
             family, inputs, deepest, settings, jacobian=measure.jacobian, edges=edges, **machine
         )
         self.verdicts.check(Evidence(job, data.x, family, settings, found.layers), shared=histogram is None)
         found.layers |= self._predictions(job, act, stds, deepest)
         if measure.gradients:
             edges = None if histogram is None else gradient_edges(histogram)
-            found.gradients, found.gradient_histogram = passes.gradients(
+            found.gradients, found.gradient_histogram = families.gradients(
                 family, inputs, data.labels, depths, settings, edges=edges, **machine
             )
         if measure.singular_values and job.normalization != "batch":
-            found.depths = passes.singular_values(family, data.x, depths, settings)
+            found.depths = families.singular_values(family, data.x, depths, settings)
         return stds, found
 
     def _gains(self, job: Job) -> np.ndarray:
@@ -389,10 +394,10 @@ class Executor:
         with pinned.settings():
             return prediction_tables(self.sweep, theories.mean_field(self.inputs, self.say))
 
-    def _inputs(self, width: int) -> batch.Inputs:
+    def _inputs(self, width: int) -> Inputs:
         with self._lock:
             if width not in self._prepared:
-                self._prepared[width] = batch.as_inputs(self.inputs[width].x)
+                self._prepared[width] = as_inputs(self.inputs[width].x)
             return self._prepared[width]
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.measure import batch, passes, reference
+from winit_jax.numerics.measure import families, reference
+from winit_jax.numerics.measure.networks import Settings
 from winit_jax.spec.parts import Job
 
 CHECKED_LAYERS = 3
@@ -25,13 +26,13 @@ class SelfCheckError(Exception):
 class Evidence:
     """What a forward pass was given and what it found.
 
-    x: [samples, features]. columns: of `passes.forward`, [layers, networks].
+    x: [samples, features]. columns: of `families.forward`, [layers, networks].
     """
 
     job: Job
     x: np.ndarray
-    family: passes.Family
-    settings: batch.Settings
+    family: families.Family
+    settings: Settings
     columns: dict[str, np.ndarray]
 
 
@@ -40,7 +41,7 @@ class Verdicts:
     """One verdict for each program: an activation, normalization and width, and whether one network stands for many.
 
     Safe to call from several threads.
-    say: told of a program that is condemned, once. batch_mib, platform: as in `passes.forward`.
+    say: told of a program that is condemned, once. batch_mib, platform: as in `families.forward`.
     agreed: a line for each program that is right.
     """
 
@@ -56,12 +57,12 @@ class Verdicts:
         """Return where a job's programs are right, which the first job of each decides; others wait for that.
 
         Nothing that a condemned program computed is so handed over.
-        shared: as in `passes.groups`. Errors: SelfCheckError.
+        shared: as in `families.groups`. Errors: SelfCheckError.
         """
         job = evidence.job
         if len(evidence.x) * job.width > CHECKED_PAIRS:
             return
-        for group in passes.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
+        for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             program = (job.activation, job.normalization, job.width, group.is_rescaled)
             with self._lock:
                 own = self._locks.setdefault(program, threading.Lock())

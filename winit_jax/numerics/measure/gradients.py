@@ -17,26 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.blocks.affine import stem
+from winit_jax.numerics.blocks.protocol import Tangent, pull_linear, weight_gradient
+from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
-from winit_jax.numerics.measure.network import (
-    Argument,
-    Layer,
-    Preactivation,
-    Scale,
-    Signal,
-    argument_of,
-    exponent_of,
-    lowered,
-    power_of_two,
-    preactivate,
-    removed_part,
-    respond,
-    scale_product,
-)
-from winit_jax.numerics.measure.statistics import Growth, count_histogram, mean_square, signal_of
-from winit_jax.numerics.measure.tangents import Slope, Tangent, normalized_slope, pull, settled
+from winit_jax.numerics.measure.networks import Networks, Settings
+from winit_jax.numerics.measure.statistics import count_histogram, mean_square, signal_of
+from winit_jax.numerics.measure.tangents import normalized_slope, pull, settled
 from winit_jax.numerics.measure.watched import Cotangents
+from winit_jax.numerics.scaled import Scaled, exponent_of, power_of_two
+from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
 
 
 class Readout(NamedTuple):
@@ -47,13 +37,13 @@ class Readout(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the way back reads of a layer: h = at_zero + response * 2^exponent, phi'(u) and norm's parts.
+    """What the way back reads of a layer: h = at_zero + response, phi'(u) and norm's parts.
 
     watched: what its normalisation removes; None where this need not be watched.
     """
 
     signal: Signal
-    slope: Slope
+    slope: Scaled
     argument: Argument | None
     watched: removal.Watched | None
 
@@ -61,21 +51,17 @@ class Kept(NamedTuple):
 class Gradients(NamedTuple):
     """Mean squares at each layer: of dLoss/da and dLoss/dW, times the samples squared. Arrays of [layers]."""
 
-    preact: Growth
-    weight: Growth
+    preact: Scaled
+    weight: Scaled
     histogram: jax.Array | None  # of dLoss/da in units of its RMS, int32 [layers, bins + 3]
 
 
 def keep(
-    preactivation: Preactivation,
-    alike: removal.Alike | None,
-    activation: Activation,
-    normalization: str,
-    bias: Scale,
-    epsilon: Scale | None,
+    preactivation: Preactivation, alike: removal.Alike | None, networks: Networks, settings: Settings
 ) -> tuple[Signal, removal.Alike | None, Kept]:
     """A layer's signal for the next one, what the next normalisation removes, and what this layer's way back needs."""
-    argument = argument_of(preactivation, activation, normalization, epsilon)
+    activation, normalization = settings.activation, settings.normalization
+    argument = normalization.argument(preactivation, activation, networks.epsilon)
     response, exponents = respond(argument, activation)
     signal = signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents)
     slope = normalized_slope(argument, activation)
@@ -83,8 +69,8 @@ def keep(
     if alike is not None:
         active = removal.responding(response, slope.value)
         rough = removal.roughness(preactivation, argument, normalization)
-        watched, alike = removal.watch(alike, active, activation, bias, normalization, rough)
-    kept_argument = None if normalization == "none" else argument
+        watched, alike = removal.watch(alike, active, activation, networks.bias, normalization, rough)
+    kept_argument = None if normalization.is_none else argument
     return signal, alike, Kept(signal, slope, kept_argument, watched)
 
 
@@ -92,39 +78,31 @@ def way_forth(
     inputs: Signal,
     first: Layer,
     hidden: Layer | None,
-    first_weight: Scale,
-    weight: Scale,
-    bias: Scale,
-    epsilon: Scale | None,
-    activation: Activation,
-    normalization: str,
-    precision: str,
-    constant: bool,
+    network: Networks,
+    settings: Settings,
     layers: jax.Array,
 ) -> Kept:
     """Every layer of a network, stacked along a leading axis.
 
-    constant: whether all entries of a draw are one number. layers: how many `hidden` has (see `loops`).
+    network: scalars. layers: how many `hidden` has (see `loops`).
     """
-    removes = removed_part(normalization, constant)
-    product = jnp.matmul(inputs.response, first.weights, precision=precision)
+    activation, precision, removes = settings.activation, settings.precision, settings.removes
+    product = jnp.matmul(inputs.response.value, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
-    scaled = scale_product(
-        product, product_mean, inputs, first, first_weight, bias, activation, first=True, removes=removes
-    )
+    entered = stem(product, product_mean, inputs, first, network.first, network.bias, activation, removes)
     samples, width = product.shape
-    watched = removal.is_watched(normalization, samples, width, constant)
+    watched = removal.is_watched(settings.normalization, samples, width, settings.constant)
     alike = removal.at_first(samples) if watched else None
-    how = (activation, normalization, bias, epsilon)
-    signal, alike, kept = keep(scaled, alike, *how)
+    signal, alike, kept = keep(entered, alike, network, settings)
     kept = jax.tree.map(lambda x: x[None], kept)
     if hidden is None:
         return kept
 
     def step(state: tuple[Signal, removal.Alike | None], layer: Layer):
         signal, alike = state
-        preactivation = preactivate(signal, layer, weight, bias, activation, precision=precision, removes=removes)
-        signal, alike, kept = keep(preactivation, alike, *how)
+        scales = (network.hidden, network.bias)
+        preactivation = settings.block.forward(signal, layer, *scales, activation, precision=precision, removes=removes)
+        signal, alike, kept = keep(preactivation, alike, network, settings)
         return (signal, alike), kept
 
     _, rest = loops.scan(step, (signal, alike), hidden, layers)
@@ -137,11 +115,11 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precis
         width = loss.shape[1]
         return Tangent(loss, jnp.int32(0), jnp.float32(1 / math.sqrt(width)))
     # softmax(2^e z), with the maximum taken off before the scale comes in: no overflow, no cancellation.
-    large = jnp.maximum(signal.exponent, 0)
-    logits = jnp.matmul(signal.response, loss.weights, precision=precision) * power_of_two(signal.exponent - large)
-    logits += at_zero * jnp.sum(loss.weights, axis=0) * power_of_two(-large)
-    centred = logits - jnp.max(logits, axis=1, keepdims=True)
-    shares = jax.nn.softmax(centred * power_of_two(large), axis=1)
+    product = jnp.matmul(signal.response.value, loss.weights, precision=precision)
+    constant = at_zero * jnp.sum(loss.weights, axis=0)
+    logits = Scaled(product, signal.response.exponent).plus(Scaled(constant, jnp.int32(0)))
+    centred = logits.value - jnp.max(logits.value, axis=1, keepdims=True)
+    shares = jax.nn.softmax(centred * power_of_two(logits.exponent), axis=1)
     chosen = jax.nn.one_hot(loss.labels, shares.shape[1], dtype=bool)
     others = jnp.where(chosen, 0.0, shares)
     error = jnp.where(chosen, -jnp.sum(others, axis=1, keepdims=True), others)
@@ -156,56 +134,57 @@ def way_back(
     inputs: Signal,
     first: Layer,
     hidden: Layer | None,
-    weight: Scale,
+    weight: Scaled,
     loss: jax.Array | Readout,
-    activation: Activation,
-    normalization: str,
-    precision: str,
-    constant: bool = False,
+    settings: Settings,
     edges: jax.Array | None = None,
 ) -> Gradients:
     """The gradients at every layer of the network of that depth; layers beyond it are 0.
 
-    constant: whether all entries of a draw are one number. edges: of a histogram, in units of the RMS.
+    edges: of a histogram, in units of the RMS.
     """
-    layers = kept.signal.response.shape[0]
+    activation, normalization, precision = settings.activation, settings.normalization, settings.precision
+    block, layers = settings.block, kept.signal.response.value.shape[0]
 
     def layer_of(stack, index):
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
     def at_layer(gradient: Tangent | Cotangents, own: Kept, below: Signal, at_zero: float):
-        """(dLoss/da rescaled, its Growth, that of dLoss/dW, its histogram)."""
+        """(dLoss/da rescaled, its mean square, that of dLoss/dW, its histogram)."""
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
             found = pull(gradient, own.slope, own.argument, normalization)
-            square = mean_square(found.value)
-            growth = Growth(square, found.exponent)
-            change = of_weights = going = settled(found, square)
+            size_square = mean_square(found.value)
+            square = Scaled(size_square, 2 * found.exponent)
+            change = of_weights = going = settled(found, size_square)
         else:
             going = gradient.through_layer(own.slope, own.argument, own.watched, activation, normalization)
             change, of_weights = going.whole.together(), going.of_weights(own.watched, normalization).together()
-            growth = Growth(going.whole.told(change), change.exponent)
+            square = Scaled(going.whole.told(change), 2 * change.exponent)
         value = change.value
         # Batch normalisation makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
-        response = below.response - below.unit_mean if normalization == "batch" else below.response
-        constant = at_zero if normalization != "batch" else 0.0
-        weight_gradient = jnp.matmul(response.T, of_weights.value, precision=precision)
-        exponent = jnp.maximum(below.exponent + below.rms_exponent, exponent_of(jnp.float32(constant)))
-        weight_gradient *= power_of_two(below.exponent - exponent)
+        response, constant = below.response.value, at_zero
+        if normalization.joins_samples:
+            response, constant = response - below.unit_mean, 0.0
+        of_draw = jax.ShapeDtypeStruct((response.shape[1], of_weights.value.shape[1]), response.dtype)
+        product = weight_gradient(block, response, of_weights.value, of_draw, precision)
+        size = below.response.exponent + below.rms_exponent
+        exponent = jnp.maximum(size, exponent_of(jnp.float32(constant)))
+        unit = power_of_two(below.response.exponent - exponent)
+        product *= unit
         if constant:
-            weight_gradient += constant * power_of_two(-exponent) * jnp.sum(of_weights.value, axis=0)
-        weight_square = jnp.mean(jnp.square(weight_gradient))
+            product += constant * power_of_two(-exponent) * jnp.sum(of_weights.value, axis=0)
+        weight_square = jnp.mean(jnp.square(product))
         if not isinstance(going, Tangent):
-            unit = power_of_two(below.exponent - exponent)
-            entering = jnp.square(below.response * unit) + jnp.square(constant * power_of_two(-exponent))
+            entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-exponent))
             source = going.of_weights(own.watched, normalization)
             weight_square = source.told_of_weights(weight_square, of_weights, entering)
-        weight_growth = Growth(weight_square, exponent + of_weights.exponent)
+        of_weights_square = Scaled(weight_square, 2 * (exponent + of_weights.exponent))
         histogram = None
         if edges is not None:
             rms = jnp.sqrt(jnp.maximum(mean_square(value), jnp.finfo(jnp.float32).tiny))
             histogram = count_histogram(value, (jnp.int32(0), jnp.int32(0)), edges * rms)
-        return going, growth, weight_growth, histogram
+        return going, square, of_weights_square, histogram
 
     def record(found: Gradients, index, *values) -> Gradients:
         values = Gradients(*values)
@@ -218,17 +197,18 @@ def way_back(
         below = layer_of(kept.signal, index - 1)
         going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
-        if removed_part(normalization, constant) == "product":  # dLoss/da of a sample adds up to 0
+        if settings.removes == "product":  # dLoss/da of a sample adds up to 0
             draw = jnp.zeros_like(draw)
         if isinstance(going, Tangent):
-            value = jnp.matmul(going.value, draw.T, precision=precision)
-            gradient = Tangent(value, going.exponent + weight.exponent, weight.mantissa)
+            value = pull_linear(block, going.value, draw, precision)
+            gradient = Tangent(value, going.exponent + weight.exponent, weight.value)
         else:
-            gradient = going.through_weights(draw, weight, precision, normalization, layer_of(kept.watched, index - 1))
+            watched = layer_of(kept.watched, index - 1)
+            gradient = going.through_weights(block, draw, weight, precision, normalization, watched)
         return gradient, record(found, index, *values)
 
-    def nothing() -> Growth:
-        return Growth(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
+    def nothing() -> Scaled:
+        return Scaled(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
 
     counts = None if edges is None else jnp.zeros((layers, edges.shape[0] + 2), jnp.int32)
     found = Gradients(nothing(), nothing(), counts)

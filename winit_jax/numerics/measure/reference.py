@@ -9,14 +9,16 @@ wherever the fast pass rounds (stochastic arithmetic, Vignes 1993), and what tha
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from winit_jax.numerics.activations import ACTIVATIONS, PARAMETRIC, Activation
-from winit_jax.numerics.measure.network import BOUNDED, LIFT, MAX_EXPONENT, Layer
+from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.signals import BOUNDED, LIFT, MAX_EXPONENT
 
 Array = np.ndarray
 
@@ -193,6 +195,7 @@ def forward(
     epsilon: float = 1e-5,
     tangents: Array | None = None,
     rounding: Rounding = EXACT,
+    block: Block = DENSE,
 ) -> Iterator[Observed]:
     """What is measured of each layer, one by one.
 
@@ -208,11 +211,12 @@ def forward(
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
     at_zero, change, removed = 0.0, None, False
     with np.errstate(all="ignore"):
+        linear = rounding.product  # the stem, and then the block
         for weight, bias in zip(weights, biases, strict=True):
             offset = at_zero * weight.sum(axis=0) + bias
             offset = rounding.off(offset, np.abs(at_zero) * _norm(weight, 0)[0] + np.abs(bias), 2.0)
-            product = rounding.flush(rounding.product(psi, weight), FLUSHED * _rms(psi) * _rms(weight))
-            means = rounding.product(psi.mean(axis=0, keepdims=True), weight)
+            product = rounding.flush(linear(psi, weight), FLUSHED * _rms(psi) * _rms(weight))
+            means = linear(psi.mean(axis=0, keepdims=True), weight)
             a = rounding.off(product + offset, np.abs(product) + np.abs(offset))
             size = np.hypot(_rms(product), _rms(offset))
             a = rounding.forget(a, size)
@@ -220,7 +224,7 @@ def forward(
                 if change is None:
                     change = tangents
                 else:
-                    before, change = change, rounding.product(change, weight)
+                    before, change = change, linear(change, weight)
                     removed |= bool(_rms(change) < LEAST_KEPT * _rms(before) * _rms(_norm(weight, 0)))
             if normalization == "none":
                 u, normalized = a, change
@@ -252,6 +256,7 @@ def forward(
                 if normalized is not change and normalized is not None:
                     removed |= bool(_rms(slopes * left) < LEAST_KEPT * _rms(change) * _rms(slopes))
                 change = slopes * normalized
+            linear = partial(block.naive, product=rounding.product)
             yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
 
 

@@ -19,7 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.measure.network import NORMALIZED_AXIS, Argument, Preactivation, Scale, power_of_two
+from winit_jax.numerics.normalization import Normalization
+from winit_jax.numerics.scaled import Scaled, power_of_two
+from winit_jax.numerics.signals import Argument, Preactivation
 
 # At more units, fewer than one sample in 10^6 has at most one that responds.
 WATCHED_WIDTH = 24
@@ -56,13 +58,13 @@ class Watched(NamedTuple):
     rough: jax.Array
 
 
-def is_watched(normalization: str, samples: int, width: int, constant: bool = False) -> bool:
+def is_watched(normalization: Normalization, samples: int, width: int, constant: bool = False) -> bool:
     """Whether a normalisation may remove whole changes in networks of this size.
 
     constant: whether all entries of a draw are one number, so that a layer's units are all one.
     """
-    small = width <= WATCHED_WIDTH or (normalization == "batch" and samples <= WATCHED_SAMPLES)
-    return normalization != "none" and (small or constant)
+    small = width <= WATCHED_WIDTH or (normalization.joins_samples and samples <= WATCHED_SAMPLES)
+    return not normalization.is_none and (small or constant)
 
 
 def at_first(samples: int) -> Alike:
@@ -70,17 +72,17 @@ def at_first(samples: int) -> Alike:
     return Alike(jnp.arange(samples, dtype=jnp.int32), jnp.zeros(samples, bool), jnp.zeros(samples))
 
 
-def removed(alike: Alike, normalization: str, width: int) -> jax.Array:
+def removed(alike: Alike, normalization: Normalization, width: int) -> jax.Array:
     """Where P t is 0 for what comes through the layers below, as [samples, 1] or [1, 1]."""
-    if normalization == "layer":
+    if not normalization.joins_samples:
         return alike.aligned[:, None] | (width <= 2)
     representatives = alike.classes == jnp.arange(alike.classes.size)
     return (jnp.sum(representatives) <= 2)[None, None]
 
 
-def nothing_left(normalization: str, samples: int, width: int) -> jax.Array:
+def nothing_left(normalization: Normalization, samples: int, width: int) -> jax.Array:
     """Whether P itself is 0, for want of a third dimension: [1, 1]."""
-    return jnp.full((1, 1), (width if normalization == "layer" else samples) <= 2)
+    return jnp.full((1, 1), (samples if normalization.joins_samples else width) <= 2)
 
 
 def responding(response: jax.Array, slopes: jax.Array) -> jax.Array:
@@ -88,51 +90,55 @@ def responding(response: jax.Array, slopes: jax.Array) -> jax.Array:
     return (response != 0) | (slopes != 0)
 
 
-def persists(activation: Activation, normalization: str) -> bool:
+def persists(activation: Activation, normalization: Normalization) -> bool:
     """Whether what epsilon has left goes on as a change that the next normalisation removes, without biases."""
-    return activation.homogeneous or normalization == "batch"
+    return activation.homogeneous or normalization.joins_samples
 
 
-def _aligning(active: jax.Array, activation: Activation, bias: Scale) -> jax.Array:
+def _aligning(active: jax.Array, activation: Activation, bias: Scaled) -> jax.Array:
     """Of which samples a response of at most one unit aligns all changes with the next a: boolean [samples]."""
     if activation.at_zero:
         return jnp.zeros(active.shape[0], bool)
-    return (jnp.sum(active, axis=1) <= 1) & (bias.mantissa == 0)
+    return (jnp.sum(active, axis=1) <= 1) & (bias.value == 0)
 
 
-def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scale) -> Alike:
+def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scaled) -> Alike:
     """The same before the next layer's normalisation. active: of this layer, see `responding`."""
-    kept = alike.aligned & activation.homogeneous & (bias.mantissa == 0)
+    kept = alike.aligned & activation.homogeneous & (bias.value == 0)
     silent = ~jnp.any(active, axis=1)
     # If one sample of a class is silent all are; silent ones are one class from now on, named by its first.
     first = jnp.min(jnp.where(silent, alike.classes, alike.classes.size))
     return Alike(jnp.where(silent, first, alike.classes), _aligning(active, activation, bias) | kept, alike.doubts)
 
 
-def roughness(preactivation: Preactivation, argument: Argument, normalization: str) -> jax.Array:
+def roughness(preactivation: Preactivation, argument: Argument, normalization: Normalization) -> jax.Array:
     """The squared relative error of kappa / spread, in units of ROUNDING: [1, width] or [samples, 1].
 
     kappa / spread = epsilon / (var + epsilon)^(3/2), and var that a is rounded: 3 (a - mean) da / (var + epsilon),
     which is large where var is about epsilon and a itself is not.
     """
     own = preactivation if preactivation.distinct is None else preactivation.distinct
-    a = own.value if normalization == "layer" else own.factor * own.product
+    a = own.factor * own.product if normalization.joins_samples else own.value
     assert argument.shrink is not None
-    assert argument.shrink_exponent is not None
-    of_spread = jnp.square(argument.shrink * power_of_two(own.exponent + argument.shrink_exponent))
+    of_spread = jnp.square(argument.shrink.in_units_of(-own.exponent))
     u = argument.value * power_of_two(argument.exponent)
-    along = jnp.mean(jnp.square(u), axis=NORMALIZED_AXIS[normalization], keepdims=True)
+    along = jnp.mean(jnp.square(u), axis=normalization.axis, keepdims=True)
     return 9 * jnp.mean(jnp.square(a)) * of_spread * along
 
 
 def watch(
-    alike: Alike, active: jax.Array, activation: Activation, bias: Scale, normalization: str, rough: jax.Array
+    alike: Alike,
+    active: jax.Array,
+    activation: Activation,
+    bias: Scaled,
+    normalization: Normalization,
+    rough: jax.Array,
 ) -> tuple[Watched, Alike]:
     """(What a layer's way back needs, what is known before the next layer's normalisation)."""
     samples, width = active.shape
     following = after(alike, active, activation, bias)
     now = removed(alike, normalization, width)
-    if normalization == "layer":
+    if not normalization.joins_samples:
         aligns = _aligning(active, activation, bias)[:, None]
     else:
         # Of two kinds of samples, what N leaves of a gradient sums to 0 over each: a sample alone has nothing of it.
@@ -143,16 +149,16 @@ def watch(
     return Watched(now, aligns, rough), following
 
 
-def doubt(noise: jax.Array, kept: jax.Array, normalization: str) -> jax.Array:
+def doubt(noise: jax.Array, kept: jax.Array, normalization: Normalization) -> jax.Array:
     """The squared relative error that rounding adds to a change, for each sample: [samples].
 
     noise: expected squares of what float32 rounds, in units of ROUNDING; kept: squares of what is left, both
     [samples, width] and at one scale. Batch normalisation joins the samples, which share their doubt.
     """
-    axis, samples = 1 if normalization == "layer" else None, noise.shape[:1]
+    axis, samples = None if normalization.joins_samples else 1, noise.shape[:1]
     noise, kept = (jnp.sum(x, axis=axis, keepdims=True) for x in (noise, kept))
     found = jnp.where(noise > 0, ROUNDING * noise / kept, 0.0)
-    return found[:, 0] if normalization == "layer" else jnp.broadcast_to(found[0], samples)
+    return jnp.broadcast_to(found[0], samples) if normalization.joins_samples else found[:, 0]
 
 
 def through_shared_weights(

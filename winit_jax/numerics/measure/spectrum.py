@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winit_jax.numerics.measure.gradients import Kept
-from winit_jax.numerics.measure.network import Scale
+from winit_jax.numerics.measure.networks import Settings
+from winit_jax.numerics.scaled import Scaled
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
 RESOLUTION = 2.0**-52
@@ -25,28 +26,27 @@ class Spectrum(NamedTuple):
     exponent: np.ndarray
 
 
-def spectrum(
-    kept: Kept, draws: np.ndarray, weight: Scale, depths: Sequence[int], normalization: str, removes: str = ""
-) -> Spectrum:
+def spectrum(kept: Kept, draws: np.ndarray, weight: Scaled, depths: Sequence[int], settings: Settings) -> Spectrum:
     """The singular values of one network at each of its depths.
 
     kept: NumPy arrays of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden
-    layers, [layers, width, width]. weight: its scale, scalars. normalization: none or layer, for batch joins the
-    inputs. removes: see `network.removed_part`.
+    layers, [layers, width, width]. weight: their standard deviation, a scalar. settings: of a normalization that does
+    not join the samples.
     """
     slopes = np.asarray(kept.slope.value, np.float64)
-    if removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
+    if settings.removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
         slopes = slopes - slopes[:, :, :1]
         slopes[1:] = 0
     inputs, width = slopes.shape[1:]
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
-    found = {1: (np.ones((inputs, width)), 0)}
+    found: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
-        if normalization == "layer":
+        if not settings.normalization.is_none:
             jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
             exponent += shift
         with np.errstate(over="ignore", invalid="ignore"):
-            jacobian = (jacobian * slopes[index][:, None]) @ (float(weight.mantissa) * draw.astype(np.float64))
+            weights = float(weight.value) * draw.astype(np.float64)
+            jacobian = settings.block.naive(jacobian * slopes[index][:, None], weights, np.matmul)
         exponent += int(kept.slope.exponent[index]) + int(weight.exponent)
         largest = float(np.max(np.abs(jacobian)))
         if largest > 0 and np.isfinite(largest):
@@ -62,14 +62,14 @@ def spectrum(
 def _through_layer_normalization(
     jacobian: np.ndarray, argument: Any, watched: Any, index: int
 ) -> tuple[np.ndarray, int]:
-    """(J N for each input, the power of two left out), with N as in `tangents.through_normalization`.
+    """(J N for each input, the power of two left out), with N as in `Normalization.through`.
 
     watched: what is removed, or None. That u is float32's own matters not: the product of such N is as near to the
     true one as they are.
     """
     u = np.asarray(argument.value[index], np.float64)
-    shrink = np.asarray(argument.shrink[index], np.float64)[:, None]
-    epsilon = float(argument.epsilon.mantissa[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
+    shrink = np.asarray(argument.shrink.value[index], np.float64)[:, None]
+    epsilon = float(argument.epsilon.value[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
     # Centred, so that it and 1 are orthogonal to all digits: each of both is then taken out by one product.
     u = u - u.mean(axis=-1, keepdims=True)
     norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
@@ -83,7 +83,7 @@ def _through_layer_normalization(
         rest = np.where(watched.removed[index][:, None], 0.0, rest)
     along = (found + again)[..., 1:]
     rest += epsilon * shrink**2 * along * direction
-    return shrink * rest, int(argument.shrink_exponent[index])
+    return shrink * rest, int(argument.shrink.exponent[index])
 
 
 def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:

@@ -12,15 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.measure.network import (
-    Argument,
-    Preactivation,
-    Signal,
-    common_exponent,
-    power_of_two,
-    root_exponent,
-    unscaled,
-)
+from winit_jax.numerics.scaled import Scaled, log10_root, power_of_two, root_exponent
+from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_exponent, unscaled
 
 MEASURED = (
     "preact_mean",
@@ -74,13 +67,6 @@ class Sums(NamedTuple):
     zero: jax.Array  # int32 count of pairs
 
 
-class Growth(NamedTuple):
-    """Mean square of a tangent or cotangent at one layer, float32, in units of 4^exponent (int32)."""
-
-    mean_square: jax.Array
-    exponent: jax.Array
-
-
 def over_samples(x: jax.Array, combine=jnp.add) -> jax.Array:
     """Combine [samples, width] over samples, pairwise in slices: [m, width] with m about samples / FOLD.
 
@@ -128,7 +114,7 @@ def measure(
 ) -> tuple[Signal, Sums]:
     """The sums of one layer, and the signal that the next layer reads.
 
-    response: psi(argument), [samples, width]; exponents: (left, right). removes: see `network.removed_part`.
+    response: psi(argument), [samples, width]; exponents: (left, right). removes: see `Normalization.removes`.
     """
     samples = response.shape[0]
     left, right = exponents
@@ -164,8 +150,8 @@ def measure(
         preact_exponent=preactivation.exponent,
         preact_mean=preact_mean,
         preact_between=jnp.sum(jnp.square(units)),
-        preact_within=jnp.square(preactivation.mantissa) * product_within,
-        within_exponent=preactivation.shift,
+        preact_within=jnp.square(preactivation.scale.value) * product_within,
+        within_exponent=preactivation.scale.exponent,
         exponent=exponent,
         left_exponent=jnp.where(left < right, left, exponent),
         response_mean=mean,
@@ -180,7 +166,7 @@ def measure(
         zero=jnp.sum(zero),
     )
     mean_square = within / response.size + between / response.shape[1] + jnp.square(mean)
-    return Signal(response, means, exponent, root_exponent(mean_square)), sums
+    return Signal(Scaled(response, exponent), means, root_exponent(mean_square)), sums
 
 
 def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Signal:
@@ -188,7 +174,7 @@ def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Si
     means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
     rms_exponent = root_exponent(mean_square(response))
     exponent = common_exponent(exponents, lambda: jnp.max(over_samples(jnp.abs(response), jnp.maximum)))
-    return Signal(response, means, exponent, rms_exponent)
+    return Signal(Scaled(response, exponent), means, rms_exponent)
 
 
 def mean_square(x: jax.Array) -> jax.Array:
@@ -221,18 +207,10 @@ def count_histogram(response: jax.Array, exponents: tuple[jax.Array, jax.Array],
     return jnp.concatenate([counts, (response.size - finite)[None]])
 
 
-def log10_root(growth: Growth, log10_scale: np.ndarray | float = 0.0) -> np.ndarray:
-    """log10 of the root mean square, float64; -inf where it is exactly 0, NaN where it overflowed."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        square = np.asarray(growth.mean_square, np.float64)
-        log10 = 0.5 * np.log10(np.where(np.isfinite(square), square, np.nan))
-        return log10 + np.asarray(growth.exponent, np.float64) * np.log10(2) + log10_scale
-
-
 def columns(
     sums: Sums,
     nonfinite: np.ndarray,
-    tangent: Growth | None,
+    tangent: Scaled | None,
     *,
     samples: int,
     width: int,
@@ -242,7 +220,8 @@ def columns(
 ) -> dict[str, np.ndarray]:
     """The measured columns, in float64 and at true scale.
 
-    sums, nonfinite, tangent: arrays of one shape (any); without tangents there is no log10_jacobian.
+    sums, nonfinite, tangent: arrays of one shape (any). tangent: mean squares; without them there is no
+    log10_jacobian.
     activation: what responses are of. log10_scale: broadcast against them, the scale of a network relative to the one
     measured (positively homogeneous activations), and log10_jacobian_scale likewise that of its Jacobian.
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);

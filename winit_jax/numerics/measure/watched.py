@@ -11,10 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.blocks import Block
+from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
 from winit_jax.numerics.measure import removal
-from winit_jax.numerics.measure.network import EXPONENT_LIMIT, Argument, Scale, exponent_of, power_of_two
 from winit_jax.numerics.measure.removal import Watched
-from winit_jax.numerics.measure.tangents import Slope, Tangent, noise, settled, through_normalization
+from winit_jax.numerics.measure.tangents import settled
+from winit_jax.numerics.normalization import Normalization
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
+from winit_jax.numerics.signals import Argument
 
 
 class Cotangent(NamedTuple):
@@ -29,34 +33,36 @@ class Cotangent(NamedTuple):
     doubts: jax.Array
 
     def through_layer(
-        self, slope: Slope, argument: Argument, normalization: str, removed: jax.Array, rough: jax.Array
+        self, slope: Scaled, argument: Argument, normalization: Normalization, removed: jax.Array, rough: jax.Array
     ) -> "Cotangent":
-        """From dLoss/dh to dLoss/da. removed: see `tangents.through_normalization`; rough: `removal.roughness`."""
-        assert argument.shrink_exponent is not None
+        """From dLoss/dh to dLoss/da. removed: see `Normalization.through`; rough: `removal.roughness`."""
+        assert argument.shrink is not None
         masked = self.change.factor * self.change.value * slope.value
         exponent, expected = self.change.exponent, self.expected * jnp.square(slope.value)
-        if normalization == "batch":  # samples meet at the scale of the largest that goes on
+        if normalization.joins_samples:  # samples meet at the scale of the largest that goes on
             reached = jnp.any(masked != 0, axis=1, keepdims=True)
             common = jnp.max(jnp.where(reached | ~jnp.any(reached), exponent, -EXPONENT_LIMIT))
             unit = power_of_two(exponent - common)
             masked, expected, exponent = masked * unit, expected * jnp.square(unit), common
-        value, shift = through_normalization(masked, argument, normalization, removed)
-        kept = jnp.square(value * power_of_two(shift - argument.shrink_exponent))
-        lost = jnp.where(removed, kept * rough, noise(masked, argument, normalization))
+        normalized = normalization.through(masked, argument, removed)
+        kept = jnp.square(normalized.in_units_of(argument.shrink.exponent))
+        lost = jnp.where(removed, kept * rough, normalization.noise(masked, argument))
         doubts = removal.doubt(expected, jnp.square(masked), normalization)
         doubts += removal.doubt(lost, kept, normalization)
-        after = Tangent(value, exponent + slope.exponent + shift, jnp.float32(1.0))
+        after = Tangent(normalized.value, exponent + slope.exponent + normalized.exponent, jnp.float32(1.0))
         change = _by_sample(after, normalization)
         return Cotangent(change, jnp.ones_like(self.expected), self.doubts + doubts[:, None])
 
-    def through_weights(self, draw: jax.Array, weight: Scale, precision: str, normalization: str) -> "Cotangent":
+    def through_weights(
+        self, block: Block, draw: jax.Array, weight: Scaled, precision: str, normalization: Normalization
+    ) -> "Cotangent":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
-        value = jnp.matmul(self.change.value, draw.T, precision=precision)
+        value = pull_linear(block, self.change.value, draw, precision)
         squares = jnp.sum(jnp.square(self.change.value), axis=1, keepdims=True)
-        if normalization == "batch":  # rounding of the others reaches every sample
+        if normalization.joins_samples:  # rounding of the others reaches every sample
             squares = jnp.broadcast_to(jnp.mean(squares), squares.shape)
-        expected = squares * jnp.mean(jnp.square(draw)) * jnp.square(weight.mantissa)
-        return Cotangent(Tangent(value, self.change.exponent + weight.exponent, weight.mantissa), expected, self.doubts)
+        expected = squares * jnp.mean(jnp.square(draw)) * jnp.square(weight.value)
+        return Cotangent(Tangent(value, self.change.exponent + weight.exponent, weight.value), expected, self.doubts)
 
     def together(self) -> Tangent:
         """The same change with one exponent and of RMS near 1."""
@@ -87,7 +93,7 @@ class Cotangents(NamedTuple):
     left: Cotangent
 
     @classmethod
-    def at_first(cls, gradient: Tangent, normalization: str) -> "Cotangents":
+    def at_first(cls, gradient: Tangent, normalization: Normalization) -> "Cotangents":
         """At the last response."""
         change = _by_sample(gradient, normalization)
         one = Cotangent(
@@ -99,11 +105,11 @@ class Cotangents(NamedTuple):
 
     def through_layer(
         self,
-        slope: Slope,
+        slope: Scaled,
         argument: Argument | None,
         watched: Watched | None,
         activation: Activation,
-        normalization: str,
+        normalization: Normalization,
     ) -> "Cotangents":
         """From dLoss/dh to dLoss/da of a layer."""
         assert argument is not None
@@ -114,26 +120,32 @@ class Cotangents(NamedTuple):
         everywhere = jnp.ones_like(nothing_left)
         return Cotangents(whole, source.through_layer(slope, argument, normalization, everywhere, watched.rough))
 
-    def of_weights(self, watched: Watched | None, normalization: str) -> Cotangent:
+    def of_weights(self, watched: Watched | None, normalization: Normalization) -> Cotangent:
         """What dLoss/dW is of: where all samples below are of two kinds, the rest sums to 0 over each kind."""
-        if normalization != "batch":
+        if not normalization.joins_samples:
             return self.whole
         assert watched is not None
         return jax.tree.map(lambda x, y: jnp.where(watched.removed, x, y) if x.ndim else x, self.left, self.whole)
 
     def through_weights(
-        self, draw: jax.Array, weight: Scale, precision: str, normalization: str, below: Watched
+        self,
+        block: Block,
+        draw: jax.Array,
+        weight: Scaled,
+        precision: str,
+        normalization: Normalization,
+        below: Watched,
     ) -> "Cotangents":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
-        whole, left = (one.through_weights(draw, weight, precision, normalization) for one in self)
+        whole, left = (part.through_weights(block, draw, weight, precision, normalization) for part in self)
         whole = jax.tree.map(lambda x, y: jnp.where(below.aligns, x, y) if x.ndim else x, left, whole)
         return Cotangents(whole, left)
 
 
-def _by_sample(tangent: Tangent, normalization: str) -> Tangent:
+def _by_sample(tangent: Tangent, normalization: Normalization) -> Tangent:
     """A change with an exponent for each sample, its own unless batch normalisation joins the samples."""
     value = tangent.factor * tangent.value
-    largest = jnp.max(jnp.abs(value), axis=1 if normalization == "layer" else None, keepdims=True)
+    largest = jnp.max(jnp.abs(value), axis=None if normalization.joins_samples else 1, keepdims=True)
     shift = jnp.where(largest > 0, jnp.maximum(exponent_of(largest), -126), 0)
     exponent = jnp.broadcast_to(tangent.exponent + shift, (value.shape[0], 1))
     return Tangent(value * power_of_two(-shift), exponent, jnp.float32(1.0))

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.scaled import log10_sum
 from winit_jax.numerics.theory.closed_forms import Averages, closed_form
 from winit_jax.numerics.theory.moments import Series, averages_inside, clip, series, sum_series
 
@@ -92,10 +94,12 @@ def propagate(
     log10_q1: Number,
     c1: Number,
     layers: int,
+    block: Block = DENSE,
 ) -> Propagation:
     """Signals of infinitely wide networks, layer by layer.
 
     q_{l+1} = length_map(q_l), c_{l+1} = correlation_map(c_l, q_l), jacobian_l = prod_{k<l} sqrt(chi(q_k))
+    with the block's own maps (`Block.mean_field`).
 
     log10_weight_var, log10_bias_var, log10_q1 (mean square pre-activation of layer 1), c1: [N], or numbers;
         the first three may be -inf (0) and far outside float64's own range.
@@ -110,7 +114,7 @@ def propagate(
     found = Propagation(*np.empty((4, layers, start.shape[1])))
     for first in range(0, start.shape[1], BLOCK):
         part = slice(first, first + BLOCK)
-        _propagate_block(activation, start[:, part], Propagation(*(values[:, part] for values in found)))
+        _propagate_some(activation, start[:, part], block, Propagation(*(values[:, part] for values in found)))
     found.log10_act_rms[:] += factor
     return found
 
@@ -123,6 +127,7 @@ def from_inputs(
     square: float,
     correlation: float,
     layers: int,
+    block: Block = DENSE,
 ) -> Propagation:
     """`propagate` from the inputs themselves.
 
@@ -133,13 +138,13 @@ def from_inputs(
         log10_weights = 2 * np.log10(np.asarray(first_std, np.float64)) + np.log10(square)
         log10_bias = 2 * np.log10(np.asarray(bias_std, np.float64))
         log10_hidden = 2 * np.log10(np.asarray(hidden_gain, np.float64))
-        log10_q = _log10_sum(log10_weights, log10_bias)
+        log10_q = log10_sum(log10_weights, log10_bias)
         share = np.where(np.isinf(log10_q), np.nan, 10.0 ** (log10_weights - log10_q))
     c = share * correlation + (1 - share)
-    return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers)
+    return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers, block)
 
 
-def _propagate_block(activation: Activation, start: np.ndarray, found: Propagation) -> None:
+def _propagate_some(activation: Activation, start: np.ndarray, block: Block, found: Propagation) -> None:
     """`propagate` for a few points: start is [4, n], found is written to."""
     log_weight, log_bias, log_q, c = start
     state: CorrelationState | None = None
@@ -158,18 +163,12 @@ def _propagate_block(activation: Activation, start: np.ndarray, found: Propagati
             found.input_correlation[layer] = c
             found.log10_jacobian[layer] = jacobian
             found.chi[layer] = 10.0**log_chi
-            jacobian = jacobian + 0.5 * log_chi
-            signal = log_weight + log_second
-            log_q = _log10_sum(signal, log_bias)
-            c = state.map_correlation(c, 10.0 ** (signal - log_q))[0]
+            following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi)
+            jacobian = jacobian + following.log10_jacobian
+            log_q = following.log10_q
+            c = state.map_correlation(c, following.share)[0]
 
 
 def _times(degree: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     # 0 * -inf is 0 here, but what is not known stays so.
     return np.where((degree == 0) & ~np.isnan(logarithm), 0.0, degree * logarithm)
-
-
-def _log10_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """log10(10^a + 10^b) without overflow; exactly a where b is -inf."""
-    high, low = np.maximum(a, b), np.minimum(a, b)
-    return np.where(low == -np.inf, high, high + np.log1p(10.0 ** (low - high)) / math.log(10))

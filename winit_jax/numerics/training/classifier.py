@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations.record import Activation, Function
+from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.initializers import stream_key
-from winit_jax.numerics.measure.network import NORM_EPSILON, NORMALIZED_AXIS
+from winit_jax.numerics.normalization import NORM_EPSILON, Normalization
 
 # The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalisation,
 # which would cancel it, `scale` and `shift` without normalisation.
@@ -85,10 +86,11 @@ def answer(
     parameters: Parameters,
     x: jax.Array,
     activation: Activation,
-    normalization: str,
+    normalization: Normalization,
     running: Moments | None = None,
     precision: str = "highest",
     epsilon: jax.Array | float = NORM_EPSILON,
+    block: Block = DENSE,
 ) -> tuple[jax.Array, jax.Array, Moments | None]:
     """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
 
@@ -105,12 +107,12 @@ def answer(
         if "bias" in layer:
             a = a + layer["bias"][:, None]
         moments = None
-        if normalization != "none":
+        if not normalization.is_none:
             a, moments = _normalize(a, layer, normalization, epsilon)
         return phi(a), moments
 
     def hidden_layer(h: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
-        return respond(jnp.matmul(h, layer["hidden"], precision=precision), layer)
+        return respond(block.linear(h, layer["hidden"], precision), layer)
 
     product = jnp.matmul(x, parameters["first"].reshape(features, -1), precision=precision)
     product = jnp.moveaxis(product.reshape(len(x), n_networks, width), 1, 0)
@@ -127,13 +129,13 @@ def answer(
 
 
 def _normalize(
-    a: jax.Array, layer: dict[str, jax.Array], normalization: str, epsilon: jax.Array | float
+    a: jax.Array, layer: dict[str, jax.Array], normalization: Normalization, epsilon: jax.Array | float
 ) -> tuple[jax.Array, Moments | None]:
     """scale (a - mean) / sqrt(var + epsilon) + shift over samples or units of a [N, samples, width].
 
     The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
     """
-    axis = 1 if NORMALIZED_AXIS[normalization] == 0 else 2
+    axis = 1 if normalization.joins_samples else 2
     moments = None
     if "mean" in layer:
         centred, variance = a - layer["mean"][:, None], layer["variance"][:, None]
@@ -141,7 +143,7 @@ def _normalize(
         mean = jnp.mean(a, axis=axis, keepdims=True)
         centred = a - mean
         variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
-        if normalization == "batch":
+        if normalization.joins_samples:
             moments = Moments(mean[:, 0], variance[:, 0])
     total = variance + jnp.reshape(epsilon, (-1, 1, 1))
     # A root that is not taken needs no slope either.
@@ -162,14 +164,15 @@ def gradients(
     x: jax.Array,
     y: jax.Array,
     activation: Activation,
-    normalization: str,
+    normalization: Normalization,
     precision: str,
     epsilon: jax.Array | float = NORM_EPSILON,
+    block: Block = DENSE,
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """(Mean loss of each network on a minibatch [N], its moments, gradients of each network's own loss)."""
 
     def total(parameters: Parameters):
-        logits, _, moments = answer(parameters, x, activation, normalization, precision=precision, epsilon=epsilon)
+        logits, _, moments = answer(parameters, x, activation, normalization, None, precision, epsilon, block)
         means = jnp.mean(losses(logits, y), axis=1)
         return jnp.sum(means), (means, moments)
 
@@ -198,10 +201,11 @@ def evaluate(
     x: jax.Array,
     y: jax.Array,
     activation: Activation,
-    normalization: str,
+    normalization: Normalization,
     running: Moments | None,
     precision: str,
     epsilon: jax.Array | float = NORM_EPSILON,
+    block: Block = DENSE,
 ) -> tuple[jax.Array, jax.Array]:
     """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
     samples = len(x)
@@ -214,7 +218,7 @@ def evaluate(
 
     def one(part):
         x, y, counts = part
-        logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon)
+        logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon, block)
         right = jnp.argmax(logits, axis=-1) == y
         return (
             jnp.sum(jnp.where(counts, losses(logits, y), 0.0), axis=1),

@@ -18,7 +18,8 @@ import optax
 
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.measure.network import NORM_EPSILON
+from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.normalization import NONE, NORM_EPSILON, Normalization
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training.classifier import (
     NETWORK_AXIS,
@@ -48,12 +49,13 @@ class Settings:
     """What a training is compiled for, beside its shapes. options: of the optimiser, in a fixed order."""
 
     activation: Activation
-    normalization: str = "none"
+    normalization: Normalization = NONE
     optimizer: str = "sgd"
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 128
     data_seed: int = 0
     precision: str = "highest"
+    block: Block = DENSE
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[st
     return [(option, known) for option in options if option not in known]
 
 
-def training_mib(features: int, width: int, depth: int, classes: int, batch_size: int) -> float:
+def training_mib(features: int, width: int, depth: int, classes: int, batch_size: int, block: Block = DENSE) -> float:
     """Memory of one network in training: parameters, gradients, two moments of each, and the way forth."""
-    parameters = features * width + (depth - 1) * width * width + (3 * depth + classes) * width + classes
+    parameters = features * width + (depth - 1) * block.entries(width) + (3 * depth + classes) * width + classes
     signals = 4 * depth * max(batch_size, training.EVALUATED_SAMPLES // depth) * width
     return 4 * (4 * parameters + signals) / 2**20
 
@@ -114,13 +116,13 @@ def begin(
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
         epsilon = jnp.asarray(np.array([one.norm_epsilon for one in trainees]).astype(np.float32))
     parameters = _scaled(drawn, jnp.asarray(index), scales)
-    if settings.normalization == "batch":
+    if settings.normalization.joins_samples:
         del parameters["bias"]
     running = None
-    if settings.normalization != "none":
+    if not settings.normalization.is_none:
         parameters["scale"] = jnp.ones((depth, len(trainees), width))
         parameters["shift"] = jnp.zeros((depth, len(trainees), width))
-    if settings.normalization == "batch":
+    if settings.normalization.joins_samples:
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
         running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
     diverged_at = jnp.full(len(trainees), -1, jnp.int32)
@@ -192,7 +194,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     _, moments, found = _gradients(state, data, step, settings)
     # Before training, batch normalisation has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
-    how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon)
+    how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon, settings.block)
     train = training.evaluate(state.parameters, data.x_train, data.y_train, *how)
     test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
     _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
@@ -207,7 +209,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
 def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
     """training.gradients on the minibatch of a step."""
     chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
-    how = (settings.activation, settings.normalization, settings.precision, state.epsilon)
+    how = (settings.activation, settings.normalization, settings.precision, state.epsilon, settings.block)
     return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *how)
 
 

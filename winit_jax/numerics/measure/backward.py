@@ -1,6 +1,6 @@
 """Many networks at once, on the way back: gradients for every depth, and singular values of Jacobians.
 
-Like `batch`, this compiles; a program serves one block of networks, however many there are.
+Like `forward`, this compiles; a program serves one block of networks, however many there are.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,21 +11,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops
-from winit_jax.numerics.measure.batch import Inputs, Networks, Settings
 from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_back, way_forth
-from winit_jax.numerics.measure.network import Layer
+from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
 from winit_jax.numerics.measure.spectrum import SUMMARY, spectrum, summary
-from winit_jax.numerics.measure.statistics import log10_root
+from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.scaled import log10_root
 
 # The Jacobian of depth 1 is the identity.
 AT_DEPTH_ONE = dict(zip(SUMMARY, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
 
 
-def gradient_mib(layers: int, samples: int, width: int, normalization: str) -> float:
-    """What the way back through one network holds: its draws, and two arrays a layer (four if normalised)."""
-    kept = 2 if normalization == "none" else 4
-    return layers * width * (kept * samples + width) * 4 / 2**20
+def gradient_mib(layers: int, samples: int, width: int, normalization: str, block: Block = DENSE) -> float:
+    """What the way back through one network holds: its draws, and two arrays a layer (four if normalized)."""
+    kept = 2 if NORMALIZATIONS[normalization].is_none else 4
+    return layers * (kept * samples * width + block.entries(width)) * 4 / 2**20
 
 
 def gradients(
@@ -52,11 +54,11 @@ def gradients(
     found = _in_blocks(
         lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings, *turns), networks, block
     )
-    layers = np.arange(1, found.preact.mean_square.shape[2] + 1)
+    layers = np.arange(1, found.preact.value.shape[2] + 1)
     beyond = layers > np.asarray(depths)[:, None]
     samples = inputs.samples.shape[0]
     preact, weight = (
-        np.where(beyond, np.nan, log10_root(growth) - np.log10(samples)) for growth in (found.preact, found.weight)
+        np.where(beyond, np.nan, log10_root(square) - np.log10(samples)) for square in (found.preact, found.weight)
     )
     return preact, weight, found.histogram
 
@@ -65,13 +67,11 @@ def gradients(
 def _gradients(
     inputs, networks, first, hidden, loss, depths, edges, settings: Settings, layers: jax.Array, turns: jax.Array
 ) -> Gradients:
-    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
-
     def one(networks: Networks) -> Gradients:
-        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
+        kept = way_forth(inputs.signal, first, hidden, networks, settings, layers)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
-            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, *fixed, edges)
+            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, settings, edges)
 
         found = loops.each(lambda depth: back(depth, None), depths, turns)
         if edges is None:
@@ -94,24 +94,20 @@ def singular_values(
     hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
     """
     if hidden is None:
-        return {
-            name: np.zeros((len(depths), len(networks.hidden.mantissa))) + one for name, one in AT_DEPTH_ONE.items()
-        }
+        return {name: np.zeros((len(depths), len(networks.hidden.value))) + one for name, one in AT_DEPTH_ONE.items()}
     kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings, _length(hidden)), networks, 1)
     weights = np.asarray(hidden.weights)
     found = []
-    for network in range(len(networks.hidden.mantissa)):
+    for network in range(len(networks.hidden.value)):
         own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
-        found.append(summary(spectrum(own, weights, weight, depths, settings.normalization, settings.removes)))
+        found.append(summary(spectrum(own, weights, weight, depths, settings)))
     return {name: np.stack([columns[name] for columns in found], axis=1) for name in SUMMARY}
 
 
 @partial(jax.jit, static_argnames="settings")
 def _slopes(inputs, networks, first, hidden, settings: Settings, layers: jax.Array) -> Kept:
-    fixed = (settings.activation, settings.normalization, settings.precision, settings.constant)
-
     def one(networks: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, *networks, *fixed, layers)
+        kept = way_forth(inputs.signal, first, hidden, networks, settings, layers)
         return jax.tree.map(lambda x: x[:-1], kept)
 
     return jax.vmap(one)(networks)
@@ -123,7 +119,7 @@ def _length(stack: Layer | None) -> jax.Array:
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
     """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
-    count = networks.hidden.mantissa.shape[0]
+    count = networks.hidden.value.shape[0]
     blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
     parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
     return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.measure import batch, derivatives
-from winit_jax.numerics.measure import batches as blocks
-from winit_jax.numerics.measure.batch import Inputs, Networks, Settings
+from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.measure import backward, batches
+from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
-from winit_jax.numerics.measure.network import Layer
+from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
+from winit_jax.numerics.scaled import as_scaled
 
 # A stack of draws and the signals between stacks may each take this share of the memory of a batch.
 STACK_SHARE = 0.125
@@ -29,7 +31,7 @@ Columns = dict[str, np.ndarray]
 class Family:
     """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
 
-    epsilon: what normalisation adds to the variance, [N]; None is `network.NORM_EPSILON` for all.
+    epsilon: what normalisation adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all.
     """
 
     seed: int
@@ -39,6 +41,7 @@ class Family:
     hidden_std: np.ndarray
     bias_std: np.ndarray
     epsilon: np.ndarray | None = None
+    block: Block = DENSE
 
     def first_layer(self, features: int) -> Layer:
         return draws.first_layer(self.seed, self.shape, self.width, features)
@@ -47,14 +50,14 @@ class Family:
         """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
         found = [self.first_layer(features)]
         if layers > 1:
-            count = _stacked_layers(self.width, layers - 1, budget_mib)
-            stack = draws.layer_stack(self.seed, self.shape, self.width, 2, count)
+            count = _stacked_layers(self.block.entries(self.width), layers - 1, budget_mib)
+            stack = self.block.draws(self.seed, self.shape, self.width, 2, count)
             found += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
         return found[:most]
 
     def hidden_layers(self, layers: int) -> Layer | None:
         """Layers 2 .. layers; None if there are none."""
-        return draws.layer_stack(self.seed, self.shape, self.width, 2, layers - 1) if layers > 1 else None
+        return self.block.draws(self.seed, self.shape, self.width, 2, layers - 1) if layers > 1 else None
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,12 @@ class Group:
 
     @property
     def n_networks(self) -> int:
-        return len(self.networks.hidden.mantissa)
+        return len(self.networks.hidden.value)
 
 
-def of_draws(settings: Settings, shape: str) -> Settings:
-    """The settings of networks whose draws have that shape; one program for all shapes where none is special."""
-    return replace(settings, constant=shape == "constant" and settings.normalization != "none")
+def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
+    """The settings of networks of such draws and blocks; one program for all shapes where none is special."""
+    return replace(settings, constant=shape == "constant" and not settings.normalization.is_none, block=block)
 
 
 def can_share(family: Family) -> np.ndarray:
@@ -89,11 +92,11 @@ def can_share(family: Family) -> np.ndarray:
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
     """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
     one_pass = np.zeros(len(family.bias_std), bool)
-    if shared and settings.activation.homogeneous and settings.normalization == "none":
+    if shared and settings.block.shares_gains and settings.activation.homogeneous and settings.normalization.is_none:
         one_pass = can_share(family)
     if one_pass.any():
         unit = (features**-0.5, family.width**-0.5)
-        networks = Networks(*(batch.as_scale([value]) for value in (*unit, 0.0)))
+        networks = Networks(*(as_scaled([value]) for value in (*unit, 0.0)))
         first, hidden = (
             np.log10(stds[one_pass] / one)
             for stds, one in zip((family.first_std, family.hidden_std), unit, strict=True)
@@ -103,9 +106,9 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         rest = np.flatnonzero(~one_pass)
         stds = (family.first_std, family.hidden_std, family.bias_std)
         epsilon = None
-        if family.epsilon is not None and settings.normalization != "none":
-            epsilon = batch.as_scale(family.epsilon[rest])
-        first, hidden, bias = (batch.as_scale(values[rest]) for values in stds)
+        if family.epsilon is not None and not settings.normalization.is_none:
+            epsilon = as_scaled(family.epsilon[rest])
+        first, hidden, bias = (as_scaled(values[rest]) for values in stds)
         networks = Networks(first, hidden, bias, epsilon)
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
@@ -122,30 +125,30 @@ def forward(
     edges: np.ndarray | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
     """(The measured columns of every layer, [layers, N]; counts of a histogram, [layers, N, bins + 3], or None)."""
-    settings = of_draws(settings, family.shape)
+    settings = of_draws(settings, family.shape, family.block)
     samples, features = inputs.samples.shape
     found: Columns = {}
     histogram = None
     for group in groups(family, features, settings, shared=edges is None):
-        count = _stacked_layers(family.width, layers - 1, budget_mib)
-        measured = batch.forward(
+        count = _stacked_layers(family.block.entries(family.width), layers - 1, budget_mib)
+        measured = forward_pass.forward(
             inputs,
             group.networks,
             family.first_layer(features),
             (
                 # The last one as long as the others, which are then one program.
-                draws.layer_stack(family.seed, family.shape, family.width, start, count)
+                family.block.draws(family.seed, family.shape, family.width, start, count)
                 for start in range(2, layers + 1, count)
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
             settings,
-            block=blocks.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
+            block=batches.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
             edges=edges,
             platform=platform,
             layers=layers,
         )
         jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
-        columns = batch.to_columns(
+        columns = forward_pass.to_columns(
             measured,
             settings.activation,
             samples=samples,
@@ -173,7 +176,7 @@ def gradients(
 
     labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear.
     """
-    settings = of_draws(settings, family.shape)
+    settings = of_draws(settings, family.shape, family.block)
     samples, features = inputs.samples.shape
     loss: Any = draws.directions(family.seed, "cotangents", samples, family.width)
     if labels is not None:
@@ -181,11 +184,11 @@ def gradients(
         loss = Readout(draws.readout(family.seed, family.width, len(classes)), np.asarray(codes, np.int32))
     found: Columns = {}
     deepest, counts = max(depths), None
-    one_mib = derivatives.gradient_mib(deepest, samples, family.width, settings.normalization)
+    one_mib = backward.gradient_mib(deepest, samples, family.width, settings.normalization.name, family.block)
     layer = np.arange(1, deepest + 1)
     for group in groups(family, features, settings, shared=labels is None and edges is None):
         block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
-        preact, weight, counts = derivatives.gradients(
+        preact, weight, counts = backward.gradients(
             inputs,
             group.networks,
             family.first_layer(features),
@@ -207,11 +210,11 @@ def gradients(
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
     """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
-    settings = of_draws(settings, family.shape)
+    settings = of_draws(settings, family.shape, family.block)
     found: Columns = {}
     for group in groups(family, x.shape[1], settings, shared=True):
-        columns = derivatives.singular_values(
-            batch.as_inputs(x[:SPECTRUM_INPUTS]),
+        columns = backward.singular_values(
+            as_inputs(x[:SPECTRUM_INPUTS]),
             group.networks,
             family.first_layer(x.shape[1]),
             family.hidden_layers(max(depths)),
@@ -226,9 +229,9 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
     return found
 
 
-def _stacked_layers(width: int, hidden: int, budget_mib: float) -> int:
-    """How many layers' draws are held at a time: as nearly as many each time as can be."""
-    one_mib = width * width * 4 / 2**20
+def _stacked_layers(entries: int, hidden: int, budget_mib: float) -> int:
+    """How many layers' draws, of so many numbers each, are held at a time: as nearly as many each time as can be."""
+    one_mib = entries * 4 / 2**20
     most = max(1, min(hidden, int(STACK_SHARE * budget_mib / one_mib)))
     stacks = -(-hidden // most)
     return -(-hidden // max(1, stacks)) or 1

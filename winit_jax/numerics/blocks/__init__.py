@@ -1,0 +1,8 @@
+"""Blocks: what stands between one stream of pre-activations and the next. One file each, one protocol."""
+
+from winit_jax.numerics.blocks.dense import DENSE
+from winit_jax.numerics.blocks.protocol import Block
+
+BLOCKS: dict[str, Block] = {block.name: block for block in (DENSE,)}
+
+__all__ = ["BLOCKS", "DENSE", "Block"]

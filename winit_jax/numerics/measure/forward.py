@@ -1,0 +1,150 @@
+"""Many networks at once, on the way forward: the jit and vmap of the package, with `backward`.
+
+Networks that share their draws and static shape run together: vmap stacks their rows into one tall
+matrix product with Z, and a loop walks over blocks of them, so that a block's activations stay in
+cache (CPU) or fill the device (accelerators) while it goes through all layers.
+
+On a CPU a network's bits do not depend on what runs beside it: the shape of a block follows from that of one
+network, the last block is padded, and every loop stays one however few its turns (see `loops`).
+"""
+
+import sys
+from collections.abc import Iterable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.measure import batches, loops
+from winit_jax.numerics.measure.layers import Measured, descend, enter
+from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
+from winit_jax.numerics.measure.statistics import Sums, columns
+from winit_jax.numerics.scaled import Scaled
+
+
+def forward(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Iterable[Layer],
+    tangents: jax.Array | None,
+    settings: Settings,
+    *,
+    block: int,
+    edges: np.ndarray | None = None,
+    platform: str = "cpu",
+    layers: int | None = None,
+) -> Measured:
+    """Measure every layer of N networks that share their draws.
+
+    hidden: stacks of layers (leading axis), in order, each drawn when its turn comes; several where one
+        would not fit in memory.
+    tangents: directions at the first pre-activations, [samples, width]; None measures no Jacobian.
+    block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
+    layers: of a network; the rest of the last stack is left out. All layers by default.
+    Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
+    """
+    count = networks.hidden.value.shape[0]
+    needed = -(-count // block)
+    samples, width = inputs.samples.shape[0], first.weights.shape[1]
+    room = batches.of_a_call(needed, block, samples, width, platform)
+    calls = -(-needed // room)
+    chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
+    stacked = [jax.tree.map(lambda x, own=own: x[own], networks) for own in chosen]
+    turns = [np.int32(min(room, needed - call * room)) for call in range(calls)]
+    at_zero = settings.activation.at_zero
+    shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
+    stacks = iter(hidden)
+    stack, following = next(stacks, None), next(stacks, None)
+    # Of each stack of layers, what each call found: arrays of [room, layers, block, ...].
+    parts: list[list[Measured]] = []
+    left = sys.maxsize if layers is None else layers - 1
+    if following is None:
+        own = np.int32(0 if stack is None else min(left, stack.weights.shape[0]))
+        how = (first, stack, tangents, shifted, settings)
+        parts.append([_all_layers(inputs, some, *how, turn, own) for some, turn in zip(stacked, turns, strict=True)])
+    else:
+        entered = [
+            _first_layer(inputs, some, first, tangents, shifted, settings, turn)
+            for some, turn in zip(stacked, turns, strict=True)
+        ]
+        while True:
+            states = [state for state, _ in entered]
+            parts.append([found for _, found in entered])
+            if stack is None:
+                break
+            own = np.int32(min(left, stack.weights.shape[0]))
+            left -= int(own)
+            entered = [
+                _next_layers(state, some, stack, shifted, settings, turn, own)
+                for state, some, turn in zip(states, stacked, turns, strict=True)
+            ]
+            stack, following = following, next(stacks, None)
+
+    def join(*arrays: jax.Array) -> np.ndarray:  # [room, layers, block, ...] of each call -> [layers, N, ...]
+        x = np.moveaxis(np.concatenate(arrays), 1, 0)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
+
+    of_stacks = [jax.tree.map(join, *jax.device_get(found)) for found in parts]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:layers], *of_stacks)
+
+
+@partial(jax.jit, static_argnames="settings")
+def _all_layers(
+    inputs, stacked, first, hidden, tangents, edges, settings: Settings, turns: jax.Array, layers: jax.Array
+):
+    def one_block(networks):
+        states, measured = enter(inputs, networks, first, tangents, edges, settings)
+        measured = jax.tree.map(lambda x: x[None], measured)
+        if hidden is None:
+            return measured
+        _, rest = descend(jax.lax.optimization_barrier(states), networks, hidden, edges, settings, layers)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), measured, rest)
+
+    return loops.each(one_block, stacked, turns)
+
+
+@partial(jax.jit, static_argnames="settings")
+def _first_layer(inputs, stacked, first, tangents, edges, settings: Settings, turns: jax.Array):
+    def one_block(networks):
+        states, measured = enter(inputs, networks, first, tangents, edges, settings)
+        return states, jax.tree.map(lambda x: x[None], measured)
+
+    return loops.each(one_block, stacked, turns)
+
+
+@partial(jax.jit, static_argnames="settings", donate_argnames="states")
+def _next_layers(states, stacked, hidden, edges, settings: Settings, turns: jax.Array, layers: jax.Array):
+    def one_block(block):
+        return descend(block[0], block[1], hidden, edges, settings, layers)
+
+    return loops.each(one_block, (states, stacked), turns)
+
+
+def to_columns(
+    measured: Measured,
+    activation: Activation,
+    *,
+    samples: int,
+    width: int,
+    log10_scale: np.ndarray | float = 0.0,
+    log10_jacobian_scale: np.ndarray | float = 0.0,
+) -> dict[str, np.ndarray]:
+    """The measured columns of a pass as float64 arrays of [layers, N] (see statistics.columns)."""
+    sums = Sums._make(np.asarray(x) for x in measured.sums)
+    tangent = measured.tangent
+    if tangent is not None:  # in units of the directions' own length
+        tangent = Scaled(tangent.value / tangent.value[:1], tangent.exponent)
+    return columns(
+        sums,
+        np.asarray(measured.nonfinite),
+        tangent,
+        samples=samples,
+        width=width,
+        activation=activation,
+        log10_scale=log10_scale,
+        log10_jacobian_scale=log10_jacobian_scale,
+    )

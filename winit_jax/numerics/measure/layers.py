@@ -1,0 +1,223 @@
+"""One layer of a block of networks: from pre-activations and their changes to what is measured and what goes on."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.blocks.affine import stem
+from winit_jax.numerics.blocks.protocol import Tangent, push_linear
+from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.measure import loops, removal
+from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
+from winit_jax.numerics.measure.statistics import Sums, count_histogram, count_nonfinite, mean_square, measure
+from winit_jax.numerics.measure.tangents import careful_push, push, rescaled, slope
+from winit_jax.numerics.scaled import Scaled, power_of_two
+from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
+
+
+class State(NamedTuple):
+    """What a network hands from layer to layer: its signal, the change of it along one direction, and what a
+    normalisation will remove of that (None where this need not be watched)."""
+
+    signal: Signal
+    change: Tangent | None
+    alike: removal.Alike | None
+
+
+class Measured(NamedTuple):
+    """What a pass leaves: sums, mean squares of tangents and counts of what is not finite, [layers, N], and histograms.
+
+    tangent and histogram are None where they were not asked for.
+    """
+
+    sums: Sums
+    tangent: Scaled | None
+    nonfinite: jax.Array | np.ndarray
+    histogram: jax.Array | np.ndarray | None
+
+
+def enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array | None, edges, settings: Settings):
+    """The first layer of a block: one product of the inputs serves all its networks."""
+    signal = inputs.signal
+    product = jnp.matmul(signal.response.value, first.weights, precision=settings.precision)
+    product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
+
+    def of_network(weight: Scaled, bias: Scaled) -> Preactivation:
+        return stem(product, product_mean, signal, first, weight, bias, settings.activation, settings.removes)
+
+    preactivations = jax.vmap(of_network)(networks.first, networks.bias)
+    changes = None
+    if tangents is not None:
+        count = networks.first.value.shape[0]
+        everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
+        changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
+    samples, width = product.shape
+    alike = None
+    if tangents is not None and removal.is_watched(settings.normalization, samples, width, settings.constant):
+        count = networks.first.value.shape[0]
+        alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
+    return _leave(preactivations, changes, alike, networks, edges, settings)
+
+
+def descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings, layers: jax.Array):
+    """Networks through a stack of hidden layers: states out, and what was measured at each."""
+    block = settings.block
+
+    def step(states: State, layer: Layer):
+        def of_network(state: State, weight: Scaled, bias: Scaled) -> tuple[Preactivation, Tangent | None]:
+            own = (state.signal, layer, weight, bias, settings.activation)
+            preactivation = block.forward(*own, precision=settings.precision, removes=settings.removes)
+            if state.change is None:
+                return preactivation, None
+            change = push_linear(block, state.change, layer, weight, settings.precision)
+            if settings.removes == "product":  # all units share it
+                change = change._replace(value=jnp.broadcast_to(change.value[:, :1], change.value.shape))
+            return preactivation, change
+
+        preactivations, tangents = jax.vmap(of_network)(states, networks.hidden, networks.bias)
+        return _leave(preactivations, tangents, states.alike, networks, edges, settings)
+
+    return loops.scan(step, states, hidden, layers)
+
+
+def _leave(
+    preactivations: Preactivation,
+    tangents: Tangent | None,
+    alike: removal.Alike | None,
+    networks: Networks,
+    edges,
+    settings: Settings,
+) -> tuple[State, Measured]:
+    """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
+    activation, normalization = settings.activation, settings.normalization
+
+    def answer(preactivation: Preactivation, epsilon: Scaled | None):
+        argument = normalization.argument(preactivation, activation, epsilon)
+        return argument, *respond(argument, activation)
+
+    def sum_up(preactivation: Preactivation, argument: Argument, response: jax.Array, exponents):
+        how = (activation, settings.saturation_threshold, settings.removes)
+        return measure(preactivation, argument, response, exponents, *how)
+
+    def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Scaled, Tangent]:
+        square = mean_square(tangent.value) * jnp.square(tangent.factor)
+        reported = square if alike is None else removal.unless_doubtful(square, tangent.value, alike.doubts)
+        return Scaled(reported, 2 * tangent.exponent), rescaled(tangent, square)
+
+    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon)
+    # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
+    responses = jax.vmap(lowered)(jax.lax.optimization_barrier(responses), arguments)
+    signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
+    counted = _count_nonfinite(signals, sums)
+    squares, changes = None, None
+    if tangents is not None:
+        squares, tangents = jax.vmap(size)(tangents, alike)
+        # Without normalisation the argument is cheaper to compute again than to keep.
+        sources = preactivations if normalization.is_none else arguments
+        watched, removed = None, None
+        if alike is not None:
+            watched, alike = jax.vmap(partial(_watch, settings=settings))(
+                alike, preactivations, arguments, signals.response.value, networks.bias
+            )
+            removed = watched.removed
+        if settings.removes == "product":  # what all units share passes no layer normalisation
+            tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
+        changes = _push(sources, tangents, signals.response.value, sums.saturated, removed, settings)
+        if alike is not None and watched is not None:
+            alike = jax.vmap(partial(_doubt, settings=settings))(
+                alike, watched, tangents, changes, arguments, signals.response.value
+            )
+        if alike is not None and settings.removes == "product":
+            add_up = jax.vmap(partial(_add_up, settings=settings))
+            changes, alike = add_up(changes, alike, arguments, signals.response.value)
+    histogram = None
+    if edges is not None:
+        exponents = (sums.left_exponent, sums.exponent)
+        histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response.value, exponents, edges)
+    return State(signals, changes, alike), Measured(sums, squares, counted, histogram)
+
+
+def _watch(
+    alike: removal.Alike,
+    preactivation: Preactivation,
+    argument: Argument,
+    response: jax.Array,
+    bias: Scaled,
+    settings: Settings,
+) -> tuple[removal.Watched, removal.Alike]:
+    """(What this layer's normalisation removes, what is known before the next one's)."""
+    active = removal.responding(response, slope(argument, response, settings.activation).value)
+    rough = removal.roughness(preactivation, argument, settings.normalization)
+    return removal.watch(alike, active, settings.activation, bias, settings.normalization, rough)
+
+
+def _doubt(
+    alike: removal.Alike,
+    watched: removal.Watched,
+    before: Tangent,
+    after: Tangent,
+    argument: Argument,
+    response: jax.Array,
+    settings: Settings,
+) -> removal.Alike:
+    """The same with what rounding this layer's change adds to the doubts."""
+    slopes = slope(argument, response, settings.activation)
+    assert argument.shrink is not None
+    shift = after.exponent - before.exponent - slopes.exponent - argument.shrink.exponent
+    noise = settings.normalization.noise(before.factor * before.value, argument)
+    expected = noise * jnp.square(slopes.value)
+    kept = jnp.square(after.value * power_of_two(shift))
+    found = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.normalization)
+    return alike._replace(doubts=alike.doubts + found)
+
+
+def _add_up(
+    change: Tangent, alike: removal.Alike, argument: Argument, response: jax.Array, settings: Settings
+) -> tuple[Tangent, removal.Alike]:
+    """The same where the next layer adds up all units, with what rounding leaves of their sum among the doubts."""
+    slopes = slope(argument, response, settings.activation).value
+    value, doubts = removal.through_shared_weights(change.value, argument.value, slopes, settings.activation)
+    return change._replace(value=value), alike._replace(doubts=alike.doubts + doubts)
+
+
+def _push(
+    sources: Preactivation | Argument, tangents: Tangent, responses, saturated, removed, settings: Settings
+) -> Tangent:
+    """Tangents at a block's pre-activations to those of its responses.
+
+    Where every activation of a network is saturated its slopes are computed anew, however small.
+    """
+    activation, normalization = settings.activation, settings.normalization
+    everywhere = saturated == math.prod(responses.shape[1:])
+
+    def one(source: Preactivation | Argument, tangent: Tangent, response: jax.Array, removed) -> Tangent:
+        argument = source if isinstance(source, Argument) else normalization.argument(source, activation)
+        return push(tangent, slope(argument, response, activation), argument, normalization, removed)
+
+    def carefully(plain: Tangent, sources, tangents: Tangent, removed, careful: jax.Array) -> Tangent:
+        def exact(source: Preactivation | Argument, tangent: Tangent, removed) -> Tangent:
+            argument = source if isinstance(source, Argument) else normalization.argument(source, activation)
+            return careful_push(tangent, argument, activation, normalization, removed)
+
+        choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))
+        return choose(careful, jax.vmap(exact)(sources, tangents, removed), plain)
+
+    # Before the condition, so that the others of a block are computed alike beside such a network and without one.
+    plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses, removed))
+    return jax.lax.cond(
+        jnp.any(everywhere), carefully, lambda plain, *_: plain, plain, sources, tangents, removed, everywhere
+    )
+
+
+def _count_nonfinite(signals: Signal, sums: Sums) -> jax.Array:
+    """Non-finite responses are looked for only where a sum is not finite, which is rare."""
+    return jax.lax.cond(
+        jnp.all(jnp.isfinite(sums.response_within)),
+        lambda response: jnp.zeros(response.shape[0], jnp.int32),
+        jax.vmap(count_nonfinite),
+        signals.response.value,
+    )
