@@ -19,12 +19,12 @@ WORDS = ["gain=1", "width=4", "depth=2", "inputs.samples=8"]
 def test_a_function_whose_code_changed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, name = tmp_path / "run", f"changing_{tmp_path.name}"
-    from winit_jax.numerics.activations import activation
+    from winit_jax.numerics.activations import ACTIVATIONS
 
     def write(text):
         (tmp_path / f"{name}.py").write_text(f"import jax.numpy as jnp\ndef act(a):\n    return {text}\n")
         sys.modules.pop(name, None)
-        activation.cache_clear()
+        ACTIVATIONS.forget()
 
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     write("jnp.tanh(a)")

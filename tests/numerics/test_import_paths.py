@@ -10,7 +10,7 @@ import pytest
 
 from support.runs import run, winit
 from winit_jax.numerics import theory
-from winit_jax.numerics.activations import activation
+from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.system.signals import Stopped
 
@@ -115,7 +115,7 @@ def test_functions_that_only_the_folders_sweep_names_are_announced_and_named_whe
     assert (tmp_path / "run" / "sweep.toml").read_text() == kept
     Path(f"{mine}.py").unlink()
     sys.modules.pop(mine)
-    activation.cache_clear()
+    ACTIVATIONS.forget()
     said = run(tmp_path / "run", "activation=tanh", *SMALL, code=2)
     assert f"sweep.toml names {mine}:fine: " in said
     assert f"importing {mine} failed" in said

@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from winit_jax.registry import Registry
 
 Draw = Callable[[jax.Array, int, int], jax.Array]
 
@@ -44,7 +47,7 @@ def _constant(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jnp.ones((fan_in, fan_out))
 
 
-SHAPES: dict[str, Draw] = {
+_SHAPES: dict[str, Draw] = {
     "normal": _normal,
     "uniform": _uniform,
     "truncated_normal": _truncated_normal,
@@ -53,21 +56,33 @@ SHAPES: dict[str, Draw] = {
 }
 
 Fan = int | Fraction
-# scheme -> (shape, variance of the entries from fan_in and fan_out)
-SCHEMES: dict[str, tuple[str, Callable[[Fan, Fan], float | Fraction]]] = {
-    "zeros": ("constant", lambda fan_in, fan_out: 0.0),
-    "lecun_normal": ("normal", lambda fan_in, fan_out: 1 / fan_in),
-    "lecun_uniform": ("uniform", lambda fan_in, fan_out: 1 / fan_in),
-    "xavier_normal": ("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "xavier_uniform": ("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "he_normal": ("normal", lambda fan_in, fan_out: 2 / fan_in),
-    "he_uniform": ("uniform", lambda fan_in, fan_out: 2 / fan_in),
+
+
+class Scheme(NamedTuple):
+    """An init that fixes its own scale. shape: what it draws. variance: of the entries, from fan_in and fan_out."""
+
+    shape: str
+    variance: Callable[[Fan, Fan], float | Fraction]
+
+
+_SCHEMES = {
+    "zeros": Scheme("constant", lambda fan_in, fan_out: 0.0),
+    "lecun_normal": Scheme("normal", lambda fan_in, fan_out: 1 / fan_in),
+    "lecun_uniform": Scheme("uniform", lambda fan_in, fan_out: 1 / fan_in),
+    "xavier_normal": Scheme("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "xavier_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "he_normal": Scheme("normal", lambda fan_in, fan_out: 2 / fan_in),
+    "he_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / fan_in),
 }
+
+
+SHAPES: Registry[Draw] = Registry("a shape", _SHAPES)
+SCHEMES: Registry[Scheme] = Registry("a scheme", _SCHEMES)
 
 
 def shape_of(init: str) -> str:
     """The shape that an init draws from: its own name, or its scheme's."""
-    return SCHEMES[init][0] if init in SCHEMES else init
+    return SCHEMES[init].shape if init in SCHEMES else init
 
 
 def scheme_std(init: str, fan_in: int, fan_out: int) -> float:
@@ -76,7 +91,7 @@ def scheme_std(init: str, fan_in: int, fan_out: int) -> float:
     Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852).
     Errors: KeyError for a shape, which has no standard deviation of its own.
     """
-    return math.sqrt(SCHEMES[init][1](fan_in, fan_out))
+    return math.sqrt(SCHEMES[init].variance(fan_in, fan_out))
 
 
 def scheme_gain(init: str, width: int) -> float:
@@ -84,7 +99,7 @@ def scheme_gain(init: str, width: int) -> float:
 
     Errors: KeyError for a shape.
     """
-    return math.sqrt(SCHEMES[init][1](Fraction(width), Fraction(width)) * width)
+    return math.sqrt(SCHEMES[init].variance(Fraction(width), Fraction(width)) * width)
 
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, raised
+from winit_jax.registry import Registry
 
 # u below sqrt(epsilon): a clipped from below is near 2^-24 and keeps its exponent at the usual epsilon (near 4^-8);
 # any other is up to 2^30, and phi is a power law to 1e-3 of it when that has become 2^-10.
@@ -134,7 +135,7 @@ class Normalization:
 NONE = Normalization("none", None)
 BATCH = Normalization("batch", 0)
 LAYER = Normalization("layer", -1)
-NORMALIZATIONS = {normalization.name: normalization for normalization in (NONE, BATCH, LAYER)}
+NORMALIZATIONS = Registry("a normalization", {entry.name: entry for entry in (NONE, BATCH, LAYER)})
 
 
 def epsilon_of(value: float) -> Scaled:

@@ -32,7 +32,7 @@ from winit_jax.engine.computing.tables import (
 from winit_jax.engine.computing.verdicts import Evidence, SelfCheckError, Verdicts
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner, batch_size, points_by_shape
 from winit_jax.numerics import initializers, pinned, programs, theory
-from winit_jax.numerics.activations import ACTIVATIONS, Activation, activation, check_form, is_import_path, probing
+from winit_jax.numerics.activations import ACTIVATIONS, Activation, activation, probing
 from winit_jax.numerics.measure import backward, families
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -46,6 +46,7 @@ from winit_jax.spec.sweep import Sweep, Vocabulary
 from winit_jax.store import schema
 from winit_jax.store.checkpoints import Checkpoint, between, fingerprint
 from winit_jax.system.provenance import DECISIVE, versions
+from winit_jax.user_code import check_form, is_import_path
 
 KEPT_PREDICTIONS = 8
 
@@ -89,7 +90,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         schemes=tuple(initializers.SCHEMES),
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
         gradient_mib=backward.gradient_mib,
-        optimizers=trainer.OPTIMIZERS,
+        optimizers=tuple(trainer.OPTIMIZERS),
         check_options=trainer.unknown_options,
         sources=NAMED,
         check_data=check_data,

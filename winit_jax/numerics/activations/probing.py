@@ -1,12 +1,7 @@
 """An activation from an import path: what can be learned of an unknown function by evaluating it."""
 
-import importlib
 import math
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +9,7 @@ import numpy as np
 
 from winit_jax.errors import described, says
 from winit_jax.numerics.activations.record import Activation
+from winit_jax.user_code import as_it_was, contained, pass_on
 
 MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
 # Kinks and jumps are looked for in so many cells, and so many at most are told; a function that oscillates has TURNS.
@@ -23,38 +19,6 @@ FAR = 2.0 ** np.arange(-8, 31)
 # Points at which a function is known again: near 0, where networks are, and far out; none of them a round number.
 _ONE_SIDE = np.concatenate([[1.1e-4, 0.013], np.linspace(0.07, 5.9, 14), [8.3, 17.3, 57.7, 1017.3]])
 PROBED = np.concatenate([-_ONE_SIDE[::-1], _ONE_SIDE])
-
-
-def check_form(path: str) -> None:
-    """Hold an import path against `package.module:function`, without importing anything.
-
-    Errors: ValueError with one sentence.
-    """
-    module, _, attribute = path.partition(":")
-    if not all(word.isidentifier() for word in (*module.split("."), attribute)):
-        raise ValueError(f"{path!r} is not an import path: write 'package.module:function'.")
-
-
-def from_import_path(path: str) -> Activation:
-    """The activation `package.module:function`; the working directory is searched too.
-
-    Errors: ValueError with one sentence where it cannot be imported or is not a JAX function of one
-    array that acts elementwise.
-    """
-    check_form(path)
-    module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        with _as_it_was():
-            module = importlib.import_module(module_name)
-    except BaseException as error:
-        _pass_on(error)
-        raise ValueError(f"{path!r}: importing {module_name} failed: {described(error)}") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise ValueError(f"{path!r}: {module_name} has no function {attribute!r}.")
-    return probe(function, path)
 
 
 def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
@@ -69,49 +33,16 @@ def probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
     """
     _trace(function, name)
     try:
-        return _probe(_contained(function, name), name)
+        return _probe(contained(function, name), name)
     except Unusable:
         raise
     except BaseException as error:
-        _pass_on(error)
+        pass_on(error)
         raise Unusable(f"{name!r} cannot be evaluated: {described(error)}") from error
 
 
 class Unusable(ValueError):
     """One sentence on why a function is no activation."""
-
-
-class _Inside:
-    """How many threads are in a user's code, and the current folder, which all share, before the first of them was."""
-
-    def __init__(self) -> None:
-        self.lock, self.count, self.folder = threading.Lock(), 0, ""
-
-
-_inside = _Inside()
-
-
-@contextmanager
-def _as_it_was() -> Iterator[None]:
-    """What a user's code does to its process is undone: the current folder, in which relative paths of the run lie, and
-    NumPy's answer to overflow and the like."""
-    with _inside.lock:
-        if not _inside.count:
-            _inside.folder = os.getcwd()
-        _inside.count += 1
-    try:
-        with np.errstate():
-            yield
-    finally:
-        with _inside.lock:
-            _inside.count -= 1
-            os.chdir(_inside.folder)
-
-
-def _pass_on(error: BaseException) -> None:
-    """Raise what a signal of the user's raised while their code ran; all else that code ends with is its own."""
-    if getattr(error, "is_a_signal", False):
-        raise error
 
 
 def fingerprint(activation: Activation) -> list[float]:
@@ -122,33 +53,14 @@ def fingerprint(activation: Activation) -> list[float]:
         return [float(value) for value in np.asarray(found, np.float64)]
 
 
-def _contained(function: Callable[[jax.Array], jax.Array], name: str) -> Callable[[jax.Array], jax.Array]:
-    """The function, whose exits and errors of the system are ordinary errors: they are nobody's but its own.
-
-    So are exceptions that derive from nothing but BaseException, and what it changes in its process.
-    """
-
-    def call(a: jax.Array) -> jax.Array:
-        try:
-            with _as_it_was():
-                return function(a)
-        except BaseException as error:
-            _pass_on(error)
-            if isinstance(error, Exception) and not isinstance(error, OSError | MemoryError):
-                raise
-            raise RuntimeError(f"{name} raised {described(error)}") from error
-
-    return call
-
-
 def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
     """Call a function, and its derivative, with tracers only. Errors: Unusable."""
     given = jax.ShapeDtypeStruct((2, 3), jnp.float32)
-    with jax.enable_x64(False), _as_it_was():
+    with jax.enable_x64(False), as_it_was():
         try:
             found = jax.eval_shape(function, given)
         except BaseException as error:
-            _pass_on(error)
+            pass_on(error)
             # NumPy's own words are used where an array of several elements is asked for its truth.
             if isinstance(error, jax.errors.ConcretizationTypeError) or "truth value" in says(error):
                 raise Unusable(
@@ -167,7 +79,7 @@ def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
         try:
             jax.eval_shape(lambda a: jax.jvp(function, (a,), (a,))[1], given)
         except BaseException as error:
-            _pass_on(error)
+            pass_on(error)
             raise Unusable(f"{name!r} has no derivative by jax.jvp: {described(error)}") from error
 
 
@@ -238,7 +150,7 @@ def _check_elementwise(function: Callable[[jax.Array], jax.Array], name: str) ->
         apart = jnp.stack([function(points[i : i + 1, j : j + 1])[0, 0] for i in range(2) for j in range(3)])
         jax.jit(function)(points)
     except BaseException as error:
-        _pass_on(error)
+        pass_on(error)
         raise Unusable(f"{name!r} is not a JAX function of one array: {described(error)}") from error
     if together.shape != points.shape or not bool(jnp.allclose(together.ravel(), apart, rtol=1e-6, equal_nan=True)):
         raise Unusable(f"{name!r} does not act on each element alone.")

@@ -187,5 +187,5 @@ _ENTRIES = (
     ),
 )
 
-ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in _ENTRIES}
+ENTRIES: dict[str, Activation] = {entry.name: entry for entry in _ENTRIES}
 PARAMETRIC: dict[str, Callable[[float], Activation]] = {"leaky_relu": _leaky_relu}

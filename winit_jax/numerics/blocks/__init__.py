@@ -2,7 +2,8 @@
 
 from winit_jax.numerics.blocks.dense import DENSE
 from winit_jax.numerics.blocks.protocol import Block
+from winit_jax.registry import Registry
 
-BLOCKS: dict[str, Block] = {block.name: block for block in (DENSE,)}
+BLOCKS: Registry[Block] = Registry("a block", {block.name: block for block in (DENSE,)})
 
 __all__ = ["BLOCKS", "DENSE", "Block"]

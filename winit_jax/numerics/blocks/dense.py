@@ -29,6 +29,9 @@ class Dense:
     def linear(self, h: jax.Array, weights: jax.Array, precision: str) -> jax.Array:
         return jnp.matmul(h, weights, precision=precision)
 
+    def weight_gradient(self, h: jax.Array, gradient: jax.Array, precision: str) -> jax.Array:
+        return jnp.matmul(h.T, gradient, precision=precision)  # XLA sums JAX's own transposition in another order
+
     def forward(
         self,
         signal: Signal,

@@ -50,6 +50,10 @@ class Block(Protocol):
         """The part that is linear in h [..., samples, width] and in the weights of one layer, at their own scale."""
         ...
 
+    def weight_gradient(self, h: jax.Array, gradient: jax.Array, precision: str) -> jax.Array:
+        """The gradient at the weights of one layer, from the response below and the gradient above, at unit scale."""
+        ...
+
     def forward(
         self,
         signal: Signal,
@@ -111,11 +115,3 @@ def pull_linear(block: Block, gradient: jax.Array, weights: jax.Array, precision
     """The gradient at a response from that at the next stream, [samples, width], both at unit scale: reverse mode."""
     (pulled,) = jax.linear_transpose(lambda h: block.linear(h, weights, precision), gradient)(gradient)
     return pulled
-
-
-def weight_gradient(
-    block: Block, h: jax.Array, gradient: jax.Array, weights: jax.Array | jax.ShapeDtypeStruct, precision: str
-) -> jax.Array:
-    """The gradient at the weights of one layer, from the response below and the gradient above, at unit scale."""
-    (of_weights,) = jax.linear_transpose(lambda weights: block.linear(h, weights, precision), weights)(gradient)
-    return of_weights

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.blocks.affine import stem
-from winit_jax.numerics.blocks.protocol import Tangent, pull_linear, weight_gradient
+from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.networks import Networks, Settings
@@ -166,8 +166,7 @@ def way_back(
         response, constant = below.response.value, at_zero
         if normalization.joins_samples:
             response, constant = response - below.unit_mean, 0.0
-        of_draw = jax.ShapeDtypeStruct((response.shape[1], of_weights.value.shape[1]), response.dtype)
-        product = weight_gradient(block, response, of_weights.value, of_draw, precision)
+        product = block.weight_gradient(response, of_weights.value, precision)
         size = below.response.exponent + below.rms_exponent
         exponent = jnp.maximum(size, exponent_of(jnp.float32(constant)))
         unit = power_of_two(below.response.exponent - exponent)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from winit_jax.numerics.activations import ACTIVATIONS, PARAMETRIC, Activation
+from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.signals import BOUNDED, LIFT, MAX_EXPONENT
@@ -374,7 +374,7 @@ def product_roundoff(precision: str, platform: str) -> float:
 def _functions(activation: Activation) -> Functions:
     response = _in_float64(activation.response)
     error = None
-    if activation.name.split("(")[0] not in {*ACTIVATIONS, *PARAMETRIC}:
+    if activation.name.split("(")[0] not in {*ACTIVATIONS, *ACTIVATIONS.makers}:
         single = jax.jit(activation.response)
 
         def error(u: Array) -> Array:  # a function from elsewhere may lose digits of its own

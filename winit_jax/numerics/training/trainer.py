@@ -29,11 +29,15 @@ from winit_jax.numerics.training.classifier import (
     Moments,
     Parameters,
 )
+from winit_jax.registry import Registry
 
-OPTIMIZERS = (
+_NAMES = (
     "sgd", "adam", "adamw", "adagrad", "adadelta", "adamax", "amsgrad", "adabelief", "lamb", "lion", "nadam", "radam",
     "rmsprop", "yogi",
 )  # fmt: skip
+OPTIMIZERS: Registry[Callable[..., optax.GradientTransformation]] = Registry(
+    "an optimizer", {name: getattr(optax, name) for name in _NAMES}
+)
 # Options that are no numbers, or that sweeps set by an axis.
 NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
 # Networks that are trained together on a CPU: enough to share a minibatch, few enough to stay in cache.
@@ -87,7 +91,7 @@ class State(NamedTuple):
 
 def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
     """The options that an optimizer does not have, each with those that it has."""
-    known = tuple(key for key in inspect.signature(getattr(optax, optimizer)).parameters if key not in NOT_OPTIONS)
+    known = tuple(key for key in inspect.signature(OPTIMIZERS[optimizer]).parameters if key not in NOT_OPTIONS)
     return [(option, known) for option in options if option not in known]
 
 
@@ -143,7 +147,7 @@ def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array
 
 
 def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransformation:
-    return getattr(optax, settings.optimizer)(learning_rate, **dict(settings.options))
+    return OPTIMIZERS[settings.optimizer](learning_rate, **dict(settings.options))
 
 
 def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], Any]:

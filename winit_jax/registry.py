@@ -1,0 +1,89 @@
+"""Things by name: `name`, `name(argument, ...)` or `package.module:thing`. One pattern for whatever a sweep names."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from winit_jax.user_code import imported, is_import_path
+
+Thing = TypeVar("Thing")
+
+_CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>[^()]*)\)")
+
+
+class UnknownName(ValueError):
+    """One sentence: a word is none of the names of a registry, nor an import path."""
+
+
+class Registry(Mapping[str, Thing], Generic[Thing]):
+    """The things of one kind: a mapping of those that have a name, in order; `find` takes every way to write one.
+
+    kind: as sentences call one of them, with its article. makers: by name, what makes one from numbers, as
+    `leaky_relu(0.2)` asks for. adopt: makes one of a user's own function and its import path; None where import paths
+    name nothing of this kind.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, Thing],
+        makers: Mapping[str, Callable[..., Thing]] | None = None,
+        adopt: Callable[[Callable[..., Any], str], Thing] | None = None,
+    ) -> None:
+        self.kind, self.makers, self.adopt = kind, dict(makers or {}), adopt
+        self._entries = dict(entries)
+        self._made: dict[str, Thing] = {}
+
+    def __getitem__(self, name: str) -> Thing:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, word: str) -> Thing:
+        """What a word names: the same object each time, so that programs compiled for it are found again.
+
+        An import path is imported, and what it names may be called. Errors: ValueError with one sentence, UnknownName
+        where the word is no name.
+        """
+        if word in self._entries:
+            return self._entries[word]
+        if word not in self._made:
+            self._made[word] = self._make(word)
+        return self._made[word]
+
+    def forget(self) -> None:
+        """Make anew what was made, when it is next asked for: a user's module may have changed."""
+        self._made.clear()
+
+    def _make(self, word: str) -> Thing:
+        if self.adopt and is_import_path(word):
+            return self.adopt(imported(word), word)
+        call = _CALL.fullmatch(word.replace(" ", ""))
+        if call and call["name"] in self.makers:
+            maker = self.makers[call["name"]]
+            numbers, wanted = _numbers(word, call["arguments"]), len(inspect.signature(maker).parameters)
+            if len(numbers) != wanted:
+                raise ValueError(f"{word!r}: {call['name']} takes {wanted} number{'s' * (wanted > 1)}.")
+            return maker(*numbers)
+        if call and call["name"] in self._entries:
+            raise ValueError(f"{word!r}: {call['name']} takes no argument.")
+        raise UnknownName(f"{word!r} is not {self.kind}.")
+
+
+def _numbers(word: str, text: str) -> list[float]:
+    """The arguments of a call. Errors: ValueError."""
+    numbers = []
+    for argument in text.split(","):
+        try:
+            numbers.append(float(argument))
+        except ValueError:
+            raise ValueError(f"{word!r}: {argument!r} is not a number.") from None
+        if not math.isfinite(numbers[-1]):
+            raise ValueError(f"{word!r}: the argument must be finite.")
+    return numbers
