@@ -7,7 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What two workers compile on two cores is not cut into pieces; the code is the same.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
 
-from winit_jax.numerics import programs
+from winit_jax.engine.computing import programs
 
 # Files that take longest, which begin first so that no worker is left alone with one at the end.
 LONG = ["test_training_runs", "test_runs", "test_supervision", "test_faults", "test_reference", "test_training"]

@@ -1,1 +1,103 @@
-"""The numerics of weight-initialisation sweeps: arrays in, arrays out, in JAX."""
+"""What does a weight initialization do to a network? Grid sweeps in JAX, tables for pandas, heatmaps.
+
+    import winit_jax as winit
+
+    run = winit.run({"activation": ["tanh", "relu"], "gain": "log:0.5:4:32", "depth": "int:1:30", "seed": "int:0:3"})
+    run.networks  # a pandas DataFrame, a row a network
+
+Everything is imported when it is first asked for, so that importing this package takes no time.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winit_jax.analysis.load import Run, RunFolderError
+    from winit_jax.analysis.selection import PlotError
+    from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
+    from winit_jax.data.bounded import InputError
+    from winit_jax.engine.computing.advice import Advice
+    from winit_jax.engine.computing.devices import DeviceError
+    from winit_jax.engine.planning.report import Plan
+    from winit_jax.errors import Refused, WinitError
+    from winit_jax.spec.problems import SpecError
+    from winit_jax.store.journal import FolderError
+    from winit_jax.store.status import Status
+    from winit_jax.store.verify import Verdict
+
+    __version__: str
+
+# Where each public name is defined.
+_MODULES = {
+    "Advice": "winit_jax.engine.computing.advice",
+    "DeviceError": "winit_jax.engine.computing.devices",
+    "FailedNetworks": "winit_jax.api",
+    "FolderError": "winit_jax.store.journal",
+    "InputError": "winit_jax.data.bounded",
+    "Plan": "winit_jax.engine.planning.report",
+    "PlotError": "winit_jax.analysis.selection",
+    "Refused": "winit_jax.errors",
+    "Run": "winit_jax.analysis.load",
+    "RunFolderError": "winit_jax.analysis.load",
+    "SpecError": "winit_jax.spec.problems",
+    "Status": "winit_jax.store.status",
+    "Verdict": "winit_jax.store.verify",
+    "WinitError": "winit_jax.errors",
+    "catalog": "winit_jax.api",
+    "load": "winit_jax.api",
+    "plan": "winit_jax.api",
+    "run": "winit_jax.api",
+    "status": "winit_jax.api",
+    "theory": "winit_jax.api",
+    "verify": "winit_jax.api",
+}
+
+__all__ = [
+    "Advice",
+    "DeviceError",
+    "FailedNetworks",
+    "FolderError",
+    "InputError",
+    "Plan",
+    "PlotError",
+    "Refused",
+    "Run",
+    "RunFolderError",
+    "SpecError",
+    "Status",
+    "Verdict",
+    "WinitError",
+    "__version__",
+    "catalog",
+    "load",
+    "plan",
+    "run",
+    "status",
+    "theory",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """Of the installed package; of a checkout that is not installed nobody knows it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("winit-jax")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

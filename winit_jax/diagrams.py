@@ -1,42 +1,40 @@
 """The phase diagram that `winit theory --map` draws: no run, only mean field."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
-
-if TYPE_CHECKING:
-    from winit_jax.data.inputs import InputData
-    from winit_jax.spec.sweep import Sweep
 
 # What the diagram spans, unless words say otherwise.
-AXES = ("gain=log:0.3:5:60", "bias_std=lin:0:1:41")
-PLACES = ("gain", "bias_std")
+AXES = {"gain": "log:0.3:5:60", "bias_std": "lin:0:1:41"}
 PLAIN_LINE_SECONDS = 5.0
 
 
-def words(activation: str, source: str | None, axes: Sequence[str]) -> list[str]:
-    """The words of the diagram's sweep; those of `axes` come last and count."""
-    from winit_jax.engine.computing import starts
-
-    return [*(word for word in starts.words(activation, source) if not word.startswith("gain=")), *AXES, *axes]
-
-
-def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = None) -> list[Path]:
+def draw_phase_diagram(
+    activation: str,
+    source: str | None,
+    words: Sequence[str],
+    path: Path,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
     """chi1 over gain and bias std with the critical line, as a figure and as a table (csv) beside it.
 
-    sweep: of one activation over gain and bias_std at infinite width; data: its inputs, None for N(0, 1). Bias by
-    bias; how far it is stands on stderr. Errors: analysis.figures.PlotError.
+    source: of the inputs, as in a sweep file; None for N(0, 1). words: `AXIS=VALUES`, of gain and bias_std. path: of
+    the figure. say: is told now and then how far it is, which goes bias by bias. Out: the files.
+    Errors: SpecError; InputError; analysis.figures.PlotError.
     """
     import pandas as pd
 
     from winit_jax.analysis.figures import FORMATS, save
     from winit_jax.analysis.heatmaps import heatmap
     from winit_jax.analysis.selection import PlotError, known
-    from winit_jax.engine.computing.executor import Executor
+    from winit_jax.api import Asked
+    from winit_jax.engine.computing import starts
+    from winit_jax.engine.computing.predicting import predictions
+    from winit_jax.engine.computing.work import Work
 
+    sweep = Asked(None, words, given=(starts.request(activation, source), AXES)).sweep()
+    data = starts.load(sweep) if source else None
     known("--out: the ending", path.suffix[1:], FORMATS)
     grid = sweep.grid
     if (
@@ -47,14 +45,14 @@ def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = No
         or len(grid.normalization) > 1
     ):
         raise PlotError("--map spans gain and bias_std of one activation; give no other axes.")
-    told, parts = time.monotonic(), []
-    for done, bias_std in enumerate(grid.bias_std):
-        one = grid.model_copy(update={"bias_std": [bias_std], "depth": [1]})
-        executor = Executor(_with_grid(sweep, one), {} if data is None else {"inf": data})
-        parts.append(executor.predictions()["mean_field"].to_pandas())
-        if time.monotonic() - told > PLAIN_LINE_SECONDS:
-            typer.echo(f"{done + 1} of {len(grid.bias_std)} biases", err=True)
-            told = time.monotonic()
+    said_at, parts = time.monotonic(), []
+    for done, bias_std in enumerate(grid.bias_std, 1):
+        row = grid.model_copy(update={"bias_std": [bias_std], "depth": [1]})
+        work = Work(replace(sweep, grid=row), {} if data is None else {"inf": data})
+        parts.append(predictions(work, lambda sentence: None)["mean_field"].to_pandas())
+        if time.monotonic() - said_at > PLAIN_LINE_SECONDS:
+            say(f"{done} of {len(grid.bias_std)} biases")
+            said_at = time.monotonic()
     table = pd.concat(parts, ignore_index=True)
     frame = table.rename(columns={"chi1": "chi"}).assign(init=grid.init[0], normalization="none")
     figure = heatmap(
@@ -70,9 +68,3 @@ def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = No
     drawn = save(figure, path.parent, path.stem, path.suffix[1:])
     table.to_csv(path.with_suffix(".csv"), index=False)
     return [drawn, path.with_suffix(".csv")]
-
-
-def _with_grid(sweep: "Sweep", grid) -> "Sweep":
-    from dataclasses import replace
-
-    return replace(sweep, grid=grid)

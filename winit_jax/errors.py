@@ -4,6 +4,23 @@ MAX_CHARACTERS = 300
 _TRACEBACK = "Traceback (most recent call last):"
 
 
+class WinitError(Exception):
+    """What is said to a user instead of what was asked for; str() is the text, sentences without a place in the code.
+
+    code: what the command line exits with; 2 where the request was wrong.
+    """
+
+    code = 2
+
+
+class Refused(WinitError):
+    """A request that is not carried out, in a sentence. code: what the command line exits with."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def described(error: BaseException) -> str:
     """The kind of an error and the first line of what it says, as far as it says anything."""
     said = says(error)

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 import jax
 import pytest
 
-from winit_jax.data.inputs import load_inputs
-from winit_jax.engine.computing.executor import Executor, planner, vocabulary
+from winit_jax.engine.computing.executor import compute
+from winit_jax.engine.computing.vocabulary import planner, vocabulary
+from winit_jax.engine.computing.work import read_work
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
 
@@ -15,9 +16,8 @@ WORDS = ["activation=tanh", "gain=1.5", "width=6", "depth=2", "inputs.samples=7"
 
 def tables():
     sweep = load_sweep(None, WORDS, vocabulary())
-    executor = Executor(sweep, {6: load_inputs(sweep.inputs, 6)})
     (part,) = planner(1).parts(sweep)
-    return executor.run(part, tuple(sweep.grid.depth))
+    return compute(read_work(sweep), part, tuple(sweep.grid.depth))
 
 
 @pytest.mark.slow

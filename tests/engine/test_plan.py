@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from support.runs import run, winit
-from winit_jax.cli import main as cli
-from winit_jax.engine.computing.executor import planner, vocabulary
+from winit_jax.api import say_on_stderr
+from winit_jax.cli import saying
+from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.planning import memory, report
 from winit_jax.engine.planning import planner as plan
 from winit_jax.engine.planning.planner import Count, count_by_shape, points_by_shape
@@ -191,13 +193,13 @@ def test_the_memory_of_a_container_is_the_memory_there_is(tmp_path, monkeypatch)
 def test_a_run_of_hours_is_agreed_to_on_a_terminal(monkeypatch, answer):
     from typer.testing import CliRunner
 
-    app = cli.typer.Typer()
+    app = typer.Typer()
 
     @app.command()
     def ask() -> None:
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        raise cli.typer.Exit(0 if report.agreed(12_000, 2, yes=False) else 7)
+        raise typer.Exit(0 if report.agreed(12_000, 2, saying.say, saying.agrees) else 7)
 
     result = CliRunner().invoke(app, [], input=answer)
     assert "about 3 h 20 min on 2 cores of this machine. Begin? [y/N]" in result.stderr
@@ -205,11 +207,13 @@ def test_a_run_of_hours_is_agreed_to_on_a_terminal(monkeypatch, answer):
 
 
 def test_without_a_terminal_a_run_of_hours_begins_and_says_so(capsys):
-    assert report.agreed(12_000, 2, yes=False)
-    assert "about 3 h 20 min" in capsys.readouterr().err
-    assert report.agreed(10, 2, yes=False)
+    assert report.agreed(12_000, 2, say_on_stderr, saying.agrees)
+    assert "about 3 h 20 min on 2 cores of this machine; going on, for there is no terminal" in capsys.readouterr().err
+    assert report.agreed(12_000, 2, say_on_stderr)
+    assert capsys.readouterr().err == "about 3 h 20 min on 2 cores of this machine\n"
+    assert report.agreed(10, 2, say_on_stderr, saying.agrees)
     assert capsys.readouterr().err == ""
-    assert report.agreed(120, 2, yes=False)
+    assert report.agreed(120, 2, say_on_stderr, saying.agrees)
     assert capsys.readouterr().err == "about 2.0 min on 2 cores of this machine\n"
 
 

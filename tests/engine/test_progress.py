@@ -7,6 +7,7 @@ import types
 import pytest
 
 from support.runs import SMALL, run
+from winit_jax.api import say_on_stderr
 from winit_jax.engine.running import progress as showing
 from winit_jax.engine.running.progress import Pace, progress
 
@@ -33,7 +34,7 @@ def test_a_run_that_was_done_before_compiles_nothing():
 
 def test_a_file_gets_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(showing, "PLAIN_LINE_SECONDS", 0.0)
-    with progress() as show:
+    with progress(say_on_stderr) as show:
         show(0, 3)
         show(1.5, 3)
     first, second = capsys.readouterr().err.splitlines()
@@ -71,7 +72,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with progress() as show:
+    with progress(say_on_stderr) as show:
         show(0, 3)
         show(1.5, 3)
         show(3, 3)

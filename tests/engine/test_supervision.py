@@ -183,12 +183,12 @@ def test_a_thread_that_a_function_leaves_behind_keeps_no_finished_run_open(poiso
 
 
 def test_a_lane_that_raises_keyboard_interrupt_is_no_user(tmp_path, monkeypatch):
-    from winit_jax.engine.computing.executor import Executor
+    from winit_jax.engine.computing.measuring import Measuring
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Executor, "_measure", interrupt)
+    monkeypatch.setattr(Measuring, "measure", interrupt)
     said = run(tmp_path / "run", "activation=tanh", *WORDS, code=1)
     assert said.endswith("all depths: KeyboardInterrupt\n")
 

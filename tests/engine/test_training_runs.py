@@ -342,7 +342,7 @@ def test_plan_counts_trainings():
 
 
 def test_parts_are_batches_of_one_program_and_cover_the_grid(monkeypatch):
-    from winit_jax.engine.computing.executor import planner, vocabulary
+    from winit_jax.engine.computing.vocabulary import planner, vocabulary
     from winit_jax.spec.reading import load_sweep
 
     sweep = load_sweep(None, WORDS, vocabulary())

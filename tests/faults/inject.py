@@ -24,6 +24,7 @@ from replay import SCENARIOS, replay
 from typer.testing import CliRunner
 
 from winit_jax.analysis import RunFolderError, load
+from winit_jax.api import Asked
 from winit_jax.cli import main as cli
 from winit_jax.engine.running import launch
 from winit_jax.store import journal, schema
@@ -196,7 +197,7 @@ def main():
     with open(recording, "rb") as file:
         replay(pickle.load(file))
     *before, words = SCENARIOS[scenario]
-    launch._executor(cli._load(words))  # reads the data once for all forks
+    launch._executor(Asked(None, words).sweep(), print)  # reads the data once for all forks
     gc.collect()
     gc.freeze()  # so that collections copy no pages of the forks
 

@@ -8,13 +8,13 @@ from replay import SCENARIOS, Recording, cut_small
 from typer.testing import CliRunner
 
 from winit_jax.cli import main as cli
-from winit_jax.engine.computing import executor as execute
+from winit_jax.engine.running import launch
 
 
 def record(folder, names):
     """What every part of these scenarios computes."""
     cut_small()
-    execute.Executor = Recording
+    launch.Executor = Recording
     for name in names:
         for words in SCENARIOS[name]:
             result = CliRunner().invoke(cli.app, ["run", *words, "--out", str(folder / name), "--no-figures"])

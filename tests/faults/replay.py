@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from winit_jax.engine.computing import executor as execute
+from winit_jax.engine.computing import devices
+from winit_jax.engine.computing.executor import Executor
 from winit_jax.engine.planning import planner as plan
-from winit_jax.engine.running import runner as run
+from winit_jax.engine.running import launch, runner
 from winit_jax.numerics.training import trainer
 from winit_jax.store import checkpoints
 from winit_jax.store.asked import settings_digest
@@ -52,7 +53,7 @@ def cut_small():
     trainer.CPU_BLOCK = 2
 
 
-class Recording(execute.Executor):
+class Recording(Executor):
     """Computes, and keeps what it computed in `kept`: key -> tables, and the tables of theory by the sweep's file."""
 
     kept: ClassVar[dict] = {}
@@ -77,7 +78,7 @@ def _half_way(watch, checkpoint, name):
     checkpoints.between(watch, 2, checkpoint, belongs_to)(1, lambda: standing)
 
 
-class Replaying(execute.Executor):
+class Replaying(Executor):
     """Hands out what was kept. A part that was not is a KeyError, and so a failure of the run."""
 
     kept: ClassVar[dict] = {}
@@ -102,7 +103,7 @@ def replay(kept):
     cut_small()
     checkpoints.SECONDS = 0.0
     Replaying.kept = kept
-    execute.Executor = Replaying
-    execute.devices = lambda: [CPU]  # without starting a backend
-    run.LANES_A_DEVICE = 1
+    launch.Executor = Replaying
+    devices.of_this_process = lambda: [CPU]  # without starting a backend
+    runner.LANES_A_DEVICE = 1
     provenance.commit = lambda: "0" * 40  # asks git, which is another process

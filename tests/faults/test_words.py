@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
-from winit_jax.engine.computing.executor import vocabulary
+from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.aliases import ALIASES, OTHERS
 from winit_jax.spec.catalog import names, sweep_text
 from winit_jax.spec.sweep import AXES, NORMALIZATIONS, TABLES, Histogram

@@ -8,7 +8,7 @@ import pytest
 
 from support.runs import winit
 from winit_jax.analysis.selection import PlotError, keep
-from winit_jax.engine.computing.executor import vocabulary
+from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.numerics.activations import activation
 from winit_jax.spec.aliases import ALIASES, AS_OURS, IN_JAX, OTHERS, distance, nearest, resolve
 from winit_jax.spec.problems import SpecError, did_you_mean

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winit_jax.engine.computing.executor import vocabulary
+from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.axes import MAX_AXIS, AxisError, expand_range
 from winit_jax.spec.catalog import names, titles
 from winit_jax.spec.files import MAX_BYTES

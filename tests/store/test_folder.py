@@ -255,10 +255,10 @@ def test_two_supersets_do_not_overwrite_each_other(folder, monkeypatch):
 
     whole = launch._executor
 
-    def grown_meanwhile(sweep):
+    def grown_meanwhile(sweep, say):
         monkeypatch.setattr(launch, "_executor", whole)
         run(folder, *FEW, "gain=0.5,1.5,2")
-        return whole(sweep)
+        return whole(sweep, say)
 
     monkeypatch.setattr(launch, "_executor", grown_meanwhile)
     said = run(folder, *FEW, "seed=0,1,2,3", code=2)

@@ -38,12 +38,13 @@ class RunFolderError(Exception):
 class Run:
     """A run folder. Tables are read when first asked for, and are None where the run has none.
 
-    sweep: sweep.toml as plain data. info: run.json.
+    sweep: sweep.toml as plain data. info: run.json. owner: kept alive with the run, where a temporary folder is its.
     """
 
     path: Path
     sweep: dict[str, Any]
     info: dict[str, Any] = field(default_factory=dict)
+    owner: object = field(default=None, compare=False, repr=False)
 
     @cached_property
     def networks(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from winit_jax.errors import WinitError
 from winit_jax.system.machine import free_bytes
 from winit_jax.wording import size
 
@@ -22,7 +23,7 @@ HEAD_BYTES = 512
 MAX_FILE_BYTES = 2**36
 
 
-class InputError(Exception):
+class InputError(WinitError):
     """One sentence about data that cannot be used."""
 
 

@@ -4,6 +4,7 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from winit_jax.errors import WinitError
 from winit_jax.spec.aliases import AS_OURS, IN_JAX, in_order, nearest, squashed
 
 # Of a long list of problems, or of names, so many are shown. A short list is shown whole.
@@ -22,7 +23,7 @@ class Problem:
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
-class SpecError(Exception):
+class SpecError(WinitError):
     """Every problem of one request. str() is the text that a user reads."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:

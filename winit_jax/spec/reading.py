@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.files import read_file, too_large
+from winit_jax.spec.given import set_given
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sweep import (
     AXES,
@@ -37,16 +38,26 @@ from winit_jax.spec.validation import read_table
 from winit_jax.spec.words import apply_words
 
 
-def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Vocabulary) -> Sweep:
-    """The sweep of a file, a catalogue name or words alone, with the words applied over it.
+def load_sweep(
+    source: str | Path | None,
+    words: Sequence[str],
+    vocabulary: Vocabulary,
+    given: Sequence[Mapping[str, Any]] = (),
+) -> Sweep:
+    """The sweep of a file, a catalogue name, words or Python values alone, with what is given put over the file.
 
     words: `AXIS=VALUES`, or `TABLE.KEY=VALUE` for the other tables; an empty value takes a key away.
+    given: axes and tables as Python values (`given.set_given`), the later over the earlier.
     Errors: SpecError with every problem.
     """
     label, name, data, base = read_file(source)
     problems: list[Problem] = []
     if isinstance(data.get("grid"), dict):
         data["grid"] = _by_axis(data["grid"], problems)
+    if given and source is None:
+        label = "request"
+    for values in given:
+        set_given(data, values, problems)
     apply_words(data, words, problems)
     if large := too_large(data):
         raise SpecError(label, [*problems, *large])
@@ -60,10 +71,10 @@ def load_sweep(source: str | Path | None, words: Sequence[str], vocabulary: Voca
     elif not isinstance(raw_grid, dict):
         problems.append(Problem("grid", f"{briefly(raw_grid)} is not a table."))
         raw_grid = None
-    given = {key for key in TABLES if key in data}
+    there = {key for key in TABLES if key in data}
     raw_inputs = data.get("inputs")
     tables = {key: read_table(key, data.pop(key, {}), problems) for key in TABLES}
-    train = tables["train"] if "train" in given else None
+    train = tables["train"] if "train" in there else None
     if train is not None:
         train = _resolve_train(train, base, vocabulary, problems)
         if not any(problem.place == "train.source" for problem in problems):
@@ -229,10 +240,7 @@ def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
     def activation(value: Value) -> str | None:
         if value in vocabulary.activations:
             return None
-        sentence = vocabulary.check_activation(str(value))
-        if sentence and sentence.endswith("is not an activation."):
-            sentence += did_you_mean(value, vocabulary.activations, "activation")
-        return sentence
+        return vocabulary.check_activation(str(value))
 
     def between(low: float, high: float) -> Callable[[Value], str | None]:
         def check(value: Value) -> str | None:

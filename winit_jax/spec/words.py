@@ -31,17 +31,18 @@ def repeated(words: Sequence[str]) -> list[str]:
     ]
 
 
+def known_keys() -> list[str]:
+    """Every axis, and every key of a sweep file by its dotted name."""
+    keys = [f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields]
+    return [*AXES, "title", *keys, *(f"{HISTOGRAM}.{key}" for key in Histogram.model_fields)]
+
+
 def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Problem]) -> None:
     """Put words into the contents of a sweep file, in place; what is wrong with them joins `problems`.
 
     Of several words for an axis or a key the last holds.
     """
-    known = [
-        *AXES,
-        "title",
-        *(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields),
-    ]
-    known += [f"{HISTOGRAM}.{key}" for key in Histogram.model_fields]
+    known = known_keys()
     scales: set[str] = set()
     for word in words:
         _, equals, text = word.partition("=")

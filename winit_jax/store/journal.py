@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from winit_jax.errors import WinitError
 from winit_jax.spec.parts import Job, Part
 from winit_jax.store.schema import VERSION
 from winit_jax.system import disk
@@ -32,7 +33,7 @@ Stem = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 
 
-class FolderError(Exception):
+class FolderError(WinitError):
     """One sentence about a run folder that cannot be used."""
 
 

@@ -1,13 +1,14 @@
 """Where a run folder stands, from what is in it: what is done, what is damaged, and whether somebody is at work."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from winit_jax.spec.parts import Job
-from winit_jax.spec.sweep import Sweep, Vocabulary
+from winit_jax.spec.sweep import Vocabulary
 from winit_jax.store import journal, lock
-from winit_jax.store.asked import Count, count
+from winit_jax.store.asked import count
 from winit_jax.store.damage import Damage, damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import Info, read_info
@@ -16,56 +17,86 @@ from winit_jax.store.journal import Journal, Record
 from winit_jax.store.lock import Standing
 
 
-def report(path: Path, vocabulary: Vocabulary) -> list[str]:
-    """Lines about a run folder. Errors: StoreError if it is not one."""
+@dataclass(frozen=True)
+class Status:
+    """Where a run folder stands; `str()` is what `winit status` prints.
+
+    state: one word that is true now, and what is known of why. networks, done: that the sweep asks for, and that are
+    there. failed: each failure of run.json as a sentence. damaged: what is wrong with the folder's files, in sentences.
+    edited: what betrays that sweep.toml was edited. foreign: what is no part of the run, in words. lacks_predictions:
+    whether the tables of theory are to be made anew. go_on: the command that goes on, where something is left to do.
+    """
+
+    title: str
+    state: str
+    networks: int
+    done: int
+    failed: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    edited: str = ""
+    foreign: str = ""
+    lacks_predictions: bool = False
+    go_on: str = ""
+
+    @property
+    def missing(self) -> int:
+        """Networks that are still to be computed."""
+        return self.networks - self.done
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{'title':<9} {self.title}"
+        yield f"{'state':<9} {self.state}"
+        yield f"{'done':<9} {self.done:,} of {self.networks:,} networks"
+        yield f"{'missing':<9} {self.missing:,}{', and the tables of theory' if self.lacks_predictions else ''}"
+        yield f"{'failed':<9} {len(self.failed):,}"
+        for sentence in self.failed:
+            yield f"  {sentence}"
+        for sentence in self.damaged:
+            yield f"{'damaged':<9} {sentence}"
+        if self.edited:
+            yield f"{'edited':<9} sweep.toml {self.edited}"
+        if self.foreign:
+            yield f"{'foreign':<9} {self.foreign}: no part of this run, and not read"
+        if self.go_on:
+            yield f"{'go on':<9} {self.go_on}"
+
+
+def look(path: Path, vocabulary: Vocabulary) -> Status:
+    """Where a run folder stands. Errors: StoreError if it is not one."""
     folder = RunFolder(path)
     stored_sweep(folder, vocabulary)
     standing = lock.look(folder.staging / "lock")
-    found = folder.refresh()
+    committed = folder.refresh()
     sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
     info, problem = read_info(path / "run.json")
-    ill = damaged(path, found)
-    whole = whole_parts(found, ill)
-    counted = count(sweep, whole)
-    return list(_lines(folder, sweep, standing, found, counted, ill, info, problem))
+    ill, lost = damaged(path, committed), orphans(path, committed)
+    total, done = sweep.n_networks, count(sweep, whole_parts(committed, ill)).done
+    is_damaged = bool(ill or committed.unreadable or lost)
+    lacks_predictions = committed.lacks_predictions
+    has_predictions = journal.PREDICTIONS in committed.records and not lacks_predictions
+    complete = done == total and not is_damaged and not lacks_predictions and bool(total or has_predictions)
+    strangers = foreign(path, committed)
+    return Status(
+        title=sweep.title,
+        state=state(standing, complete, is_damaged, info),
+        networks=total,
+        done=done,
+        failed=tuple(f"{name_job(failure.networks)}: {failure.reason}" for failure in info.failures),
+        damaged=(*committed.unreadable, *map(str, ill), *lost, *([problem] if problem else [])),
+        edited=edited(sweep, list(folder.committed().values())),
+        foreign=shown(strangers) if strangers else "",
+        lacks_predictions=lacks_predictions,
+        go_on="" if complete else folder.go_on,
+    )
 
 
 def whole_parts(found: Journal, ill: list[Damage]) -> list[Record]:
     """The committed parts whose files are as they were written."""
     stems = {damage.stem for damage in ill}
     return [record for record in found.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
-
-
-def _lines(
-    folder: RunFolder,
-    sweep: Sweep,
-    standing: Standing,
-    found: Journal,
-    counted: Count,
-    ill: list[Damage],
-    info: Info,
-    problem: str,
-) -> Iterator[str]:
-    total = sweep.n_networks
-    lost = orphans(folder.path, found)
-    is_damaged = bool(ill or found.unreadable or lost)
-    has_predictions = journal.PREDICTIONS in found.records and not found.lacks_predictions
-    complete = counted.done == total and not is_damaged and not found.lacks_predictions and (total or has_predictions)
-    yield f"{'title':<9} {sweep.title}"
-    yield f"{'state':<9} {state(standing, bool(complete), is_damaged, info)}"
-    yield f"{'done':<9} {counted.done:,} of {total:,} networks"
-    yield f"{'missing':<9} {total - counted.done:,}{', and the tables of theory' if found.lacks_predictions else ''}"
-    yield f"{'failed':<9} {len(info.failures):,}"
-    for failure in info.failures:
-        yield f"  {name_job(failure.networks)}: {failure.reason}"
-    for sentence in (*found.unreadable, *map(str, ill), *lost, *([problem] if problem else [])):
-        yield f"{'damaged':<9} {sentence}"
-    if sentence := edited(sweep, list(folder.committed().values())):
-        yield f"{'edited':<9} sweep.toml {sentence}"
-    if strangers := foreign(folder.path, found):
-        yield f"{'foreign':<9} {shown(strangers)}: no part of this run, and not read"
-    if not complete:
-        yield f"{'go on':<9} {folder.go_on}"
 
 
 def state(standing: Standing, complete: bool, is_damaged: bool, info: Info) -> str:

@@ -21,7 +21,10 @@ from winit_jax.store.unfilled import never_filled
 
 @dataclass
 class Verdict:
-    """What was found. damage: of parts, by which they can be made anew. wrong: sentences about all else."""
+    """What was found; `str()` is what `winit verify` prints.
+
+    damage: of parts, by which they can be made anew. wrong: sentences about all else.
+    """
 
     sweep: Sweep
     parts: int = 0
@@ -33,7 +36,11 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
+        """Whether every file is as it was written."""
         return not self.damage and not self.wrong
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.damage), *self.wrong, summary(self)])
 
 
 def verify(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:

@@ -59,9 +59,18 @@ def noted() -> Iterator[list[int]]:
 
 
 def handle(handler) -> dict:
-    """Set a handler; what was there before. A hang-up that is ignored, as under nohup, stays so."""
-    found = {number: signal.getsignal(number) for number in SIGNALS}
-    found = {n: old for n, old in found.items() if not (n == getattr(signal, "SIGHUP", None) and old == signal.SIG_IGN)}
-    for number in found:
+    """Set a handler; what was there before, by signal.
+
+    A hang-up that is ignored, as under nohup, stays so, and so does what Python could not put back: a handler that was
+    not set by Python. Errors: ValueError outside the main thread.
+    """
+    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+    hang_up = getattr(signal, "SIGHUP", None)
+    handled = {
+        number: old
+        for number, old in earlier.items()
+        if old is not None and not (number == hang_up and old == signal.SIG_IGN)
+    }
+    for number in handled:
         signal.signal(number, handler)
-    return found
+    return handled

@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Advice:
-    """All that is said of an activation with a bias.
+    """All that is said of an activation with a bias; `str()` is what `winit theory` prints.
 
     start: from where, in words. critical: the gain at which chi1 = 1, or NaN, and then `reason` says why.
     jumps: gains at which the fixed point reached from the start jumps, with chi1 below and above.
@@ -102,6 +102,9 @@ class Advice:
     folds: Sequence[tuple[float, float]] = ()
     half_stable: Sequence[tuple[float, float, float]] = ()
     notes: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(report(self))
 
     def to_json(self) -> dict:
         """One object; None for infinity and NaN."""

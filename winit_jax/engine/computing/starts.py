@@ -1,14 +1,16 @@
 """What starts the theory of one activation instead of a given q: inputs, by their source."""
 
+from typing import Any
+
 from winit_jax.data.inputs import InputData, load_inputs
 from winit_jax.engine.computing.theories import similarity
 from winit_jax.spec.sweep import Sweep
 
 
-def words(activation: str, source: str | None) -> list[str]:
+def request(activation: str, source: str | None) -> dict[str, Any]:
     """A sweep whose inputs are those of a source, to be read and checked like any other."""
-    given = [f"inputs.source={source}"] if source and source != "normal" else []
-    return [f"activation={activation}", "gain=1", "width=inf", "depth=1", *given]
+    inputs = {"inputs.source": source} if source and source != "normal" else {}
+    return {"activation": activation, "gain": 1.0, "width": "inf", "depth": 1, **inputs}
 
 
 def load(sweep: Sweep) -> InputData | None:

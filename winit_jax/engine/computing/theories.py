@@ -1,4 +1,4 @@
-"""The bridge to mean field, beside `execute`: what its tables and `winit theory` are made from."""
+"""The bridge to mean field, beside `vocabulary`: what tables of theory and `winit theory` are made from."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
-from winit_jax.engine.computing.predict import MeanField, Scales
+from winit_jax.engine.computing.theory_tables import MeanField, Scales
 from winit_jax.errors import described
 from winit_jax.numerics import initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation

@@ -219,6 +219,7 @@ class Planner:
             programs += count * kinds
             seconds += count * kinds * COMPILE_SECONDS[name]
         rows = self.rows(sweep)
+        sizes = {table: count * BYTES_A_ROW[table] for table, count in rows.items()}
         return {
             "networks": sweep.n_networks,
             "families": sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]),
@@ -227,7 +228,8 @@ class Planner:
             "draws": seeds * len(by_shape) * len(grid.width),
             "rows": sum(rows.values()),
             "rows_by_table": rows,
-            "bytes": sum(count * BYTES_A_ROW[table] for table, count in rows.items()),
+            "bytes": sum(sizes.values()),
+            "bytes_by_table": sizes,
             "seconds": self.seconds(sweep),
             "measuring_seconds": self.measuring_seconds(sweep),
             "compile_seconds": seconds,

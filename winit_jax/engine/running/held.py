@@ -1,26 +1,29 @@
 """What a folder's rows were made of and with, held against what would be added to them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from winit_jax.engine.computing.vocabulary import fingerprints
+from winit_jax.engine.computing.work import Work
 from winit_jax.spec.parts import Job
 from winit_jax.store.folder import RunFolder
 from winit_jax.system.provenance import changed_values, differences
 
-if TYPE_CHECKING:
-    from winit_jax.engine.computing.executor import Executor
 
-
-def made_of(executor: "Executor") -> dict[str, Any]:
+def made_of(work: Work) -> dict[str, Any]:
     """The data that networks are fed with and the user's functions in them, for run.json."""
-    from winit_jax.engine.computing.executor import fingerprints
-
-    inputs = {str(width): data.describe() for width, data in executor.inputs.items()}
-    found = {"inputs": inputs, **({"train": executor.dataset.describe()} if executor.dataset else {})}
-    return found | ({"activations": known} if (known := fingerprints(executor.sweep)) else {})
+    described: dict[str, Any] = {"inputs": {str(width): data.describe() for width, data in work.inputs.items()}}
+    if work.dataset:
+        described["train"] = work.dataset.describe()
+    if functions := fingerprints(work.sweep):
+        described["activations"] = functions
+    return described
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
-    """A sentence where a path, or an import path, holds something else than networks in the folder were made of."""
+    """A sentence where a path, or an import path, holds something else than networks in the folder were made of.
+
+    now: of `made_of`. Errors: StoreError where the folder's journal cannot be read.
+    """
     journal = folder.journal()
     for made_by, jobs in _jobs_by_environment(folder).items():
         then = journal.environments.get(made_by, {})
@@ -30,11 +33,11 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
         for before, after in pairs:
             if before and after and before.get("sha256") != after["sha256"]:
                 return _data_changed(folder, before, after)
-        known = then.get("activations")
-        known = known if isinstance(known, dict) else {}
-        for path in sorted({job.activation for job in jobs} & known.keys()):
-            given = now.get("activations", {}).get(path)
-            if given is not None and (change := changed_values(known[path], given)):
+        functions = then.get("activations")
+        functions = functions if isinstance(functions, dict) else {}
+        for path in sorted({job.activation for job in jobs} & functions.keys()):
+            values = now.get("activations", {}).get(path)
+            if values is not None and (change := changed_values(functions[path], values)):
                 return (
                     f"{path} is not the function that it was when {folder} was begun ({change}). Put the old code "
                     "back, give the new function a name of its own, or choose another --out."
@@ -44,10 +47,10 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
 
 def _jobs_by_environment(folder: RunFolder) -> dict[str, set[Job]]:
     """The committed jobs by what they were made with. A run that committed nothing holds nobody to what it read."""
-    found: dict[str, set[Job]] = {}
+    jobs: dict[str, set[Job]] = {}
     for record in folder.committed().values():
-        found.setdefault(record.made_by, set()).update(record.jobs)
-    return found
+        jobs.setdefault(record.made_by, set()).update(record.jobs)
+    return jobs
 
 
 def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -63,5 +66,5 @@ def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, An
 def differs(folder: RunFolder, now: dict[str, Any]) -> str | None:
     """A sentence on what may change last digits between what is in the folder and what is added."""
     environments = folder.journal().environments.values()
-    found = dict.fromkeys(change for before in environments for change in differences(before, now))
-    return f"{folder} was made with {'; '.join(found)}: last digits may differ" if found else None
+    changes = dict.fromkeys(change for before in environments for change in differences(before, now))
+    return f"{folder} was made with {'; '.join(changes)}: last digits may differ" if changes else None

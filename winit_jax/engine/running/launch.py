@@ -1,81 +1,94 @@
 """From a sweep to a finished run: the folder it fits, the data it reads, what is missing, and how it ended.
 
-What is said on the way goes to stderr; a request that cannot be carried out is `Refused` with its sentence.
+The same for the command line and for Python: whoever starts a run is its `Host`, who is told what happens on the way.
+A request that cannot be carried out is `Refused` with its sentence.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from winit_jax.data.datasets import load_dataset
-from winit_jax.data.inputs import InputError, load_all_inputs
-from winit_jax.engine.computing import executor as execute
+from winit_jax.engine.computing import devices
+from winit_jax.engine.computing.executor import Executor
+from winit_jax.engine.computing.vocabulary import activation_notes, import_paths, planner, vocabulary
+from winit_jax.engine.computing.work import read_work
 from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.report import agreed, memory_problem
-from winit_jax.engine.running import held, runner, supervise
+from winit_jax.engine.running import held, runner
+from winit_jax.engine.running.outcome import Outcome
 from winit_jax.engine.running.progress import progress
-from winit_jax.spec.parts import Part
+from winit_jax.engine.running.supervise import Watched
+from winit_jax.errors import Refused
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store.asked import count_done, grid_digest, settings_digest
 from winit_jax.store.damage import foreign, shown
 from winit_jax.store.folder import RunFolder, StoreError
 from winit_jax.store.joining import Joined, join
-from winit_jax.store.status import name_job
 from winit_jax.store.unfilled import never_filled
-from winit_jax.system import provenance
-from winit_jax.system import streams as system
+from winit_jax.system import provenance, streams
 from winit_jax.wording import duration
 
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
 
 
-class Refused(Exception):
-    """A request that is not carried out, in a sentence. code: what the command exits with."""
+@dataclass(frozen=True)
+class Host:
+    """Whoever starts a run.
 
-    def __init__(self, text: str, code: int = 2) -> None:
-        super().__init__(text)
-        self.code = code
+    say: is told what happens, a line at a time. agrees: is asked whether to begin what takes more than an hour; None
+    where nobody is. shows_progress: whether how far the run is may be shown on stderr. watched: what a supervising
+    process knows, where there is one.
+    """
+
+    say: Callable[[str], None]
+    agrees: Callable[[str], bool] | None = None
+    shows_progress: bool = True
+    watched: Watched = field(default_factory=Watched)
+
+    def announce(self, path: str) -> None:
+        """Say that code which an import path names is run; once, however many processes a command takes."""
+        if not self.watched.attempt:
+            self.say(f"{path} is imported and run, as the request names it")
 
 
-def launch(sweep: Sweep, path: Path, announce: Callable[[str], None], *, yes: bool = False) -> int:
-    """Run a sweep into a folder, or go on with one; the exit code: 0, or 1 where networks failed.
+def launch(sweep: Sweep, path: Path, host: Host) -> Outcome:
+    """Run a sweep into a folder, or go on with one.
 
-    announce: as of `execute.vocabulary`, told of functions that only the folder's sweep names. yes: begin a run of
-    hours without asking. Errors: Refused.
+    Errors: Refused; Interrupted, after which the folder can be gone on with.
     """
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
-    executor = _executor(sweep)
-    for note in execute.activation_notes(sweep):
-        typer.echo(f"note: {note}", err=True)
+    executor = _executor(sweep, host.say)
+    for note in activation_notes(sweep):
+        host.say(f"note: {note}")
     try:
         folder.create()
         with folder.lock():
-            joined = join(folder, sweep, execute.vocabulary())
+            joined = join(folder, sweep, vocabulary())
             if joined.asked:
-                _import_others(folder, joined, announce)
-                executor = _executor(joined.sweep)
-            made_of = held.made_of(executor)
+                _import_others(folder, joined, host.announce)
+                executor = _executor(joined.sweep, host.say)
+            made_of = held.made_of(executor.work)
             if change := held.changed(folder, made_of):
                 raise Refused(change)
-            _recover(folder)
-            _ask_if_long(joined.asked or joined.sweep, folder, executor, yes)
+            _recover(folder, host.say)
+            _agree(joined.asked or joined.sweep, folder, executor, host)
             if joined.asked is None:
                 folder.write_sweep(joined.sweep.to_toml())
-            return _compute(joined.sweep, folder, executor, made_of, joined.asked)
+            return _compute(folder, executor, host, made_of, joined.asked)
     except StoreError as error:
         raise Refused(str(error)) from error
     except OSError as error:
-        text, code = system.sentence(error, at=str(folder))
+        text, code = streams.sentence(error, at=str(folder))
         raise Refused(f"{text} What was finished is kept.", code) from error
 
 
 def open_folder(path: Path, sweep: Sweep) -> RunFolder:
-    """The run folder; a sweep that would change what is in it is refused."""
+    """The run folder. Errors: Refused for what is none, and for a sweep that would change what is in it."""
     folder = RunFolder(path)
     try:
         str(path).encode()
@@ -84,25 +97,104 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     if path.exists() and not path.is_dir():
         raise Refused(f"{path} is a file, not a folder. Choose another --out.")
     try:
-        join(folder, sweep, execute.vocabulary())
+        join(folder, sweep, vocabulary())
     except StoreError as error:
         raise Refused(str(error)) from error
     return folder
 
 
+def _executor(sweep: Sweep, say: Callable[[str], None]) -> Executor:
+    """What computes the sweep, its data read. Errors: Refused where it does not fit into memory; InputError."""
+    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu()):
+        raise Refused(problem)
+    executor = Executor(read_work(sweep), say=say)
+    if problem := executor.training.too_large():
+        raise Refused(problem)
+    return executor
+
+
 def _import_others(folder: RunFolder, joined: Joined, announce: Callable[[str], None]) -> None:
     """Import the functions of the folder's sweep that what is asked for does not name: its parts may hold both."""
     assert joined.asked is not None
-    check = execute.vocabulary(announce).check_activation
-    for name in execute.import_paths(joined.sweep):
+    check = vocabulary(announce).check_activation
+    for name in import_paths(joined.sweep):
         if name not in joined.asked.grid.activation and (problem := check(name)):
             raise Refused(f"{folder.sweep_file} names {name}: {problem} Put it back, or choose another --out.")
 
 
-def _recover(folder: RunFolder) -> None:
-    """Bring the folder in order after a kill or damage, and say what was found."""
+def _recover(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Bring the folder in order after a kill or damage, and say what was wrong."""
     for sentence in folder.recover():
-        typer.echo(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/", err=True)
+        say(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/")
+
+
+def _agree(sweep: Sweep, folder: RunFolder, executor: Executor, host: Host) -> None:
+    """Have the host agree to a long run. Errors: Refused.
+
+    Networks that the folder has take no time, and a process that goes on for another one asks no more.
+    """
+    if host.watched.attempt:
+        return
+    done = count_done(sweep, folder.committed())
+    left = max(0.0, 1 - done / max(sweep.n_networks, 1))
+    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), host.say, host.agrees):
+        raise Refused("Nothing was run.")
+
+
+def _planner(executor: Executor) -> Planner:
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
+    return planner(provenance.cores(), speedup, executor.training.together, imports=True)
+
+
+def _compute(
+    folder: RunFolder, executor: Executor, host: Host, made_of: dict[str, Any], asked: Sweep | None
+) -> Outcome:
+    """Compute what is missing of the networks that are asked for, of the executor's sweep if None, and sum it up.
+
+    made_of: data and functions, as `held.made_of`. The folder's lock is held.
+    """
+    sweep = executor.sweep
+    made_by = {
+        **provenance.environment(devices.environment()),
+        "matmul_precision": sweep.compute.matmul_precision,
+        **made_of,
+    }
+    if not host.watched.attempt and (note := held.differs(folder, made_by)):
+        host.say(f"note: {note}")
+    folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    folder.made_with(made_by)
+    folder.widen(never_filled(sweep))
+    folder.write_predictions(executor.predictions())
+    campaign = runner.Campaign(
+        sweep=sweep,
+        folder=folder,
+        planner=_planner(executor),
+        engine=executor,
+        describe=lambda: {**made_by, "self_check": executor.verdicts.agreed},
+        asked=asked,
+        watched=host.watched,
+    )
+    try:
+        with progress(host.say) if host.shows_progress else nullcontext(_unseen) as on_progress:
+            outcome = runner.run(campaign, runner.lanes(len(executor.devices)), on_progress)
+    except StoreError as error:
+        raise Refused(str(error), 1) from error
+    for line in (*_summary(sweep, folder, outcome), *outcome.notes, *_notes_on(folder)):
+        host.say(line)
+    return outcome
+
+
+def _unseen(done: float, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def _summary(sweep: Sweep, folder: RunFolder, outcome: Outcome) -> Iterator[str]:
+    """What was computed, and in which time."""
+    if sweep.n_predictions:
+        yield f"{sweep.n_predictions:,} predictions at infinite width"
+    if outcome.total:
+        computed = f"{outcome.done - outcome.before:,} networks in {duration(outcome.seconds)}"
+        yield f"{computed} ({outcome.done:,} of {outcome.total:,} in {folder})"
 
 
 def _notes_on(folder: RunFolder) -> Iterator[str]:
@@ -111,91 +203,3 @@ def _notes_on(folder: RunFolder) -> Iterator[str]:
         yield f"note: {shown(folder.displaced)} in {folder}: no part of this run, and in quarantine/ now"
     if strangers := foreign(folder.path, folder.journal()):
         yield f"note: {shown(strangers)} in {folder}: no part of this run, and left alone"
-
-
-def _planner(executor: execute.Executor) -> Planner:
-    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    return execute.planner(provenance.cores(), speedup, executor.together, imports=True)
-
-
-def _ask_if_long(sweep: Sweep, folder: RunFolder, executor: execute.Executor, yes: bool) -> None:
-    """Networks that the folder has take no time, and a process that goes on for another one asks no more."""
-    if supervise.current.attempt:
-        return
-    there = count_done(sweep, folder.committed())
-    left = max(0.0, 1 - there / max(sweep.n_networks, 1))
-    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), yes):
-        raise Refused("Nothing was run.")
-
-
-def _executor(sweep: Sweep) -> execute.Executor:
-    if problem := memory_problem(sweep, execute.planner(provenance.cores()), execute.vocabulary(), execute.on_cpu()):
-        raise Refused(problem)
-    try:
-        dataset = load_dataset(sweep.train) if sweep.train else None
-        inputs = load_all_inputs(sweep.inputs, sweep.grid.width, sweep.grid.infinite)
-    except InputError as error:
-        raise Refused(str(error)) from error
-    executor = execute.Executor(sweep, inputs, dataset, say=lambda sentence: typer.echo(sentence, err=True))
-    if problem := executor.too_large():
-        raise Refused(problem)
-    return executor
-
-
-def _compute(
-    sweep: Sweep, folder: RunFolder, executor: execute.Executor, made_of: dict[str, Any], asked: Sweep | None = None
-) -> int:
-    """Compute what is missing of the networks that are asked for, of all if None; the exit code.
-
-    made_of: data and functions, as `held.made_of`.
-    """
-    made_by = {
-        **provenance.environment(execute.environment()),
-        "matmul_precision": sweep.compute.matmul_precision,
-        **made_of,
-    }
-    if not supervise.current.attempt and (note := held.differs(folder, made_by)):
-        typer.echo(f"note: {note}", err=True)
-
-    def describe() -> dict:
-        return {**made_by, "self_check": executor.verdicts.agreed}
-
-    folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-    folder.made_with(made_by)
-    folder.widen(never_filled(sweep))
-    folder.write_predictions(executor.predictions())
-    plan = _planner(executor)
-    try:
-        with progress() as on_progress:
-            outcome = runner.run(
-                sweep,
-                folder,
-                plan,
-                executor,
-                runner.lanes(len(executor.devices)),
-                on_progress,
-                describe,
-                asked,
-                supervise.current,
-            )
-    except runner.Interrupted as interruption:
-        raise Refused(
-            f"{interruption} Go on with: {folder.go_on}",
-            128 + interruption.signal_number,
-        ) from None
-    except StoreError as error:
-        raise Refused(str(error), 1) from error
-    done = outcome.done - outcome.before
-    if sweep.n_predictions:
-        typer.echo(f"{sweep.n_predictions:,} predictions at infinite width", err=True)
-    if outcome.total:
-        typer.echo(
-            f"{done:,} networks in {duration(outcome.seconds)} ({outcome.done:,} of {outcome.total:,} in {folder})",
-            err=True,
-        )
-    for note in (*outcome.notes, *_notes_on(folder)):
-        typer.echo(note, err=True)
-    for failure in outcome.failures:
-        (job,) = Part.from_json([failure["networks"]]).jobs
-        typer.echo(f"failed: {name_job(job)}: {failure['reason']}", err=True)
-    return 1 if outcome.failures else 0

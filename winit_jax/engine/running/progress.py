@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import typer
-
 from winit_jax.wording import duration
 
 # Without a terminal, a line after so many seconds; in a notebook the line changes as often.
@@ -17,19 +15,20 @@ OnProgress = Callable[[float, int], None]
 
 
 @contextmanager
-def progress() -> Iterator[OnProgress]:
+def progress(say: Callable[[str], None]) -> Iterator[OnProgress]:
     """A function of (networks done, networks in all) that shows them with networks a second and time left.
 
+    say: is told a line now and then where there is neither a terminal nor a notebook.
     Networks in training count by the share of their steps for the rate and the time left; those shown are whole.
     Until the first of this run is done, its programs are being compiled, and that is what is said.
     """
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         with _bar() as show:
             yield show
     elif "ipykernel" in sys.modules:
         yield _every(NOTEBOOK_SECONDS, _notebook_line(), first=True)
     else:
-        yield _every(PLAIN_LINE_SECONDS, lambda text: typer.echo(text, err=True), first=False)
+        yield _every(PLAIN_LINE_SECONDS, say, first=False)
 
 
 @dataclass

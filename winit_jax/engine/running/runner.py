@@ -1,14 +1,17 @@
 """Run a sweep into a folder: what is missing, in parallel lanes, each part committed as it ends."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.running.lanes import Abandoned, Flight, Lanes
+from winit_jax.engine.running.outcome import Interrupted, Outcome
 from winit_jax.engine.running.supervise import GRACE_SECONDS, Watched
 from winit_jax.engine.running.suspects import Queue, Task, by_program, stem_of
 from winit_jax.errors import described
@@ -17,7 +20,7 @@ from winit_jax.spec.sweep import Sweep
 from winit_jax.store.asked import Asked, count_done, grid_digest, settings_digest
 from winit_jax.store.checkpoints import Checkpoint
 from winit_jax.store.folder import RunFolder, StoreError
-from winit_jax.store.info import Failure
+from winit_jax.store.info import Failure, Info
 from winit_jax.store.journal import Record
 from winit_jax.system import signals
 
@@ -25,35 +28,15 @@ from winit_jax.system import signals
 LANES_A_DEVICE = 2
 
 
-class Interrupted(Exception):
-    """A signal of the user's: what was in flight is committed, checkpointed or given up; the folder can be resumed.
-
-    outcome: of the run so far. checkpointed: (networks, step reached) of each training that was in flight.
-    """
-
-    def __init__(self, signal_number: int, outcome: "Outcome", checkpointed: Sequence[tuple[int, int]] = ()) -> None:
-        super().__init__(signal_number)
-        self.signal_number, self.outcome, self.checkpointed = signal_number, outcome, tuple(checkpointed)
-
-    def __str__(self) -> str:
-        """What is kept, in a sentence."""
-        kept = f"{self.outcome.done:,} of {self.outcome.total:,} networks are done"
-        if self.checkpointed:
-            steps = sorted({step for _, step in self.checkpointed})
-            where = f"step {steps[0]:,}" if len(steps) == 1 else f"steps {steps[0]:,} to {steps[-1]:,}"
-            kept += f", and {sum(count for count, _ in self.checkpointed):,} in training are kept as of {where}"
-        return f"Interrupted: {kept}."
-
-
 class Engine(Protocol):
-    """What computes a part (`execute.Executor`).
+    """What computes a part (`Executor`).
 
-    watch: told now and then which share of the part is done; it may raise Abandoned.
+    watch: is told now and then which share of the part is done; it may raise Abandoned.
     """
 
     def run(
         self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None], checkpoint: Checkpoint
-    ) -> dict: ...
+    ) -> dict[str, pa.Table]: ...
 
 
 class _StorageError(Exception):
@@ -64,16 +47,32 @@ class _StorageError(Exception):
         self.cause = cause
 
 
-@dataclass
-class Outcome:
-    """What became of a run: networks in the folder before the command and now, and the parts that failed."""
+@dataclass(frozen=True)
+class Campaign:
+    """What is to be run, into which folder, and by whom.
 
-    total: int
-    before: int
-    done: int = 0
-    seconds: float = 0.0
-    failures: list[dict] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    sweep: what the folder holds when all is done. asked: of its networks those that are wanted now; None for all.
+    describe: what goes into run.json beside the counts, asked at the start and at the end. watched: what a supervising
+    process knows of earlier processes of the same command.
+    """
+
+    sweep: Sweep
+    folder: RunFolder
+    planner: Planner
+    engine: Engine
+    describe: Callable[[], dict[str, Any]]
+    asked: Sweep | None = None
+    watched: Watched = field(default_factory=Watched)
+
+    @property
+    def wanted(self) -> Sweep:
+        """The networks that are to be there in the end."""
+        return self.asked or self.sweep
+
+
+def lanes(devices: int) -> int:
+    """How many parts to keep in flight."""
+    return LANES_A_DEVICE * devices
 
 
 def missing(
@@ -110,88 +109,38 @@ def missing(
             yield Task(stem_of(place, left), left, left.n_networks(set(wanted.depths)), place)
 
 
-def run(
-    sweep: Sweep,
-    folder: RunFolder,
-    planner: Planner,
-    engine: Engine,
-    lanes: int,
-    on_progress: Callable[[float, int], None],
-    describe: Callable[[], dict],
-    asked: Sweep | None = None,
-    watched: Watched | None = None,
-) -> Outcome:
+def run(campaign: Campaign, n_lanes: int, on_progress: Callable[[float, int], None]) -> Outcome:
     """Compute what is missing and commit it. The folder exists, its lock is held and it is recovered.
 
-    on_progress(networks in the folder, networks of the sweep) is called now and then; networks in training count
-    by the share of their steps.
-    describe: what goes into run.json beside the counts, asked at the start and at the end.
-    asked: of the sweep's networks those that are wanted now, all of them if None.
-    watched: what a supervising process knows of earlier processes of this command.
-    Whatever is raised in computing a part is that part's failure, which is recorded; the run goes on.
+    n_lanes: parts to keep in flight. on_progress: is told now and then (networks that are asked for and in the folder,
+    networks that are asked for); networks in training count by the share of their steps.
+    Whatever is raised in computing a part is that part's failure, which is written down; the run goes on.
     Errors: Interrupted; OSError and StoreError where the folder cannot be written.
     """
+    folder, sweep = campaign.folder, campaign.sweep
     committed = folder.committed()
     generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-    watched = watched or Watched()
-    there = count_done(asked or sweep, committed)
-    before, began = watched.begins(there)
-    outcome = Outcome(total=(asked or sweep).n_networks, before=before, done=there)
-    others = count_done(sweep, committed) - there
-    depths, wanted = tuple(sweep.grid.depth), set((asked or sweep).grid.depth)
-    started = time.monotonic()
-    earlier = folder.info()
-    if outcome.done == outcome.total and (asked or earlier.state == "done"):
-        outcome.seconds = started - began
+    ledger = _Ledger.opened(campaign, committed)
+    outcome = ledger.outcome
+    if outcome.done == outcome.total and (campaign.asked or ledger.earlier.state == "done"):
+        outcome.seconds = ledger.started - ledger.began
         on_progress(outcome.done, outcome.total)
         return outcome
-
-    def save(state: str) -> None:
-        outcome.seconds = time.monotonic() - began
-        found = describe()
-        checks = dict.fromkeys([*earlier.self_check, *found.get("self_check", [])])
-        folder.write_info(
-            {
-                "state": state,
-                "title": sweep.title,
-                "networks": sweep.n_networks,
-                "networks_done": outcome.done + others,
-                "seconds": round(earlier.seconds + time.monotonic() - started, 3),
-                **found,
-                "self_check": list(checks),
-                "failures": [*_standing(earlier.failures, outcome.failures, folder), *outcome.failures],
-            }
-        )
-
-    checkpointed: list[tuple[int, int]] = []
-
-    def compute(task: Task, flight: Flight) -> None:
-        checkpoint = folder.checkpoint(task.stem, outcome.notes.append)
-        try:
-            tables = engine.run(task.part, depths, flight.lane, flight.watch, checkpoint)
-        except Abandoned:
-            if checkpoint.step is not None:
-                checkpointed.append((task.new, checkpoint.step))
-            raise
-        flight.watch(1.0)
-        try:
-            folder.write(task.stem, task.part, depths, tables)
-            checkpoint.discard()
-        except OSError as error:
-            raise _StorageError(error) from error
-
     if sweep.train:
-        for stem, stored in committed.items():
-            if stored.part.jobs[0].depth != max(depths):
-                folder.drop_details(stem)
+        _drop_what_was_deepest(folder, committed, max(sweep.grid.depth))
     on_progress(outcome.done, outcome.total)
-    save("running")
-    with signals.noted() as received, Lanes(lanes, received) as flying:
+    ledger.save("running")
+    writer = _PartWriter(campaign, outcome)
+    with signals.noted() as received, Lanes(n_lanes, received) as flying:
         course = _Course(
             outcome=outcome,
-            queue=Queue(missing(sweep, planner, committed, asked, generation), wanted, watched),
+            queue=Queue(
+                missing(sweep, campaign.planner, committed, campaign.asked, generation),
+                set(campaign.wanted.grid.depth),
+                campaign.watched,
+            ),
             flying=flying,
-            compute=compute,
+            compute=writer.compute,
             limit=sweep.compute.part_seconds,
             received=received,
         )
@@ -200,19 +149,75 @@ def run(
             while course.step():
                 on_progress(outcome.done + flying.under_way(), outcome.total)
                 if course.needs_another_process():
-                    save("running")
-                    course.queue.watched.again()
-            whole = outcome.done + others == sweep.n_networks
-            state = "interrupted" if received else "failed" if outcome.failures else "done" if whole else "unfinished"
+                    ledger.save("running")
+                    campaign.watched.again()
+            state = "interrupted" if received else ledger.final_state()
             if state == "done":
                 folder.drop_checkpoints()
         finally:
             course.land()
             with suppress(OSError) if state == "failed" else nullcontext():  # the disk that is full has been named
-                save(state)
+                ledger.save(state)
     if received:
-        raise Interrupted(received[0], outcome, checkpointed)
+        raise Interrupted(received[0], outcome, folder, writer.checkpointed)
     return outcome
+
+
+def _drop_what_was_deepest(folder: RunFolder, committed: dict[str, Record], deepest: int) -> None:
+    """Take away what parts of a training sweep say of the deepest networks where deeper ones are asked for now."""
+    for stem, stored in committed.items():
+        if stored.part.jobs[0].depth != deepest:
+            folder.drop_details(stem)
+
+
+@dataclass
+class _Ledger:
+    """What run.json says while a run goes on.
+
+    beside: networks of the folder's sweep that are there and not asked for. earlier: run.json as it was.
+    started, began: by `time.monotonic`, of this process and of the command.
+    """
+
+    campaign: Campaign
+    outcome: Outcome
+    beside: int
+    earlier: Info
+    started: float
+    began: float
+
+    @classmethod
+    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> "_Ledger":
+        """The ledger of a command that finds these parts."""
+        there = count_done(campaign.wanted, committed)
+        before, began = campaign.watched.begins(there)
+        outcome = Outcome(total=campaign.wanted.n_networks, before=before, done=there)
+        beside = count_done(campaign.sweep, committed) - there
+        return cls(campaign, outcome, beside, campaign.folder.info(), time.monotonic(), began)
+
+    def save(self, state: str) -> None:
+        """Write run.json. state: where the run stands."""
+        campaign, outcome = self.campaign, self.outcome
+        outcome.seconds = time.monotonic() - self.began
+        described = campaign.describe()
+        checks = dict.fromkeys([*self.earlier.self_check, *described.get("self_check", [])])
+        campaign.folder.write_info(
+            {
+                "state": state,
+                "title": campaign.sweep.title,
+                "networks": campaign.sweep.n_networks,
+                "networks_done": outcome.done + self.beside,
+                "seconds": round(self.earlier.seconds + time.monotonic() - self.started, 3),
+                **described,
+                "self_check": list(checks),
+                "failures": [*_standing(self.earlier.failures, outcome.failures, campaign.folder), *outcome.failures],
+            }
+        )
+
+    def final_state(self) -> str:
+        """Where a run stands that came to its end by itself."""
+        if self.outcome.failures:
+            return "failed"
+        return "done" if self.outcome.done + self.beside == self.campaign.sweep.n_networks else "unfinished"
 
 
 def _standing(earlier: list[Failure], now: list[dict], folder: RunFolder) -> list[dict]:
@@ -220,13 +225,44 @@ def _standing(earlier: list[Failure], now: list[dict], folder: RunFolder) -> lis
     settled = {
         family for record in folder.committed().values() for job in record.part.jobs for family in job.families()
     }
-    settled.update(family for job in Part.from_json([one["networks"] for one in now]).jobs for family in job.families())
-    return [one.model_dump() for one in earlier if not settled.issuperset(one.networks.families())]
+    failed = Part.from_json([failure["networks"] for failure in now])
+    settled.update(family for job in failed.jobs for family in job.families())
+    return [failure.model_dump() for failure in earlier if not settled.issuperset(failure.networks.families())]
+
+
+@dataclass
+class _PartWriter:
+    """Computes parts, in whichever lane, and commits them. checkpointed: as in `Interrupted`."""
+
+    campaign: Campaign
+    outcome: Outcome
+    checkpointed: list[tuple[int, int]] = field(default_factory=list)
+
+    def compute(self, task: Task, flight: Flight) -> None:
+        """Errors: Abandoned; _StorageError; whatever computing raises."""
+        folder, depths = self.campaign.folder, tuple(self.campaign.sweep.grid.depth)
+        checkpoint = folder.checkpoint(task.stem, self.outcome.notes.append)
+        try:
+            tables = self.campaign.engine.run(task.part, depths, flight.lane, flight.watch, checkpoint)
+        except Abandoned:
+            if checkpoint.step is not None:
+                self.checkpointed.append((task.new, checkpoint.step))
+            raise
+        flight.watch(1.0)
+        try:
+            folder.write(task.stem, task.part, depths, tables)
+            checkpoint.discard()
+        except OSError as error:
+            raise _StorageError(error) from error
 
 
 @dataclass
 class _Course:
-    """The tasks of a run on their way through the lanes."""
+    """The tasks of a run on their way through the lanes.
+
+    limit: seconds that a part may take, if any. received: signals of the user's. ending_since: when the first of them
+    was seen, by `time.monotonic`.
+    """
 
     outcome: Outcome
     queue: Queue
@@ -234,7 +270,7 @@ class _Course:
     compute: Callable[[Task, Flight], None]
     limit: float | None
     received: list[int]
-    asked: float | None = None  # when the user asked the run to end
+    ending_since: float | None = None
 
     def step(self) -> bool:
         """Start what may start, and settle what has ended; False when nothing is left to wait for."""
@@ -252,8 +288,8 @@ class _Course:
                 self._give_up(flight, f"took longer than compute.part_seconds = {self.limit:g}")
         if not self.received:
             return True
-        self.asked = self.asked or time.monotonic()
-        return len(self.received) == 1 and time.monotonic() - self.asked < GRACE_SECONDS
+        self.ending_since = self.ending_since or time.monotonic()
+        return len(self.received) == 1 and time.monotonic() - self.ending_since < GRACE_SECONDS
 
     def needs_another_process(self) -> bool:
         """Whether all that is in flight was given up, and a supervisor can have the rest done without it."""
@@ -279,9 +315,8 @@ class _Course:
         elif isinstance(error, StoreError):
             raise error
         elif not isinstance(error, Abandoned) and not self.queue.failed(task):
-            self._record(
-                task.part.jobs, str(error) if getattr(error, "is_sentence", False) else described(error), task.stem
-            )
+            reason = str(error) if getattr(error, "is_sentence", False) else described(error)
+            self.outcome.fail(task.part.jobs, reason, task.stem)
 
     def _give_up(self, flight: Flight, reason: str) -> None:
         task = flight.task
@@ -289,20 +324,12 @@ class _Course:
         is_cut = self.queue.was_late(task)
         self.queue.watched.late(by_program(task.part), reason, final=not is_cut)
         if not is_cut:
-            self._record(task.part.jobs, reason, task.stem)
+            self.outcome.fail(task.part.jobs, reason, task.stem)
         if not self.queue.watched.is_supervised:
             self.flying.leave_behind(flight)
             self.queue.watched.hung = True
 
     def _refuse(self) -> None:
         for job, reason in self.queue.failures:
-            self._record((job,), reason, Part((job,)).name)
+            self.outcome.fail((job,), reason, Part((job,)).name)
         self.queue.failures.clear()
-
-    def _record(self, jobs: tuple[Job, ...], reason: str, stem: str) -> None:
-        self.outcome.failures.extend({"part": stem, "networks": job, "reason": reason} for job in Part(jobs).to_json())
-
-
-def lanes(devices: int) -> int:
-    """Parts to keep in flight."""
-    return LANES_A_DEVICE * devices

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from support.runs import assert_same_bits, run
-from winit_jax.numerics import programs
+from winit_jax.engine.computing import programs
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

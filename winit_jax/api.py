@@ -1,0 +1,334 @@
+"""What the commands of `winit` do, as functions: `import winit_jax as winit` has them by these names.
+
+A request is a dict of axes, a dict with the tables of a sweep file, the path of one, or the name of a ready sweep;
+keyword arguments are axes and tables that are set over it. The same words hold as on the command line, and every
+problem of a request is said at once, as `SpecError`. The working directory is searched for what import paths name.
+"""
+
+import math
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from winit_jax.errors import Refused
+
+if TYPE_CHECKING:
+    from winit_jax.analysis.load import Run
+    from winit_jax.engine.computing.advice import Advice
+    from winit_jax.engine.planning.report import Plan
+    from winit_jax.engine.running.launch import Host
+    from winit_jax.engine.running.outcome import Outcome
+    from winit_jax.spec.sweep import Sweep
+    from winit_jax.store.status import Status
+    from winit_jax.store.verify import Verdict
+
+Request = Mapping[str, Any] | str | Path | None
+Say = Callable[[str], None]
+
+
+class FailedNetworks(UserWarning):
+    """Some networks of a run failed; each is named, and the others are done."""
+
+
+# Everything that computes is imported by the function that needs it: `catalog`, `load` and the command line's help
+# do without JAX.
+
+
+def run(
+    request: Request = None,
+    out: str | Path | None = None,
+    *,
+    figures: bool = False,
+    progress: bool = True,
+    allow_long: bool = True,
+    say: Say | None = None,
+    **options: Any,
+) -> "Run":
+    """Run a sweep in this process, or go on with one, and return its tables.
+
+    out: the run folder; with None a temporary one, which lasts as long as what is returned. figures: draw the standard
+    figures into the folder. progress: show how far it is, on a terminal or in a notebook. allow_long: begin also what
+    is estimated to take more than an hour. say: is told in lines what happens; by default they go to stderr.
+    options: axes and tables over the request, for example gain="log:0.5:2:9" or inputs={"samples": 100}.
+
+    Works in any thread and beside a running event loop. Ctrl-C ends it as KeyboardInterrupt: what is finished is kept,
+    and the text says how to go on. Networks that fail are named by a warning, `FailedNetworks`.
+    Errors: SpecError; Refused; what else is a WinitError.
+    """
+    from winit_jax.engine.running.launch import Host
+    from winit_jax.engine.running.outcome import Interrupted
+
+    say = say or say_on_stderr
+    asked = asked_of(request, options)
+    host = Host(say, None if allow_long else _refuse_what_is_long, progress)
+    scratch = _Scratch() if out is None else None
+    try:
+        with _importing_as_before():
+            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path())
+        if figures:
+            draw_standard_figures(folder, say)
+    except BaseException as error:
+        if scratch is not None and scratch.holds_networks():
+            scratch.keep()
+        if isinstance(error, Interrupted):
+            raise _interrupted(error) from None
+        raise
+    if failed := outcome.failed():
+        more = f"; and {len(failed) - 3:,} more" if len(failed) > 3 else ""
+        warnings.warn(f"{'; '.join(failed[:3])}{more} (failed; the rest is done)", FailedNetworks, stacklevel=2)
+    return replace(load(folder), owner=scratch)
+
+
+def plan(request: Request = None, out: str | Path | None = None, **options: Any) -> "Plan":
+    """Count a sweep's networks, rows, memory and time; it touches no device and runs no code of the sweep's.
+
+    out: a run folder that the sweep should fit into. options: as in `run`. Errors: SpecError; Refused.
+    """
+    return plan_asked(asked_of(request, options), out=out)
+
+
+def load(folder: str | Path) -> "Run":
+    """The run in a folder; its tables are read when they are first asked for. Errors: RunFolderError."""
+    from winit_jax.analysis.load import load
+
+    return load(folder)
+
+
+def status(folder: str | Path) -> "Status":
+    """What of a run is done, missing, failed and damaged. Errors: FolderError if there is no run in the folder."""
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store.status import look
+
+    return look(Path(folder), vocabulary())
+
+
+def verify(folder: str | Path) -> "Verdict":
+    """Read every file of a run: checksums, rows, tables against each other. Errors: FolderError; Refused."""
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store.folder import RunFolder
+    from winit_jax.store.verify import verify
+
+    with _sentences_of(folder):
+        return verify(RunFolder(Path(folder)), vocabulary())
+
+
+def theory(
+    activation: str,
+    bias_std: float = 0.0,
+    gain: float | None = None,
+    *,
+    start: float | None = None,
+    inputs: str | Path | None = None,
+    say: Say | None = None,
+) -> "Advice":
+    """What mean field says of an activation: which gain, and how deep signals and gradients then reach.
+
+    gain: one, instead of several round the critical one. start: mean square pre-activation of the first layer, by
+    default 1; or inputs: a source of a sweep file's, at whose mean square each gain starts. say: as in `run`, told of
+    a function of the user's own that is imported. Errors: SpecError; Refused; InputError.
+    """
+    from winit_jax.engine.computing import starts
+    from winit_jax.engine.computing.theories import theory_of
+
+    numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
+    if not all(map(math.isfinite, numbers)) or bias_std < 0 or any(number <= 0 for number in numbers[1:]):
+        raise Refused(
+            "gain, bias_std and start must be finite, bias_std 0 or more, and the gain greater than 0, as the start."
+        )
+    if start is not None and inputs is not None:
+        raise Refused("start is one q for all gains, and inputs start at each gain's own: give one of them.")
+    with _importing_as_before():
+        asked = Asked(None, given=({"activation": activation, "gain": 1.0},))
+        name = asked.sweep_to_run(announcing(say or say_on_stderr)).grid.activation[0]
+        square = None
+        if inputs is not None:
+            square = starts.mean_square(starts.load(Asked(None, given=(starts.request(name, str(inputs)),)).sweep()))
+        return theory_of(name, bias_std, gain, 1.0 if start is None else start, square)
+
+
+@overload
+def catalog() -> dict[str, str]: ...
+
+
+@overload
+def catalog(name: str) -> str: ...
+
+
+def catalog(name: str | None = None) -> dict[str, str] | str:
+    """The ready sweeps: the title of each by its name; or the file of one. Errors: SpecError for an unknown name."""
+    from winit_jax.spec.catalog import sweep_text, titles
+
+    return titles() if name is None else sweep_text(name)
+
+
+# What follows is shared with the command line, whose requests are words.
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sweep as it is asked for: where it is read from, and what is set over that.
+
+    source: a file or a ready sweep, or None. words: `AXIS=VALUES`. given: axes and tables as Python values.
+    """
+
+    source: str | Path | None
+    words: Sequence[str] = ()
+    given: Sequence[Mapping[str, Any]] = ()
+
+    def sweep(self, announce: Say | None = None) -> "Sweep":
+        """Read it. announce: as of `vocabulary`; without it no code of the sweep's is run. Errors: SpecError."""
+        from winit_jax.engine.computing.vocabulary import vocabulary
+        from winit_jax.spec.reading import load_sweep
+
+        return load_sweep(self.source, self.words, vocabulary(announce), self.given)
+
+    def sweep_to_run(self, announce: Say) -> "Sweep":
+        """Read it where devices start; what is named by import path is imported once all else is right.
+
+        Errors: SpecError; DeviceError.
+        """
+        from winit_jax.engine.computing import devices
+        from winit_jax.engine.computing.vocabulary import import_paths
+
+        sweep = self.sweep()
+        devices.of_this_process()
+        return self.sweep(announce) if import_paths(sweep) else sweep
+
+
+def asked_of(request: Request, options: Mapping[str, Any]) -> Asked:
+    """What a request in Python asks for. Errors: SpecError where it is none of the things that a request may be."""
+    from winit_jax.spec.problems import Problem, SpecError, briefly
+
+    if request is None or isinstance(request, Mapping):
+        return Asked(None, given=(request or {}, options))
+    if isinstance(request, str | os.PathLike):
+        return Asked(Path(request) if isinstance(request, os.PathLike) else request, given=(options,))
+    what = "is neither axes in a dict, nor the path of a sweep file, nor the name of a ready sweep."
+    raise SpecError("request", [Problem("", f"{briefly(request)} {what}")])
+
+
+def carry_out(asked: Asked, host: "Host", *, out: str | Path | None, parent: Path) -> "tuple[Path, Outcome]":
+    """(The run folder, how the run of what is asked for ended there).
+
+    out: the run folder, by default the one of the sweep's name in `parent`. Errors: SpecError; DeviceError; Refused;
+    Interrupted.
+    """
+    from winit_jax.engine.running.launch import launch
+
+    sweep = asked.sweep_to_run(host.announce)
+    folder = parent / sweep.name if out is None else Path(out)
+    return folder, launch(sweep, folder, host)
+
+
+def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":
+    """The plan of what is asked for. out, parent: as in `carry_out`; without both no folder is looked at."""
+    from winit_jax.engine.computing.vocabulary import planner, vocabulary
+    from winit_jax.engine.planning.report import plan_of
+    from winit_jax.engine.running.launch import open_folder
+    from winit_jax.system import provenance
+
+    sweep, where = asked.sweep(), ""
+    if out is not None or parent is not None:
+        folder = open_folder(Path(out) if out is not None else Path(parent or "") / sweep.name, sweep)
+        where = f"{folder}{' (exists)' if folder.exists() else ''}"
+    cores = provenance.cores()
+    return plan_of(sweep, planner(cores), vocabulary(), cores, where)
+
+
+def draw_standard_figures(folder: Path, say: Say) -> None:
+    """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded."""
+    from winit_jax.analysis.figures import PlotError, standard_figures
+    from winit_jax.analysis.load import RunFolderError
+
+    try:
+        for path in standard_figures(folder, report=say):
+            say(f"drew {path}")
+    except (PlotError, RunFolderError, OSError) as error:
+        say(f"no figures: {error}")
+
+
+def repair(folder: str | Path) -> list[str]:
+    """Move damaged parts of a run to its quarantine/, so that the next run makes them anew; sentences about them.
+
+    Errors: FolderError, also where another process has the folder; Refused.
+    """
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store import verify as checks
+    from winit_jax.store.folder import RunFolder
+
+    held = RunFolder(Path(folder))
+    with _sentences_of(folder), held.lock():
+        return checks.repair(held, vocabulary())
+
+
+def say_on_stderr(text: str) -> None:
+    """A line on stderr; where that cannot be written, nobody is told."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def announcing(say: Say) -> Say:
+    """Says that code which an import path names is run."""
+    from winit_jax.engine.running.launch import Host
+
+    return Host(say).announce
+
+
+def _refuse_what_is_long(text: str) -> bool:
+    raise Refused(f"Nothing was run: it takes {text}, and allow_long is False.")
+
+
+@contextmanager
+def _sentences_of(folder: str | Path) -> Iterator[None]:
+    """What the system says of a folder's files as Refused."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{folder}: {error.strerror or error}.", 1) from error
+
+
+@contextmanager
+def _importing_as_before() -> Iterator[None]:
+    """Where Python looks for modules is as it was before, though the working directory is searched meanwhile."""
+    here = os.getcwd()
+    is_searched = here in sys.path
+    try:
+        yield
+    finally:
+        if not is_searched and here in sys.path:
+            sys.path.remove(here)
+
+
+class _Scratch:
+    """A temporary folder that is there as long as this object, unless it is kept."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="winit-"))
+        self._end = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def holds_networks(self) -> bool:
+        """Whether a run in it has finished any part."""
+        return any(self.path.glob("*/networks/*.parquet"))
+
+    def keep(self) -> None:
+        """Leave the folder where it is."""
+        self._end.detach()
+
+
+def _interrupted(interruption: Any) -> KeyboardInterrupt:
+    """Ctrl-C as Python has it, saying how to go on. Other signals do what they do when nothing is running."""
+    folder = interruption.folder.path
+    if interruption.signal_number != signal.SIGINT:
+        signal.raise_signal(interruption.signal_number)
+    return KeyboardInterrupt(
+        f"{interruption} Go on with: winit.run({str(folder / 'sweep.toml')!r}, out={str(folder)!r})"
+    )

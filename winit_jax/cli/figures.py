@@ -1,0 +1,112 @@
+"""The commands that draw: plot, theory."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from winit_jax.cli.saying import Folder, notes, say, sentences, stop
+
+
+def plot(
+    directory: Folder,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
+            "gradient-histograms, isometry, training (curves), trainability or ranking [what shows --value, "
+            "or the standard figures].",
+        ),
+    ] = None,
+    value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
+    x: Annotated[str | None, typer.Option(help="Key along x.")] = None,
+    y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
+    row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
+    col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
+    seeds: Annotated[str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")] = "median",
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
+    ] = None,
+    fmt: Annotated[str | None, typer.Option("--format", help="png, svg or pdf [png].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A .png, .svg or .pdf file, or a folder [DIR/figures]."),
+    ] = None,
+) -> None:
+    """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
+    from winit_jax.analysis.figures import PlotError, plot
+    from winit_jax.analysis.load import RunFolderError
+
+    conditions: dict[str, list[str]] = {}
+    for word in where or []:
+        key, separator, values = word.partition("=")
+        if not separator:
+            stop(f"--where {word}: write KEY=VALUES, for example activation=tanh,relu.")
+        conditions.setdefault(key, []).extend(values.split(","))
+    with sentences(PlotError, RunFolderError), notes():
+        paths = plot(
+            directory,
+            kind,
+            value=value,
+            x=x,
+            y=y,
+            row=row,
+            col=col,
+            seeds=seeds,
+            where=conditions,
+            fmt=fmt,
+            out=out,
+            report=say,
+        )
+    for path in paths:
+        typer.echo(path)
+
+
+def theory(
+    activation: Annotated[str, typer.Argument(metavar="ACTIVATION", help="A name, or package.module:function.")],
+    axes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AXIS=VALUES ...]", help="Of --map: gain and bias_std, as in a sweep."),
+    ] = None,
+    bias_std: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the biases.")] = 0.0,
+    gain: Annotated[float | None, typer.Option(min=0.0, help="One gain instead of several.")] = None,
+    start: Annotated[
+        float | None, typer.Option("--start", metavar="Q", help="Mean square pre-activation of the first layer [1].")
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option("--inputs", metavar="SOURCE", help="What starts the signal instead: normal, digits, a path ..."),
+    ] = None,
+    as_map: Annotated[bool, typer.Option("--map", help="Draw the phase diagram over gain and bias std.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where --map goes: png, svg or pdf; a csv beside it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say which gain an activation wants and how deep it then reaches. Example: winit theory gelu --inputs digits"""
+    from winit_jax import api
+
+    words = axes or []
+    if (out is not None or words) and not as_map:
+        stop(f"{'--out' if out is not None else words[0]} says {'where' if out else 'what'} --map draws; add --map.")
+    if start is not None and as_map:
+        stop("--start is one q for all gains, and --map starts at each gain's own: give one of them.")
+    with sentences():
+        advice = api.theory(activation, bias_std, gain, start=start, inputs=inputs, say=say)
+    typer.echo(json.dumps(advice.to_json()) if as_json else advice)
+    if as_map:
+        _map(advice.name, inputs, words, out)
+
+
+def _map(activation: str, inputs: str | None, words: list[str], out: Path | None) -> None:
+    """Draw the phase diagram of an activation."""
+    from winit_jax import diagrams
+    from winit_jax.analysis.selection import PlotError
+
+    path = out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', activation)}.png")
+    with sentences(PlotError):
+        for file in diagrams.draw_phase_diagram(activation, inputs, words, path, say):
+            typer.echo(file)

@@ -1,0 +1,97 @@
+"""Networks as they are initialized: what the passes measure of a job, held against float64 NumPy and beside theory."""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from winit_jax.engine.computing.predicting import Predicting
+from winit_jax.engine.computing.scales import hidden_gain, standard_deviation
+from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
+from winit_jax.engine.computing.verdicts import Evidence, Verdicts
+from winit_jax.engine.computing.work import Work
+from winit_jax.numerics.activations import activation
+from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
+from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.spec.parts import Job
+
+
+@dataclass
+class Measuring:
+    """The passes through networks of one sweep. Safe to call from several threads.
+
+    platform: of the devices, as JAX names it. verdicts: of the self-check. Inputs are brought to the device once a
+    width; what is kept between calls changes no result.
+    """
+
+    work: Work
+    platform: str
+    verdicts: Verdicts
+    _prepared: dict[int, Inputs] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._predicting = Predicting(self.work)
+
+    def measure(self, job: Job, depths: tuple[int, ...]) -> tuple[np.ndarray, Found]:
+        """(Standard deviations of first and hidden layers [points, 2], what the passes find of a job's networks).
+
+        depths: of the networks, each as deep as one of them. Errors: SelfCheckError; whatever JAX raises.
+        """
+        sweep, measure = self.work.sweep, self.work.sweep.measure
+        data, histogram = self.work.inputs[job.width], sweep.measure.histogram
+        family = self._family(job, data.x.shape[1])
+        settings = Settings(
+            activation(job.activation),
+            NORMALIZATIONS[job.normalization],
+            measure.saturation_threshold,
+            sweep.compute.matmul_precision,
+        )
+        inputs, budget_mib, findings = self._inputs(job.width), sweep.compute.batch_mib, Found()
+        findings.layers, findings.histogram = families.forward(
+            family,
+            inputs,
+            max(depths),
+            settings,
+            jacobian=measure.jacobian,
+            edges=None if histogram is None else bin_edges(histogram),
+            budget_mib=budget_mib,
+            platform=self.platform,
+        )
+        self.verdicts.check(Evidence(job, data.x, family, settings, findings.layers), shared=histogram is None)
+        findings.layers |= self._predicting.columns(job, family.first_std, max(depths))
+        if measure.gradients:
+            findings.gradients, findings.gradient_histogram = families.gradients(
+                family,
+                inputs,
+                data.labels,
+                depths,
+                settings,
+                edges=None if histogram is None else gradient_edges(histogram),
+                budget_mib=budget_mib,
+                platform=self.platform,
+            )
+        if measure.singular_values and not settings.normalization.joins_samples:
+            findings.depths = families.singular_values(family, data.x, depths, settings)
+        return np.stack([family.first_std, family.hidden_std], axis=1), findings
+
+    def points(self, job: Job, hidden_std: np.ndarray) -> Points:
+        """The key columns of a job's networks. hidden_std: of the hidden layers' weights, [points]."""
+        sweep = self.work.sweep
+        gains = np.array([hidden_gain(point, sweep.scale_axis, job.width) for point in job.points])
+        return Points(sweep, job, hidden_std, gains)
+
+    def _family(self, job: Job, features: int) -> families.Family:
+        fans = ((features, job.width), (job.width, job.width))
+        scale_axis = self.work.sweep.scale_axis
+        stds = np.array([[standard_deviation(point, scale_axis, *fan) for fan in fans] for point in job.points])
+        biases = np.array([point.bias_std for point in job.points])
+        epsilons = np.array([point.norm_epsilon for point in job.points])
+        return families.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases, epsilons)
+
+    def _inputs(self, width: int) -> Inputs:
+        with self._lock:
+            if width not in self._prepared:
+                self._prepared[width] = as_inputs(self.work.inputs[width].x)
+            return self._prepared[width]

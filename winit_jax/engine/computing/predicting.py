@@ -1,0 +1,64 @@
+"""What mean field predicts: columns beside those that are measured, and tables of theory alone."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from winit_jax.engine.computing import theories
+from winit_jax.engine.computing.scales import hidden_gain
+from winit_jax.engine.computing.theory_tables import prediction_tables
+from winit_jax.engine.computing.work import Work
+from winit_jax.numerics import pinned, theory
+from winit_jax.numerics.activations import activation
+from winit_jax.spec.parts import Job
+from winit_jax.store import schema
+
+# So many jobs' predictions are kept, for the same points come again with every seed.
+KEPT_PREDICTIONS = 8
+
+
+@dataclass
+class Predicting:
+    """The predicted columns of a sweep's networks. Safe to call from several threads."""
+
+    work: Work
+    _kept: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def columns(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:
+        """The columns `schema.PREDICTED` of a job, [layers, points] each; none where mean field makes no statement.
+
+        first_std: standard deviation of the first layer's weights, [points].
+        """
+        if job.shape not in theories.SHAPES or job.normalization != "none":
+            return {}
+        key = (job.activation, job.width, job.points, layers)  # the same for every seed
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        predicted = self._predict(job, first_std, layers)
+        with self._lock:
+            while len(self._kept) >= KEPT_PREDICTIONS:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = predicted
+        return predicted
+
+    def _predict(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:
+        biases = np.array([point.bias_std for point in job.points])
+        gains = np.array([hidden_gain(point, self.work.sweep.scale_axis, job.width) for point in job.points])
+        square, correlation = theories.similarity(self.work.inputs[job.width].x)
+        columns = theory.from_inputs(activation(job.activation), first_std, gains, biases, square, correlation, layers)
+        return dict(zip(schema.PREDICTED, columns, strict=True))
+
+
+def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:
+    """The tables of theory alone: `mean_field`, and `theory` for the points at infinite width.
+
+    say: is told of functions of the user's own that have no predictions.
+    """
+    with pinned.settings():
+        return prediction_tables(work.sweep, theories.mean_field(work.inputs, say))

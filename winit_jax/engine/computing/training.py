@@ -1,0 +1,151 @@
+"""Networks that learn: a part of a training sweep is a batch of them, trained together."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.data.datasets import Dataset
+from winit_jax.engine.computing.scales import standard_deviation
+from winit_jax.engine.computing.tables import Learnt
+from winit_jax.engine.computing.work import Work
+from winit_jax.engine.planning.planner import batch_size
+from winit_jax.numerics.activations import activation
+from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.training import classifier, trainer
+from winit_jax.spec.parts import Part
+from winit_jax.spec.sweep import Train
+from winit_jax.store.checkpoints import Checkpoint, between, fingerprint
+from winit_jax.system.provenance import DECISIVE, versions
+
+
+@dataclass
+class Training:
+    """Trains the networks of one sweep. Safe to call from several threads.
+
+    platform: of the devices, as JAX names it. The data set is brought to each device once.
+    """
+
+    work: Work
+    platform: str
+    _datasets: dict[Any, classifier.Data] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def train(
+        self, part: Part, device: jax.Device, watch: Callable[[float], None], checkpoint: Checkpoint | None
+    ) -> Learnt:
+        """What becomes of all networks of a part, in the order of its jobs and their points.
+
+        device: the default one of the moment. watch: is told now and then which share of the steps is done; it may
+        raise. checkpoint: where the training goes on from, and is kept now and then and where `watch` ends it.
+        """
+        job, train, dataset = part.jobs[0], self._train, self._dataset
+        assert job.depth is not None
+        trainees, settings = self._trainees(part), self._settings(part)
+        padded_to = self._compiled_for(len(trainees), job.width, job.depth)
+        belongs_to = self._belongs_to(part, settings, [padded_to, device.device_kind, self.work.sweep.scale_axis])
+        results = trainer.train(
+            trainees,
+            self._data(device),
+            width=job.width,
+            depth=job.depth,
+            classes=dataset.classes,
+            evaluated=train.evaluated,
+            settings=settings,
+            padded_to=padded_to,
+            between=between(watch, train.steps, checkpoint, belongs_to),
+            resumed=None if checkpoint is None else checkpoint.load(belongs_to),
+        )
+        evaluations, diverged_at = (
+            jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*results, strict=True)
+        )
+        return Learnt.of_counts(
+            np.array(train.evaluated),
+            evaluations._asdict(),
+            diverged_at,
+            {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+            train.target_accuracy,
+        )
+
+    def together(self, width: int, depth: int) -> int:
+        """How many networks of a (width, depth) are trained at once on one device."""
+        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.platform)
+
+    def too_large(self) -> str | None:
+        """A sentence if the largest network cannot be trained within compute.batch_mib."""
+        if self.work.sweep.train is None:
+            return None
+        grid, budget = self.work.sweep.grid, self.work.sweep.compute.batch_mib
+        width, depth = max(grid.width, default=1), max(grid.depth)
+        needed = self._mib(width, depth)
+        return (
+            f"train: a network of {depth:,} layers of {width:,} units needs about {needed:,.0f} MiB in training, and "
+            f"compute.batch_mib is {budget:,}: raise it."
+            if needed > budget
+            else None
+        )
+
+    @property
+    def _train(self) -> Train:
+        assert self.work.sweep.train is not None
+        return self.work.sweep.train
+
+    @property
+    def _dataset(self) -> Dataset:
+        assert self.work.dataset is not None
+        return self.work.dataset
+
+    def _trainees(self, part: Part) -> list[trainer.Trainee]:
+        width, scale_axis = part.jobs[0].width, self.work.sweep.scale_axis
+        fans = ((self._dataset.features, width), (width, width), (width, self._dataset.classes))
+        trainees = []
+        for job in part.jobs:
+            for point in job.points:
+                first, hidden, readout = (standard_deviation(point, scale_axis, *fan) for fan in fans)
+                stds = (first, hidden, readout, point.bias_std)
+                rate = point.learning_rate or 0.0
+                trainees.append(trainer.Trainee(job.seed, job.shape, *stds, rate, point.norm_epsilon))
+        return trainees
+
+    def _settings(self, part: Part) -> trainer.Settings:
+        job, train = part.jobs[0], self._train
+        return trainer.Settings(
+            activation=activation(job.activation),
+            normalization=NORMALIZATIONS[job.normalization],
+            optimizer=train.optimizer,
+            options=tuple(sorted(train.optimizer_options.items())),
+            batch_size=train.batch_size,
+            data_seed=train.seed,
+            precision=self.work.sweep.compute.matmul_precision,
+        )
+
+    def _belongs_to(self, part: Part, settings: trainer.Settings, program: list) -> str:
+        """A name for all that decides a training's numbers: a checkpoint of another one is not gone on from."""
+        dataset = self._dataset
+        sizes = (dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test))
+        made_with = versions()
+        settled = [self._train.model_dump(), settings.precision, {name: made_with.get(name) for name in DECISIVE}]
+        return fingerprint([part.to_json(), [dataset.sha256, *sizes], program, settled])
+
+    def _mib(self, width: int, depth: int) -> float:
+        """Memory that one network of a (width, depth) takes in training."""
+        dataset = self._dataset
+        return trainer.training_mib(dataset.features, width, depth, dataset.classes, self._train.batch_size)
+
+    def _compiled_for(self, networks: int, width: int, depth: int) -> int:
+        """How many networks a program runs with: those of a whole batch, unless most of them would be padding."""
+        whole = batch_size(self.work.sweep, self.together(width, depth))
+        return whole if networks <= whole <= 2 * networks else networks
+
+    def _data(self, device: jax.Device) -> classifier.Data:
+        """The data set on a device, the default one of the moment."""
+        with self._lock:
+            if device not in self._datasets:
+                # Not device_put, which would commit them to the device and have the loop compiled twice.
+                arrays = (jnp.asarray(getattr(self._dataset, name)) for name in classifier.Data._fields)
+                self._datasets[device] = classifier.Data(*arrays)
+            return self._datasets[device]

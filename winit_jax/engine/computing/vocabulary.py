@@ -1,0 +1,106 @@
+"""What is known of the numerics before anything is computed: words of a sweep, a planner, functions of the user's own.
+
+`spec` and `planning` know nothing of JAX; what they need to know is handed to them from here.
+"""
+
+from collections.abc import Callable
+
+from winit_jax.data.datasets import check_dataset
+from winit_jax.data.inputs import check_inputs
+from winit_jax.data.sources import NAMED
+from winit_jax.engine.computing import theories
+from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
+from winit_jax.numerics import initializers
+from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
+from winit_jax.numerics.measure import backward
+from winit_jax.numerics.training import trainer
+from winit_jax.registry import UnknownName
+from winit_jax.spec.problems import Problem, did_you_mean
+from winit_jax.spec.sweep import Inputs, Sweep, Train, Vocabulary
+from winit_jax.user_code import check_form, is_import_path
+
+
+def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
+    """The words that a sweep file may use, from the numerics' own tables.
+
+    announce: is told of an activation's import path before what it names is imported and called. Without it only the
+    form of a path is looked at, for a sweep that is merely read runs no code of its own.
+    """
+
+    def check_activation(name: str) -> str | None:
+        try:
+            if is_import_path(name):
+                check_form(name)
+                if announce is None:
+                    return None
+                announce(name)
+            activation(name)
+        except UnknownName as error:
+            return str(error) + did_you_mean(name, ACTIVATIONS, "activation")
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def check_threshold(name: str, threshold: float) -> str | None:
+        if is_import_path(name) and announce is None:
+            return None
+        least, most = activation(name).thresholds
+        if least <= threshold <= most:
+            return None
+        bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
+        return f"{threshold!r} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
+
+    def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
+        return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]
+
+    return Vocabulary(
+        activations=tuple(sorted(ACTIVATIONS)),
+        check_activation=check_activation,
+        check_threshold=check_threshold,
+        shapes=tuple(initializers.SHAPES),
+        schemes=tuple(initializers.SCHEMES),
+        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
+        gradient_mib=backward.gradient_mib,
+        optimizers=tuple(trainer.OPTIMIZERS),
+        check_options=trainer.unknown_options,
+        sources=NAMED,
+        check_data=check_data,
+    )
+
+
+def planner(
+    cores: int,
+    speedup: float = 1.0,
+    together: Callable[[int, int], int] | None = None,
+    *,
+    imports: bool = False,
+) -> Planner:
+    """A planner that knows the numerics.
+
+    speedup: of an accelerator over the cores, as an estimate. together: how many networks of a (width, depth) are
+    trained at once (`Training.together`). imports: whether activations given by import path may be asked if they are
+    homogeneous; else they count as not.
+    """
+    return Planner(
+        shape_of=initializers.shape_of,
+        one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
+        flops_a_second=FLOPS_A_CORE * cores * speedup,
+        together=together or (lambda width, depth: trainer.CPU_BLOCK),
+        fixed_points=theories.count_fixed_points,
+    )
+
+
+def import_paths(sweep: Sweep) -> list[str]:
+    """The activations of a sweep that are functions of the user's own."""
+    return [name for name in sweep.grid.activation if is_import_path(name)]
+
+
+def fingerprints(sweep: Sweep) -> dict[str, str]:
+    """What the user's own functions return at fixed points, values before slopes, by import path."""
+    values = {name: probing.fingerprint(activation(name)) for name in import_paths(sweep)}
+    return {name: " ".join(f"{value:.12g}" for value in found) for name, found in values.items()}
+
+
+def activation_notes(sweep: Sweep) -> list[str]:
+    """What could not be learned of activations given by import path."""
+    return [note for name in sweep.grid.activation for note in activation(name).notes]
