@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import PREDICTED
 from winit_jax.data.datasets import Dataset, check_dataset
 from winit_jax.data.inputs import InputData, check_inputs
 from winit_jax.data.sources import NAMED
@@ -377,7 +378,7 @@ class Executor:
             square, correlation = theories.similarity(self.inputs[job.width].x)
             gains = self._gains(job)
             found = theory.from_inputs(act, stds[:, 0], gains, biases, square, correlation, layers)
-            known = dict(zip(schema.PREDICTED, found, strict=True))
+            known = dict(zip(PREDICTED, found, strict=True))
             with self._lock:
                 while len(self._predicted) >= KEPT_PREDICTIONS:
                     self._predicted.pop(next(iter(self._predicted)))

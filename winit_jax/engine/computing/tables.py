@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import EVALUATED, LEARNT, NAMES
 from winit_jax.spec.parts import Job
 from winit_jax.spec.sweep import Histogram, Sweep
 from winit_jax.store import schema
@@ -96,17 +97,17 @@ class Learnt:
     ) -> "Learnt":
         """From losses and counts of right answers, [points, evaluations] each.
 
-        found: the columns of schema.EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
+        found: the columns of EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
         diverged_at: [points, evaluations], as known at each evaluation; -1 where a network has not diverged.
         samples: of `train` and `test`.
         """
         standing = diverged_at < 0
-        columns = {name: np.asarray(found[name], np.float64) for name in schema.EVALUATED if name in found}
+        columns = {name: np.asarray(found[name], np.float64) for name in EVALUATED if name in found}
         for data, count in samples.items():
             columns[f"{data}_accuracy"] = np.where(standing, found[f"{data}_right"] / np.float64(count), np.nan)
         return cls(
             steps=steps,
-            evaluated={name: columns[name] for name in schema.EVALUATED},
+            evaluated={name: columns[name] for name in EVALUATED},
             diverged_at=np.where(diverged_at[:, -1] < 0, np.nan, diverged_at[:, -1]),
             reached=standing & (found["test_right"] >= answers_needed(target_accuracy, samples["test"])),
         )
@@ -174,7 +175,7 @@ class Points:
         return {**repeated, **{name: np.tile(values, len(self.job.points)) for name, values in extra.items()}}
 
     def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
-        categories = {name: getattr(self.sweep.grid, name) for name in schema.NAMES}
+        categories = {name: getattr(self.sweep.grid, name) for name in NAMES}
         return schema.make_table(name, columns, categories, never_filled(self.sweep))
 
 
@@ -185,7 +186,7 @@ def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt
     columns |= {name: values[wanted].T.ravel() for name, values in found.layers.items()}
     columns |= {name: values.T.ravel() for name, values in found.depths.items()}
     if learnt is not None:
-        columns |= {name: learnt.evaluated[name][:, -1] for name in schema.LEARNT if name in learnt.evaluated}
+        columns |= {name: learnt.evaluated[name][:, -1] for name in LEARNT if name in learnt.evaluated}
         columns |= {"diverged_at": learnt.diverged_at, "steps_to_accuracy": learnt.steps_to_accuracy}
     return points.table("networks", columns)
 
