@@ -17,7 +17,8 @@ _AXES = (
     ),
     Axis(
         "init",
-        "How weights are drawn: a shape, which `std` or `gain` scales, or a scheme, which fixes its own std.",
+        "How weights are drawn: a shape, which `std` or `gain` scales, or a scheme, which fixes its own std. "
+        "Inits of one shape share its draw: `he_normal` is `normal` of another std.",
         tables=(*PARTS, "theory"),
         holds=str,
         changes="draw",
@@ -113,5 +114,7 @@ _AXES = (
     ),
 )
 AXES: dict[str, Axis] = {axis.name: axis for axis in _AXES}
+# The axes that give another scale beside the same draw, of networks before training.
+SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.given_with != "training")
 # The axes of which a grid gives one at most, since both scale the same weights.
 WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")

@@ -6,7 +6,7 @@ BOTH = ("networks", "training")
 
 STEP = Column(
     "step",
-    "Updates so far; 0 is before training, then every `train.eval_every`, then the last.",
+    "In `training`: updates so far; 0 is before training, then every `train.eval_every`, then the last.",
     ("training",),
     role="row",
     holds=int,
@@ -60,7 +60,8 @@ LEARNT = (
         label="log₁₀ norm of the gradient",
         needs=("training",),
     ),
-    # In `networks` unit_similarity is that before training, as every column that is measured.
+    # In `networks` unit_similarity is that before training, as every column that is measured. A sweep without [train]
+    # has no table `training`.
     Column(
         "unit_similarity",
         "In `training`: of the last hidden layer on the first 500 training samples.",
@@ -68,7 +69,7 @@ LEARNT = (
         role="learnt",
         kind="correlation",
         label="similarity of units (1: all say the same)",
-        needs=("training", "units"),
+        needs=("units",),
     ),
     Column(
         "diverged_at",

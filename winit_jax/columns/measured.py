@@ -87,7 +87,8 @@ MEASURED = (
     ),
     Column(
         "unit_similarity",
-        "(sum_i (sum_j h_ij)^2 - sum h^2) / ((n - 1) sum h^2). It is 1 when all units say the same.",
+        "The mean product of two distinct units over the mean square: (sum_i (sum_j h_ij)^2 - sum h^2) / "
+        "((n - 1) sum h^2). It is 1 when all units say the same.",
         SIGNALS,
         kind="correlation",
         label="similarity of units (1: all say the same)",
@@ -95,7 +96,8 @@ MEASURED = (
     ),
     Column(
         "input_correlation",
-        "(sum_j (sum_i a_ij)^2 - sum a^2) / ((m - 1) sum a^2). It is mean field's c.",
+        "Mean field's c, the mean product of two distinct inputs over the mean square: "
+        "(sum_j (sum_i a_ij)^2 - sum a^2) / ((m - 1) sum a^2).",
         SIGNALS,
         kind="correlation",
         label="correlation of inputs (1: all look the same)",
@@ -161,12 +163,16 @@ def _singular_values(name: str, definition: str, label: str) -> Column:
 
 
 SINGULAR_VALUES = (
-    _singular_values("sv_min", "The least of the singular values.", "least singular value"),
-    _singular_values("sv_median", "The median of the singular values.", "median singular value"),
-    _singular_values("sv_max", "The greatest of the singular values.", "greatest singular value"),
-    _singular_values("sv_mean_square", "The mean of the squared singular values.", "mean squared singular value"),
+    _singular_values("sv_min", "The least singular value of d a_L / d a_1.", "least singular value"),
+    _singular_values("sv_median", "The median of the singular values of d a_L / d a_1.", "median singular value"),
+    _singular_values("sv_max", "The greatest singular value of d a_L / d a_1.", "greatest singular value"),
     _singular_values(
-        "sv_var_square", "The variance of the squared singular values.", "variance of the squared singular values"
+        "sv_mean_square", "The mean of the squared singular values of d a_L / d a_1.", "mean squared singular value"
+    ),
+    _singular_values(
+        "sv_var_square",
+        "The variance of the squared singular values of d a_L / d a_1.",
+        "variance of the squared singular values",
     ),
 )
 

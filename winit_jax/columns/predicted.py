@@ -7,7 +7,7 @@ BESIDE = ("networks", "layers", "theory")
 PREDICTED = (
     Column(
         "theory_log10_act_rms",
-        "1/2 log10 E[phi(sqrt(q_L) z)^2].",
+        "The log10 of the RMS activation in the limit of large width: 1/2 log10 E[phi(sqrt(q_L) z)^2].",
         BESIDE,
         role="predicted",
         kind="growth",
@@ -16,7 +16,7 @@ PREDICTED = (
     ),
     Column(
         "theory_input_correlation",
-        "c_L of the correlation map.",
+        "The correlation of two inputs in the limit of large width: c_L of the correlation map.",
         BESIDE,
         role="predicted",
         kind="correlation",
@@ -25,7 +25,8 @@ PREDICTED = (
     ),
     Column(
         "theory_log10_jacobian",
-        "1/2 sum over l < L of log10 chi(q_l).",
+        "The log10 of the RMS singular value of d a_L / d a_1 in the limit of large width: 1/2 sum over l < L of log10 "
+        "chi(q_l).",
         BESIDE,
         role="predicted",
         kind="growth",
@@ -34,7 +35,8 @@ PREDICTED = (
     ),
     Column(
         "chi",
-        "gain^2 E[phi'(sqrt(q_L) z)^2], by which the mean square of a small difference or a gradient grows at layer L.",
+        "The factor by which the mean square of a small difference or a gradient grows at layer L: "
+        "gain^2 E[phi'(sqrt(q_L) z)^2].",
         BESIDE,
         role="predicted",
         kind="factor",
@@ -48,8 +50,13 @@ def _fixed_point(name: str, definition: str) -> Column:
     return Column(name, definition, ("mean_field",), role="fixed point")
 
 
+START = Column(
+    "start",
+    "In `mean_field`: the q_1 of the networks that the row speaks of, from which q goes on.",
+    ("mean_field",),
+    role="row",
+)
 FIXED_POINTS = (
-    _fixed_point("start", "The q_1 of the networks that the row speaks of, from which q goes on."),
     _fixed_point(
         "q_star",
         "Where q ends from `start`: the next fixed point of the length map in the direction of its first step; 0 where "
@@ -58,7 +65,7 @@ FIXED_POINTS = (
     _fixed_point(
         "c_star", "The correlation that two inputs end with; 1 where q_star is inf and phi grows in proportion."
     ),
-    _fixed_point("chi1", "chi at q_star."),
+    _fixed_point("chi1", "The value of chi at q_star."),
     _fixed_point(
         "xi_q",
         "The depth scale of q, 1 / abs(log slope of the length map at q_star) in layers; inf where the slope is 1.",

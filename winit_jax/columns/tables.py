@@ -16,6 +16,7 @@ COLUMNS: tuple[Column, ...] = (
     *measured.GRADIENTS,
     *measured.SINGULAR_VALUES,
     *learnt.LEARNT,
+    predicted.START,
     *predicted.FIXED_POINTS,
     *measured.DERIVED,
 )

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import EVALUATED, LEARNT, NAMES
+from winit_jax.columns import EVALUATED, KEYS, LEARNER_KEYS, LEARNT, NAMES
 from winit_jax.spec.parts import Job
 from winit_jax.spec.sweep import Histogram, Sweep
 from winit_jax.store import schema
@@ -153,20 +153,13 @@ class Points:
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
-        grid, points, count = self.sweep.grid, self.job.points, len(self.job.points)
-        found = {
-            "activation": np.full(count, grid.activation.index(self.job.activation)),
-            "init": np.array([grid.init.index(point.init) for point in points]),
-            "std": self.std,
-            "gain": self.gain,
-            "bias_std": np.array([point.bias_std for point in points]),
-            "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
-            "norm_epsilon": np.array([point.norm_epsilon for point in points]),
-            "width": np.full(count, self.job.width),
-            "seed": np.full(count, self.job.seed),
-        }
-        if self.job.depth is not None:
-            found["learning_rate"] = np.array([point.learning_rate for point in points])
+        job, grid = self.job, self.sweep.grid
+        found = {"std": self.std, "gain": self.gain}
+        for axis in KEYS if job.depth is None else LEARNER_KEYS:
+            if axis in found or axis == "depth":
+                continue
+            values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
+            found[axis] = np.array([getattr(grid, axis).index(value) for value in values] if axis in NAMES else values)
         return found
 
     def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
