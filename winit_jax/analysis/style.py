@@ -164,13 +164,15 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
     scales, sizes = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon"), ("width", "depth")
-    for key in (*scales, *sizes, "activation", "learning_rate"):
+    others = (axis for axis in AXES if axis != "seed")  # how seeds are put together is said beside
+    for key in dict.fromkeys((*scales, *sizes, *others)):
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
         if key == "normalization" and value == "none":
             continue
-        if key == "norm_epsilon" and (value == AXES[key].default or set(frame["normalization"]) == {"none"}):
+        of_normalization = AXES[key].given_with == "normalization"
+        if of_normalization and (value == AXES[key].default or set(frame["normalization"]) == {"none"}):
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue

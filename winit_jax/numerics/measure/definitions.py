@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from winit_jax.columns import MEASURED
+
 Array = np.ndarray
 NONE = np.empty((0, 0))
 
@@ -128,26 +130,7 @@ def log10_jacobian(layer: LayerArrays) -> float:
 
 
 # Column -> its value in a layer, by the function of the same name.
-DEFINITIONS: dict[str, Callable[[LayerArrays], float]] = {
-    definition.__name__: definition
-    for definition in (
-        preact_mean,
-        preact_std,
-        act_mean,
-        act_std,
-        act_min,
-        act_max,
-        log10_act_rms,
-        saturated,
-        dead,
-        zero,
-        unit_similarity,
-        input_correlation,
-        input_decorrelation,
-        nonfinite,
-        log10_jacobian,
-    )
-}
+DEFINITIONS: dict[str, Callable[[LayerArrays], float]] = {name: globals()[name] for name in MEASURED}
 # Those that read the signals alone: neither phi, as shares of pairs do, nor tangents.
 OF_SIGNALS = tuple(
     name for name in DEFINITIONS if name not in ("saturated", "dead", "zero", "nonfinite", "log10_jacobian")
