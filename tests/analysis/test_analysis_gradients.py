@@ -10,7 +10,7 @@ from winit_jax.analysis import gradient_growth, gradient_histograms, heatmap, is
 
 def gradient_rows(**options):
     """A gradients table: log10 RMS -4 at the last layer, and one more for each layer back times log10(gain)."""
-    frame = network_rows(**options)[KEYS]
+    frame = network_rows(**options)[list(KEYS)]
     parts = [frame[frame["depth"] >= layer].assign(layer=layer) for layer in range(1, frame["depth"].max() + 1)]
     rows = pd.concat(parts, ignore_index=True)
     growth = (rows["depth"] - rows["layer"]) * np.log10(rows["gain"])

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.folders import commit
+from winit_jax import columns
 from winit_jax.analysis import RunFolderError, load
 from winit_jax.analysis.axes import AxisError, expand
 from winit_jax.analysis.load import KEYS as LEARNER_KEYS
 from winit_jax.analysis.load import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
-from winit_jax.store import schema
+from winit_jax.columns import KEYS
 
-KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
 
 
@@ -136,9 +136,9 @@ def test_a_run_knows_the_points_that_it_was_asked_for(tmp_path):
 
 
 def test_keys_and_names_are_defined_once():
-    assert NETWORK_KEYS is schema.KEYS
-    assert LEARNER_KEYS is schema.LEARNER_KEYS
-    assert NAMES is schema.NAMES
+    assert NETWORK_KEYS is columns.KEYS
+    assert LEARNER_KEYS is columns.LEARNER_KEYS
+    assert NAMES is columns.NAMES
 
 
 def test_folders_that_are_no_runs_get_a_sentence(tmp_path):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from support.runs import KEYS, run, table, winit
+from winit_jax.columns import GRADIENTS, PREDICTED, SINGULAR_VALUES
 from winit_jax.engine.computing import predict
 from winit_jax.store import schema
 
@@ -41,7 +42,7 @@ def test_gradients_have_a_row_for_every_depth_and_every_layer_up_to_it(measured)
 def test_the_layers_table_holds_the_gradients_of_the_deepest_networks(measured):
     layers, gradients = table(measured, "layers"), table(measured, "gradients")
     deepest = gradients[gradients["depth"] == 4].reset_index(drop=True)
-    for name in schema.GRADIENTS:
+    for name in GRADIENTS:
         np.testing.assert_array_equal(layers[name], deepest[name])
 
 
@@ -58,9 +59,9 @@ def test_one_pass_for_all_gains_gives_the_derivatives_of_each(measured, tmp_path
     """A bias too small to matter takes the shortcut away."""
     run(tmp_path / "plain", *(w for w in WORDS if "activation" not in w), "activation=relu", "bias_std=1e-30")
     for name, columns in (
-        ("gradients", schema.GRADIENTS),
+        ("gradients", GRADIENTS),
         ("layers", ("log10_jacobian",)),
-        ("networks", schema.SINGULAR_VALUES),
+        ("networks", SINGULAR_VALUES),
     ):
         fast, plain = table(measured, name), table(tmp_path / "plain", name)
         fast = fast[fast["activation"] == "relu"].reset_index(drop=True)
@@ -71,12 +72,12 @@ def test_one_pass_for_all_gains_gives_the_derivatives_of_each(measured, tmp_path
 
 def test_predictions_stand_beside_independent_and_orthogonal_weights_and_nowhere_else(measured, tmp_path):
     frame = table(measured)
-    for column in schema.PREDICTED:
+    for column in PREDICTED:
         assert frame[column].notna().all(), column
-    same = [frame.loc[frame["init"] == init, schema.PREDICTED].to_numpy() for init in ("normal", "orthogonal")]
+    same = [frame.loc[frame["init"] == init, PREDICTED].to_numpy() for init in ("normal", "orthogonal")]
     np.testing.assert_array_equal(*same)
     run(tmp_path, "activation=tanh", "init=constant,zeros", "gain=1", "width=8", "depth=2", "inputs.samples=20")
-    assert not set(schema.PREDICTED) & set(table(tmp_path))
+    assert not set(PREDICTED) & set(table(tmp_path))
     assert not (tmp_path / "mean_field").exists()
     he = frame[(frame["init"] == "he_normal") & (frame["activation"] == "relu")]
     np.testing.assert_allclose(he["chi"], 1.0, rtol=1e-9)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, run, run_apart, table, winit
+from winit_jax.columns import LEARNT, SINGULAR_VALUES
 from winit_jax.engine.planning import planner as plan
 from winit_jax.numerics.measure import families
 from winit_jax.spec import parts
@@ -43,7 +44,7 @@ def test_there_is_exactly_one_row_for_each_point(undisturbed):
     frame = pd.read_parquet(undisturbed / "networks")
     assert len(frame) == SMALL_ROWS
     assert not frame.duplicated(KEYS).any()
-    never = {"learning_rate", *schema.LEARNT, *schema.SINGULAR_VALUES}
+    never = {"learning_rate", *LEARNT, *SINGULAR_VALUES}
     assert list(frame.columns) == [name for name in schema.TABLES["networks"] if name not in never]
     assert len(list((undisturbed / "networks").iterdir())) > 10
     layers = pd.read_parquet(undisturbed / "layers")
@@ -350,9 +351,3 @@ def test_data_that_changed_under_a_run_are_not_mixed(tmp_path):
     said = run(tmp_path / "run", *words, "seed=0,1", code=2)
     assert said.startswith(f"{tmp_path / 'x.npz'} has changed since {tmp_path / 'run'} was begun (SHA-256 ")
     assert len(table(tmp_path / "run")) == 1
-
-
-def test_the_schema_holds_what_the_numerics_measure():
-    from winit_jax.numerics.measure.statistics import MEASURED
-
-    assert MEASURED == schema.MEASURED

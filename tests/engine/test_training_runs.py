@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from support.runs import KEYS, run, run_apart, winit
+from winit_jax.columns import EVALUATED, LEARNT, MEASURED
 from winit_jax.engine.computing import before_training as before
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.planning import planner as plan
@@ -74,7 +75,7 @@ def test_there_is_one_row_a_network_and_evaluation(undisturbed):
 def test_networks_hold_the_last_evaluation_beside_what_was_measured_before_training(undisturbed):
     networks, training = table(undisturbed), table(undisturbed, "training")
     last = training[training["step"] == 7].reset_index(drop=True)
-    for name in schema.LEARNT[:5]:
+    for name in LEARNT[:5]:
         np.testing.assert_array_equal(networks[name], last[name])
     assert networks["act_std"].notna().all()
     untrained = [key for key in KEYS if key != "learning_rate"]
@@ -234,7 +235,7 @@ def test_networks_measured_in_small_sets_are_those_measured_together(undisturbed
     run(tmp_path / "small", *few)
     small, whole = table(tmp_path / "small"), table(undisturbed)
     whole = whole[whole["normalization"] == "none"].reset_index(drop=True)
-    measured = [*KEYS, *schema.MEASURED]
+    measured = [*KEYS, *MEASURED]
     pd.testing.assert_frame_equal(small[measured], whole[measured], rtol=2e-5, atol=2e-6)
 
 
@@ -242,7 +243,7 @@ def learnt(counts, target=0.9, samples=100, diverged_at=None):
     """Of networks by their counts of right answers, [networks, evaluations]."""
     counts = np.array(counts)
     found = {"train_right": counts, "test_right": counts}
-    found |= {name: np.zeros(counts.shape, np.float32) for name in schema.EVALUATED if "accuracy" not in name}
+    found |= {name: np.zeros(counts.shape, np.float32) for name in EVALUATED if "accuracy" not in name}
     diverged_at = np.full(counts.shape, -1) if diverged_at is None else np.array(diverged_at)
     steps = 10 * np.arange(counts.shape[1])
     return Learnt.of_counts(steps, found, diverged_at, {"train": samples, "test": samples}, target)
@@ -295,7 +296,7 @@ def test_networks_that_overflow_are_recorded_and_their_neighbours_unchanged(tmp_
     run(tmp_path / "without", *words, "std=0.1,0.2")
     both, rest = table(tmp_path / "with", "training"), table(tmp_path / "without", "training")
     broken = both["std"] == 1e30
-    assert both.loc[broken, list(schema.EVALUATED)].isna().all(axis=None)
+    assert both.loc[broken, list(EVALUATED)].isna().all(axis=None)
     whole = both[~broken].reset_index(drop=True)
     pd.testing.assert_frame_equal(whole, rest, rtol=1e-5, atol=1e-6)
     networks = table(tmp_path / "with")

@@ -26,8 +26,9 @@ from typer.testing import CliRunner
 from winit_jax.analysis import RunFolderError, load
 from winit_jax.api import Asked
 from winit_jax.cli import main as cli
+from winit_jax.columns import KEYS, NAMES
 from winit_jax.engine.running import launch
-from winit_jax.store import journal, schema
+from winit_jax.store import journal
 from winit_jax.store.damage import FOLDERS
 
 # Every call that changes a disk.
@@ -126,19 +127,19 @@ def seen_by_readers(folder):
         table, stem = name.removesuffix(".parquet").split("/")
         if digest not in found.files.get((table, stem), ()):
             wrong.append(f"{name} is not committed")
-    keys = [*schema.KEYS, "learning_rate"]
+    keys = [*KEYS, "learning_rate"]
 
     def networks(table):
         if not any((folder / table).glob("*")):
             return set()
         frame = pd.read_parquet(folder / table)
         own = frame[[key for key in keys if key in frame]]
-        return set(own.astype(dict.fromkeys(schema.NAMES, str)).itertuples(index=False, name=None))
+        return set(own.astype(dict.fromkeys(NAMES, str)).itertuples(index=False, name=None))
 
     tables = ("layers", "gradients", "histograms", "gradient_histograms", "training")
     there = networks("networks")
     for table in tables:
-        lacking = networks(table) - {row if table == "training" else row[: len(schema.KEYS)] for row in there}
+        lacking = networks(table) - {row if table == "training" else row[: len(KEYS)] for row in there}
         if lacking:
             wrong.append(f"{table} shows {len(lacking)} networks that `networks` does not")
     if not (folder / "sweep.toml").exists():

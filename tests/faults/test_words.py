@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
+from winit_jax.columns import AXES
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.aliases import ALIASES, OTHERS
 from winit_jax.spec.catalog import names, sweep_text
-from winit_jax.spec.sweep import AXES, NORMALIZATIONS, TABLES, Histogram
+from winit_jax.spec.sweep import TABLES, Histogram
 from winit_jax.system import streams as system
 
 pytestmark = pytest.mark.slow
@@ -30,8 +31,9 @@ KEYS = [
     "train.optimizer_options.momentum",
 ]
 WORDS = [
-    *VOCABULARY.activations, *VOCABULARY.shapes, *VOCABULARY.schemes, *VOCABULARY.optimizers, *NORMALIZATIONS,
-    *(word for alias in ALIASES for word in alias.words), *OTHERS["activation"], "digits", "mnist", "normal", "inf",
+    *VOCABULARY.activations, *VOCABULARY.shapes, *VOCABULARY.schemes, *VOCABULARY.optimizers,
+    *AXES["normalization"].names, *(word for alias in ALIASES for word in alias.words), *OTHERS["activation"],
+    "digits", "mnist", "normal", "inf",
     "true", "false", "highest", "leaky_relu(0.2)", "leaky_relu(nan)", "jax.nn:celu", "os:system", "no.such:thing", ":",
 ]  # fmt: skip
 NUMBERS = st.one_of(

@@ -9,11 +9,11 @@ import pytest
 from support import references
 from support.marks import slow_but
 from support.networks import draws, fast, inputs
+from winit_jax.columns import MEASURED
 from winit_jax.numerics import draws as shared
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.initializers import SHAPES
-from winit_jax.numerics.measure.statistics import MEASURED
 
 # One pass serves several tests of an activation, which --dist=loadfile keeps in one worker.
 EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))

@@ -10,12 +10,12 @@ import pytest
 
 from support import numpy_training as plain
 from support.marks import slow_but
+from winit_jax.columns import EVALUATED
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.normalization import NONE, NORMALIZATIONS
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training import trainer
-from winit_jax.store import schema
 
 FEATURES, WIDTH, DEPTH, CLASSES, SAMPLES, BATCH = 12, 16, 3, 5, 300, 32
 
@@ -163,7 +163,7 @@ def test_a_diverging_neighbour_changes_nothing(normalization):
         if normalization == "none":
             assert found["diverged_at"][1] >= 0
             assert np.isnan(found["train_loss"][1, 2])
-        for name in schema.EVALUATED:
+        for name in EVALUATED:
             np.testing.assert_array_equal(found[name][[0, 2]], calm[name][[0, 2]], err_msg=name)
     assert (calm["diverged_at"] == -1).all()
 
@@ -192,7 +192,7 @@ def test_networks_by_themselves_and_together_learn_the_same():
 def test_evaluating_more_often_changes_nothing():
     chosen = settings("tanh", "batch")
     often, seldom = (train(trainees(0.3), chosen, evaluated=steps) for steps in ((0, 10, 20, 50), (0, 50)))
-    for name in schema.EVALUATED:
+    for name in EVALUATED:
         np.testing.assert_array_equal(often[name][:, [0, -1]], seldom[name])
 
 

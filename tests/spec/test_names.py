@@ -8,19 +8,19 @@ import pytest
 
 from support.runs import winit
 from winit_jax.analysis.selection import PlotError, keep
+from winit_jax.columns import AXES
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.numerics.activations import activation
 from winit_jax.spec.aliases import ALIASES, AS_OURS, IN_JAX, OTHERS, distance, nearest, resolve
 from winit_jax.spec.problems import SpecError, did_you_mean
 from winit_jax.spec.reading import load_sweep
-from winit_jax.spec.sweep import AXES, NORMALIZATIONS
 
 VOCABULARY = vocabulary()
 GOOD = ["activation=tanh", "gain=1"]
 KNOWN = {
     "activation": VOCABULARY.activations,
     "init": (*VOCABULARY.shapes, *VOCABULARY.schemes),
-    "normalization": NORMALIZATIONS,
+    "normalization": AXES["normalization"].names,
     "optimizer": VOCABULARY.optimizers,
     "axis": tuple(AXES),
     "source": ("normal", "digits", "mnist5k", "mnist", "fashion_mnist"),

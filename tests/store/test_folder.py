@@ -18,6 +18,7 @@ import pytest
 
 from support.runs import assert_same_bits, run, table, winit
 from winit_jax.analysis import RunFolderError, load
+from winit_jax.columns import NAMES
 from winit_jax.engine.planning import planner as plan
 from winit_jax.store import journal, lock, schema
 from winit_jax.store.folder import RunFolder
@@ -561,7 +562,7 @@ def test_columns_that_only_added_points_can_fill_come_with_them(tmp_path):
         assert "chi" in pq.read_schema(path).names
     both = pd.read_parquet(tmp_path / "networks")
     assert both["chi"].isna().tolist() == [True, False]
-    measured = [name for name in first if name not in schema.NAMES]
+    measured = [name for name in first if name not in NAMES]
     pd.testing.assert_frame_equal(both.iloc[:1][measured], first[measured], check_exact=True)
     assert winit("verify", tmp_path)[0].endswith("2 of 2 networks: all as written\n")
 

@@ -1,7 +1,9 @@
-"""Naive float64 NumPy and SciPy: the definitions written once more, plainly, sharing nothing."""
+"""Naive float64 NumPy and SciPy networks, measured by the definitions; and similarities once more, pair by pair."""
 
 import numpy as np
 from scipy import special
+
+from winit_jax.numerics.measure.definitions import DEFINITIONS, LayerArrays
 
 
 def sigmoid(a):
@@ -90,33 +92,17 @@ def normalize(a, normalization, epsilon=1e-5):
 def layers(x, weights, biases, activation, normalization="none", threshold=0.05, directions=None):
     """Columns of every layer of one network, by definition. directions: at the first pre-activations."""
     steepest = max_slope(activation)
+    definitions = {name: f for name, f in DEFINITIONS.items() if directions is not None or name != "log10_jacobian"}
     h, change, rows = np.asarray(x, float), directions, []
     for w, b in zip(weights, biases, strict=True):
         a = h @ np.asarray(w, float) + np.asarray(b, float)
         u = normalize(a, normalization)
         h = PHI[activation](u)
         flat = np.abs(SLOPE[activation](u)) < threshold * steepest
-        rows.append(
-            {
-                "preact_mean": a.mean(),
-                "preact_std": a.std(),
-                "act_mean": h.mean(),
-                "act_std": h.std(),
-                "act_min": h.min(),
-                "act_max": h.max(),
-                "log10_act_rms": 0.5 * np.log10(np.mean(h**2)),
-                "saturated": flat.mean(),
-                "dead": flat.all(axis=0).mean(),
-                "zero": (h == 0).mean(),
-                "unit_similarity": unit_similarity(h),
-                "input_correlation": input_correlation(a),
-                "input_decorrelation": input_decorrelation(a),
-                "nonfinite": 0.0,
-            }
-        )
-        if directions is not None:  # without normalization only: each input has a Jacobian of its own
-            if len(rows) > 1:
-                change = change @ np.asarray(w, float)
-            rows[-1]["log10_jacobian"] = 0.5 * np.log10(np.mean(change**2) / np.mean(directions**2))
+        if change is not None and rows:
+            change = change @ np.asarray(w, float)
+        seen = LayerArrays(a, h, 0.0, a - a.mean(axis=0), flat, h == 0, change, directions)
+        rows.append({name: definition(seen) for name, definition in definitions.items()})
+        if change is not None:  # without normalization only: each input has a Jacobian of its own
             change = SLOPE[activation](u) * change
     return rows

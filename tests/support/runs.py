@@ -9,6 +9,7 @@ import pandas as pd
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
+from winit_jax.columns import KEYS, NAMES
 
 SMALL = [
     "activation=tanh,relu",
@@ -55,12 +56,9 @@ def run_apart(folder, *words, before="", timeout=120, supervised=False):
 def table(folder, name="networks"):
     """A table in a fixed order of rows, names as text."""
     frame = pd.read_parquet(Path(folder) / name)
-    names = {key: frame[key].astype(str) for key in ("activation", "init", "normalization")}
+    names = {key: frame[key].astype(str) for key in NAMES}
     order = [key for key in frame if key in KEYS or key in ("layer", "bin_low")]
     return frame.assign(**names).sort_values(order).reset_index(drop=True)
-
-
-KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
 
 
 def assert_same_bits(one, other, names=("networks", "layers")):

@@ -13,14 +13,14 @@ import pandas as pd
 import pyarrow as pa
 
 from winit_jax.analysis.axes import AxisError, expand
+from winit_jax.columns import KEYS as NETWORK_KEYS
+from winit_jax.columns import LEARNER_KEYS as KEYS
+from winit_jax.columns import NAMES
 from winit_jax.store import journal
 from winit_jax.store.damage import damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import FolderError
-from winit_jax.store.schema import KEYS as NETWORK_KEYS
-from winit_jax.store.schema import LEARNER_KEYS as KEYS
-from winit_jax.store.schema import NAMES
 
 # Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from winit_jax.analysis.columns import (
     ACCURACIES,
     CORRELATIONS,
+    FACTORS,
     GRADIENTS,
     GROWTHS,
     LABELS,
@@ -26,7 +27,7 @@ from winit_jax.analysis.columns import (
     SHARES,
     STEPS,
 )
-from winit_jax.spec.sweep import DEFAULTS
+from winit_jax.columns import AXES
 
 HARD = "\u00a0"  # a space at which no line ends
 
@@ -53,7 +54,18 @@ HATCH_WORDS = {
     "stable": "did not diverge",
     "missing": "not run",
 }
-__all__ = ["ACCURACIES", "CORRELATIONS", "GRADIENTS", "GROWTHS", "LABELS", "LEARNT", "LOSSES", "SHARES", "STEPS"]
+__all__ = [
+    "ACCURACIES",
+    "CORRELATIONS",
+    "FACTORS",
+    "GRADIENTS",
+    "GROWTHS",
+    "LABELS",
+    "LEARNT",
+    "LOSSES",
+    "SHARES",
+    "STEPS",
+]
 
 RC = {
     "font.size": 9,
@@ -115,7 +127,7 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
             sns.color_palette("vlag", as_cmap=True),
             ends,
         )
-    if value == "chi":
+    if value in FACTORS:
         sizes = np.abs(np.log10(finite[finite > 0]))
         limit = max(1.0, float(np.quantile(sizes, 0.995))) if sizes.size else 1.0
         ends = "both" if (finite == 0).any() or sizes.max(initial=0) > limit else "neither"
@@ -152,13 +164,15 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
     scales, sizes = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon"), ("width", "depth")
-    for key in (*scales, *sizes, "activation", "learning_rate"):
+    others = (axis for axis in AXES if axis != "seed")  # how seeds are put together is said beside
+    for key in dict.fromkeys((*scales, *sizes, *others)):
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
         if key == "normalization" and value == "none":
             continue
-        if key == "norm_epsilon" and (value == DEFAULTS[key] or set(frame["normalization"]) == {"none"}):
+        of_normalization = AXES[key].given_with == "normalization"
+        if of_normalization and (value == AXES[key].default or set(frame["normalization"]) == {"none"}):
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue

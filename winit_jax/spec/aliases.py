@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from winit_jax.columns import AXES
+
 # A longer word is no slip of the keyboard.
 MAX_WORD = 60
 
@@ -37,17 +39,7 @@ ALIASES = (
     Alias("normalization", "batch", ("batch_norm", "batch_normalization", "batch_normalisation", "bn")),
     Alias("normalization", "layer", ("layer_norm", "layer_normalization", "layer_normalisation", "ln")),
     Alias("normalization", "none", ("no", "off")),
-    Alias("axis", "gain", ("sigma_w", "weight_gain")),
-    Alias("axis", "bias_std", ("sigma_b",)),
-    Alias("axis", "std", ("weight_std",)),
-    Alias("axis", "learning_rate", ("lr",)),
-    Alias("axis", "activation", ("activations", "activation_function", "nonlinearity", "act", "phi")),
-    Alias("axis", "init", ("inits", "initializer", "initialiser", "initialization", "initialisation")),
-    Alias("axis", "normalization", ("norm", "normalisation")),
-    Alias("axis", "norm_epsilon", ("epsilon", "eps")),
-    Alias("axis", "width", ("widths", "units", "hidden_size")),
-    Alias("axis", "depth", ("depths", "n_layers", "num_layers")),
-    Alias("axis", "seed", ("seeds", "random_state")),
+    *(Alias("axis", axis.name, axis.aliases) for axis in AXES.values()),
     Alias("source", "normal", ("gaussian", "randn")),
     Alias("source", "fashion_mnist", ("fmnist",)),
 )

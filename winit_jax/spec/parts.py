@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
+from winit_jax.columns import AXES
+
 
 @dataclass(frozen=True)
 class Point:
@@ -24,7 +26,7 @@ class Point:
     init: str
     scale: float | None
     bias_std: float
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float = AXES["norm_epsilon"].default
     learning_rate: float | None = None
     described: bool = True
 

@@ -6,24 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.given import set_given
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sweep import (
-    AXES,
-    DEFAULTS,
-    MAX_DEPTH,
     MAX_EVALUATIONS,
     MAX_NETWORKS,
     MAX_PAIRS,
     MAX_PREDICTIONS,
-    MAX_SEED,
-    MAX_WIDTH,
-    NORMALIZATIONS,
     TABLES,
-    TRAINING_DEFAULTS,
     Compute,
     Grid,
     Inputs,
@@ -32,7 +26,7 @@ from winit_jax.spec.sweep import (
     Train,
     Vocabulary,
     count_networks,
-    count_points,
+    count_predictions,
 )
 from winit_jax.spec.validation import read_table
 from winit_jax.spec.words import apply_words
@@ -145,8 +139,7 @@ def _check_size(
                 f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
             )
         )
-    predictions = count_points(grid, vocabulary.schemes) * len(grid.depth)
-    if grid.infinite and predictions > MAX_PREDICTIONS:
+    if (predictions := count_predictions(grid, vocabulary.schemes)) > MAX_PREDICTIONS:
         problems.append(
             Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
         )
@@ -161,20 +154,29 @@ def _grid(
             unknown(f"grid.{key}", "not an axis.", key, AXES, problems, "axis")
     if "activation" not in raw:
         problems.append(Problem("grid.activation", "missing; name at least one, for example tanh."))
-    if not trains and "learning_rate" in raw:
-        problems.append(Problem("grid.learning_rate", "nothing is trained: add a [train] table, or take it away."))
-    defaults = DEFAULTS | (TRAINING_DEFAULTS if trains else {})
+    only_trained = [axis.name for axis in AXES.values() if axis.given_with == "training"]
+    if not trains:
+        problems += [
+            Problem(f"grid.{axis}", "nothing is trained: add a [train] table, or take it away.")
+            for axis in only_trained
+            if axis in raw
+        ]
+    defaults = {
+        axis.name: axis.default
+        for axis in AXES.values()
+        if axis.default is not None and (trains or axis.name not in only_trained)
+    }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
-    checks = _checks(vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
-        if axis == "width":
+        if AXES[axis].infinite:
             expression, values["infinite"] = _without_infinity(expression)
             if values["infinite"] and expression == []:
                 values[axis] = []
                 continue
-        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis], checks[axis], known.get(axis, ()))
+        check = _check(AXES[axis], known.get(axis, ()), vocabulary)
+        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis].holds, check, known.get(axis, ()))
         problems.extend(found)
     if values.get("infinite") and "std" in raw:
         problems.append(
@@ -184,17 +186,18 @@ def _grid(
         )
     written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
     _check_scale(raw, values.get("init", []), vocabulary, problems)
-    normalized = set(values.get("normalization", [])) != {"none"}
-    if not normalized and "norm_epsilon" not in raw:
-        written.pop("norm_epsilon")
-    elif not normalized:
-        problems.append(
-            Problem(
-                "grid.norm_epsilon",
-                "no network of this grid is normalised. Take it away (norm_epsilon= on the command line), or add a "
-                "normalization: batch or layer.",
+    if set(values.get("normalization", [])) == {"none"}:
+        for axis in (axis.name for axis in AXES.values() if axis.given_with == "normalization"):
+            if axis not in raw:
+                written.pop(axis)
+                continue
+            problems.append(
+                Problem(
+                    f"grid.{axis}",
+                    f"no network of this grid is normalised. Take it away ({axis}= on the command line), or add a "
+                    "normalization: batch or layer.",
+                )
             )
-        )
     if len(problems) > before:
         return None, written
     return Grid(**values), written
@@ -219,54 +222,38 @@ def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
     """The names that the axes of names take."""
-    return {
-        "activation": vocabulary.activations,
-        "init": (*vocabulary.shapes, *vocabulary.schemes),
-        "normalization": NORMALIZATIONS,
-    }
+    own = {"activation": vocabulary.activations, "init": (*vocabulary.shapes, *vocabulary.schemes)}
+    return {axis.name: own.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
 
 
-def _checks(vocabulary: Vocabulary) -> dict[str, Callable[[Value], str | None]]:
-    names = _names(vocabulary)
+def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable[[Value], str | None]:
+    """What says what is wrong with a value of an axis, or None. names: those that an axis of names takes."""
+    if axis.name == "activation":
+        return lambda value: _wrong_activation(value, vocabulary)
+    return (lambda value: _wrong_name(value, axis, names)) if axis.holds is str else lambda value: _beyond(value, axis)
 
-    def name(axis: str, what: str) -> Callable[[Value], str | None]:
-        def check(value: Value) -> str | None:
-            if value in names[axis]:
-                return None
-            return f"{briefly(value)} is not {what}.{did_you_mean(value, names[axis], axis)}"
 
-        return check
+def _wrong_activation(value: Value, vocabulary: Vocabulary) -> str | None:
+    if value in vocabulary.activations:
+        return None
+    return vocabulary.check_activation(str(value))
 
-    def activation(value: Value) -> str | None:
-        if value in vocabulary.activations:
-            return None
-        return vocabulary.check_activation(str(value))
 
-    def between(low: float, high: float) -> Callable[[Value], str | None]:
-        def check(value: Value) -> str | None:
-            if value < low:  # type: ignore[operator]
-                return f"{value:g} is less than {low:g}."
-            return f"{value:,} is more than {high:,}." if value > high else None  # type: ignore[operator]
+def _wrong_name(value: Value, axis: Axis, names: Sequence[str]) -> str | None:
+    if value in names:
+        return None
+    article = "an" if axis.name[0] in "aeiou" else "a"
+    return f"{briefly(value)} is not {article} {axis.name}.{did_you_mean(value, names, axis.name)}"
 
-        return check
 
-    return {
-        "activation": activation,
-        "init": name("init", "an init"),
-        "std": between(0, math.inf),
-        "gain": between(0, math.inf),
-        "bias_std": between(0, math.inf),
-        "normalization": name("normalization", "a normalization"),
-        "norm_epsilon": between(0, math.inf),
-        "width": between(1, MAX_WIDTH),
-        "depth": between(1, MAX_DEPTH),
-        "seed": between(0, MAX_SEED),
-        "learning_rate": between(0, math.inf),
-    }
+def _beyond(value: Any, axis: Axis) -> str | None:
+    if value < axis.low:
+        return f"{value:g} is less than {axis.low:g}."
+    return f"{value:,} is more than {axis.high:,}." if value > axis.high else None
 
 
 def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
-    given = [axis for axis in ("std", "gain") if axis in raw]
+    given = [axis for axis in WEIGHT_SCALES if axis in raw]
     if len(given) == 2:
         problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
     shapes = [init for init in inits if init in vocabulary.shapes]

@@ -4,12 +4,14 @@
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from winit_jax.columns import AXES, MAX_SEED, WEIGHT_SCALES
 from winit_jax.spec.problems import Problem
 
 MAX_NETWORKS = 100_000_000
@@ -17,33 +19,6 @@ MAX_PREDICTIONS = 1_000_000
 MAX_EVALUATIONS = 10_000  # of one network in training
 # Activations of one layer of one network: counts are int32 on the device.
 MAX_PAIRS = 2**30
-MAX_WIDTH, MAX_DEPTH, MAX_SEED = 65_536, 100_000, 2**32 - 1
-
-AXES: dict[str, type] = {
-    "activation": str,
-    "init": str,
-    "std": float,
-    "gain": float,
-    "bias_std": float,
-    "normalization": str,
-    "norm_epsilon": float,
-    "width": int,
-    "depth": int,
-    "seed": int,
-    "learning_rate": float,
-}
-DEFAULTS: dict[str, Any] = {
-    "init": "normal",
-    "bias_std": 0.0,
-    "normalization": "none",
-    "norm_epsilon": 1e-5,
-    "width": 100,
-    "depth": 5,
-    "seed": 0,
-}
-# Of the axes that only a training sweep has.
-TRAINING_DEFAULTS: dict[str, Any] = {"learning_rate": 0.01}
-NORMALIZATIONS = ("none", "batch", "layer")
 
 
 @dataclass(frozen=True)
@@ -189,7 +164,7 @@ class Sweep:
     @property
     def scale_axis(self) -> str | None:
         """`std`, `gain`, or None where every init is a scheme."""
-        return next((axis for axis in ("std", "gain") if getattr(self.grid, axis) is not None), None)
+        return next((axis for axis in WEIGHT_SCALES if getattr(self.grid, axis) is not None), None)
 
     def init_points(self) -> list[tuple[str, float | None]]:
         """(init, value on the scale axis): shapes are crossed with it, schemes are one point each."""
@@ -209,7 +184,7 @@ class Sweep:
     @property
     def n_predictions(self) -> int:
         """Rows of the theory table: points at infinite width."""
-        return count_points(self.grid, self.schemes) * len(self.grid.depth) if self.grid.infinite else 0
+        return count_predictions(self.grid, self.schemes)
 
     def to_toml(self) -> str:
         """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
@@ -228,16 +203,21 @@ class Sweep:
 
 def count_networks(grid: Grid, schemes: Sequence[str]) -> int:
     """Networks of a grid."""
-    trained = len(grid.learning_rate or [None])
-    return count_points(grid, schemes) * len(grid.width) * len(grid.depth) * len(grid.seed) * trained
+    return _count(grid, schemes, "networks")
 
 
-def count_points(grid: Grid, schemes: Sequence[str]) -> int:
-    """Points of the other axes: shapes are crossed with the scale axis, schemes are one point each."""
+def count_predictions(grid: Grid, schemes: Sequence[str]) -> int:
+    """Points of a grid at infinite width, each at every depth."""
+    return _count(grid, schemes, "theory") if grid.infinite else 0
+
+
+def _count(grid: Grid, schemes: Sequence[str], table: str) -> int:
+    """Rows of a table by multiplication of its axes: shapes are crossed with the scale axis, schemes are one point."""
     shapes = sum(init not in schemes for init in grid.init)
-    scales = len(grid.std or grid.gain or [])
-    others = len(grid.activation) * len(grid.bias_std) * len(grid.normalization) * len(grid.norm_epsilon)
-    return (shapes * scales + len(grid.init) - shapes) * others
+    scales = sum(len(getattr(grid, axis) or []) for axis in WEIGHT_SCALES)
+    others = (axis.name for axis in AXES.values() if table in axis.tables and axis.name not in ("init", *WEIGHT_SCALES))
+    values = [getattr(grid, axis) for axis in others]
+    return (shapes * scales + len(grid.init) - shapes) * math.prod(len(each) for each in values if each is not None)
 
 
 def toml_value(value: Any) -> str:

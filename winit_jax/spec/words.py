@@ -5,10 +5,11 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from winit_jax.columns import AXES, WEIGHT_SCALES
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import split_words
 from winit_jax.spec.problems import ALL_PROBLEMS, Problem, briefly, shortened, unknown
-from winit_jax.spec.sweep import AXES, TABLES, Histogram
+from winit_jax.spec.sweep import TABLES, Histogram
 
 HISTOGRAM, OPTIONS = "measure.histogram", "train.optimizer_options"
 
@@ -58,13 +59,12 @@ def apply_words(data: dict[str, Any], words: Sequence[str], problems: list[Probl
 
 
 def _set_axis(data: dict[str, Any], axis: str, text: str, scales: set[str]) -> None:
-    """scales: which of std and gain words have set before."""
+    """scales: which of WEIGHT_SCALES words have set before."""
     grid = data.setdefault("grid", {})
     if not isinstance(grid, dict):
         return  # said when the table is read
-    other = {"std": "gain", "gain": "std"}.get(axis)
-    if other and text.strip():
-        if other not in scales:
+    if axis in WEIGHT_SCALES and text.strip():
+        for other in set(WEIGHT_SCALES) - {axis} - scales:
             grid.pop(other, None)  # both scale the weights: the word replaces what the file says
         scales.add(axis)
     if text.strip():

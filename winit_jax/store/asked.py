@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from winit_jax.columns import AXES, WEIGHT_SCALES
 from winit_jax.spec.parts import Job, Part, Point
-from winit_jax.spec.sweep import AXES, FREE, TABLES, Sweep
+from winit_jax.spec.sweep import FREE, TABLES, Sweep
 from winit_jax.store.journal import Record
 
 
@@ -26,7 +27,8 @@ class Asked:
     def _values(self) -> dict[str, frozenset]:
         """Axis -> its values, but for the scale, which goes with the init."""
         grid = self.sweep.grid
-        return {axis: frozenset(getattr(grid, axis) or [None]) for axis in AXES if axis not in ("init", "std", "gain")}
+        others = (axis for axis in AXES if axis not in ("init", *WEIGHT_SCALES))
+        return {axis: frozenset(getattr(grid, axis) or [None]) for axis in others}
 
     @cached_property
     def _inits(self) -> frozenset[tuple[str, float | None]]:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic_core import to_json
 
+from winit_jax.columns import OF_THE_DEEPEST
 from winit_jax.spec.files import parse
 from winit_jax.spec.parts import Part
 from winit_jax.spec.problems import SpecError
@@ -264,7 +265,7 @@ class RunFolder:
     def drop_details(self, stem: str) -> None:
         """Take away what a part says of the deepest network, when another has become the deepest."""
         record = self.journal().records[stem]
-        kept = {table: file for table, file in record.files.items() if table not in schema.OF_THE_DEEPEST}
+        kept = {table: file for table, file in record.files.items() if table not in OF_THE_DEEPEST}
         if kept != record.files:
             self._commit(record.model_copy(update={"files": kept}))
 

@@ -1,96 +1,32 @@
-"""The tables of a run folder: columns, types and the version that part files carry."""
+"""The tables of a run folder as Arrow holds them, and the version that part files carry."""
 
 from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import PREDICTIONS, TABLES, Column, columns_of
+
+__all__ = ["METADATA_KEY", "PREDICTIONS", "TABLES", "VERSION", "make_table", "schema", "widened"]
+
 VERSION = 4
 METADATA_KEY = b"winit"
 
-NAMES = ("activation", "init", "normalization")
-KEYS = (
-    "activation",
-    "init",
-    "std",
-    "gain",
-    "bias_std",
-    "normalization",
-    "norm_epsilon",
-    "width",
-    "depth",
-    "seed",
-)
-LEARNER_KEYS = (*KEYS, "learning_rate")
-INTEGERS = ("width", "depth", "seed", "layer", "count", "step")
-# Whole numbers that a network may be without.
-NULLABLE = ("diverged_at", "steps_to_accuracy")
 
-MEASURED = (
-    "preact_mean",
-    "preact_std",
-    "act_mean",
-    "act_std",
-    "act_min",
-    "act_max",
-    "log10_act_rms",
-    "saturated",
-    "dead",
-    "zero",
-    "unit_similarity",
-    "input_correlation",
-    "input_decorrelation",
-    "nonfinite",
-    "log10_jacobian",
-)
-PREDICTED = ("theory_log10_act_rms", "theory_input_correlation", "theory_log10_jacobian", "chi")
-
-GRADIENTS = ("log10_preact_grad_rms", "log10_weight_grad_rms")
-SINGULAR_VALUES = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
-EVALUATED = (
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "log10_grad_norm",
-    "unit_similarity",
-)
-# In networks `unit_similarity` is that before training, as every column of MEASURED.
-LEARNT = (*EVALUATED[:5], "diverged_at", "steps_to_accuracy")
-BINS = ("bin_low", "bin_high", "count")
-
-TABLES: dict[str, tuple[str, ...]] = {
-    "networks": (*LEARNER_KEYS, *MEASURED, *PREDICTED, *SINGULAR_VALUES, *LEARNT),
-    "layers": (*KEYS, "layer", *MEASURED, *PREDICTED, *GRADIENTS),
-    "gradients": (*KEYS, "layer", *GRADIENTS),
-    "histograms": (*KEYS, "layer", *BINS),
-    "gradient_histograms": (*KEYS, "layer", *BINS, "log10_preact_grad_rms"),
-    "training": (*LEARNER_KEYS, "step", *EVALUATED),
-}
-OF_THE_DEEPEST = ("layers", "histograms", "gradient_histograms")
-# Of theory alone, made anew whole at each run; not parts.
-LIMIT_KEYS = ("activation", "init", "gain", "bias_std", "normalization", "norm_epsilon", "depth")
-PREDICTIONS: dict[str, tuple[str, ...]] = {
-    "theory": (*LIMIT_KEYS, *PREDICTED),
-    "mean_field": (
-        *("activation", "gain", "bias_std", "start"),
-        *("q_star", "c_star", "chi1", "xi_q", "xi_c", "critical_gain", "jump_gain"),
-    ),
-}
+def _arrow_type(column: Column) -> pa.DataType:
+    """Names are dictionaries, whole numbers int64, the rest float64."""
+    if column.holds is str:
+        return pa.dictionary(pa.int16(), pa.string())
+    return pa.int64() if column.holds is int else pa.float64()
 
 
 def schema(table: str, without: Container[str] = ()) -> pa.Schema:
-    """The Arrow schema of a table: names are dictionaries, counts are int64, the rest float64.
+    """The Arrow schema of a table.
 
-    without: columns that the sweep can never fill (`columns.never_filled`), which are left out.
+    without: columns that the sweep can never fill (`unfilled.never_filled`), which are left out.
     """
-
-    def column_type(name: str) -> pa.DataType:
-        if name in NAMES:
-            return pa.dictionary(pa.int16(), pa.string())
-        return pa.int64() if name in INTEGERS or name in NULLABLE else pa.float64()
-
-    return pa.schema([(name, column_type(name)) for name in (TABLES | PREDICTIONS)[table] if name not in without])
+    columns = (column for column in columns_of(table) if column.name not in without)
+    return pa.schema([(column.name, _arrow_type(column)) for column in columns])
 
 
 def make_table(
@@ -105,18 +41,20 @@ def make_table(
     """
     rows = len(columns["activation"])
     arrays = []
-    for field in schema(table, without):
-        if field.name in NAMES:
-            codes = pa.array(np.asarray(columns[field.name], np.int16), pa.int16())
-            arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[field.name], pa.string())))
-        elif field.name in NULLABLE:
-            values = np.asarray(columns.get(field.name, np.full(rows, np.nan)), np.float64)
+    for column in columns_of(table):
+        name = column.name
+        if name in without:
+            continue
+        values = np.asarray(columns[name] if name in columns else np.full(rows, np.nan))
+        if column.holds is str:
+            codes = pa.array(np.asarray(columns[name], np.int16), pa.int16())
+            arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[name], pa.string())))
+        elif column.nullable:
+            values = values.astype(np.float64)
             whole = np.where(np.isnan(values), 0, values).astype(np.int64)
             arrays.append(pa.array(whole, pa.int64(), mask=np.isnan(values)))
-        elif field.name in columns:
-            arrays.append(pa.array(np.asarray(columns[field.name]), field.type))
         else:
-            arrays.append(pa.array(np.full(rows, np.nan), field.type))
+            arrays.append(pa.array(values, _arrow_type(column)))
     return pa.Table.from_arrays(arrays, schema=schema(table, without))
 
 

@@ -5,42 +5,31 @@ They depend on the sweep alone, so that every part has the same.
 
 from functools import lru_cache
 
+from winit_jax.columns import Need
+from winit_jax.columns import never_filled as _never_filled
 from winit_jax.spec.sweep import Sweep
-from winit_jax.store import schema
+
+
+def needs_met(sweep: Sweep) -> frozenset[Need]:
+    """What a column may need (`columns.NEEDS`) and the sweep has."""
+    grid, measure = sweep.grid, sweep.measure
+    met: dict[Need, bool] = {
+        "training": sweep.train is not None,
+        "jacobian": measure.jacobian,
+        "gradients": measure.gradients,
+        "singular_values": measure.singular_values and set(grid.normalization) != {"batch"},
+        "predictions": any(init in sweep.predicted for init in grid.init) and "none" in grid.normalization,
+        "samples": sweep.inputs.samples > 1,
+        "units": max(grid.width, default=2) > 1,
+    }
+    return frozenset(need for need, is_met in met.items() if is_met)
 
 
 def never_filled(sweep: Sweep) -> frozenset[str]:
     """Columns that no network of the sweep can fill; its tables do not have them."""
-    grid, measure = sweep.grid, sweep.measure
-    predicts = any(init in sweep.predicted for init in grid.init) and "none" in grid.normalization
-    return _never_filled(
-        trained=sweep.train is not None,
-        jacobian=measure.jacobian,
-        gradients=measure.gradients,
-        singular_values=measure.singular_values and set(grid.normalization) != {"batch"},
-        predicts=predicts,
-        pairs_of_samples=sweep.inputs.samples > 1,
-        pairs_of_units=max(grid.width, default=2) > 1,
-    )
+    return _without(needs_met(sweep))
 
 
 @lru_cache
-def _never_filled(
-    trained: bool,
-    jacobian: bool,
-    gradients: bool,
-    singular_values: bool,
-    predicts: bool,
-    pairs_of_samples: bool,
-    pairs_of_units: bool,
-) -> frozenset[str]:
-    groups = (
-        (trained, ("learning_rate", *schema.LEARNT)),
-        (jacobian, ("log10_jacobian",)),
-        (gradients, schema.GRADIENTS),
-        (singular_values, schema.SINGULAR_VALUES),
-        (predicts, schema.PREDICTED),
-        (pairs_of_samples, ("input_correlation", "input_decorrelation", "theory_input_correlation")),
-        (pairs_of_units, ("unit_similarity",)),
-    )
-    return frozenset(name for filled, names in groups if not filled for name in names)
+def _without(met: frozenset[Need]) -> frozenset[str]:
+    return _never_filled(met)

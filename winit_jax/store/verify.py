@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winit_jax.columns import LEARNER_KEYS
 from winit_jax.spec.sweep import Sweep, Vocabulary
 from winit_jax.store import journal, schema
 from winit_jax.store.asked import Count, count, grid_digest
@@ -172,7 +173,7 @@ def rows(record: Record, sweep: Sweep) -> dict[str, int]:
 
 def _keys(table: pa.Table, networks: pa.Table) -> pa.Table:
     """The distinct networks of a table, names spelt out."""
-    keys = [key for key in schema.LEARNER_KEYS if key in table.column_names and key in networks.column_names]
+    keys = [key for key in LEARNER_KEYS if key in table.column_names and key in networks.column_names]
     columns = [table.column(key).combine_chunks() for key in keys]
     plain = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in columns]
     return pa.table(dict(zip(keys, plain, strict=True))).group_by(keys).aggregate([])

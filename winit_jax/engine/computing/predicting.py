@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import PREDICTED
 from winit_jax.engine.computing import theories
 from winit_jax.engine.computing.scales import hidden_gain
 from winit_jax.engine.computing.theory_tables import prediction_tables
@@ -14,7 +15,6 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.spec.parts import Job
-from winit_jax.store import schema
 
 # So many jobs' predictions are kept, for the same points come again with every seed.
 KEPT_PREDICTIONS = 8
@@ -29,7 +29,7 @@ class Predicting:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def columns(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:
-        """The columns `schema.PREDICTED` of a job, [layers, points] each; none where mean field makes no statement.
+        """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement.
 
         first_std: standard deviation of the first layer's weights, [points].
         """
@@ -52,7 +52,7 @@ class Predicting:
         gains = np.array([hidden_gain(point, self.work.sweep.scale_axis, job.width) for point in job.points])
         square, correlation = theories.similarity(self.work.inputs[job.width].x)
         columns = theory.from_inputs(activation(job.activation), first_std, gains, biases, square, correlation, layers)
-        return dict(zip(schema.PREDICTED, columns, strict=True))
+        return dict(zip(PREDICTED, columns, strict=True))
 
 
 def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import EVALUATED, KEYS, LEARNER_KEYS, LEARNT, NAMES
 from winit_jax.spec.parts import Job
 from winit_jax.spec.sweep import Histogram, Sweep
 from winit_jax.store import schema
@@ -96,17 +97,17 @@ class Learnt:
     ) -> "Learnt":
         """From losses and counts of right answers, [points, evaluations] each.
 
-        found: the columns of schema.EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
+        found: the columns of EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
         diverged_at: [points, evaluations], as known at each evaluation; -1 where a network has not diverged.
         samples: of `train` and `test`.
         """
         standing = diverged_at < 0
-        columns = {name: np.asarray(found[name], np.float64) for name in schema.EVALUATED if name in found}
+        columns = {name: np.asarray(found[name], np.float64) for name in EVALUATED if name in found}
         for data, count in samples.items():
             columns[f"{data}_accuracy"] = np.where(standing, found[f"{data}_right"] / np.float64(count), np.nan)
         return cls(
             steps=steps,
-            evaluated={name: columns[name] for name in schema.EVALUATED},
+            evaluated={name: columns[name] for name in EVALUATED},
             diverged_at=np.where(diverged_at[:, -1] < 0, np.nan, diverged_at[:, -1]),
             reached=standing & (found["test_right"] >= answers_needed(target_accuracy, samples["test"])),
         )
@@ -152,20 +153,13 @@ class Points:
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
-        grid, points, count = self.sweep.grid, self.job.points, len(self.job.points)
-        found = {
-            "activation": np.full(count, grid.activation.index(self.job.activation)),
-            "init": np.array([grid.init.index(point.init) for point in points]),
-            "std": self.std,
-            "gain": self.gain,
-            "bias_std": np.array([point.bias_std for point in points]),
-            "normalization": np.full(count, grid.normalization.index(self.job.normalization)),
-            "norm_epsilon": np.array([point.norm_epsilon for point in points]),
-            "width": np.full(count, self.job.width),
-            "seed": np.full(count, self.job.seed),
-        }
-        if self.job.depth is not None:
-            found["learning_rate"] = np.array([point.learning_rate for point in points])
+        job, grid = self.job, self.sweep.grid
+        found = {"std": self.std, "gain": self.gain}
+        for axis in KEYS if job.depth is None else LEARNER_KEYS:
+            if axis in found or axis == "depth":
+                continue
+            values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
+            found[axis] = np.array([getattr(grid, axis).index(value) for value in values] if axis in NAMES else values)
         return found
 
     def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
@@ -174,7 +168,7 @@ class Points:
         return {**repeated, **{name: np.tile(values, len(self.job.points)) for name, values in extra.items()}}
 
     def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
-        categories = {name: getattr(self.sweep.grid, name) for name in schema.NAMES}
+        categories = {name: getattr(self.sweep.grid, name) for name in NAMES}
         return schema.make_table(name, columns, categories, never_filled(self.sweep))
 
 
@@ -185,7 +179,7 @@ def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt
     columns |= {name: values[wanted].T.ravel() for name, values in found.layers.items()}
     columns |= {name: values.T.ravel() for name, values in found.depths.items()}
     if learnt is not None:
-        columns |= {name: learnt.evaluated[name][:, -1] for name in schema.LEARNT if name in learnt.evaluated}
+        columns |= {name: learnt.evaluated[name][:, -1] for name in LEARNT if name in learnt.evaluated}
         columns |= {"diverged_at": learnt.diverged_at, "steps_to_accuracy": learnt.steps_to_accuracy}
     return points.table("networks", columns)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import NAMES
 from winit_jax.spec.exact import gain_of
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -70,7 +71,7 @@ class Scales:
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    from_inputs: (activation, gain, bias_std, layers) -> the columns schema.PREDICTED, [layers, N] each.
+    from_inputs: (activation, gain, bias_std, layers) -> the columns PREDICTED, [layers, N] each.
     fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
     layer has mean square gain^2 square + bias_std^2.
     critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
@@ -130,7 +131,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
             depth = np.tile(depths, len(gain))
             rows.append((np.full(count, code), *keys, np.full(count, norm), np.full(count, epsilon), depth, *predicted))
-    categories = {name: getattr(grid, name) for name in schema.NAMES}
+    categories = {name: getattr(grid, name) for name in NAMES}
     return schema.make_table("theory", _joined("theory", rows), categories)
 
 

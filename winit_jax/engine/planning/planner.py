@@ -1,10 +1,12 @@
 """From a sweep to work: which networks run together, in which parts, and what it will cost."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from winit_jax.columns import SCALES
 from winit_jax.spec.parts import Job, Part, Point
 from winit_jax.spec.sweep import Sweep
 
@@ -31,8 +33,8 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     grouped: dict[str, list[Point]] = {}
     for init, scale in sweep.init_points():
         points = grouped.setdefault(shape_of(init), [])
-        others = itertools.product(sweep.grid.bias_std, sweep.grid.norm_epsilon)
-        points.extend(Point(init, scale, bias_std, norm_epsilon) for bias_std, norm_epsilon in others)
+        others = itertools.product(*(getattr(sweep.grid, axis) for axis in SCALES))
+        points.extend(Point(init, scale, *values) for values in others)
     return grouped
 
 
@@ -51,11 +53,12 @@ class Count:
 def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, Count]:
     """How many points `points_by_shape` would list, by multiplication."""
     found: dict[str, Count] = {}
-    biases, epsilons = sweep.grid.bias_std, len(sweep.grid.norm_epsilon)
+    biases = sweep.grid.bias_std
+    others = math.prod(len(getattr(sweep.grid, axis)) for axis in SCALES if axis != "bias_std")
     for init, scale in sweep.init_points():
         shared = biases.count(0.0) if can_share(Point(init, scale, 0.0)) else 0
         before = found.get(shape_of(init), Count(0, 0))
-        found[shape_of(init)] = Count(before.all + len(biases) * epsilons, before.shared + shared * epsilons)
+        found[shape_of(init)] = Count(before.all + len(biases) * others, before.shared + shared * others)
     return found
 
 

@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops
 from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
-from winit_jax.numerics.measure.spectrum import SUMMARY, spectrum, summary
+from winit_jax.numerics.measure.spectrum import spectrum, summary
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.scaled import log10_root
 
 # The Jacobian of depth 1 is the identity.
-AT_DEPTH_ONE = dict(zip(SUMMARY, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
+AT_DEPTH_ONE = dict(zip(SINGULAR_VALUES, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
 
 
 def gradient_mib(layers: int, samples: int, width: int, normalization: str, block: Block = DENSE) -> float:
@@ -89,7 +90,7 @@ def singular_values(
     depths: Sequence[int],
     settings: Settings,
 ) -> dict[str, np.ndarray]:
-    """Singular values of d a_L / d a_1 for the inputs given, summarised (`spectrum.SUMMARY`): arrays [depths, N].
+    """Singular values of d a_L / d a_1 for the inputs given, as the columns SINGULAR_VALUES: arrays [depths, N].
 
     hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
     """
@@ -101,7 +102,7 @@ def singular_values(
     for network in range(len(networks.hidden.value)):
         own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
         found.append(summary(spectrum(own, weights, weight, depths, settings)))
-    return {name: np.stack([columns[name] for columns in found], axis=1) for name in SUMMARY}
+    return {name: np.stack([columns[name] for columns in found], axis=1) for name in SINGULAR_VALUES}
 
 
 @partial(jax.jit, static_argnames="settings")

@@ -18,6 +18,8 @@ import numpy as np
 from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.measure.definitions import DEFINITIONS, OF_SIGNALS, LayerArrays
+from winit_jax.numerics.measure.definitions import root_mean_square as _rms
 from winit_jax.numerics.signals import BOUNDED, LIFT, MAX_EXPONENT
 
 Array = np.ndarray
@@ -303,31 +305,12 @@ def _respond(
 
 def _columns(a: Array, centred: Array, psi: Array, at_zero: float) -> dict[str, float]:
     """centred: a less the means of its units over samples. psi: the response, phi less at_zero."""
-    samples, width = a.shape
-    h = at_zero + psi
-    square, total = np.sum(a**2), np.sum(h**2)
-    return {
-        "preact_mean": a.mean(),
-        "preact_std": a.std(),
-        "act_mean": h.mean(),
-        "act_std": psi.std(),
-        "act_min": h.min(),
-        "act_max": h.max(),
-        "log10_act_rms": np.log10(_rms(h)),
-        "unit_similarity": (np.sum(h.sum(axis=1) ** 2) - total) / ((width - 1) * total),
-        "input_correlation": (np.sum(a.sum(axis=0) ** 2) - square) / ((samples - 1) * square),
-        "input_decorrelation": samples * np.sum(centred**2) / ((samples - 1) * square),
-    }
+    layer = LayerArrays(a, psi, at_zero, deviations=centred)
+    return {name: DEFINITIONS[name](layer) for name in OF_SIGNALS}
 
 
 def _norm(x: Array, axis: int) -> Array:
     return np.sqrt(np.sum(x**2, axis=axis, keepdims=True))
-
-
-def _rms(x: Array) -> float:
-    """Root mean square, also of numbers whose squares do not fit float64."""
-    largest = np.max(np.abs(x))
-    return float(largest * np.sqrt(np.mean((x / largest) ** 2))) if 0 < largest < np.inf else float(largest)
 
 
 def compare(

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.measure.gradients import Kept
 from winit_jax.numerics.measure.networks import Settings
 from winit_jax.numerics.scaled import Scaled
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
 RESOLUTION = 2.0**-52
-SUMMARY = ("sv_min", "sv_median", "sv_max", "sv_mean_square", "sv_var_square")
 
 
 class Spectrum(NamedTuple):
@@ -100,4 +100,7 @@ def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
         (squares.var(axis=-1), 4),
     )
     with np.errstate(over="ignore", under="ignore"):
-        return {name: np.ldexp(x, power * spectrum.exponent) for name, (x, power) in zip(SUMMARY, found, strict=True)}
+        return {
+            name: np.ldexp(x, power * spectrum.exponent)
+            for name, (x, power) in zip(SINGULAR_VALUES, found, strict=True)
+        }

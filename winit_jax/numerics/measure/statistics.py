@@ -15,24 +15,6 @@ from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.scaled import Scaled, log10_root, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_exponent, unscaled
 
-MEASURED = (
-    "preact_mean",
-    "preact_std",
-    "act_mean",
-    "act_std",
-    "act_min",
-    "act_max",
-    "log10_act_rms",
-    "saturated",
-    "dead",
-    "zero",
-    "unit_similarity",
-    "input_correlation",
-    "input_decorrelation",
-    "nonfinite",
-    "log10_jacobian",
-)
-
 # Slices per stage of `over_samples`. Adding slices is elementwise work, which XLA turns into wide vector
 # code on every jaxlib; its own reductions over samples are several times slower on some.
 FOLD = 20

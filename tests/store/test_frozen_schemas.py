@@ -1,0 +1,73 @@
+"""The columns of every table, in order, with their types: what parquet files of version 4 hold."""
+
+import pytest
+
+from winit_jax.store import schema
+
+FROZEN = {
+    "networks": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole learning_rate:float preact_mean:float
+        preact_std:float act_mean:float act_std:float act_min:float act_max:float log10_act_rms:float
+        saturated:float dead:float zero:float unit_similarity:float input_correlation:float
+        input_decorrelation:float nonfinite:float log10_jacobian:float theory_log10_act_rms:float
+        theory_input_correlation:float theory_log10_jacobian:float chi:float sv_min:float
+        sv_median:float sv_max:float sv_mean_square:float sv_var_square:float train_loss:float
+        train_accuracy:float test_loss:float test_accuracy:float log10_grad_norm:float diverged_at:whole
+        steps_to_accuracy:whole
+    """,
+    "layers": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole layer:whole preact_mean:float
+        preact_std:float act_mean:float act_std:float act_min:float act_max:float log10_act_rms:float
+        saturated:float dead:float zero:float unit_similarity:float input_correlation:float
+        input_decorrelation:float nonfinite:float log10_jacobian:float theory_log10_act_rms:float
+        theory_input_correlation:float theory_log10_jacobian:float chi:float log10_preact_grad_rms:float
+        log10_weight_grad_rms:float
+    """,
+    "gradients": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole layer:whole log10_preact_grad_rms:float
+        log10_weight_grad_rms:float
+    """,
+    "histograms": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole layer:whole bin_low:float bin_high:float
+        count:whole
+    """,
+    "gradient_histograms": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole layer:whole bin_low:float bin_high:float
+        count:whole log10_preact_grad_rms:float
+    """,
+    "training": """
+        activation:name init:name std:float gain:float bias_std:float normalization:name
+        norm_epsilon:float width:whole depth:whole seed:whole learning_rate:float step:whole
+        train_loss:float train_accuracy:float test_loss:float test_accuracy:float log10_grad_norm:float
+        unit_similarity:float
+    """,
+    "theory": """
+        activation:name init:name gain:float bias_std:float normalization:name norm_epsilon:float
+        depth:whole theory_log10_act_rms:float theory_input_correlation:float
+        theory_log10_jacobian:float chi:float
+    """,
+    "mean_field": """
+        activation:name gain:float bias_std:float start:float q_star:float c_star:float chi1:float
+        xi_q:float xi_c:float critical_gain:float jump_gain:float
+    """,
+}
+TYPES = {
+    "dictionary<values=string, indices=int16, ordered=0>": "name",
+    "int64": "whole",
+    "double": "float",
+}
+
+
+def test_the_tables_are_those_of_version_4():
+    assert schema.VERSION == 4
+    assert [*schema.TABLES, *schema.PREDICTIONS] == list(FROZEN)
+
+
+@pytest.mark.parametrize("table", FROZEN)
+def test_columns_keep_their_names_types_and_order(table):
+    assert [f"{field.name}:{TYPES[str(field.type)]}" for field in schema.schema(table)] == FROZEN[table].split()

@@ -1,0 +1,120 @@
+"""The axes of a grid, in the order in which they are keys of the tables."""
+
+from winit_jax.columns.records import Axis
+
+MAX_SEED = 2**32 - 1
+
+PARTS = ("networks", "layers", "gradients", "histograms", "gradient_histograms", "training")
+
+_AXES = (
+    Axis(
+        "activation",
+        "The function phi, by name or by import path.",
+        tables=(*PARTS, "theory", "mean_field"),
+        holds=str,
+        changes="function",
+        aliases=("activations", "activation_function", "nonlinearity", "act", "phi"),
+    ),
+    Axis(
+        "init",
+        "How weights are drawn: a shape, which `std` or `gain` scales, or a scheme, which fixes its own std. "
+        "Inits of one shape share its draw: `he_normal` is `normal` of another std.",
+        tables=(*PARTS, "theory"),
+        holds=str,
+        changes="draw",
+        default="normal",
+        aliases=("inits", "initializer", "initialiser", "initialization", "initialisation"),
+    ),
+    Axis(
+        "std",
+        "The standard deviation of the entries of a hidden layer's W.",
+        tables=PARTS,
+        changes="weights",
+        label="std of weights",
+        aliases=("weight_std",),
+    ),
+    Axis(
+        "gain",
+        "`std * sqrt(width)`, sigma_w in the mean-field literature.",
+        tables=(*PARTS, "theory", "mean_field"),
+        changes="weights",
+        label="gain, std × √fan-in",
+        aliases=("sigma_w", "weight_gain"),
+    ),
+    Axis(
+        "bias_std",
+        "The standard deviation of the biases, sigma_b in the mean-field literature.",
+        tables=(*PARTS, "theory", "mean_field"),
+        default=0.0,
+        label="std of biases",
+        aliases=("sigma_b",),
+    ),
+    Axis(
+        "normalization",
+        "What is done to the pre-activations before phi: nothing, or batch or layer normalization.",
+        tables=(*PARTS, "theory"),
+        holds=str,
+        changes="function",
+        default="none",
+        names=("none", "batch", "layer"),
+        aliases=("norm", "normalisation"),
+    ),
+    Axis(
+        "norm_epsilon",
+        "What normalization adds to the variance; tables give it for networks without a normalization too.",
+        tables=(*PARTS, "theory"),
+        default=1e-5,
+        given_with="normalization",
+        label="epsilon of normalization",
+        aliases=("epsilon", "eps"),
+    ),
+    Axis(
+        "width",
+        "Units a layer; `inf` asks for mean-field theory alone.",
+        tables=PARTS,
+        holds=int,
+        changes="draw",
+        default=100,
+        low=1,
+        high=65_536,
+        infinite=True,
+        unit="units",
+        aliases=("widths", "units", "hidden_size"),
+    ),
+    Axis(
+        "depth",
+        "Layers of the network.",
+        tables=(*PARTS, "theory"),
+        holds=int,
+        changes="depth",
+        default=5,
+        low=1,
+        high=100_000,
+        unit="layers",
+        aliases=("depths", "n_layers", "num_layers"),
+    ),
+    Axis(
+        "seed",
+        "The seed of the draws.",
+        tables=PARTS,
+        holds=int,
+        changes="draw",
+        default=0,
+        high=MAX_SEED,
+        aliases=("seeds", "random_state"),
+    ),
+    Axis(
+        "learning_rate",
+        "The constant step size of networks that are trained; only a sweep with a `[train]` table has it.",
+        tables=("networks", "training"),
+        default=0.01,
+        given_with="training",
+        needs=("training",),
+        aliases=("lr",),
+    ),
+)
+AXES: dict[str, Axis] = {axis.name: axis for axis in _AXES}
+# The axes that give another scale beside the same draw, of networks before training.
+SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.given_with != "training")
+# The axes of which a grid gives one at most, since both scale the same weights.
+WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")
