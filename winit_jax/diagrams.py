@@ -32,8 +32,8 @@ def draw_phase_diagram(sweep: "Sweep", path: Path, data: "InputData | None" = No
     """
     import pandas as pd
 
-    from winit_jax.analysis.figures import FORMATS, save
-    from winit_jax.analysis.heatmaps import heatmap
+    from winit_jax.analysis.figures.files import FORMATS, save
+    from winit_jax.analysis.figures.heatmap import heatmap
     from winit_jax.analysis.selection import PlotError, known
     from winit_jax.engine.computing.executor import Executor
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from winit_jax.analysis.figures import catalog as catalog_of_figures
 from winit_jax.engine.running import supervise
 from winit_jax.system import signals
 from winit_jax.system import streams as system
@@ -150,8 +151,7 @@ def _notes() -> Iterator[None]:
 
 
 def _draw(folder: Path) -> None:
-    from winit_jax.analysis.figures import PlotError, standard_figures
-    from winit_jax.analysis.load import RunFolderError
+    from winit_jax.analysis import PlotError, RunFolderError, standard_figures
 
     try:
         with _notes():
@@ -233,16 +233,14 @@ def verify(
     raise typer.Exit(0 if verdict.is_whole else 1)
 
 
-@app.command()
+@app.command(epilog=f"\b\nKinds:\n{catalog_of_figures.listing()}")
 def plot(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
     kind: Annotated[
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
-            "gradient-histograms, isometry, training (curves), trainability or ranking [what shows --value, "
-            "or the standard figures].",
+            help="One of the kinds below [what shows --value, or the standard figures].",
         ),
     ] = None,
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
@@ -250,7 +248,9 @@ def plot(
     y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
     row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
     col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
-    seeds: Annotated[str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")] = "median",
+    seeds: Annotated[
+        str | None, typer.Option(help="How seeds are put together: median, mean, min, max or std [median].")
+    ] = None,
     where: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
     ] = None,
@@ -261,8 +261,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
-    from winit_jax.analysis.figures import PlotError, plot
-    from winit_jax.analysis.load import RunFolderError
+    from winit_jax.analysis import PlotError, RunFolderError, plot
 
     conditions: dict[str, list[str]] = {}
     for word in where or []:
