@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -60,8 +60,8 @@ class Run(Tables):
 
         where and report: as of `figures.standard_figures`. Errors: RunFolderError, PlotError.
         """
-        told = {"report": report} if report else {}
-        return files.draw_standard(self, formats, where=where, out=out, **told)
+        options = {"report": report} if report else {}
+        return files.draw_standard(self, formats, where=where, out=out, **options)
 
     def regimes(self, thresholds: regimes.Thresholds = regimes.DEFAULT, *, where: Where | None = None) -> pd.DataFrame:
         """The keys of each network and its regime: overflowed, vanishing, exploding, saturated, collapsed or healthy.
@@ -78,6 +78,10 @@ class Run(Tables):
         Errors: RunFolderError if the run has no networks, ValueError where nothing is predicted or measured.
         """
         return deviations.deviations(keep(self.networks, where or {}), value)
+
+    if TYPE_CHECKING:  # the methods that are added below, one a kind of figure
+
+        def __getattr__(self, name: str) -> Callable[..., Figure]: ...
 
     def __repr__(self) -> str:
         rows = self._rows_or_none()

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.mesh import hatched, on_grid, sheet
-from winit_jax.analysis.figures.page import wrapped
 from winit_jax.analysis.figures.places import on_a_map
 from winit_jax.analysis.statistics.deviations import deviations, few_seeds
 from winit_jax.analysis.tables import Expected, tidy
@@ -65,8 +64,8 @@ def deviation_map(
         for panel in panels.page.panels:
             numbers, kinds = on_grid(panels, panel.rows(cells), show)
             hatches |= panels.fill(panel.axes, numbers, kinds, norm, colors)
-        bar = panels.page.color_bar(ScalarMappable(norm, colors), "both" if sizes.max() > limit else "neither")
-        bar.set_label(wrapped(SHOWN[show], 34), linespacing=1.2)
+        ends = "both" if sizes.max() > limit else "neither"
+        panels.page.color_bar(ScalarMappable(norm, colors), SHOWN[show], ends)
         return panels.page.finish(
             title or f"Mean field against networks: {style.label(column)}",
             below,

@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.critical import Handles, overlay
 from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid, sheet
-from winit_jax.analysis.figures.page import wrapped
 from winit_jax.analysis.figures.places import on_a_map
 from winit_jax.analysis.statistics.seeds import AGGREGATES, aggregate, seeds_rule
 from winit_jax.analysis.tables import Expected, chance, tidy
@@ -86,9 +85,8 @@ def heatmap(
             if value in style.GROWTHS and not spread and _float32_limits(panel.axes, panels, numbers, kinds):
                 lines["float32"] = Line2D([], [], **FLOAT32)
             lines |= overlay(panel.axes, panel.rows(frame), panels.across, panels.up, value, mean_field)
-        bar = panels.page.color_bar(ScalarMappable(norm, colors), ends)
+        bar = panels.page.color_bar(ScalarMappable(norm, colors), _bar_words(frame, value, spread), ends)
         _ticks(bar, norm, value, spread)
-        bar.set_label(wrapped(_bar_words(frame, value, spread), 38), linespacing=1.2)
         if value in (*style.ACCURACIES, *style.LOSSES) and not spread:
             _mark_guessing(bar, norm, chance(frame) if value in style.ACCURACIES else -np.log(chance(frame)))
         order = sorted(lines, key=lambda name: (name != "float32", name))

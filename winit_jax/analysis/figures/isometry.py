@@ -34,8 +34,8 @@ def isometry(
     """Singular values of d a_L / d a_1 against depth L: a line for the median, a band from least to greatest.
 
     frame: rows of the networks table with sv_min, sv_median, sv_max; of each the median over seeds is drawn.
-    hue: the key that tells lines apart (default: init). row, col: keys of panels; left out, the scale goes across and the
-    activation down. Of a key with more values at most `most` are drawn: evenly chosen, but numbers across are
+    hue: the key that tells lines apart (default: init). row, col: keys of panels; left out, the scale goes across and
+    the activation down. Of a key with more values at most `most` are drawn: evenly chosen, but numbers across are
     those of each row whose deepest networks come nearest to a median of 1, since the rest only grow or shrink.
     A band that runs on below FLOOR times the greatest of its figure's lower medians is cut off there, and a median of
     0, as of relu networks, has no line; the figure says so.

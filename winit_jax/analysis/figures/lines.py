@@ -90,8 +90,7 @@ def _shades(values: list, named: bool) -> tuple[Normalize, Sequence]:
 def explain(page: Page, lines: Lines) -> None:
     """A legend of the lines beside the panels; a color bar for more numbers than one reads."""
     if lines.key not in NAMES and len(lines.looks) > MAX_LINES:
-        bar = page.color_bar(ScalarMappable(lines.norm, "viridis"))
-        bar.set_label(style.label(lines.key))
+        bar = page.color_bar(ScalarMappable(lines.norm, "viridis"), style.label(lines.key))
         low, high = lines.norm.vmin or 0.0, lines.norm.vmax or 1.0
         if isinstance(lines.norm, LogNorm):
             ticks = style.spaced(style.round_ticks(low, high), low, high, log=True)

@@ -19,7 +19,7 @@ from winit_jax.analysis.figures.places import Places
 from winit_jax.analysis.tables import NAMES, Expected, in_order, number
 
 SIZE = Size(width=2.5, height=1.95)
-ALONE = Size(width=2.5, height=2.1, narrowest=5.2)
+ALONE = Size(width=2.5, height=2.3)
 # What it means that a step is infinite.
 INFINITE = {"steps_to_accuracy": "unreached", "diverged_at": "stable"}
 

@@ -26,7 +26,7 @@ COLUMNS = 5
 HARD = "\u00a0"  # a space at which no line ends
 # Inches: a line of the title, a row of the legend, the labels of x; and a letter of the title and of labels.
 TITLE_LINE, LEGEND_ROW, LABELS = 0.19, 0.21, 0.5
-TITLE_LETTER, LETTER = 0.085, 0.07
+TITLE_LETTER, LETTER, SMALL_LETTER = 0.085, 0.07, 0.06
 
 Holds = Mapping[str, Any]
 
@@ -51,12 +51,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Size:
-    """Inches: of a panel with what stands between it and the next, beside all panels, and of the narrowest page."""
+    """Inches: of a panel with what stands between it and the next, beside all panels, and of the narrowest page.
+
+    least: how narrow a panel may become where more than COLUMNS stand beside each other.
+    """
 
     width: float
     height: float
     beside: float = 1.9
     narrowest: float = 5.2
+    least: float = 1.35
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,15 @@ class Page:
         for row in self.rows:
             row[0].axes.set_ylabel(wrapped(y, 34))
 
-    def color_bar(self, mappable: ScalarMappable, ends: Any = "neither") -> Colorbar:
+    def color_bar(self, mappable: ScalarMappable, words: str, ends: Any = "neither") -> Colorbar:
         """A color bar beside all panels, as wide and as pointed however many rows of them it spans."""
         rows = len(self.rows)
-        return self.figure.colorbar(
+        bar = self.figure.colorbar(
             mappable, ax=self.axes, extend=ends, pad=0.02, aspect=25 * rows, extendfrac=0.05 / rows
         )
+        fits = int(rows * self.size.height / SMALL_LETTER)
+        bar.set_label(wrapped(words, min(38, fits)), linespacing=1.2)
+        return bar
 
     def lines_legend(self, handles: Sequence[Artist], name: str) -> None:
         """A legend beside the panels: what tells lines apart."""
@@ -152,7 +159,7 @@ def open_page(holds: Sequence[Sequence[Holds]], size: Size, sharex: Any = True, 
     """An empty page with a panel for each of `holds`, row by row."""
     columns = max(map(len, holds))
     # More panels than fit a page beside each other become narrower.
-    each = size.width if columns <= COLUMNS else max(1.35, size.width * COLUMNS / columns)
+    each = size.width if columns <= COLUMNS else max(size.least, size.width * COLUMNS / columns)
     width = max(size.narrowest, size.beside + each * columns)
     figure = NotebookFigure(figsize=(width, 1.0 + size.height * len(holds)), layout="constrained")
     axes = figure.subplots(len(holds), columns, sharex=sharex, sharey=sharey, squeeze=False)
@@ -198,6 +205,6 @@ def wrapped(text: str, most: int) -> str:
     lines = []
     for line in text.split("\n"):
         count = max(1, -(-len(line) // most))
-        narrow = textwrap.wrap(line, min(most, len(line) // count + 8))
-        lines += narrow if len(narrow) <= count else textwrap.wrap(line, most)
+        narrow = textwrap.wrap(line, min(most, len(line) // count + 8), break_on_hyphens=False)
+        lines += narrow if len(narrow) <= count else textwrap.wrap(line, most, break_on_hyphens=False)
     return "\n".join(lines)

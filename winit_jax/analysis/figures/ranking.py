@@ -66,7 +66,7 @@ def _size(names: list[str], activations: list) -> Size:
     """Room for the names at the left, and over each panel for an activation's."""
     beside = 0.75 + LETTER * max(map(len, names))
     each = max(1.45, 0.1 + TITLE_LETTER * max(len(str(activation)) for activation in activations))
-    return Size(width=each, height=max(0.6, 0.17 * len(names)) + 0.1, beside=beside, narrowest=5.0)
+    return Size(width=each, height=max(0.6, 0.17 * len(names)) + 0.1, beside=beside, narrowest=5.0, least=each)
 
 
 def _dots(axes: Axes, part: pd.DataFrame, names: list[str], guess: float) -> None:

@@ -24,8 +24,8 @@ FINE = 400
 
 def rows_about(part: pd.DataFrame, mean_field: pd.DataFrame) -> pd.DataFrame:
     """The rows of mean_field that speak of a panel's networks."""
-    untold = {*part["init"].unique()} & {"constant", "zeros"} or {*part["normalization"].unique()} != {"none"}
-    rows = mean_field[mean_field["activation"].isin(part["activation"].unique()) & (not untold)]
+    unpredicted = {*part["init"].unique()} & {"constant", "zeros"} or {*part["normalization"].unique()} != {"none"}
+    rows = mean_field[mean_field["activation"].isin(part["activation"].unique()) & (not unpredicted)]
     if rows["activation"].nunique() != 1:
         return mean_field.iloc[:0]
     for key in ("gain", "bias_std"):
