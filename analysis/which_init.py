@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from winit_jax.analysis import best_learning_rate, load, ranking, style
-from winit_jax.analysis.cells import init_words
-from winit_jax.analysis.figures import save
-from winit_jax.analysis.gradients import gradient_growth
-from winit_jax.analysis.load import chance, tidy, untrained
+from winit_jax.analysis import best_learning_rate, gradient_growth, load, ranking
+from winit_jax.analysis.figures import save, style
+from winit_jax.analysis.figures.page import write_title
+from winit_jax.analysis.tables import chance, init_words, tidy, untrained
 
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "which-init"
@@ -144,7 +143,7 @@ def reasons_figure(reasons: pd.DataFrame, guess: float):
         handles, labels = axes[-1].get_legend_handles_labels()
         axes[-1].get_legend().remove()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
-        style.title(
+        write_title(
             figure, "Gradients before training, and accuracies after it", "a mark an initialisation; dotted: guessing"
         )
     return figure

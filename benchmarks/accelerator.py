@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.forward import Sweep
-from winit_jax.analysis.load import load
+from winit_jax.analysis import load
 from winit_jax.system.provenance import versions
 
 RUN = "import sys; from winit_jax.cli.main import main; sys.argv[0] = 'winit'; main()"

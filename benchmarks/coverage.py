@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from winit_jax.analysis.intervals import at_the_best, of_median
+from winit_jax.analysis.statistics.intervals import at_the_best, of_median
 
 SEEDS = (2, 3, 4, 5, 8, 16)
 # Of variance 1 and median 0 (means 0 but for lognormal): what seeds scatter like.

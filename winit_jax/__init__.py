@@ -12,7 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winit_jax.analysis.load import Run, RunFolderError
+    from winit_jax.analysis.reading import RunFolderError
+    from winit_jax.analysis.run import Run
     from winit_jax.analysis.selection import PlotError
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
@@ -37,8 +38,8 @@ _MODULES = {
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis.selection",
     "Refused": "winit_jax.errors",
-    "Run": "winit_jax.analysis.load",
-    "RunFolderError": "winit_jax.analysis.load",
+    "Run": "winit_jax.analysis.run",
+    "RunFolderError": "winit_jax.analysis.reading",
     "SpecError": "winit_jax.spec.problems",
     "Status": "winit_jax.store.status",
     "Verdict": "winit_jax.store.verify",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, overload
 from winit_jax.errors import Refused
 
 if TYPE_CHECKING:
-    from winit_jax.analysis.load import Run
+    from winit_jax.analysis.run import Run
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
@@ -98,7 +98,7 @@ def plan(request: Request = None, out: str | Path | None = None, **options: Any)
 
 def load(folder: str | Path) -> "Run":
     """The run in a folder; its tables are read when they are first asked for. Errors: RunFolderError."""
-    from winit_jax.analysis.load import load
+    from winit_jax.analysis.run import load
 
     return load(folder)
 
@@ -246,8 +246,7 @@ def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | No
 
 def draw_standard_figures(folder: Path, say: Say) -> None:
     """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded."""
-    from winit_jax.analysis.figures import PlotError, standard_figures
-    from winit_jax.analysis.load import RunFolderError
+    from winit_jax.analysis import PlotError, RunFolderError, standard_figures
 
     try:
         for path in standard_figures(folder, report=say):

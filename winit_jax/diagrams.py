@@ -25,8 +25,8 @@ def draw_phase_diagram(
     """
     import pandas as pd
 
-    from winit_jax.analysis.figures import FORMATS, save
-    from winit_jax.analysis.heatmaps import heatmap
+    from winit_jax.analysis.figures.files import FORMATS, save
+    from winit_jax.analysis.figures.heatmap import heatmap
     from winit_jax.analysis.selection import PlotError, known
     from winit_jax.api import Asked
     from winit_jax.engine.computing import starts

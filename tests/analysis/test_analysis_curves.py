@@ -6,43 +6,12 @@ import pytest
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from winit_jax.analysis.cells import aggregate, init_words
-from winit_jax.analysis.curves import curves, places
-from winit_jax.analysis.heatmaps import heatmap
-from winit_jax.analysis.load import chance, untrained
-from winit_jax.analysis.ranking import best_learning_rate, ranking
-
-STEPS = [0, 10, 20, 30]
-
-
-def keys(**changes):
-    usual = {
-        "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "normalization": "none",
-        "norm_epsilon": 1e-5, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
-    }  # fmt: skip
-    return usual | changes
-
-
-def as_table(rows, scale_axis="std", classes=10):
-    frame = pd.DataFrame(rows)
-    for name in ("activation", "init", "normalization"):
-        frame[name] = pd.Categorical(frame[name], categories=list(dict.fromkeys(frame[name])))
-    frame.attrs = {"scale_axis": scale_axis, "classes": classes}
-    return frame
-
-
-def history(losses, **changes):
-    """A network's rows; a loss of None is a network that has diverged."""
-    return [
-        keys(**changes, step=step)
-        | {
-            "train_loss": np.nan if loss is None else loss,
-            "train_accuracy": np.nan if loss is None else 1 - loss / 4,
-            "test_loss": np.nan if loss is None else loss,
-            "test_accuracy": np.nan if loss is None else 1 - loss / 4,
-        }
-        for step, loss in zip(STEPS, losses, strict=True)
-    ]
+from support.drawn import wide_lines
+from support.tables import STEPS, as_table, history, trained_networks
+from winit_jax.analysis import best_learning_rate, curves, heatmap, ranking
+from winit_jax.analysis.figures.places import Places, of_training
+from winit_jax.analysis.statistics.seeds import aggregate
+from winit_jax.analysis.tables import chance, init_words, untrained
 
 
 @pytest.fixture
@@ -57,14 +26,9 @@ def training():
     return as_table(rows)
 
 
-def lines_of(axes):
-    """Lines with a band, in the order drawn."""
-    return [line for line in axes.lines if line.get_lw() == 1.4]
-
-
 def test_a_line_is_the_median_over_seeds_and_its_band_their_range(training):
     axes = curves(training, "train_loss").axes[0]
-    he = lines_of(axes)[1]
+    he = wide_lines(axes, 1.4)[1]
     np.testing.assert_allclose(he.get_xdata(), STEPS)
     np.testing.assert_allclose(he.get_ydata(), [2.3, 1.1, 0.5, 0.11])
     band = axes.collections[1].get_paths()[0].vertices
@@ -74,7 +38,7 @@ def test_a_line_is_the_median_over_seeds_and_its_band_their_range(training):
 
 def test_a_line_ends_where_half_of_its_seeds_have_diverged_with_a_mark(training):
     figure = curves(training, "train_loss")
-    ended = lines_of(figure.axes[0])[2]
+    ended = wide_lines(figure.axes[0], 1.4)[2]
     np.testing.assert_allclose(ended.get_xdata(), [0, 10])
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert [float(mark.get_xdata()[0]) for mark in marks] == [20.0]
@@ -87,7 +51,7 @@ def test_networks_that_have_diverged_guess():
     axes = curves(as_table(rows, classes=4), "test_accuracy").axes[0]
     low = axes.collections[0].get_paths()[0].vertices[:, 1].min()
     assert low == pytest.approx(0.25)
-    np.testing.assert_allclose(lines_of(axes)[0].get_ydata(), 0.5)
+    np.testing.assert_allclose(wide_lines(axes, 1.4)[0].get_ydata(), 0.5)
     guessing = [line for line in axes.lines if isinstance(line, Line2D) and line.get_lw() == 1.0]
     assert guessing[0].get_ydata()[0] == 0.25
 
@@ -98,7 +62,7 @@ def test_normalisation_at_sixteen_stds_is_a_figure_of_four_by_four():
         for norm in ("none", "batch"):
             rows += history([2.3, 2.0, 1.0, 0.5], std=std, gain=10 * std, normalization=norm)
     frame = as_table(rows)
-    assert places(frame) == ("normalization", "std", [])
+    assert of_training(frame, {}) == Places(hue="normalization", col="std")
     figure = curves(frame, "train_accuracy")
     grid = figure.axes[0].get_subplotspec().get_gridspec()
     assert (grid.nrows, grid.ncols) == (4, 4)
@@ -118,19 +82,10 @@ def test_keys_without_a_place_are_named(training):
         curves(training, "saturated")
 
 
-def networks(scores, **changes):
-    """Rows of networks from {(seed, learning rate): accuracy, None if diverged}."""
-    return [
-        keys(seed=seed, learning_rate=rate, **changes)
-        | {"test_accuracy": np.nan if score is None else score, "diverged_at": 3.0 if score is None else np.nan}
-        for (seed, rate), score in scores.items()
-    ]
-
-
 def test_the_learning_rate_is_chosen_on_the_other_seeds():
     """Each seed's best is a fluke of that seed alone: a choice on the seed itself would report 0.9."""
     scores = {(seed, rate): 0.9 if seed == i else 0.5 for seed in range(3) for i, rate in enumerate((0.1, 0.2, 0.3))}
-    found = best_learning_rate(as_table(networks(scores)))
+    found = best_learning_rate(as_table(trained_networks(scores)))
     assert found["mean"].tolist() == [0.5]
     assert found["seeds"].tolist() == [3]
 
@@ -138,7 +93,7 @@ def test_the_learning_rate_is_chosen_on_the_other_seeds():
 def test_intervals_are_students_over_seeds():
     values = [0.80, 0.84, 0.86, 0.90, 0.70]
     scores = {(seed, rate): value * (rate == 0.1) for seed, value in enumerate(values) for rate in (0.1, 1.0)}
-    found = best_learning_rate(as_table(networks(scores))).iloc[0]
+    found = best_learning_rate(as_table(trained_networks(scores))).iloc[0]
     low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
     assert found["learning_rate"] == 0.1
     assert found["mean"] == pytest.approx(np.mean(values))
@@ -147,14 +102,14 @@ def test_intervals_are_students_over_seeds():
 
 def test_diverged_networks_count_as_guesses_in_a_ranking():
     scores = {(seed, 0.1): None if seed == 0 else 0.9 for seed in range(2)}
-    found = best_learning_rate(as_table(networks(scores), classes=5)).iloc[0]
+    found = best_learning_rate(as_table(trained_networks(scores), classes=5)).iloc[0]
     assert found["mean"] == pytest.approx((0.2 + 0.9) / 2)
     assert found["diverged"] == 0.5
 
 
 def test_cells_of_accuracies_count_guesses_and_are_called_diverged_where_most_did():
-    rows = networks({(0, 0.1): 0.9, (1, 0.1): None, (2, 0.1): 0.9})
-    rows += networks({(0, 0.1): 0.9, (1, 0.1): None, (2, 0.1): None}, depth=8)
+    rows = trained_networks({(0, 0.1): 0.9, (1, 0.1): None, (2, 0.1): 0.9})
+    rows += trained_networks({(0, 0.1): 0.9, (1, 0.1): None, (2, 0.1): None}, depth=8)
     cells = aggregate(as_table(rows), "test_accuracy", ["depth"], "mean")
     assert cells["value"].tolist() == pytest.approx([(0.9 + 0.1 + 0.9) / 3, (0.9 + 0.1 + 0.1) / 3])
     assert cells["overflow"].tolist() == [False, True]
@@ -164,7 +119,7 @@ def test_a_map_of_accuracies_hatches_what_diverged_and_names_it():
     rows = []
     for std in (0.1, 0.2, 0.4):
         for rate in (0.01, 0.1, 1.0):
-            rows += networks({(0, rate): None if rate * std > 0.1 else 0.8}, std=std, gain=10 * std)
+            rows += trained_networks({(0, rate): None if rate * std > 0.1 else 0.8}, std=std, gain=10 * std)
     figure = heatmap(as_table(rows), "test_accuracy", seeds="mean")
     assert figure.axes[0].get_ylabel() == "learning rate"
     assert figure.axes[0].get_yscale() == "log"
@@ -178,7 +133,7 @@ def test_a_ranking_has_a_dot_for_each_initialisation_at_its_mean():
     for activation in ("tanh", "relu"):
         for init, std, score in (("normal", 0.01, 0.1), ("normal", 0.1, 0.7), ("he_normal", 0.14, 0.9)):
             scores = {(seed, rate): score for seed in range(3) for rate in (0.1, 0.2)}
-            rows += networks(scores, activation=activation, init=init, std=std, gain=10 * std)
+            rows += trained_networks(scores, activation=activation, init=init, std=std, gain=10 * std)
     frame = as_table(rows)
     assert set(init_words(frame)) == {"normal, std 0.01", "normal, std 0.1", "he_normal"}
     figure = ranking(frame)
@@ -189,7 +144,7 @@ def test_a_ranking_has_a_dot_for_each_initialisation_at_its_mean():
 
 
 def test_before_training_each_network_is_one_row():
-    frame = as_table(networks({(seed, rate): 0.5 for seed in range(2) for rate in (0.1, 0.2, 0.3)}))
+    frame = as_table(trained_networks({(seed, rate): 0.5 for seed in range(2) for rate in (0.1, 0.2, 0.3)}))
     assert len(untrained(frame)) == 2
     assert "learning_rate" not in untrained(frame)
     assert chance(frame) == 0.1

@@ -3,18 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_analysis_load import KEYS, bin_rows, network_rows
 
+from support.drawn import named_lines
+from support.tables import bin_rows, gradient_rows, network_rows
 from winit_jax.analysis import gradient_growth, gradient_histograms, heatmap, isometry, profiles
-
-
-def gradient_rows(**options):
-    """A gradients table: log10 RMS -4 at the last layer, and one more for each layer back times log10(gain)."""
-    frame = network_rows(**options)[list(KEYS)]
-    parts = [frame[frame["depth"] >= layer].assign(layer=layer) for layer in range(1, frame["depth"].max() + 1)]
-    rows = pd.concat(parts, ignore_index=True)
-    growth = (rows["depth"] - rows["layer"]) * np.log10(rows["gain"])
-    return rows.assign(log10_preact_grad_rms=-4 + growth, log10_weight_grad_rms=-5 + growth)
 
 
 def test_growth_is_the_first_layer_over_the_last_of_networks_of_every_depth():
@@ -115,7 +107,7 @@ def test_rows_without_a_gradient_say_so_and_wrong_tables_get_a_sentence():
     frame.loc[frame["gain"] > 1, "log10_preact_grad_rms"] = -np.inf
     notes = [[text.get_text() for text in axes.texts] for axes in gradient_histograms(frame).axes[2:]]
     assert notes == [["exactly zero or not finite"]] * 2
-    with pytest.raises(ValueError, match="activation take more than one value"):
+    with pytest.raises(ValueError, match="activation takes more than one value"):
         gradient_histograms(bin_rows(network_rows()).assign(log10_preact_grad_rms=0.0))
     with pytest.raises(ValueError, match="has no bins"):
         gradient_histograms(frame[~np.isfinite(frame["bin_low"])])
@@ -129,14 +121,10 @@ def singular(gains=(1.0,), activations=("tanh",), inits=("normal", "orthogonal")
     return frame.assign(sv_min=middle / wide, sv_median=middle, sv_max=middle * wide)
 
 
-def curves(axes):
-    return [line for line in axes.lines if not line.get_label().startswith("_")]
-
-
 def test_isometry_draws_the_median_of_seeds_and_a_band_from_least_to_greatest():
     figure = isometry(singular())
     (panel,) = figure.axes
-    normal, orthogonal = curves(panel)
+    normal, orthogonal = named_lines(panel)
     np.testing.assert_allclose(normal.get_ydata(), 1.01)
     corners = panel.collections[0].get_paths()[0].vertices[:, 1]
     assert (corners.min(), corners.max()) == pytest.approx((0.101, 10.1))
@@ -173,5 +161,5 @@ def test_tables_without_singular_values_and_keys_without_a_place_get_a_sentence(
     with pytest.raises(ValueError, match="row = 'colour' is not a key"):
         isometry(singular(), row="colour")
     frame = pd.concat([singular((1.0, 2.0), ("tanh", "relu")).assign(width=width) for width in (10, 20)])
-    with pytest.raises(ValueError, match="width take more than one value"):
+    with pytest.raises(ValueError, match="width takes more than one value"):
         isometry(frame)

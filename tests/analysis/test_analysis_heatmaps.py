@@ -7,28 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import SymLogNorm
-from matplotlib.patches import PathPatch
-from test_analysis_load import network_rows
 
+from support.drawn import hatches, legend, meshes, texts
+from support.tables import network_rows
 from winit_jax.analysis import heatmap
 
 GAINS = tuple(np.geomspace(0.1, 10, 9))
-
-
-def meshes(figure):
-    return [mesh for axes in figure.axes for mesh in axes.collections if type(mesh).__name__ == "QuadMesh"][:-1]
-
-
-def legend(figure):
-    return [text.get_text() for each in figure.legends for text in each.get_texts()]
-
-
-def hatches(axes):
-    return {patch.get_hatch(): patch.get_path() for patch in axes.patches if isinstance(patch, PathPatch)}
-
-
-def texts(figure):
-    return [text for text in figure.findobj(plt.Text) if text.get_text().strip() and text.get_visible()]
 
 
 def test_cells_of_a_log_axis_end_at_geometric_midpoints():

@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
-from test_analysis_load import bin_rows, network_rows
 
+from support.drawn import bars, notes
+from support.tables import bin_rows, network_rows
 from winit_jax.analysis import histogram_figures, histograms
-
-
-def bars(axes):
-    return axes.patches[0].get_data().values
-
-
-def notes(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 def one_activation(**options):
@@ -75,7 +68,7 @@ def test_each_activation_and_width_has_its_figure():
 def test_wrong_options_and_tables_get_a_sentence():
     with pytest.raises(ValueError, match="stat is one of share, density, count"):
         histograms(one_activation(), stat="shares")
-    with pytest.raises(ValueError, match="activation take more than one value"):
+    with pytest.raises(ValueError, match="activation takes more than one value"):
         histograms(bin_rows(network_rows()))
     frame = one_activation()
     with pytest.raises(ValueError, match="has no bins"):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.coverage import covered_by_best, covered_by_median, tied
-from winit_jax.analysis.intervals import at_the_best, of_median, rank_of_ends, student_quantile
+from winit_jax.analysis.statistics.intervals import at_the_best, of_median, rank_of_ends, student_quantile
 
 TRIALS = 1000
 

@@ -5,9 +5,8 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from test_analysis_curves import as_table, history, networks
-from test_analysis_load import bin_rows, layer_rows, network_rows
 
+from support.tables import as_table, bin_rows, history, layer_rows, network_rows, trained_networks
 from winit_jax.analysis import (
     curves,
     deviation_map,
@@ -18,8 +17,8 @@ from winit_jax.analysis import (
     profiles,
     ranking,
     regime_map,
-    style,
 )
+from winit_jax.analysis.figures import style
 
 LONG = "mypackage.activations:snake"
 INITS = (("normal", 0.1), ("truncated_normal", 0.2), ("xavier_uniform", 0.3))
@@ -33,7 +32,7 @@ def ranked(activations, inits, depths, seeds=3):
             for i, (init, std) in enumerate(inits):
                 scores = {(s, rate): 0.2 + 0.2 * i + 0.01 * s for s in range(seeds) for rate in (0.1, 1.0)}
                 options = {"activation": activation, "init": init, "std": std, "gain": 10 * std, "depth": depth}
-                rows += networks(scores, **options)
+                rows += trained_networks(scores, **options)
     return as_table(rows)
 
 

@@ -1,87 +1,19 @@
 """Run folders read back: tables, the points that were asked for, and sentences for what is no run."""
 
-import itertools
 import json
 import math
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from support.folders import commit
+from support.tables import bin_rows, layer_rows, network_rows, write_run
 from winit_jax import columns
 from winit_jax.analysis import RunFolderError, load
 from winit_jax.analysis.axes import AxisError, expand
-from winit_jax.analysis.load import KEYS as LEARNER_KEYS
-from winit_jax.analysis.load import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
-from winit_jax.columns import KEYS
-
-SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
-
-
-def network_rows(
-    activations=("tanh", "relu"),
-    inits=("normal",),
-    gains=(0.1, 1.0, 10.0),
-    biases=(0.0,),
-    widths=(100,),
-    depths=(1, 2, 3, 4),
-    seeds=(0, 1, 2),
-):
-    """A networks table whose log10_act_rms is depth * log10(gain) + seed / 100; schemes have their own gain."""
-    rows = [
-        (activation, init, gain, bias, width, depth, seed)
-        for activation, init, bias, width, depth, seed in itertools.product(
-            activations, inits, biases, widths, depths, seeds
-        )
-        for gain in ([SCHEMES[init]] if init in SCHEMES else gains)
-    ]
-    frame = pd.DataFrame(rows, columns=["activation", "init", "gain", "bias_std", "width", "depth", "seed"])
-    for name, values in (("activation", activations), ("init", inits)):
-        frame[name] = pd.Categorical(frame[name], categories=list(values))
-    frame["normalization"] = pd.Categorical(["none"] * len(frame))
-    frame["norm_epsilon"] = 1e-5
-    frame["std"] = frame["gain"] / np.sqrt(frame["width"])
-    with np.errstate(divide="ignore"):
-        frame["log10_act_rms"] = frame["depth"] * np.log10(frame["gain"]) + frame["seed"] / 100
-    frame["saturated"] = np.clip(frame["gain"] / 10, 0, 1)
-    frame["nonfinite"] = 0.0
-    frame["input_correlation"] = np.where(frame["gain"] > 0, 0.5, np.nan)
-    frame["chi"] = np.nan
-    return frame[[*KEYS, *(name for name in frame if name not in KEYS)]]
-
-
-def layer_rows(frame):
-    """The layers table that goes with a networks table: the layers of the deepest."""
-    return frame.rename(columns={"depth": "layer"}).assign(depth=frame["depth"].max())
-
-
-def bin_rows(frame, counts=(1, 2, 3, 4), below=0, above=0, lost=0):
-    """A histograms table with bins of [-1, 1] and the same counts in every layer."""
-    edges = np.linspace(-1, 1, len(counts) + 1)
-    bins = pd.DataFrame(
-        {
-            "bin_low": [-np.inf, *edges, np.nan],
-            "bin_high": [*edges, np.inf, np.nan],
-            "count": [below, *counts, above, lost],
-        }
-    )
-    return layer_rows(frame)[[*KEYS, "layer"]].merge(bins, how="cross")
-
-
-def write_run(path, networks=None, layers=None, histograms=None, **grid):
-    """A run folder as the sweeps write it: two parts a table, names as dictionaries."""
-    for name, frame in (("networks", networks), ("layers", layers), ("histograms", histograms)):
-        (path / name).mkdir(parents=True)
-        for part, rows in enumerate(np.array_split(np.arange(len(frame)), 2) if frame is not None else []):
-            table = pa.Table.from_pandas(frame.iloc[rows], preserve_index=False)
-            pq.write_table(table, path / name / f"part-{part}.parquet")
-    lines = [f"{key} = {json.dumps(value)}" for key, value in (grid or {"gain": 1.0}).items()]
-    (path / "sweep.toml").write_text("\n".join(['title = "A sweep"', "[grid]", *lines]) + "\n", encoding="utf-8")
-    (path / "run.json").write_text(json.dumps({"state": "done"}))
-    return commit(path)
+from winit_jax.analysis.tables import KEYS as LEARNER_KEYS
+from winit_jax.analysis.tables import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
 
 
 @pytest.mark.parametrize(

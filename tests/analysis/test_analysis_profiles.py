@@ -2,22 +2,15 @@
 
 import numpy as np
 import pytest
-from test_analysis_load import layer_rows, network_rows
 
+from support.drawn import legend, named_lines
+from support.tables import layer_rows, network_rows
 from winit_jax.analysis import profiles
-
-
-def legend(figure):
-    return [text.get_text() for each in figure.legends for text in each.get_texts()]
-
-
-def curves(axes):
-    return [line for line in axes.lines if not line.get_label().startswith("_")]
 
 
 def test_a_line_is_the_median_and_the_band_the_range_of_seeds():
     figure = profiles(layer_rows(network_rows(activations=("tanh",), gains=(10.0,), seeds=(0, 1, 2, 3, 100))))
-    (line,) = curves(figure.axes[0])
+    (line,) = named_lines(figure.axes[0])
     np.testing.assert_allclose(line.get_ydata(), np.arange(1, 5) + 0.02)
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     at_two = band[band[:, 0] == 2, 1]
@@ -40,7 +33,7 @@ def test_a_band_may_leave_out_the_outermost_seeds_and_says_so():
 def test_many_gains_are_told_by_a_logarithmic_colour_bar():
     frame = layer_rows(network_rows(gains=tuple(np.geomspace(0.1, 10, 33))))
     figure = profiles(frame, most=16)
-    assert len(curves(figure.axes[0])) == 16
+    assert len(named_lines(figure.axes[0])) == 16
     assert legend(figure) == []
     assert figure.axes[-1].get_yscale() == "log"
     assert figure.axes[-1].get_ylabel().startswith("gain")
@@ -50,7 +43,7 @@ def test_many_gains_are_told_by_a_logarithmic_colour_bar():
 
 def test_inits_are_told_by_colour_and_dashes():
     figure = profiles(layer_rows(network_rows(inits=("he_normal", "xavier_normal", "zeros"))))
-    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in curves(figure.axes[0])}
+    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in named_lines(figure.axes[0])}
     assert len(looks) == 3
     assert legend(figure)[:3] == ["he_normal", "xavier_normal", "zeros"]
 
@@ -79,7 +72,7 @@ def test_columns_and_keys_without_a_place_get_a_sentence():
     frame = layer_rows(network_rows(widths=(10, 20)))
     with pytest.raises(ValueError, match="chi is not measured in this table"):
         profiles(frame, "chi")
-    with pytest.raises(ValueError, match="width take more than one value"):
+    with pytest.raises(ValueError, match="width takes more than one value"):
         profiles(frame)
     with pytest.raises(ValueError, match="hue = 'colour' is not a key"):
         profiles(frame, hue="colour")

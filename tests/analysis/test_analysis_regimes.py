@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_analysis_load import network_rows
 
+from support.drawn import legend
+from support.tables import network_rows
 from winit_jax.analysis import Thresholds, boundary, counts, regime_map, regimes
-from winit_jax.analysis.regimes import COLOURS, REGIMES
+from winit_jax.analysis.figures.regimes import COLOURS
+from winit_jax.analysis.statistics.regimes import REGIMES
 
 
 def one(**columns):
@@ -196,10 +198,6 @@ def test_wrong_words_get_a_sentence(options, sentence):
     with pytest.raises(ValueError, match=r"regime|column") as caught:
         boundary(network_rows(), **options)
     assert sentence in str(caught.value)
-
-
-def legend(figure):
-    return [text.get_text() for each in figure.legends for text in each.get_texts()]
 
 
 def test_a_map_shows_the_regime_of_most_seeds_and_hatches_what_was_not_run():

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_analysis_load import network_rows
 
+from support.drawn import legend, meshes, wide_lines
 from support.meanfield import mean_field, with_theory
+from support.tables import network_rows
 from winit_jax.analysis import deviation_map, deviations, heatmap, profiles
 
 GAINS = tuple(np.geomspace(0.25, 4, 17))
@@ -70,14 +71,6 @@ def test_tables_that_cannot_be_compared_get_a_sentence(column, changes, sentence
     assert sentence in str(caught.value)
 
 
-def meshes(figure):
-    return [mesh for axes in figure.axes for mesh in axes.collections if type(mesh).__name__ == "QuadMesh"][:-1]
-
-
-def legend(figure):
-    return [text.get_text() for each in figure.legends for text in each.get_texts()]
-
-
 def test_a_map_of_deviations_is_diverging_about_zero():
     frame = told(offset=-0.5)
     frame.loc[frame["depth"] == 4, "theory_log10_act_rms"] = np.nan
@@ -109,10 +102,6 @@ def test_z_of_fewer_than_four_seeds_says_how_large_it_is_by_chance(seeds, chance
     assert "few seeds" not in deviation_map(frame).get_suptitle()
 
 
-def lines(axes, width):
-    return [line for line in axes.lines if line.get_linewidth() == width]
-
-
 @pytest.fixture(scope="module")
 def critical():
     return mean_field(("tanh", "relu"), GAINS, (0.0,))
@@ -126,7 +115,7 @@ def networks():
 
 def test_the_critical_gain_is_a_line_in_every_panel_that_the_theory_knows(networks, critical):
     figure = heatmap(networks, "saturated", mean_field=critical)
-    at = [[line.get_xdata()[0] for line in lines(axes, 1.6)] for axes in figure.axes[:3]]
+    at = [[line.get_xdata()[0] for line in wide_lines(axes, 1.6)] for axes in figure.axes[:3]]
     assert at[0] == pytest.approx([1.0], rel=0.03)
     assert at[1] == pytest.approx([np.sqrt(2)], rel=1e-6)
     assert at[2] == []
@@ -137,7 +126,7 @@ def test_the_critical_gain_is_a_line_in_every_panel_that_the_theory_knows(networ
 def test_against_depth_gradients_have_contours_of_their_depth_scale(networks, critical):
     figure = heatmap(networks, "log10_jacobian", mean_field=critical)
     assert legend(figure) == ["mean field: χ₁ = 1", "depth = ξ = 1 / |ln χ₁|", "3 ξ", "6 ξ"]
-    relu = lines(figure.axes[1], 0.8)
+    relu = wide_lines(figure.axes[1], 0.8)
     assert len(relu) == 3
     for factor, line in zip((1, 3, 6), relu, strict=True):
         gain, depth = line.get_data()
@@ -153,17 +142,17 @@ def test_correlations_have_the_scale_of_the_correlation_and_signals_none(network
 
 def test_over_std_the_line_stands_at_the_std_of_the_critical_gain(networks, critical):
     figure = heatmap(networks, "saturated", x="std", mean_field=critical)
-    assert lines(figure.axes[1], 1.6)[0].get_xdata()[0] == pytest.approx(np.sqrt(2 / 100))
+    assert wide_lines(figure.axes[1], 1.6)[0].get_xdata()[0] == pytest.approx(np.sqrt(2 / 100))
 
 
 def test_over_gain_and_bias_the_line_is_a_curve_and_the_axes_may_be_swapped():
     biases = (0.0, 0.3, 0.6)
     frame = network_rows(("tanh",), gains=GAINS, biases=biases, depths=(5,), seeds=(0,))
     table = mean_field(("tanh",), GAINS, biases)
-    (curve,) = lines(heatmap(frame, "saturated", x="gain", y="bias_std", mean_field=table).axes[0], 1.6)
+    (curve,) = wide_lines(heatmap(frame, "saturated", x="gain", y="bias_std", mean_field=table).axes[0], 1.6)
     assert (np.diff(curve.get_xdata()) > 0).all()
     np.testing.assert_allclose(curve.get_ydata(), biases)
-    (swapped,) = lines(heatmap(frame, "saturated", x="bias_std", y="gain", mean_field=table).axes[0], 1.6)
+    (swapped,) = wide_lines(heatmap(frame, "saturated", x="bias_std", y="gain", mean_field=table).axes[0], 1.6)
     np.testing.assert_allclose(swapped.get_ydata(), curve.get_xdata())
     none = table.assign(critical_gain=np.nan)
     contour = heatmap(frame, "saturated", x="gain", y="bias_std", mean_field=none)
@@ -173,7 +162,7 @@ def test_over_gain_and_bias_the_line_is_a_curve_and_the_axes_may_be_swapped():
 def test_panels_of_bias_have_their_own_critical_gain():
     frame = network_rows(("tanh",), gains=GAINS, biases=(0.0, 0.5), depths=(1, 5, 9), seeds=(0,))
     figure = heatmap(frame, "saturated", col="bias_std", mean_field=mean_field(("tanh",), GAINS, (0.0, 0.5)))
-    zero, half = (lines(axes, 1.6)[0].get_xdata()[0] for axes in figure.axes[:2])
+    zero, half = (wide_lines(axes, 1.6)[0].get_xdata()[0] for axes in figure.axes[:2])
     assert zero < 1.05 < 1.4 < half
 
 
@@ -223,11 +212,11 @@ def two_attractors(jump=1.3, start=None):
 def test_a_jump_of_chi_is_a_dashed_line_and_no_contour_crosses_it():
     frame = network_rows(("gelu",), gains=GAINS, depths=tuple(range(1, 21)), seeds=(0,))
     figure = heatmap(frame.assign(log10_jacobian=0.1), "log10_jacobian", mean_field=two_attractors())
-    (jump,) = lines(figure.axes[0], 1.6)
+    (jump,) = wide_lines(figure.axes[0], 1.6)
     assert jump.get_xdata()[0] == pytest.approx(1.3)
     assert jump.get_linestyle() == "--"
     assert legend(figure)[0] == "mean field: χ₁ jumps past 1"
-    contours = lines(figure.axes[0], 0.8)
+    contours = wide_lines(figure.axes[0], 0.8)
     assert contours
     for line in contours:
         gain = line.get_xdata()
@@ -242,7 +231,7 @@ def test_a_critical_curve_ends_where_a_jump_begins():
         parts.append(part if bias < 0.3 else part.assign(critical_gain=1.25, jump_gain=np.nan))
     frame = network_rows(("gelu",), gains=tuple(gains), biases=biases, depths=(5,), seeds=(0,))
     figure = heatmap(frame, "saturated", x="gain", y="bias_std", mean_field=pd.concat(parts))
-    solid, dashed = lines(figure.axes[0], 1.6)
+    solid, dashed = wide_lines(figure.axes[0], 1.6)
     np.testing.assert_array_equal(np.isfinite(solid.get_xdata()), [False, False, True, True])
     np.testing.assert_allclose(dashed.get_xdata()[:2], [1.3, 1.28])
     assert np.isnan(dashed.get_xdata()[2:]).all()
@@ -254,7 +243,7 @@ def test_a_panel_has_the_line_of_its_own_start():
     other = two_attractors(1.7, start=0.2)
     other = other.assign(gain=other["gain"] * 1.37, start=other["start"] * 1.37**2)
     table = pd.concat([two_attractors(1.3, start=1.0), other])
-    (jump,) = lines(heatmap(frame, "saturated", mean_field=table).axes[0], 1.6)
+    (jump,) = wide_lines(heatmap(frame, "saturated", mean_field=table).axes[0], 1.6)
     assert jump.get_xdata()[0] == pytest.approx(1.3)
     unclear = pd.concat([two_attractors(1.3, start=1.0), two_attractors(1.7, start=0.2)])
-    assert lines(heatmap(frame, "saturated", mean_field=unclear).axes[0], 1.6) == []
+    assert wide_lines(heatmap(frame, "saturated", mean_field=unclear).axes[0], 1.6) == []

@@ -4,22 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import LogNorm, SymLogNorm
-from test_analysis_curves import as_table, history, keys, lines_of, networks
 
+from support.drawn import legend, meshes, wide_lines
 from support.meanfield import mean_field
+from support.tables import as_table, history, keys, trained_networks
 from winit_jax.analysis import curves, heatmap
-from winit_jax.analysis.cells import after_training, aggregate
-from winit_jax.analysis.curves import places
+from winit_jax.analysis.figures.places import Places, of_training
+from winit_jax.analysis.statistics.seeds import after_training, aggregate
 
 GAINS = tuple(np.geomspace(0.5, 3, 13))
-
-
-def meshes(figure):
-    return [mesh for axes in figure.axes for mesh in axes.collections if type(mesh).__name__ == "QuadMesh"][:-1]
-
-
-def words(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def trained(column, numbers, diverged=()):
@@ -39,7 +32,7 @@ def test_a_lucky_seed_does_not_stand_for_those_that_never_reached_the_target():
     cells = aggregate(frame, "steps_to_accuracy", ["depth"], "median")
     assert cells["value"].tolist() == [70, np.inf]
     figure = heatmap(frame, "steps_to_accuracy")
-    assert words(figure) == ["target accuracy not reached"]
+    assert legend(figure) == ["target accuracy not reached"]
     assert meshes(figure)[0].get_array().mask.reshape(2, 2)[:, 0].tolist() == [False, True]
     assert figure.axes[-1].get_ylabel() == "steps to the target accuracy"
 
@@ -48,24 +41,24 @@ def test_a_mean_loss_is_infinite_where_a_seed_diverged_and_a_median_is_not():
     frame = trained("train_loss", {2: [0.1, 0.2, np.nan], 4: [0.1, np.nan, np.nan]}, {(2, 2), (4, 1), (4, 2)})
     assert after_training(frame, "train_loss").notna().all()
     assert aggregate(frame, "train_loss", ["depth"], "median")["value"].tolist() == [0.2, np.inf]
-    assert words(heatmap(frame, "train_loss")) == ["most seeds diverged"]
-    assert words(heatmap(frame, "train_loss", seeds="mean")) == ["most seeds diverged", "some seeds diverged"]
+    assert legend(heatmap(frame, "train_loss")) == ["most seeds diverged"]
+    assert legend(heatmap(frame, "train_loss", seeds="mean")) == ["most seeds diverged", "some seeds diverged"]
 
 
 def test_where_most_seeds_did_not_diverge_there_is_no_step_of_it():
     frame = trained("train_loss", {2: [np.nan] * 3, 4: [np.nan, 0.1, 0.1]}, {(2, 0), (2, 1), (2, 2), (4, 0)})
     figure = heatmap(frame, "diverged_at")
-    assert words(figure) == ["did not diverge"]
+    assert legend(figure) == ["did not diverge"]
     assert meshes(figure)[0].get_array().reshape(2, 2)[0].tolist() == [0, 0]
 
 
 def test_networks_that_all_diverged_before_the_first_step_are_drawn():
     frame = trained("test_accuracy", {2: [np.nan], 4: [np.nan]}, {(2, 0), (4, 0)})
-    assert words(heatmap(frame, "test_accuracy")) == ["most seeds diverged"]
+    assert legend(heatmap(frame, "test_accuracy")) == ["most seeds diverged"]
 
 
 def test_a_network_that_diverged_is_one_of_those_that_never_reached_the_target():
-    frame = as_table(networks({(0, 0.1): None, (1, 0.1): 0.95})).assign(steps_to_accuracy=[np.nan, 40])
+    frame = as_table(trained_networks({(0, 0.1): None, (1, 0.1): 0.95})).assign(steps_to_accuracy=[np.nan, 40])
     assert after_training(frame, "steps_to_accuracy").tolist() == [np.inf, 40]
 
 
@@ -104,7 +97,7 @@ def contours(figure):
 
 def test_networks_learn_as_deep_as_gradients_reach_where_inputs_never_look_alike():
     figure, _ = learnt_over_depth("relu", 0.0)
-    assert words(figure) == ["mean field: χ₁ = 1", "depth = ξ of correlation or gradient", "3 ξ", "6 ξ"]
+    assert legend(figure) == ["mean field: χ₁ = 1", "depth = ξ of correlation or gradient", "3 ξ", "6 ξ"]
     for factor, line in zip((1, 3, 6), contours(figure), strict=True):
         gain, depth = line.get_data()
         rate = np.abs(np.log(gain**2 / 2))
@@ -115,7 +108,7 @@ def test_networks_learn_as_deep_as_gradients_reach_where_inputs_never_look_alike
 
 def test_networks_learn_six_depth_scales_of_the_correlation_deep():
     figure, table = learnt_over_depth("tanh", 0.3)
-    assert words(figure)[1:] == ["depth = ξ of the correlation", "3 ξ", "6 ξ"]
+    assert legend(figure)[1:] == ["depth = ξ of the correlation", "3 ξ", "6 ξ"]
     gain, depth = contours(figure)[-1].get_data()
     known = table[table["xi_c"] * 6 < 40]
     assert len(known) > 3
@@ -129,8 +122,8 @@ def test_the_band_of_a_loss_runs_off_the_top_where_a_seed_diverged():
     band = axes.collections[0].get_paths()[0].vertices
     assert band[band[:, 0] == 10, 1].max() == 2.0
     assert band[band[:, 0] == 20, 1].max() > axes.get_ylim()[1] > 2.3
-    assert lines_of(axes)[0].get_ydata().tolist() == [2.3, 1.3, 1.1, 0.9]
-    assert words(figure) == ["guessing: ln 10", "band to the top: some seeds diverged"]
+    assert wide_lines(axes, 1.4)[0].get_ydata().tolist() == [2.3, 1.3, 1.1, 0.9]
+    assert legend(figure) == ["guessing: ln 10", "band to the top: some seeds diverged"]
 
 
 def few_inits():
@@ -143,11 +136,11 @@ def few_inits():
 
 def test_inits_and_their_scales_are_lines_beside_each_other():
     frame = few_inits()
-    assert places(frame) == ("init", "depth", [])
+    assert of_training(frame, {}) == Places(hue="init", col="depth")
     figure = curves(frame)
-    assert words(figure)[:4] == ["normal, std 0.01", "normal, std 1", "xavier_normal", "he_normal"]
+    assert legend(figure)[:4] == ["normal, std 0.01", "normal, std 1", "xavier_normal", "he_normal"]
     assert [axes.get_title() for axes in figure.axes] == ["depth 2", "depth 4"]
-    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in lines_of(figure.axes[0])}
+    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in wide_lines(figure.axes[0], 1.4)}
     assert len(looks) == 4
 
 
@@ -156,14 +149,14 @@ def test_scales_that_are_too_many_or_read_the_same_are_no_lines_of_one_panel(fac
     frame = few_inits()
     many = pd.concat([frame.assign(std=frame["std"] * factor**i) for i in range(copies)])
     many.attrs = frame.attrs
-    assert places(many)[2] == ["depth"]
+    assert of_training(many, {}).left == ("depth",)
 
 
 def test_panels_of_two_keys_make_a_table_of_rows_and_columns():
     frame = few_inits()
     both = pd.concat([frame, frame.assign(learning_rate=1.0)])
     both.attrs = frame.attrs
-    assert places(both)[2] == ["learning_rate"]
+    assert of_training(both, {}).left == ("learning_rate",)
     figure = curves(both, row="depth", col="learning_rate")
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [f"depth {depth}, learning rate {rate}" for depth in (2, 4) for rate in (0.1, 1)]

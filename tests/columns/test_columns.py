@@ -9,7 +9,7 @@ import pytest
 
 from winit_jax import columns
 from winit_jax.columns import AXES, COLUMNS, NEEDS, PREDICTIONS, SCALES, TABLES, Column, tables
-from winit_jax.engine.computing.executor import vocabulary
+from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.json_schema import json_schema
 from winit_jax.spec.parts import Job, Point
 from winit_jax.spec.problems import SpecError

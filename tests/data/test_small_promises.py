@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from support.runs import winit
+from winit_jax.analysis.figures.style import held
 from winit_jax.analysis.selection import named
-from winit_jax.analysis.style import held
 from winit_jax.store.checkpoints import Checkpoint
 from winit_jax.store.info import Info
 

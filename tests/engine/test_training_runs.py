@@ -387,7 +387,7 @@ def test_a_run_that_trains_nothing_has_no_curves(tmp_path):
         "has no training table: its sweep does not measure it."
         in winit("plot", tmp_path / "run", "training", code=2)[1]
     )
-    assert "nothing was trained in this run." in winit("plot", tmp_path / "run", "ranking", code=2)[1]
+    assert "Nothing was trained in this run" in winit("plot", tmp_path / "run", "ranking", code=2)[1]
 
 
 def test_what_never_happened_is_said(undisturbed, tmp_path):

@@ -1,39 +1,39 @@
-"""Tables to figures: load a run, draw heatmaps, curves, histograms and profiles. Needs no jax."""
+"""Tables to figures: load a run, draw heatmaps, curves, histograms and profiles. Needs no jax.
 
-from winit_jax.analysis.curves import curves
-from winit_jax.analysis.figures import PlotError, plot, standard_figures
-from winit_jax.analysis.gradients import gradient_growth, gradient_histograms
-from winit_jax.analysis.heatmaps import heatmap
-from winit_jax.analysis.histograms import histogram_figures, histograms
-from winit_jax.analysis.isometry import isometry
-from winit_jax.analysis.load import Run, RunFolderError, load
-from winit_jax.analysis.profiles import profiles
-from winit_jax.analysis.ranking import best_learning_rate, ranking
-from winit_jax.analysis.regimes import Thresholds, boundary, counts, regime_map, regimes
-from winit_jax.analysis.theory import deviation_map, deviations
+What is heavy is imported when first asked for, so that the names of figures can be listed without pandas.
+"""
 
-__all__ = [
-    "PlotError",
-    "Run",
-    "RunFolderError",
-    "Thresholds",
-    "best_learning_rate",
-    "boundary",
-    "counts",
-    "curves",
-    "deviation_map",
-    "deviations",
-    "gradient_growth",
-    "gradient_histograms",
-    "heatmap",
-    "histogram_figures",
-    "histograms",
-    "isometry",
-    "load",
-    "plot",
-    "profiles",
-    "ranking",
-    "regime_map",
-    "regimes",
-    "standard_figures",
-]
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "run": ("Run", "load"),
+    "reading": ("RunFolderError",),
+    "selection": ("PlotError",),
+    "figures.files": ("plot", "standard_figures"),
+    "figures.heatmap": ("heatmap",),
+    "figures.training": ("curves",),
+    "figures.histograms": ("histogram_figures", "histograms"),
+    "figures.gradient_histograms": ("gradient_histograms",),
+    "figures.profiles": ("profiles",),
+    "figures.isometry": ("isometry",),
+    "figures.ranking": ("ranking",),
+    "figures.regimes": ("regime_map",),
+    "figures.deviations": ("deviation_map",),
+    "statistics.gradients": ("gradient_growth",),
+    "statistics.ranking": ("best_learning_rate",),
+    "statistics.regimes": ("Thresholds", "boundary", "counts", "regimes"),
+    "statistics.deviations": ("deviations",),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

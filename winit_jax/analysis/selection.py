@@ -4,15 +4,22 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from winit_jax.analysis import style
-from winit_jax.analysis.load import KEYS, NAMES, SHAPES, Expected, Run, follows_init, in_order, varying
+from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.tables import KEYS, NAMES, SCALES, SHAPES, Expected, follows_init, in_order
+from winit_jax.analysis.tables import word as written
+from winit_jax.spec.aliases import nearest, resolve
 
 # A file name says this much of what was kept, and then a digest of all of it.
 MOST_SUFFIX = 80
+
+
+# Key -> the values to keep, one or several, as words or as they are.
+Where = Mapping[str, Any]
 
 
 class PlotError(Exception):
@@ -21,8 +28,6 @@ class PlotError(Exception):
 
 def known(what: str, word: str, words: Iterable[str]) -> None:
     """Errors: PlotError with the nearest right word if the word is not one of them."""
-    from winit_jax.spec.aliases import nearest
-
     names = list(words)
     if word not in names:
         near = nearest(word, names)
@@ -30,33 +35,31 @@ def known(what: str, word: str, words: Iterable[str]) -> None:
         raise PlotError(f"{what}: {word!r} is not known.{guess} Known: {', '.join(names)}.")
 
 
-def named(where: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
-    """The same with the keys that tables have, which may have been given other names."""
-    from winit_jax.spec.aliases import resolve
+def named(where: Where | None) -> dict[str, list[str]]:
+    """Conditions with the keys that tables have, which may have been given other names, and their values as words."""
+    conditions: dict[str, list[str]] = {}
+    for name, values in (where or {}).items():
+        words = [values] if isinstance(values, str | int | float) else values
+        conditions.setdefault(resolve("axis", name, KEYS), []).extend(map(str, words))
+    return conditions
 
-    found: dict[str, list[str]] = {}
-    for written, words in (where or {}).items():
-        found.setdefault(resolve("axis", written, KEYS), []).extend(words)
-    return found
 
-
-def keep(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The rows whose keys have one of the values given as words; numbers to within 0.5%.
+def keep(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
+    """The rows whose keys have one of the values given; numbers to within 0.5%.
 
     Errors: PlotError for unknown keys and values, and if no row is left.
     """
-    for key, words in named(where).items():
+    conditions = named(where)
+    for key, words in conditions.items():
         known("where", key, [name for name in KEYS if name in frame])
         frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
     if frame.empty:
-        shown = " ".join(f"{key}={','.join(words)}" for key, words in where.items())
+        shown = " ".join(f"{key}={','.join(words)}" for key, words in conditions.items())
         raise PlotError(f"where {shown}: no network has all of these.")
     return frame
 
 
 def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
-    from winit_jax.spec.aliases import resolve
-
     there = list(frame[key].astype("category").cat.categories)
     names = [resolve(key, word, there) for word in words]
     for name in names:
@@ -81,8 +84,8 @@ def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.Dat
     return frame[mask]
 
 
-@dataclass(frozen=True)
-class Kept(Run):
+@dataclass(frozen=True, repr=False)
+class Kept(Tables):
     """A run of which only some rows are shown. where: as of `keep`."""
 
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -94,8 +97,8 @@ class Kept(Run):
         assert frame is not None
         return super().expected | {key: in_order(frame, key) for key in self.where}
 
-    def _table(self, name: str) -> pd.DataFrame | None:
-        frame = super()._table(name)
+    def _table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame | None:
+        frame = super()._table(name, columns)
         if frame is None or name == "mean_field":  # lines, which are drawn where there are panels for them
             return frame
         if name in ("networks", "theory"):
@@ -108,9 +111,14 @@ class Kept(Run):
             return None
 
 
+def kept(run: Tables, where: Where) -> Kept:
+    """The same run with only the rows that have these values."""
+    return Kept(run.path, run.sweep, run.info, run.owner, named(where))
+
+
 def kept_words(frame: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> str:
     """What was kept in a frame, for a file name: -activation-tanh+relu; cut where it is long."""
-    words = "".join(f"-{key}-{'+'.join(style.word(value) for value in in_order(frame, key))}" for key in where)
+    words = "".join(f"-{key}-{'+'.join(written(value) for value in in_order(frame, key))}" for key in where)
     if len(words) <= MOST_SUFFIX:
         return words
     return f"{words[: MOST_SUFFIX - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
@@ -124,7 +132,7 @@ def cut(frame: pd.DataFrame, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
     parts = {}
     for values, part in frame.groupby(keys, observed=True):
         part.attrs = frame.attrs
-        parts["".join(f"-{key}-{style.word(value)}" for key, value in zip(keys, values, strict=True))] = part
+        parts["".join(f"-{key}-{written(value)}" for key, value in zip(keys, values, strict=True))] = part
     return parts
 
 
@@ -135,22 +143,13 @@ def by_kind_of_init(frame: pd.DataFrame, expected: Expected) -> dict[str, tuple[
     """
     inits = in_order(frame, "init", expected)
     kinds = {"": [i for i in inits if i in SHAPES], "-schemes": [i for i in inits if i not in SHAPES]}
-    swept = not follows_init(frame) or any(len(expected.get(key, ())) > 1 for key in ("std", "gain"))
+    swept = not follows_init(frame) or any(len(expected.get(key, ())) > 1 for key in SCALES)
     if not swept or not all(kinds.values()):
         return {"": (frame, expected)}
     parts: dict[str, tuple[pd.DataFrame, Expected]] = {}
     for suffix, names in kinds.items():
         part = frame[frame["init"].isin(names)]
-        asked = {key: v for key, v in expected.items() if not (suffix and key in ("std", "gain"))}
+        asked = {key: v for key, v in expected.items() if not (suffix and key in SCALES)}
         if len(part):
             parts[suffix] = (part, asked | {"init": names})
     return parts
-
-
-def beyond_profiles(frame: pd.DataFrame) -> list[str]:
-    """The keys that vary and have no place in a figure of profiles: not panels, lines or bands."""
-    keys = [key for key in varying(frame) if key not in ("seed", "depth", "activation")]
-    if "init" in keys and follows_init(frame):
-        return [key for key in keys if key not in ("init", "std", "gain")]
-    hue = next((key for key in ("gain", "std", "init", *keys) if key in keys), None)
-    return [key for key in keys if key != hue]

@@ -16,9 +16,7 @@ def plot(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="heatmap, histograms, profiles, regimes, deviations or z-scores (from mean field), gradients, "
-            "gradient-histograms, isometry, training (curves), trainability or ranking [what shows --value, "
-            "or the standard figures].",
+            help="One of the kinds below [what shows --value, or the standard figures].",
         ),
     ] = None,
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
@@ -26,7 +24,9 @@ def plot(
     y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
     row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
     col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
-    seeds: Annotated[str, typer.Option(help="How seeds are put together: median, mean, min, max or std.")] = "median",
+    seeds: Annotated[
+        str | None, typer.Option(help="How seeds are put together: median, mean, min, max or std [median].")
+    ] = None,
     where: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
     ] = None,
@@ -37,8 +37,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
-    from winit_jax.analysis.figures import PlotError, plot
-    from winit_jax.analysis.load import RunFolderError
+    from winit_jax.analysis import PlotError, RunFolderError, plot
 
     conditions: dict[str, list[str]] = {}
     for word in where or []:
@@ -104,7 +103,7 @@ def theory(
 def _map(activation: str, inputs: str | None, words: list[str], out: Path | None) -> None:
     """Draw the phase diagram of an activation."""
     from winit_jax import diagrams
-    from winit_jax.analysis.selection import PlotError
+    from winit_jax.analysis import PlotError
 
     path = out or Path(f"theory-{re.sub(r'[^A-Za-z0-9.]+', '-', activation)}.png")
     with sentences(PlotError):

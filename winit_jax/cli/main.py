@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from winit_jax.analysis.figures import catalog as kinds
 from winit_jax.cli import figures, reference, runs
 from winit_jax.engine.running import supervise
 from winit_jax.system import signals, streams
@@ -25,13 +26,13 @@ for command in (
     runs.plan,
     runs.status,
     runs.verify,
-    figures.plot,
     figures.theory,
     reference.catalog,
     reference.schema,
     reference.doctor,
 ):
     app.command()(command)
+app.command(epilog=f"\b\nKinds:\n{kinds.listing()}")(figures.plot)
 
 
 def _say_version(wanted: bool) -> None:

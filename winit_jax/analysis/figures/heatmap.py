@@ -2,29 +2,40 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, Normalize, SymLogNorm
+from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from winit_jax.analysis import style
-from winit_jax.analysis.axes import Axis, cell_edges, is_log_spaced
-from winit_jax.analysis.cells import AGGREGATES, aggregate, defaults, on_grid, place, seeds_rule
-from winit_jax.analysis.critical import overlay
-from winit_jax.analysis.load import Expected, chance, tidy
-from winit_jax.analysis.panels import fill, hatched, legend, sheet
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.critical import Handles, overlay
+from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid, sheet
+from winit_jax.analysis.figures.places import on_a_map
+from winit_jax.analysis.statistics.seeds import AGGREGATES, aggregate, seeds_rule
+from winit_jax.analysis.tables import Expected, chance, tidy
 
-__all__ = ["AGGREGATES", "cell_edges", "defaults", "heatmap", "is_log_spaced"]
-
+TITLES = {
+    "log10_act_rms": "Vanishing and exploding signals",
+    "saturated": "Saturation",
+    "log10_jacobian": "Vanishing and exploding Jacobians",
+    "log10_preact_grad_growth": "Vanishing and exploding gradients",
+    "test_accuracy": "Trainability: test accuracy after training",
+    "train_accuracy": "Trainability: training accuracy after training",
+    "train_loss": "Trainability: training loss after training",
+    "test_loss": "Trainability: test loss after training",
+    "theory_log10_act_rms": "Vanishing and exploding signals at infinite width",
+    "theory_log10_jacobian": "Vanishing and exploding Jacobians at infinite width",
+    "theory_input_correlation": "Correlation of inputs at infinite width",
+}
 NEVER = {
     "diverged_at": "No network of this table diverged.",
     "steps_to_accuracy": "No network of this table reached the target accuracy.",
 }
-FLOAT32_WORDS = r"limits of float32, $10^{\pm 38}$"
+FLOAT32: dict[str, Any] = {"color": "black", "lw": 0.8, "ls": "--", "label": r"limits of float32, $10^{\pm 38}$"}
 
 
 def heatmap(
@@ -43,61 +54,61 @@ def heatmap(
     log_y: bool | None = None,
     mean_field: pd.DataFrame | None = None,
 ) -> Figure:
-    """A column of the networks table over two keys, in panels by two more, with one colour bar.
+    """A column of the networks table over two keys, in panels by two more, with one color bar.
 
     frame: the networks table or rows of it; or one layer of the layers or gradients table.
-    x, y, row, col: keys; those left out come from `defaults`.
+    x, y, row, col: keys; those left out are chosen as `places.on_a_map` says.
     seeds: how seeds are put together (one of AGGREGATES), unless seed is an axis.
     expected: key -> values that were asked for (`Run.expected`); cells of them without rows are hatched.
     below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
     A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly zero
     if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run. Columns of what
     was learnt are hatched as diverged where most networks did; elsewhere those that did count as guessing, or as an
-    infinite loss (see `cells.after_training`). The colour bar of accuracies and losses has a dotted line at guessing.
+    infinite loss (see `seeds.after_training`). The color bar of accuracies and losses has a dotted line at guessing.
     mean_field: the run's table of fixed points; its critical line and depth scales are drawn over the cells
     (see `critical.overlay`).
     Errors: ValueError in a sentence for unknown columns and for keys that vary but have no place.
     """
     _check(frame, value, seeds)
     frame = tidy(frame)
-    places = place(frame, {"x": x, "y": y, "row": row, "col": col}, expected)
+    places = on_a_map(frame, {"x": x, "y": y, "row": row, "col": col}, expected).checked()
     cells = aggregate(frame, value, places.shown, seeds)
     spread = seeds == "std" and "seed" not in places.shown
-    norm, colour_map, ends = style.colours(value, cells["value"].to_numpy(), spread=spread)
+    norm, colors, ends = style.colours(value, cells["value"].to_numpy(), spread=spread)
     with style.themed():
-        page = sheet(frame, places, expected, log_x, log_y)
-        used: set[str] = set()
-        lines: dict[str, Line2D] = {}
-        for panel in page.panels:
-            numbers, kinds = on_grid(panel.rows(cells), page.across, page.up, value)
-            used |= fill(panel.axes, numbers, kinds, page.across, page.up, norm, colour_map)
-            if value in style.GROWTHS and not spread and _limits(panel.axes, numbers, kinds, page.across, page.up):
-                lines["float32"] = Line2D([], [], color="black", lw=0.8, ls="--", label=FLOAT32_WORDS)
-            if mean_field is not None:
-                lines |= overlay(panel.axes, panel.rows(frame), page.across, page.up, value, mean_field)
-        where = f"layer {frame['layer'].iloc[0]}" if "layer" in frame else "last layer"
-        if value in style.LEARNT:
-            where = "after training"
-        panels = [panel.axes for panel in page.panels]
-        bar = _colour_bar(page.figure, panels, norm, colour_map, ends, value, where, spread)
+        panels = sheet(frame, places, expected, log_x, log_y)
+        hatches: set[str] = set()
+        lines: Handles = {}
+        for panel in panels.page.panels:
+            numbers, kinds = on_grid(panels, panel.rows(cells), value)
+            hatches |= panels.fill(panel.axes, numbers, kinds, norm, colors)
+            if value in style.GROWTHS and not spread and _float32_limits(panel.axes, panels, numbers, kinds):
+                lines["float32"] = Line2D([], [], **FLOAT32)
+            lines |= overlay(panel.axes, panel.rows(frame), panels.across, panels.up, value, mean_field)
+        bar = panels.page.color_bar(ScalarMappable(norm, colors), _bar_words(frame, value, spread), ends)
+        _ticks(bar, norm, value, spread)
         if value in (*style.ACCURACIES, *style.LOSSES) and not spread:
             _mark_guessing(bar, norm, chance(frame) if value in style.ACCURACIES else -np.log(chance(frame)))
         order = sorted(lines, key=lambda name: (name != "float32", name))
-        legend(page.figure, [*hatched(used), *(lines[name] for name in order)])
         rule = "" if "seed" in places.shown else seeds_rule(cells, frame, seeds)
-        held = ", ".join(text for text in (style.held(frame, places.shown), rule) if text)
-        heading = style.sentence(f"spread over seeds: {style.label(value)}" if spread else style.label(value))
-        style.title(page.figure, title or heading, below, held)
-    return page.figure
+        heading = f"Spread over seeds: {style.label(value)}" if spread else TITLES.get(value, style.label(value))
+        return panels.page.finish(
+            title or style.sentence(heading),
+            below,
+            (style.held(frame, places.shown), rule),
+            [*hatched(hatches), *(lines[name] for name in order)],
+            panels.names_below,
+        )
 
 
 def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
+    """Errors: ValueError in a sentence for a column that cannot be drawn."""
     if value not in frame:
         raise ValueError(f"{value!r} is not a column of this table.")
     if frame.empty:
         raise ValueError("There are no rows to draw.")
     if frame[value].dtype.kind not in "fiub":
-        raise ValueError(f"{value} is a name, not a number that colours could show.")
+        raise ValueError(f"{value} is a name, not a number that colors could show.")
     broken = "nonfinite" in frame and bool((frame["nonfinite"] > 0).any())
     diverged = value not in style.STEPS and "diverged_at" in frame and bool(frame["diverged_at"].notna().any())
     if frame[value].isna().all() and not (broken or diverged):
@@ -110,9 +121,9 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError("seeds = 'std' needs two seeds or more, and this table has one.")
 
 
-def _limits(axes: Axes, numbers: np.ndarray, kinds: np.ndarray, across: Axis, up: Axis) -> bool:
+def _float32_limits(axes: Axes, panels: Sheet, numbers: np.ndarray, kinds: np.ndarray) -> bool:
     """Draw where a signal leaves the range of float32; whether it does."""
-    if min(numbers.shape) < 2 or across.named or up.named:
+    if min(numbers.shape) < 2 or panels.across.named or panels.up.named:
         return False
     limit = style.FLOAT32_LOG10
     # Exact zeros lie beyond the lower limit; their -inf would break the interpolation.
@@ -122,46 +133,43 @@ def _limits(axes: Axes, numbers: np.ndarray, kinds: np.ndarray, across: Axis, up
     if not levels:
         return False
     look: dict[str, Any] = {"colors": "black", "linewidths": 0.8, "linestyles": "--"}
-    axes.contour(across.centres, up.centres, np.ma.masked_invalid(signal), levels=levels, **look)
+    axes.contour(panels.across.centres, panels.up.centres, np.ma.masked_invalid(signal), levels=levels, **look)
     return True
 
 
-def _colour_bar(
-    figure: Figure,
-    axes: list[Axes],
-    norm: Normalize,
-    colour_map: Colormap,
-    ends: str,
-    value: str,
-    where: str,
-    spread: bool,
-) -> Colorbar:
-    bar = style.colour_bar(figure, axes, mpl.cm.ScalarMappable(norm, colour_map), ends)
+def _bar_words(frame: pd.DataFrame, value: str, spread: bool) -> str:
+    """What the color bar shows: the column, at which layer, and its unit."""
     name, bracket, note = style.label(value).partition(" (")
+    where = f"layer {frame['layer'].iloc[0]}" if "layer" in frame else "last layer"
+    if value in style.LEARNT:
+        where = "after training"
     # What compares two layers is at neither, and a step is a time of its own.
     nowhere = "first layer over last" in name or value in style.STEPS
     words = (name if nowhere else f"{name}, {where}") + (f"\n({note}" if bracket else "")
     if spread:
-        words = f"std over seeds: {words}"
-    elif value == "chi":
-        words += "\n(1: unchanged)"
-    elif value in style.GROWTHS:
-        words += "\n(0: unchanged)"
-        bar.set_ticks(ticks := style.growth_ticks(norm.vmax or 1.0, 0.3, 5), labels=[f"{t:g}" for t in ticks])
-        bar.ax.minorticks_off()
-    elif isinstance(norm, SymLogNorm):
-        low, high = norm.vmin or 0.0, norm.vmax or 1.0
+        return f"std over seeds: {words}"
+    unchanged = "1" if value == "chi" else "0" if value in style.GROWTHS else None
+    return f"{words}\n({unchanged}: unchanged)" if unchanged else words
+
+
+def _ticks(bar: Colorbar, norm: Normalize, value: str, spread: bool) -> None:
+    """Round ticks on symmetric logarithmic color bars."""
+    if spread or not isinstance(norm, SymLogNorm):
+        return
+    low, high = norm.vmin or 0.0, norm.vmax or 1.0
+    if value in style.GROWTHS:
+        ticks = style.growth_ticks(high, 0.3, 5)
+    else:
         ticks = style.spaced(style.round_ticks(max(low, 1.0), high), max(low, 1.0), high, log=True)
-        bar.set_ticks([0.0] * (low == 0) + ticks, labels=["0"] * (low == 0) + [f"{t:g}" for t in ticks])
-        bar.ax.minorticks_off()
-    bar.set_label(style.wrapped(words, 38), linespacing=1.2)
-    return bar
+        ticks = [0.0] * (low == 0) + ticks
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.ax.minorticks_off()
 
 
 def _mark_guessing(bar: Colorbar, norm: Normalize, guess: float) -> None:
-    """A dotted line on the colour bar, and a word for it."""
+    """A dotted line on the color bar, and a word for it."""
     if (norm.vmin or 0.0) < guess < (norm.vmax or 1.0):
         bar.ax.axhline(guess, color="white", ls=(0, (1, 1)), lw=1.5)
         words = bar.ax.get_ylabel()
-        told = f"{words[:-1]}; dotted: guessing)" if words.endswith(")") else f"{words}\n(dotted: guessing)"
-        bar.set_label(told, linespacing=1.2)
+        noted = f"{words[:-1]}; dotted: guessing)" if words.endswith(")") else f"{words}\n(dotted: guessing)"
+        bar.set_label(noted, linespacing=1.2)

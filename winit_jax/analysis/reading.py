@@ -1,22 +1,22 @@
-"""A run folder as tidy DataFrames, and the points that were asked for."""
+"""A run folder read back: its tables as DataFrames, and the points that were asked for."""
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from winit_jax.analysis.axes import AxisError, expand
-from winit_jax.columns import KEYS as NETWORK_KEYS
-from winit_jax.columns import LEARNER_KEYS as KEYS
-from winit_jax.columns import NAMES
-from winit_jax.store import journal
+from winit_jax.analysis.tables import KEYS, NAMES, NETWORK_KEYS
+from winit_jax.columns import of_role
+from winit_jax.spec.aliases import nearest
+from winit_jax.store import journal, schema
 from winit_jax.store.damage import damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import read_info
@@ -24,27 +24,25 @@ from winit_jax.store.journal import FolderError
 
 # Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
-# Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
-SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
-
-Expected = Mapping[str, Sequence[Any]]
+TABLES = (*schema.TABLES, *schema.PREDICTIONS)
 
 
 class RunFolderError(Exception):
-    """One sentence about a folder that is not a run."""
+    """One sentence about a folder that is not a run, or about a table or column that a run does not have."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run folder. Tables are read when first asked for, and are None where the run has none.
+@dataclass(frozen=True, repr=False)
+class Tables:
+    """A run folder. Tables are read when first asked for and then kept; they are None where the run has none.
 
-    sweep: sweep.toml as plain data. info: run.json. owner: kept alive with the run, where a temporary folder is its.
+    sweep: sweep.toml as plain data. info: run.json. owner: kept alive as long as this is, such as the temporary
+    folder that the run lies in.
     """
 
     path: Path
     sweep: dict[str, Any]
     info: dict[str, Any] = field(default_factory=dict)
-    owner: object = field(default=None, compare=False, repr=False)
+    owner: object = field(default=None, compare=False)
 
     @cached_property
     def networks(self) -> pd.DataFrame:
@@ -89,6 +87,30 @@ class Run:
         """One row a point of a sweep at infinite width: predictions, and nothing measured."""
         return self._table("theory")
 
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """A table of the run, or only some of its columns beside those that tell its rows apart.
+
+        columns: read from the files alone, so that a large table costs no more than what is wanted of it; None reads
+        the whole table, anew each time.
+        Errors: RunFolderError for a table or column that the run does not have, with the nearest right word.
+        """
+        if table not in TABLES:
+            raise RunFolderError(f"{table!r} is not a table.{_guess(table, TABLES)} Tables: {', '.join(TABLES)}.")
+        paths = self._journal.paths(self.path, table)
+        if not paths:
+            raise RunFolderError(f"{self.path} has no {table} table.")
+        wanted = None
+        if columns is not None:
+            there = pq.read_schema(paths[0]).names
+            if absent := [name for name in columns if name not in there]:
+                guesses = "".join(_guess(name, there) for name in absent)
+                raise RunFolderError(f"{table} has no column {', '.join(absent)}.{guesses} It has: {', '.join(there)}.")
+            wanted = [name for name in there if name in (*KEYS, *of_role("row", table), *columns)]
+        frame = self._table(table, wanted)
+        if frame is None:
+            raise RunFolderError(f"{self.path} has no rows in its {table} table.")
+        return frame
+
     @cached_property
     def expected(self) -> dict[str, list]:
         """The points that the sweep asks for, done or not: key -> values of its axis, ranges expanded.
@@ -119,6 +141,14 @@ class Run:
         return str(self.sweep.get("title", ""))
 
     @property
+    def row_counts(self) -> dict[str, int]:
+        """How many rows each table has, of those that have files; no rows are read for it."""
+        paths = {table: self._journal.paths(self.path, table) for table in TABLES}
+        return {
+            table: sum(pq.read_metadata(file).num_rows for file in files) for table, files in paths.items() if files
+        }
+
+    @property
     def _grid(self) -> dict[str, Any]:
         grid = self.sweep.get("grid")
         return grid if isinstance(grid, dict) else {}
@@ -127,27 +157,28 @@ class Run:
     def _journal(self) -> journal.Journal:
         """Which files belong to the run. Errors: RunFolderError if there are damaged ones among them."""
         try:
-            found = journal.read(self.path)
-            if not found.records:
+            committed = journal.read(self.path)
+            if not committed.records:
                 RunFolder(self.path).journal()  # says what is wrong with a folder of an earlier version
-            ill = [*found.unreadable, *map(str, damaged(self.path, found)), *orphans(self.path, found)]
+            ill = [*committed.unreadable, *map(str, damaged(self.path, committed)), *orphans(self.path, committed)]
         except FolderError as error:
             raise RunFolderError(str(error)) from error
         if ill:
             raise RunFolderError(
                 f"{self.path} is damaged: {shown(ill)}. `winit run` makes it anew; `winit verify` reads every file."
             )
-        return found
+        return committed
 
-    def _table(self, name: str) -> pd.DataFrame | None:
+    def _table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame | None:
+        """The rows of a table, None where there are none. Errors: RunFolderError if they cannot be read."""
         paths = self._journal.paths(self.path, name)
         if not paths:
             return None
         try:
-            frame = pd.read_parquet(paths)  # type: ignore[call-overload]
+            frame = pd.read_parquet(paths, columns=columns)  # type: ignore[call-overload]
         except FileNotFoundError:  # a process at work has just moved one
             del self.__dict__["_journal"]
-            return self._table(name)
+            return self._table(name, columns)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
         if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
@@ -160,16 +191,26 @@ class Run:
         return frame
 
 
-def untrained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each network once, whatever the learning rates that it was trained at: rows about networks before training."""
-    if "learning_rate" not in frame or frame["learning_rate"].isna().all():
-        return frame
-    return frame.drop_duplicates([key for key in NETWORK_KEYS if key in frame]).drop(columns="learning_rate")
+Kind = TypeVar("Kind", bound=Tables)
 
 
-def chance(frame: pd.DataFrame) -> float:
-    """The accuracy of guessing: 1 over the classes of the run's data, ten where the frame does not say."""
-    return 1 / frame.attrs.get("classes", 10)
+def read_folder(run_dir: str | Path, kind: type[Kind], owner: object = None) -> Kind:
+    """A run folder as an object of that kind.
+
+    Errors: RunFolderError if it is no run folder, or damaged. Warns of files that are not its own.
+    """
+    path = Path(run_dir)
+    try:
+        sweep = RunFolder(path).sweep()
+    except FolderError as error:
+        raise RunFolderError(str(error)) from error
+    info, problem = read_info(path / "run.json")
+    if problem:
+        warnings.warn(problem, stacklevel=3)
+    run = kind(path, sweep, info.model_dump(exclude_unset=True), owner)
+    if strangers := foreign(path, run._journal):  # and damage is told at once
+        warnings.warn(f"{path}: {shown(strangers)} no part of this run, and not read.", stacklevel=3)
+    return run
 
 
 def _finite(axis: Any) -> Any:
@@ -180,69 +221,6 @@ def _finite(axis: Any) -> Any:
     return [word for word in words if str(word).strip() != "inf"]
 
 
-def load(run_dir: str | Path) -> Run:
-    """The run in a folder. Errors: RunFolderError if it is not one, or damaged. Warns of files that are not its own."""
-    path = Path(run_dir)
-    try:
-        sweep = RunFolder(path).sweep()
-    except FolderError as error:
-        raise RunFolderError(str(error)) from error
-    info, problem = read_info(path / "run.json")
-    if problem:
-        warnings.warn(problem, stacklevel=2)
-    run = Run(path, sweep, info.model_dump(exclude_unset=True))
-    if strangers := foreign(path, run._journal):  # and damage is told at once
-        warnings.warn(f"{path}: {shown(strangers)} no part of this run, and not read.", stacklevel=2)
-    return run
-
-
-def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
-    """The key columns that take more than one value; of std and gain only the one that the sweep varies.
-
-    expected: key -> values that the sweep asks for; they count although no row has them yet.
-    Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal.
-    """
-    asked = expected or {}
-    keys = [key for key in KEYS if key in frame and (frame[key].nunique() > 1 or len(asked.get(key, ())) > 1)]
-    if "std" in keys and "gain" in keys:
-        fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
-        swept = frame.attrs.get("scale_axis") or fewer
-        keys.remove("gain" if swept == "std" else "std")
-    return keys
-
-
-def follows_init(frame: pd.DataFrame) -> bool:
-    """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
-    # Without a width there is no std.
-    given = [key for key in ("std", "gain") if key in frame and frame[key].notna().any()]
-    scales = frame.groupby("init", observed=True)[given].nunique()
-    return bool(scales.min(axis=1).max() == 1)
-
-
-def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list:
-    """The values of a key, asked for or there: names as the sweep lists them, numbers ascending."""
-    asked = list((expected or {}).get(key, ()))
-    present = frame[key].unique()
-    if key in NAMES:
-        listed = frame[key].cat.categories if isinstance(frame[key].dtype, pd.CategoricalDtype) else present
-        return list(dict.fromkeys([*(name for name in listed if name in {*present}), *asked]))
-    # Scales are tidied to ten digits, values asked for are not.
-    new = [value for value in asked if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
-    return sorted([*present.tolist(), *new])
-
-
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame ready for figures: names as categories that some row has, scales to ten digits.
-
-    Scales that were computed with floats elsewhere differ in their last digits; those of a run do not.
-    """
-    columns: dict[str, Any] = {}
-    for name in NAMES:
-        if name in frame:
-            columns[name] = frame[name].astype("category").cat.remove_unused_categories()
-    for name in ("std", "gain"):
-        if name in frame:
-            known = {value: float(f"{value:.10g}") for value in frame[name].unique()}
-            if any(value != short for value, short in known.items()):
-                columns[name] = frame[name].map(known)
-    return frame.assign(**columns)
+def _guess(word: str, words: Sequence[str]) -> str:
+    near = nearest(word, words)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,7 +1,6 @@
-"""How figures look: words for columns, colours, number formats, and what goes under a title."""
+"""How figures look: words for columns, colors, hatches, ticks, and what a figure holds fixed."""
 
 import io
-import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,8 +9,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
@@ -27,9 +24,8 @@ from winit_jax.analysis.columns import (
     SHARES,
     STEPS,
 )
+from winit_jax.analysis.tables import NAMES, number, said
 from winit_jax.columns import AXES
-
-HARD = "\u00a0"  # a space at which no line ends
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
@@ -100,11 +96,6 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def number(value: object) -> str:
-    """A value of a key, short."""
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
-
-
 def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Normalize, mpl.colors.Colormap, str]:
     """(norm, map, which ends of the colour bar run on) shared by every panel of a figure.
 
@@ -155,11 +146,6 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
     return Normalize(low, high), sns.color_palette("viridis", as_cmap=True), ends
 
 
-def word(value: object) -> str:
-    """A value of a key in a file name: all digits that tell it from another."""
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
     """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
     words = []
@@ -176,71 +162,8 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue
-        words.append(f"{key.replace('learning_rate', 'learning rate')} {number(value)}")
+        words.append(f"{key} {value}" if key in NAMES else said(key, value))
     return ", ".join(words)
-
-
-def title(figure: Figure, text: str, *below: str) -> None:
-    """A title, and lines under it: the sweep's, then what is fixed and how seeds are put together.
-
-    Lines too long for the figure are wrapped, the lines below at their commas as far as they have them.
-    """
-    # A letter of the title's size is about 0.085 inches wide.
-    most = int(figure.get_figwidth() / 0.085)
-    lines = [text, *(_whole(line) for line in below)]
-    shown = "\n".join(wrapped(line, most) for line in lines if line).replace(HARD, " ")
-    figure.suptitle(shown, x=0.5, ha="center")
-
-
-def _whole(line: str) -> str:
-    """A line whose short phrases between commas, as 'learning rate 0.1', are not broken by `wrapped`."""
-    return ", ".join(part.replace(" ", HARD) if len(part) <= 24 else part for part in line.split(", "))
-
-
-def panel_title(axes: Axes, text: str) -> None:
-    """Name a panel, in smaller type where the name would reach into the next panel."""
-    place, figure = axes.get_subplotspec(), axes.get_figure()
-    assert place is not None
-    assert isinstance(figure, Figure)
-    # Labels and legends leave the panels about four fifths of the width.
-    inches = 0.8 * figure.get_figwidth() / place.get_gridspec().ncols
-    size = float(mpl.rcParams["axes.titlesize"])
-    axes.set_title(text, fontsize=min(size, size * inches / (0.085 * max(len(text), 1))))
-
-
-def wrapped(text: str, most: int) -> str:
-    """The text in lines of at most so many letters, of about equal length; its own line ends are kept."""
-    lines = []
-    for line in text.split("\n"):
-        count = max(1, -(-len(line) // most))
-        narrow = textwrap.wrap(line, min(most, len(line) // count + 8))
-        lines += narrow if len(narrow) <= count else textwrap.wrap(line, most)
-    return "\n".join(lines)
-
-
-def in_rows_of(count: int, most: int) -> int:
-    """How many of count panels to put in a row, at most so many, for rows of about equal length."""
-    return -(-count // -(-count // most))
-
-
-def is_first_col(axes: Axes) -> bool:
-    """Whether a panel is at the left of its figure."""
-    place = axes.get_subplotspec()
-    return place is not None and place.is_first_col()
-
-
-def colour_bar(figure: Figure, axes: list[Axes], mappable: mpl.cm.ScalarMappable, ends: Any) -> Colorbar:
-    """A colour bar beside all panels, as wide and as pointed however many rows of them it spans."""
-    rows = sum(is_first_col(panel) for panel in axes)
-    return figure.colorbar(mappable, ax=axes, extend=ends, pad=0.02, aspect=25 * rows, extendfrac=0.05 / rows)
-
-
-def close_gaps(axes: Sequence[Axes], used: int, n_columns: int) -> None:
-    """Take away the panels after the used ones, and give the panels above them tick labels."""
-    for spare in axes[used:]:
-        spare.remove()
-    for panel in axes[max(0, used - n_columns) : used]:
-        panel.tick_params(labelbottom=True)
 
 
 def sentence(text: str) -> str:
@@ -256,15 +179,32 @@ def integer_ticks(low: float, high: float, most: int = 6) -> list[int]:
     return [first, *(tick for tick in round_ones if tick - first > step / 3)]
 
 
-def spaced(ticks: list[float], low: float, high: float, log: bool, least: float = 0.11) -> list[float]:
+def spaced(ticks: Sequence[float], low: float, high: float, log: bool, least: float = 0.11) -> list[float]:
     """The ticks less those whose labels would touch: at least `least` of the axis apart."""
-    place = np.log if log else np.asarray
-    at = (place(np.asarray(ticks, float)) - place(low)) / (place(high) - place(low))
+    places = positions(ticks, low, high, log)
     kept: list[int] = []
-    for i, position in enumerate(at):
-        if not kept or position - at[kept[-1]] >= least:
+    for i, position in enumerate(places):
+        if not kept or position - places[kept[-1]] >= least:
             kept.append(i)
     return [ticks[i] for i in kept]
+
+
+def beside(ticks: Sequence[float], low: float, high: float, log: bool, inches: float) -> list[float]:
+    """Every tick, or every second, third, ... where labels beside each other on so many inches would touch."""
+    places = positions(ticks, low, high, log) * inches
+    # A digit is about 0.078 inches wide, a point half of that.
+    widths = np.array([0.078 * len(number(tick)) - 0.039 * number(tick).count(".") for tick in ticks])
+    for stride in range(1, len(ticks)):
+        at, wide = places[::stride], widths[::stride]
+        if (np.diff(at) >= (wide[1:] + wide[:-1]) / 2 + 0.04).all():
+            return list(ticks[::stride])
+    return list(ticks[:1])
+
+
+def positions(ticks: Sequence[float], low: float, high: float, log: bool) -> np.ndarray:
+    """Where ticks stand, as shares of the axis from low to high."""
+    place = np.log if log else np.asarray
+    return (place(np.asarray(ticks, float)) - place(low)) / (place(high) - place(low))
 
 
 def round_ticks(low: float, high: float) -> list[float]:

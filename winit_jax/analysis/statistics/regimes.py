@@ -6,30 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from winit_jax.analysis import style
 from winit_jax.analysis.axes import is_log_spaced
-from winit_jax.analysis.cells import place
-from winit_jax.analysis.critical import overlay
-from winit_jax.analysis.intervals import of_median
-from winit_jax.analysis.load import KEYS, Expected, tidy, varying
-from winit_jax.analysis.panels import fill, hatched, legend, sheet
+from winit_jax.analysis.statistics.intervals import of_median
+from winit_jax.analysis.tables import KEYS, tidy, varying
 
 # In the order in which a tie over seeds is decided: the worst first.
 REGIMES = ("overflowed", "vanishing", "exploding", "saturated", "collapsed", "healthy")
-# Blue vanishes and red explodes, as in the heatmaps; dark and light alternate for eyes that see no red or green.
-COLOURS = {
-    "overflowed": "#4d3319",
-    "vanishing": "#3f6fb5",
-    "exploding": "#b2383b",
-    "saturated": "#f0b13c",
-    "collapsed": "#a58fc4",
-    "healthy": "#eef3e6",
-}
 
 
 @dataclass(frozen=True)
@@ -138,8 +121,8 @@ def boundary(
         members = share.to_numpy() if into is None else 1 - share.to_numpy()
         at = share.index.to_numpy(float)
         edges = np.array([_falls(np.log(at) if log else at, member) for member in members.T])
-        found = of_median(edges.mean(axis=1), edges[:, 0], edges[:, 1], level)
-        rows.append((*values, *(np.exp(found) if log else found), len(edges)))
+        ends = of_median(edges.mean(axis=1), edges[:, 0], edges[:, 1], level)
+        rows.append((*values, *(np.exp(ends) if log else ends), len(edges)))
     return pd.DataFrame(rows, columns=[*keys, along, "boundary", "low", "high", "n_seeds"])
 
 
@@ -155,69 +138,6 @@ def _falls(at: np.ndarray, member: np.ndarray) -> tuple[float, float]:
     if len(down):
         return at[down[0]], at[down[0] + 1]
     return (at[-1], np.inf) if inside[-1] else (-np.inf, at[0])
-
-
-def regime_map(
-    frame: pd.DataFrame,
-    *,
-    x: str | None = None,
-    y: str | None = None,
-    row: str | None = None,
-    col: str | None = None,
-    thresholds: Thresholds = DEFAULT,
-    expected: Expected | None = None,
-    title: str | None = None,
-    below: str = "",
-    log_x: bool | None = None,
-    log_y: bool | None = None,
-    mean_field: pd.DataFrame | None = None,
-) -> Figure:
-    """The regime of most seeds over two keys, in panels by two more; what was not run is hatched.
-
-    Places, expected, below and the critical line of mean_field as in `heatmap`. Of regimes with equally many seeds
-    the one that REGIMES names first is shown.
-    Errors: ValueError in a sentence for unknown keys and keys that vary but have no place.
-    """
-    if frame.empty:
-        raise ValueError("There are no rows to draw.")
-    frame = tidy(frame)
-    places = place(frame, {"x": x, "y": y, "row": row, "col": col}, expected)
-    codes = regimes(frame, thresholds).cat.codes.to_numpy()
-    votes = frame[places.shown].assign(**{name: codes == code for code, name in enumerate(REGIMES)})
-    cells = votes.groupby(places.shown, observed=True)[list(REGIMES)].sum()
-    # argmax takes the first of equal counts.
-    cells = cells.assign(code=cells.to_numpy().argmax(axis=1)).reset_index()
-    colour_map, norm = ListedColormap([COLOURS[name] for name in REGIMES]), BoundaryNorm(np.arange(len(REGIMES) + 1), 6)
-    with style.themed():
-        page = sheet(frame, places, expected, log_x, log_y)
-        used: set[str] = set()
-        lines: dict[str, Line2D] = {}
-        for panel in page.panels:
-            here = panel.rows(cells)
-            shape = (len(page.up.values), len(page.across.values))
-            at = tuple(pd.Index(axis.values).get_indexer(here[axis.key]) for axis in (page.up, page.across))
-            numbers, kinds = np.full(shape, np.nan), np.full(shape, "missing", object)
-            numbers[at], kinds[at] = here["code"], ""
-            used |= fill(panel.axes, numbers, kinds, page.across, page.up, norm, colour_map)
-            if mean_field is not None:
-                lines |= overlay(panel.axes, panel.rows(frame), page.across, page.up, "regime", mean_field)
-        there = {*cells["code"]}
-        patches = [
-            Patch(facecolor=COLOURS[name], edgecolor="#888888", linewidth=0.5, label=name)
-            for code, name in enumerate(REGIMES)
-            if code in there
-        ]
-        legend(page.figure, [*patches, *hatched(used), *lines.values()])
-        style.title(page.figure, title or "Regimes of the last layer", below, _held(frame, places.shown, thresholds))
-    return page.figure
-
-
-def _held(frame: pd.DataFrame, shown: list[str], thresholds: Thresholds) -> str:
-    count = frame["seed"].nunique() if "seed" in frame else 1
-    seeds = [] if "seed" in shown or count == 1 else [f"most of {count} seeds"]
-    limits = (f"{thresholds.decades:g} decades", f"{thresholds.saturated:.0%} saturated", f"{thresholds.alike:g} alike")
-    rule = f"thresholds: {', '.join(limits)}"
-    return ", ".join(text for text in (style.held(frame, shown), *seeds, rule) if text)
 
 
 def _column(frame: pd.DataFrame, name: str) -> Any:

@@ -1,0 +1,142 @@
+"""Mean field over measured cells: its critical lines and depth scales, drawn over a panel."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+
+from winit_jax.analysis.axes import Axis
+from winit_jax.analysis.statistics.critical import (
+    SCALES,
+    critical_by_bias,
+    crossings,
+    depth_scale,
+    jumps,
+    rates,
+    rows_about,
+)
+
+# A difference of e^-6 is one of 1 in 400: Schoenholz et al. 2017 (arXiv:1611.01232) find networks trainable to 6 xi.
+DEPTHS: dict[int, Any] = {1: (0, (1, 1.2)), 3: (0, (6, 1.2, 1, 1.2)), 6: "-"}
+XI_WORDS = {
+    "chi1": "depth = ξ = 1 / |ln χ₁|",
+    "xi_c": "depth = ξ of the correlation",
+    "both": "depth = ξ of correlation or gradient",
+}
+# Drawn on top of any color: dark, with a light border.
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.6, foreground="white", alpha=0.85)]
+CRITICAL: dict[str, Any] = {"color": "#111111", "lw": 1.6, "path_effects": HALO}
+CRITICAL_WORDS = "mean field: χ₁ = 1"
+JUMP: dict[str, Any] = CRITICAL | {"ls": (0, (3, 1.6))}
+JUMP_WORDS = "mean field: χ₁ jumps past 1"
+CONTOUR: dict[str, Any] = {"color": "#111111", "lw": 0.8, "path_effects": HALO}
+
+# What is drawn, for a legend, by a name that says in which order.
+Handles = dict[str, Line2D]
+
+
+def overlay(
+    axes: Axes, part: pd.DataFrame, across: Axis, up: Axis, value: str, mean_field: pd.DataFrame | None
+) -> Handles:
+    """Draw what mean field says of one panel; handles for a legend, by name.
+
+    part: the panel's rows. mean_field: the run's table (activation, gain, bias_std, start, chi1, xi_c, critical_gain,
+    jump_gain; a table without start and jump_gain is of one start and without jumps), or None.
+    Over gain, std or bias_std: a line at chi1 = 1, dashed where chi1 jumps past 1. Against depth also contours of
+    depth = xi, 3 xi and 6 xi, xi being 1 / |ln chi1| for gradients and Jacobians and that of the correlation for
+    input_correlation. For accuracies and losses it is that of the correlation too, but 1 / |ln chi1| where that is
+    infinite, as for relu and below the critical gain where there are no biases. No line is drawn across a jump.
+    Over gain and bias_std: the contour chi1 = 1, likewise.
+    Nothing is drawn for panels that the theory does not speak of: without predictions, as normalized networks and
+    constant and zero weights have none, and activations without rows in the table; nor where rows of several starts
+    fit the panel and say different things.
+    """
+    keys = {across.key, up.key}
+    known = pd.DataFrame() if mean_field is None else rows_about(part, mean_field)
+    if known.empty:
+        return {}
+    ratio = 1.0
+    if "std" in keys:
+        ratios = (part["std"] / part["gain"]).dropna()
+        if ratios.empty or ratios.max() > ratios.min() * 1.001:
+            return {}
+        ratio = float(ratios.iloc[0])
+        known = known.assign(std=known["gain"] * ratio)
+    scale = next((key for key in ("gain", "std") if key in keys), None)
+    if scale and "bias_std" in keys:
+        return _curves(axes, known, across, up, ratio)
+    along = scale or ("bias_std" if "bias_std" in keys else None)
+    other = "bias_std" if along != "bias_std" else "gain"
+    if along is None or across.named or up.named or known[other].nunique() > 1:
+        return {}
+    return _straight(axes, known.sort_values(along), along, ratio, across, up, value)
+
+
+def _straight(axes: Axes, line: pd.DataFrame, along: str, ratio: float, across: Axis, up: Axis, value: str) -> Handles:
+    """Lines across the panel at critical places along one key, and contours against depth."""
+    at, past = crossings(line, along, ratio), jumps(line, along, ratio)
+    axis, draw = (across, axes.axvline) if across.key == along else (up, axes.axhline)
+    handles: Handles = {}
+    for places, look, name, words in (
+        (at, CRITICAL, "critical", CRITICAL_WORDS),
+        ([place for place, crosses in past if crosses], JUMP, "jump", JUMP_WORDS),
+    ):
+        for place in places:
+            if axis.edges[0] < place < axis.edges[-1]:
+                draw(place, zorder=3, **look)
+                handles[name] = Line2D([], [], label=words, **look)
+    if "depth" in (across.key, up.key) and value in SCALES:
+        pieces, scale = rates(line, along, at, [place for place, _ in past], SCALES[value])
+        for piece in pieces:
+            handles |= _contours(axes, *depth_scale(*piece), across.key == along, scale)
+    return handles
+
+
+def _contours(axes: Axes, at: np.ndarray, xi: np.ndarray, upright: bool, scale: str) -> Handles:
+    """Contours of depth = k xi, as far as they reach into the panel. upright: depth goes up."""
+    low, high = axes.get_ylim() if upright else axes.get_xlim()
+    handles: Handles = {}
+    for factor, dashes in DEPTHS.items():
+        depth = factor * xi
+        if not ((depth > low) & (depth < high)).any():
+            continue
+        # Far beyond the axis a line only makes files larger.
+        depth = np.where(depth > 5 * high, 5 * high, depth)
+        axes.plot(
+            *((at, depth) if upright else (depth, at)), ls=dashes, zorder=2.8, scalex=False, scaley=False, **CONTOUR
+        )
+        words = XI_WORDS[scale] if factor == 1 else f"{factor} ξ"
+        # Panels may differ in what their lines mean.
+        name = f"xi {factor} {scale}" if factor == 1 else f"xi {factor}"
+        handles[name] = Line2D([], [], ls=dashes, label=words, **CONTOUR)
+    return handles
+
+
+def _curves(axes: Axes, known: pd.DataFrame, across: Axis, up: Axis, ratio: float) -> Handles:
+    """The contour chi1 = 1 over gain and bias_std: the table's critical gains, else by interpolation of ln chi1.
+
+    Where chi1 jumps past 1 a dashed line; both end where the other begins, at the same bias or between two.
+    """
+    handles: Handles = {}
+    critical, jump = critical_by_bias(known)
+    for gains, name, words, look in (
+        (critical, "critical", CRITICAL_WORDS, CRITICAL),
+        (jump, "jump", JUMP_WORDS, JUMP),
+    ):
+        # A bias without such a gain breaks the line.
+        if gains.notna().sum() > 1:
+            places = (gains * ratio, gains.index) if up.key == "bias_std" else (gains.index, gains * ratio)
+            axes.plot(*places, zorder=3, scalex=False, scaley=False, **look)
+            handles[name] = Line2D([], [], label=words, **look)
+    if handles:
+        return handles
+    grid = known.pivot(index=up.key, columns=across.key, values="chi1")
+    logs = np.ma.masked_invalid(np.log(grid.to_numpy(float)))
+    if min(grid.shape) < 2 or not (logs.min() < 0 < logs.max()):
+        return {}
+    lines = axes.contour(grid.columns, grid.index, logs, levels=[0.0], colors="#111111", linewidths=1.6, zorder=3)
+    lines.set_path_effects(HALO)
+    return {"critical": Line2D([], [], label=CRITICAL_WORDS, **CRITICAL)}

@@ -1,0 +1,242 @@
+"""From a kind of figure and a run to the figures it makes: by file name, drawn when called."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from pkgutil import resolve_name
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from winit_jax.analysis.columns import LEARNT
+from winit_jax.analysis.figures.catalog import KINDS, NAMES, Kind, Standard, kind_of
+from winit_jax.analysis.figures.needs import lacking
+from winit_jax.analysis.figures.places import RULES, Given, on_a_map
+from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
+from winit_jax.analysis.statistics.seeds import AGGREGATES
+from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, tidy, untrained
+
+# Figures by file name: a figure that is not wanted costs nothing.
+Drawings = dict[str, Callable[[], Figure]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a kind of figure. value: a column. places: x, y, row, col -> a key. seeds: how they are put
+    together. where: the rows to keep. None leaves it to the kind."""
+
+    value: str | None = None
+    places: Given = field(default_factory=dict)
+    seeds: str | None = None
+    where: Where = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The places that were given a key."""
+        return {place: key for place, key in self.places.items() if key}
+
+
+def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.DataFrame]:
+    """(The figures that a kind makes, the rows that they show); one for each value of keys that have no place.
+
+    Errors: RunFolderError, and PlotError in a sentence for what is unknown, unused or missing.
+    """
+    known("kind", name, NAMES)
+    kind = kind_of(name)
+    _refuse_unused(kind, request)
+    known("seeds", request.seeds or kind.seeds, AGGREGATES)
+    for place, key in request.given.items():
+        known(place, key, KEYS)
+    frame = _rows(run, kind, request.value)
+    where = named(request.where)
+    frame = tidy(keep(frame, where))
+    # What was kept is all that was asked for of those keys.
+    expected = run.expected | {key: in_order(frame, key) for key in where}
+    if "learning_rate" not in frame:
+        expected.pop("learning_rate", None)
+    value = request.value or usual(run, kind)
+    file = name if value is None else f"{name}-{value}"
+    return _drawings(run, kind, frame, expected, value, request.seeds or kind.seeds, request.given, file), frame
+
+
+def single(run: Tables, name: str, request: Request) -> Figure:
+    """The one figure that is asked for. Errors: as of `requested`, and PlotError if there are several."""
+    figures, _ = requested(run, name, request)
+    if len(figures) > 1:
+        names = list(figures)
+        raise PlotError(
+            f"This makes {len(figures)} figures: {names[0]}, {names[1]}{', ...' if len(names) > 2 else ''}. "
+            "Keep single values with where, or give their keys a place."
+        )
+    (draw,) = figures.values()
+    return drawn(draw)
+
+
+def drawn(draw: Callable[[], Figure]) -> Figure:
+    """The figure. Errors: PlotError in a sentence if it cannot be drawn."""
+    try:
+        return draw()
+    except ValueError as error:
+        raise PlotError(str(error)) from error
+
+
+def showing(run: Tables, value: str | None) -> str:
+    """The kind of figure that shows a column, by the table that has it. Errors: PlotError if none has."""
+    if value is None:
+        return KINDS[0].name
+    columns = {kind.name: _columns(run, kind) for kind in KINDS if kind.value and not kind.values}
+    known("value", value, dict.fromkeys(name for names in columns.values() for name in names))
+    # A table that has a column comes before one that it is computed from.
+    order = sorted(columns, key=lambda name: kind_of(name).prepare is not None)
+    return next(name for name in order if value in columns[name])
+
+
+def _columns(run: Tables, kind: Kind) -> list[str]:
+    """The columns that a kind may show of a run."""
+    frame = _table(run, kind)
+    if frame is None:
+        return []
+    rest = [str(name) for name in frame if name not in (*KEYS, "layer", "step")]
+    return [*rest, kind.value or ""] if kind.prepare else rest
+
+
+def usual(run: Tables, kind: Kind) -> str | None:
+    """The column that a kind of figure shows unless told otherwise."""
+    return kind.of_theory if kind.of_theory and run.is_theory else kind.value
+
+
+def _table(run: Tables, kind: Kind) -> pd.DataFrame | None:
+    """The table that a kind of figure draws from, None if the run has none."""
+    name = "theory" if kind.of_theory and run.is_theory else kind.table
+    if name == "networks" and run.is_theory:
+        return None
+    return getattr(run, name)
+
+
+def _rows(run: Tables, kind: Kind, value: str | None) -> pd.DataFrame:
+    """The rows that a kind of figure draws. Errors: RunFolderError, PlotError if the run has none."""
+    frame = _table(run, kind)
+    if frame is None:
+        _ = run.networks  # a run with nothing finished says so
+        raise PlotError(f"{run.path} has no {kind.table} table: its sweep does not measure it. {kind.missing}".rstrip())
+    if sentences := lacking(frame, kind.name):
+        raise PlotError(" ".join(sentences))
+    if kind.prepare:
+        frame = resolve_name(kind.prepare)(frame)
+    if not kind.learnt and value not in LEARNT:
+        frame = untrained(frame)
+    if value is not None:
+        choices = resolve_name(kind.values) if kind.values else [str(name) for name in frame if name not in KEYS]
+        known("value", value, [name for name in choices if name not in ("layer", "step")])
+    return frame
+
+
+def _refuse_unused(kind: Kind, request: Request) -> None:
+    """Errors: PlotError for options that the kind of figure has no use for."""
+    unused = [place for place in request.given if place not in kind.places]
+    if request.value is not None and kind.value is None:
+        unused.append("value")
+    if unused:
+        raise PlotError(f"{kind.name} take no {', '.join(unused)}; keep values with --where.")
+    if kind.pools and request.seeds not in (None, kind.seeds):
+        raise PlotError(f"{kind.name} show {kind.pools}, so seeds = {request.seeds!r} has no place in them.")
+
+
+def _drawings(
+    run: Tables,
+    kind: Kind,
+    frame: pd.DataFrame,
+    expected: Expected,
+    value: str | None,
+    seeds: str,
+    given: Given,
+    file: str,
+) -> Drawings:
+    """The figures that rows make, by file name: a figure for each value of what has no place."""
+    draw = resolve_name(kind.draw)
+    usable = signature(draw).parameters
+    makes: Drawings = {}
+    for suffix, part, asked in _parts(kind, frame, expected, given):
+        offered = {"seeds": seeds, "expected": asked, "below": run.title, "mean_field": run.mean_field, **kind.fixed}
+        options = {name: option for name, option in offered.items() if name in usable}
+        makes[file + suffix] = partial(draw, part, *([value] if value else []), **options, **given)
+    return makes
+
+
+def _parts(
+    kind: Kind, frame: pd.DataFrame, expected: Expected, given: Given
+) -> list[tuple[str, pd.DataFrame, Expected]]:
+    """(File suffix, rows, points asked for) of each figure.
+
+    On maps schemes stand apart from shapes; then a figure for each value of what has no place.
+    """
+    on_map = kind.arrangement == "map"
+    parts: list[tuple[str, pd.DataFrame, Expected]] = []
+    for suffix, (rows, asked) in (by_kind_of_init(frame, expected) if on_map else {"": (frame, expected)}).items():
+        try:
+            places = RULES[kind.arrangement](rows, given, asked)
+        except ValueError as error:
+            raise PlotError(str(error)) from error
+        left = [key for key in places.left if key != kind.named_by]
+        # Keys that are fixed here do not vary, whatever the sweep asks for.
+        here = {key: values for key, values in asked.items() if key not in left}
+        for name, named_rows in cut(rows, [kind.named_by] if kind.named_by else []).items():
+            name = name.removeprefix(f"-{kind.named_by}")
+            parts += [(suffix + name + fixed, part, here) for fixed, part in cut(named_rows, left).items()]
+    return parts
+
+
+def standard(run: Tables) -> list[Drawings]:
+    """The standard figures of a run, kind by kind, for the tables and columns that it has. Errors: RunFolderError."""
+    makes = []
+    learnt_only = run.training is not None and not run.is_theory and not _has_axes(tidy(untrained(run.networks)))
+    for kind in KINDS:
+        if not kind.standard or (learnt_only and not kind.learnt):
+            continue
+        frame = _frame_of_standard(run, kind)
+        if frame is None:
+            continue
+        for each in kind.standard:
+            if each.of_theory == run.is_theory and _belongs(kind, each, frame):
+                value = each.value or kind.value
+                drawings = _drawings(
+                    run, kind, frame, _asked(run, kind), value, each.seeds or kind.seeds, {}, each.file
+                )
+                if each.at_most is None or len(drawings) <= each.at_most:
+                    makes.append(drawings)
+    return makes
+
+
+def _frame_of_standard(run: Tables, kind: Kind) -> pd.DataFrame | None:
+    """The tidy rows that the standard figures of a kind show; None where the run lacks what they need."""
+    frame = _table(run, kind)
+    if frame is None or lacking(frame, kind.name):
+        return None
+    if kind.prepare:
+        frame = resolve_name(kind.prepare)(frame)
+    return tidy(frame if kind.learnt else untrained(frame))
+
+
+def _asked(run: Tables, kind: Kind) -> Expected:
+    """The points that a sweep asks of a kind's table: networks before training have no learning rate."""
+    return {key: values for key, values in run.expected.items() if kind.learnt or key != "learning_rate"}
+
+
+def _belongs(kind: Kind, each: Standard, frame: pd.DataFrame) -> bool:
+    """Whether a standard figure is drawn of these rows."""
+    value = each.value or kind.value
+    if not each.aloud and value and not measured(frame, value):
+        return False
+    if any(frame[key].nunique() < 2 for key in each.several):
+        return False
+    return not each.two_axes or _has_axes(frame)
+
+
+def _has_axes(frame: pd.DataFrame) -> bool:
+    """Whether a map of networks would have two axes that vary."""
+    places = on_a_map(frame, {})
+    shown: Mapping[str, Any] = {key: frame[key].nunique() for key in places.shown if key != "seed"}
+    return sum(count > 1 for count in shown.values()) + len(places.left) > 1

@@ -1,0 +1,161 @@
+"""Figures of a run folder as files: what the command line draws."""
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.catalog import KINDS, NAMES
+from winit_jax.analysis.figures.drawings import Request, drawn, requested, showing, standard
+from winit_jax.analysis.reading import Tables, read_folder
+from winit_jax.analysis.selection import PlotError, Where, kept, kept_words, known, named
+
+FORMATS = ("png", "svg", "pdf")
+MAX_FILES = 24
+MAX_STANDARD = 6
+DPI = 160
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
+def standard_figures(
+    run_dir: str | Path,
+    formats: Sequence[str] = ("png",),
+    report: Callable[[str], None] = _warn,
+    *,
+    where: Where | None = None,
+    out: str | Path | None = None,
+) -> list[Path]:
+    """Draw the standard figures into run_dir/figures, or the folder `out`; the paths of the files.
+
+    Those are what `catalog` says: heatmaps of signals and saturation, and of what was measured: training curves,
+    trainability, Jacobians, gradients, histograms, profiles and singular values; a run at infinite width has heatmaps
+    of its predictions. Keys that have no place in a figure make a file for each of their values, at most MAX_STANDARD
+    of a kind.
+    where: as of `plot`. report: told, in a sentence, of figures left out.
+    Errors: RunFolderError, PlotError.
+    """
+    for fmt in formats:
+        known("format", fmt, FORMATS)
+    return draw_standard(read_folder(run_dir, Tables), formats, report, where=where, out=out)
+
+
+def draw_standard(
+    run: Tables,
+    formats: Sequence[str] = ("png",),
+    report: Callable[[str], None] = _warn,
+    *,
+    where: Where | None = None,
+    out: str | Path | None = None,
+) -> list[Path]:
+    """The same of a run that was read."""
+    for fmt in formats:
+        known("format", fmt, FORMATS)
+    suffix, conditions = "", named(where)
+    if conditions:
+        run = kept(run, conditions)
+        main = run.theory if run.is_theory else run.networks
+        assert main is not None
+        suffix = kept_words(main, conditions)
+    folder = Path(out or run.path / "figures")
+    paths: list[Path] = []
+    for drawings in standard(run):
+        names = list(drawings)
+        if len(names) > MAX_STANDARD:
+            report(
+                f"Drew {MAX_STANDARD} of {len(names)} figures {names[0]}, {names[1]}, ...; "
+                "choose others with `winit plot` and --where."
+            )
+        for name in names[:MAX_STANDARD]:
+            try:
+                figure = drawings[name]()
+            except ValueError as error:
+                report(f"No figure {name}: {error}")
+                continue
+            paths += [save(figure, folder, name + suffix, fmt) for fmt in formats]
+    return paths
+
+
+def plot(
+    run_dir: str | Path,
+    kind: str | None = None,
+    *,
+    value: str | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    row: str | None = None,
+    col: str | None = None,
+    seeds: str | None = None,
+    where: Where | None = None,
+    fmt: str | None = None,
+    out: str | Path | None = None,
+    report: Callable[[str], None] = _warn,
+) -> list[Path]:
+    """Draw one kind of figure of a run; a file for each value of keys that have no place in it. The paths of the files.
+
+    kind: a name of `catalog.KINDS`; without it, the kind that shows `value`, a heatmap where only places or seeds are
+    given, and else the standard figures. seeds: how they are put together, the median unless told. where: key -> the
+    values to keep, as words; file names say them. fmt: one of FORMATS, png unless `out` says otherwise. out: a file for
+    a single figure (its ending is the format), or a folder.
+    Errors: RunFolderError, PlotError.
+    """
+    if kind is not None:
+        known("kind", kind, NAMES)
+    folder, file, fmt = _target(out, fmt)
+    request = Request(value, {"x": x, "y": y, "row": row, "col": col}, seeds, named(where))
+    if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.given:
+        if file is not None:
+            raise PlotError(f"--out names one file, and the standard figures are several: name a kind, as {NAMES[0]}.")
+        return standard_figures(run_dir, (fmt,), report, where=where, out=folder)
+    run = read_folder(run_dir, Tables)
+    figures, frame = requested(run, kind or showing(run, value), request)
+    if file is not None and len(figures) > 1:
+        raise PlotError(f"--out names one file, and this makes {len(figures)}: keep single values with --where.")
+    if len(figures) > MAX_FILES:
+        raise PlotError(f"This would make {len(figures)} figures, more than {MAX_FILES}: keep fewer with --where.")
+    if file is not None:
+        return [save(drawn(draw), file.parent, file.stem, fmt, file_name=file.name) for draw in figures.values()]
+    suffix = kept_words(frame, request.where)
+    return [save(drawn(draw), folder or run.path / "figures", name + suffix, fmt) for name, draw in figures.items()]
+
+
+def _target(out: str | Path | None, fmt: str | None) -> tuple[Path | None, Path | None, str]:
+    """(The folder to write into or None, the one file to write or None, the format). Errors: PlotError."""
+    if fmt is not None:
+        known("format", fmt, FORMATS)
+    path = Path(out) if out is not None else None
+    if path is None or path.is_dir() or not path.suffix:
+        return path, None, fmt or FORMATS[0]
+    ending = path.suffix[1:].lower()
+    if ending not in FORMATS:
+        raise PlotError(f"--out {path}: a figure is written as {', '.join(FORMATS)}, not {path.suffix}.")
+    if fmt is not None and fmt != ending:
+        raise PlotError(f"--out {path} asks for {ending} and --format for {fmt}: give one of them.")
+    return None, path, ending
+
+
+def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
+    """Write a figure whole or not at all. Errors: PlotError if the folder cannot be written."""
+    plain = f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
+    path = folder / (file_name or plain)
+    staged = path.with_name(f".{path.name}.part")
+    # The time of drawing would make every file of the same figure different.
+    metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[fmt]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with style.themed():
+            figure.savefig(staged, format=fmt, dpi=DPI, metadata=metadata)
+        os.replace(staged, path)
+    except OSError as error:
+        raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
+    return path

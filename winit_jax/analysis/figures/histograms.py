@@ -1,0 +1,152 @@
+"""Layer-by-layer histograms of activations, as the teaching texts draw them."""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.layers import choose, held, seeds_together
+from winit_jax.analysis.figures.page import Size, open_page
+from winit_jax.analysis.figures.places import of_layers
+from winit_jax.analysis.selection import cut
+from winit_jax.analysis.tables import tidy
+
+SIZE = Size(width=1.55, height=1.1, beside=1.0, narrowest=3.6)
+MAX_LAYERS, MAX_ROWS = 5, 5
+STATS = {"share": "share of activations in each bin", "density": "density of activations", "count": "activations"}
+SHARE_Y = ("row", "all", "none")
+# A bin this much taller than any other of its row is cut off, or it would hide them.
+SPIKE = 5.0
+NOTE: dict[str, Any] = {"va": "top", "fontsize": 7, "color": "#a33b20"}
+
+
+def histograms(
+    frame: pd.DataFrame, *, stat: str = "share", share_y: str = "row", title: str | None = None, below: str = ""
+) -> Figure:
+    """One panel a layer and initialisation, all seeds together.
+
+    frame: rows of the histograms table with one activation, width, bias_std and normalization; at most
+    MAX_ROWS initialisations and MAX_LAYERS layers are drawn, evenly chosen.
+    stat: height of a bar: share of all activations, density (share over bin width) or count.
+    share_y: which panels have the same y axis: those of a row, all, or none.
+    Shares below and above the bins, and of values that are not finite, stand in the panel, as does the share
+    of a bin that is cut off: one more than SPIKE times as tall as any other.
+    Errors: ValueError for unknown options, for a key that varies and has no place, and for a table without bins.
+    """
+    if stat not in STATS or share_y not in SHARE_Y:
+        raise ValueError(f"stat is one of {', '.join(STATS)}, and share_y one of {', '.join(SHARE_Y)}.")
+    frame = tidy(frame)
+    chosen, edges = choose(frame, MAX_ROWS, MAX_LAYERS, "std"), _edges(frame)
+    counts = _counts(frame[frame["layer"].isin(chosen.layers)], chosen.scale)
+    bars = [[_bars(counts, (*init, layer), edges) for layer in chosen.layers] for init in chosen.inits]
+    with style.themed():
+        holds = [[{"layer": layer} for layer in chosen.layers] for _ in chosen.inits]
+        page = open_page(holds, SIZE, sharey=cast(Any, share_y))
+        for row, of_row, init in zip(page.rows, bars, chosen.inits, strict=True):
+            for panel, own in zip(row, of_row, strict=True):
+                same = {"row": of_row, "all": [each for line in bars for each in line], "none": [own]}[share_y]
+                _draw(panel.axes, own, _top([_heights(each, edges, stat) for each in same]), edges, stat)
+            row[0].axes.set_ylabel(chosen.name(init))
+        for panel in page.rows[0]:
+            panel.axes.set_title(panel.name)
+        for panel in page.lowest:
+            panel.axes.set_xlabel("activation")
+        page.figure.align_ylabels([row[0].axes for row in page.rows])
+        return page.finish(
+            title or f"Activations of {frame['activation'].iloc[0]} networks, layer by layer",
+            below,
+            (STATS[stat], held(frame, "depth"), seeds_together(frame), *chosen.left_out),
+        )
+
+
+def histogram_figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """A figure for each combination of the keys that `histograms` wants fixed; named by their values."""
+    keys = [key for key in of_layers(frame, {}).left if key != "activation"]
+    figures = {}
+    for activation, rows in cut(frame, ["activation"]).items():
+        for suffix, part in cut(rows, keys).items():
+            figures[activation.removeprefix("-activation-") + suffix] = histograms(part)
+    return figures
+
+
+def _edges(frame: pd.DataFrame) -> np.ndarray:
+    """Edges of the bins, [bins + 1]. Errors: ValueError if there are none."""
+    finite = np.isfinite(frame["bin_low"]) & np.isfinite(frame["bin_high"])
+    if not finite.any():
+        raise ValueError("The histograms table has no bins.")
+    return np.append(np.sort(frame.loc[finite, "bin_low"].unique()), frame.loc[finite, "bin_high"].max())
+
+
+def _counts(frame: pd.DataFrame, scale: str) -> pd.Series:
+    """Activations of all seeds by init, scale, layer and low edge of the bin."""
+    return frame.groupby(["init", scale, "layer", "bin_low"], observed=True, dropna=False)["count"].sum()
+
+
+def _bars(counts: pd.Series, key: tuple, edges: np.ndarray) -> pd.Series:
+    """Counts by the low edge of their bin, -inf (below), the top edge (above) and NaN (not finite); 0 if absent."""
+    own = counts.loc[key] if key in counts.index else pd.Series(dtype=float)
+    return own.groupby(level=0, dropna=False).sum().reindex([-np.inf, *edges, np.nan], fill_value=0)
+
+
+def _shares(counts: pd.Series) -> np.ndarray:
+    """[1 + bins + 2]: below, in each bin, above, not finite."""
+    return counts.to_numpy(float) / max(counts.sum(), 1)
+
+
+def _heights(counts: pd.Series, edges: np.ndarray, stat: str) -> np.ndarray:
+    """Heights of the bars, [bins]."""
+    shares = _shares(counts)[1:-2]
+    if stat == "density":
+        return shares / np.diff(edges)
+    return counts.to_numpy(float)[1:-2] if stat == "count" else shares
+
+
+def _top(panels: list[np.ndarray]) -> float:
+    """Top of the y axis of panels that have the same one: over the tallest bar, or through it if it is a spike."""
+    bars = np.sort(np.stack(panels), axis=1)
+    tallest, next_tallest = bars[:, -1].max(), bars[:, -2:-1].max(initial=0.0)
+    if 0 < SPIKE * next_tallest < tallest:
+        return float(1.6 * next_tallest)
+    return float(1.3 * tallest) or 1.0
+
+
+def _draw(axes: Axes, counts: pd.Series, top: float, edges: np.ndarray, stat: str) -> None:
+    shares, heights = _shares(counts), _heights(counts, edges, stat)
+    axes.stairs(heights, edges, fill=True, color="#3a6ea5")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(0, top)
+    axes.xaxis.set_major_locator(FixedLocator([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]]))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.tick_params(labelsize=7)
+    _note_outside(axes, counts, shares, edges)
+    if heights.max() > top:
+        _note_spike(axes, int(np.argmax(heights)), shares, edges)
+
+
+def _note_outside(axes: Axes, counts: pd.Series, shares: np.ndarray, edges: np.ndarray) -> None:
+    """Say which shares lie outside the bins."""
+    outside = {f"< {edges[0]:g}": shares[0], f"> {edges[-1]:g}": shares[-2], "not finite": shares[-1]}
+    lines = [f"{_percent(share)} {words}" for words, share in outside.items() if share]
+    if not counts.sum():
+        lines = ["not run"]
+    if lines:
+        look = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.8}
+        words = "\n".join(lines)
+        axes.text(0.97, 0.95, words, transform=axes.transAxes, ha="right", linespacing=1.1, bbox=look, **NOTE)
+
+
+def _note_spike(axes: Axes, spike: int, shares: np.ndarray, edges: np.ndarray) -> None:
+    """Say the share of a bin that is cut off, beside it."""
+    left, right = (edges[spike : spike + 2] - edges[0]) / (edges[-1] - edges[0])
+    at, side = (left - 0.03, "right") if left > 0.35 else (right + 0.03, "left")
+    look = NOTE | {"fontsize": 6.5}
+    axes.text(at, 0.95, f"{_percent(shares[1 + spike])} here", transform=axes.transAxes, ha=side, **look)
+
+
+def _percent(share: float) -> str:
+    return "<1%" if share < 0.01 else ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

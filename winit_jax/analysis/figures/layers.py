@@ -1,0 +1,54 @@
+"""Figures with a row an initialisation: which of them are drawn, of which layers, and what is said of the rest."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.places import of_layers
+from winit_jax.analysis.tables import evenly, number, varying
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The initialisations, (init, scale), and layers that are drawn. scale: std or gain."""
+
+    scale: str
+    inits: list[tuple[str, float]]
+    layers: list[int]
+    left_out: list[str]
+
+    def name(self, init: tuple[str, float]) -> str:
+        return f"{init[0]}\n{self.scale} {number(init[1])}"
+
+
+def choose(frame: pd.DataFrame, most_inits: int, most_layers: int, usual: str) -> Chosen:
+    """At most so many initialisations and layers of a tidy table of bins, evenly chosen.
+
+    usual: the scale where neither varies and the frame does not say. Errors: ValueError for keys that vary beyond.
+    """
+    of_layers(frame, {}).checked()
+    scale = next((key for key in varying(frame) if key in ("std", "gain")), frame.attrs.get("scale_axis") or usual)
+    inits = list(
+        frame[["init", scale]].drop_duplicates().sort_values(["init", scale]).itertuples(index=False, name=None)
+    )
+    layers = sorted(frame["layer"].unique())
+    drawn_inits, drawn_layers = evenly(inits, most_inits), evenly(layers, most_layers)
+    left_out = []
+    if len(drawn_inits) < len(inits):
+        noun = "inits" if frame[scale].nunique() == 1 else f"{scale}s"
+        left_out.append(f"{len(drawn_inits)} of {len(inits)} {noun}")
+    if len(drawn_layers) < len(layers):
+        left_out.append(f"{len(drawn_layers)} of {len(layers)} layers")
+    return Chosen(scale, drawn_inits, drawn_layers, left_out)
+
+
+def seeds_together(frame: pd.DataFrame) -> str:
+    """How many seeds were put together, in words."""
+    count = frame["seed"].nunique()
+    return f"{count} seeds together" if count > 1 else "one seed"
+
+
+def held(frame: pd.DataFrame, *shown: str) -> str:
+    """What such a figure holds fixed, in words."""
+    return style.held(frame, ("init", "std", "gain", "activation", *shown))

@@ -1,0 +1,131 @@
+"""Lines over seeds: which values are drawn, how they look, their bands, and the legend that tells them apart."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from winit_jax.analysis.axes import is_log_spaced
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.page import Page
+from winit_jax.analysis.figures.places import MAX_LINES
+from winit_jax.analysis.tables import NAMES, evenly, in_order, number
+
+# Quantiles over seeds of the ends of a band, and its words.
+BANDS = {"range": (0.0, 1.0, "band from least to greatest"), "quantiles": (0.1, 0.9, "band from 10% to 90%")}
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn."""
+
+    value: Any
+    color: Any
+    dash: Any
+
+    @property
+    def name(self) -> str:
+        return number(self.value)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a figure: one for each drawn value of a key. asked: how many values the key has."""
+
+    key: str
+    looks: tuple[Look, ...]
+    norm: Normalize
+    asked: int
+
+    @property
+    def values(self) -> list:
+        return [look.value for look in self.looks]
+
+    @property
+    def told_apart(self) -> str | None:
+        """The key, if it takes more than one value."""
+        return self.key if self.asked > 1 else None
+
+    @property
+    def left_out(self) -> str:
+        """Words for the values that are not drawn, if any are not."""
+        return f"{len(self.looks)} of {self.asked} values of {self.key}" if len(self.looks) < self.asked else ""
+
+
+def lines_of(frame: pd.DataFrame, key: str, most: int | None, plain: bool = False) -> Lines:
+    """A line for each value of a key, at most so many, evenly chosen.
+
+    Numbers have shades in order, names colors far apart and dashes; plain: no dashes.
+    """
+    values = in_order(frame, key)
+    drawn = evenly(values, most) if most else values
+    named = key in NAMES
+    norm, colors = _shades(drawn, named)
+    dashes = itertools.cycle(DASHES) if named and not plain else itertools.repeat("-")
+    looks = tuple(Look(*look) for look in zip(drawn, colors, dashes, strict=False))
+    return Lines(key, looks, norm, len(values))
+
+
+def _shades(values: list, named: bool) -> tuple[Normalize, Sequence]:
+    """(Norm of a color bar, a color for each value)."""
+    if named:
+        return Normalize(), sns.color_palette("colorblind", len(values))
+    norm = (LogNorm if is_log_spaced(np.asarray(values, float)) else Normalize)(float(values[0]), float(values[-1]))
+    if len(values) > MAX_LINES:
+        return norm, list(mpl.colormaps["viridis"](norm(np.asarray(values, float))))
+    return norm, sns.color_palette("viridis", len(values))
+
+
+def explain(page: Page, lines: Lines) -> None:
+    """A legend of the lines beside the panels; a color bar for more numbers than one reads."""
+    if lines.key not in NAMES and len(lines.looks) > MAX_LINES:
+        bar = page.color_bar(ScalarMappable(lines.norm, "viridis"), style.label(lines.key))
+        low, high = lines.norm.vmin or 0.0, lines.norm.vmax or 1.0
+        if isinstance(lines.norm, LogNorm):
+            ticks = style.spaced(style.round_ticks(low, high), low, high, log=True)
+            bar.set_ticks(ticks, labels=[number(tick) for tick in ticks])
+            bar.ax.yaxis.set_minor_locator(NullLocator())
+    elif lines.told_apart:
+        handles = [Line2D([], [], color=look.color, ls=look.dash, lw=1.4, label=look.name) for look in lines.looks]
+        page.lines_legend(handles, lines.key if lines.key in NAMES else style.label(lines.key))
+
+
+def check_band(band: str) -> None:
+    """Errors: ValueError for a band that is none of BANDS."""
+    if band not in BANDS:
+        raise ValueError(f"band = {band!r} is not one of {', '.join(BANDS)}.")
+
+
+def spread(numbers: pd.Series, keys: pd.DataFrame, band: str) -> dict[str, pd.Series]:
+    """Over seeds at each combination of keys: median, and low and high, the ends of the band."""
+    low, high, _ = BANDS[band]
+    groups = keys.assign(number=numbers).groupby(list(keys), observed=True)["number"]
+    # Between two numbers of which one is infinite there is none.
+    between = "linear" if np.isfinite(numbers.dropna()).all() else "nearest"
+    ends = {"low": groups.quantile(low, between), "high": groups.quantile(high, between)}
+    if band == "range":
+        ends = {"low": groups.min(), "high": groups.max()}
+    return {"median": groups.median(), **ends}
+
+
+def band_rule(frame: pd.DataFrame, band: str) -> str:
+    """How seeds were put together, in words."""
+    count = frame["seed"].nunique()
+    return f"median of {count} seeds, {BANDS[band][2]}" if count > 1 else "one seed"
+
+
+def draw_dot(axes: Axes, at: Any, middle: Any, low: Any, high: Any, color: Any) -> None:
+    """One point of a line with its band, where a line would have no length."""
+    axes.vlines(at, low, high, color=color, alpha=0.4, lw=4)
+    axes.plot(at, middle, "o", color=color, ms=4)

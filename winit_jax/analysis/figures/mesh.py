@@ -1,0 +1,162 @@
+"""Panels of cells: a page over two keys, facetted by two more, whatever its colors mean."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from winit_jax.analysis.axes import Axis, make_axis
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.page import LETTER, Page, Size, facets, open_page
+from winit_jax.analysis.figures.places import Places
+from winit_jax.analysis.tables import NAMES, Expected, in_order, number
+
+SIZE = Size(width=2.5, height=1.95)
+ALONE = Size(width=2.5, height=2.3)
+# What it means that a step is infinite.
+INFINITE = {"steps_to_accuracy": "unreached", "diverged_at": "stable"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page of panels over the same two axes."""
+
+    page: Page
+    across: Axis
+    up: Axis
+
+    @property
+    def names_below(self) -> float:
+        """Inches that names along x want below the panels, where they stand upright."""
+        return LETTER * max(map(len, self.across.values)) if _upright(self.across) else 0.0
+
+    def fill(self, axes: Axes, numbers: np.ndarray, kinds: np.ndarray, norm: Normalize, colors: Colormap) -> set[str]:
+        """Fill one panel from [up, across] arrays; the kinds of hatched cell that it has."""
+        masked = np.ma.masked_where(kinds != "", numbers)
+        axes.pcolormesh(self.across.edges, self.up.edges, masked, norm=norm, cmap=colors, rasterized=True)
+        used = {kind for kind in style.HATCHES if (kinds == kind).any()}
+        for kind in used:
+            outline = _outline(kinds == kind, self.across, self.up)
+            axes.add_patch(PathPatch(outline, linewidth=0, zorder=2.5, **style.HATCHES[kind]))
+        return used
+
+    def at(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """(Row, column) of each cell in arrays [up, across]."""
+        up, across = (pd.Index(axis.values).get_indexer(cells[axis.key]) for axis in (self.up, self.across))
+        return up, across
+
+
+def sheet(
+    frame: pd.DataFrame,
+    places: Places,
+    expected: Expected | None = None,
+    log_x: bool | None = None,
+    log_y: bool | None = None,
+) -> Sheet:
+    """Empty panels with names, ticks and labels, for the values there and those asked for."""
+    across, up = (
+        make_axis(key, in_order(frame, key, expected), key in NAMES, log)
+        for key, log in ((places.x or "", log_x), (places.y or "", log_y))
+    )
+    rows, columns = (in_order(frame, key, expected) if key else [] for key in (places.row, places.col))
+    holds = facets(places.row, rows, places.col, columns)
+    page = open_page(holds, SIZE if len(holds[0]) > 1 or len(holds) > 1 else ALONE)
+    for panel in page.panels:
+        _scale(panel.axes, "x", across, page.panel_width)
+        _scale(panel.axes, "y", up, page.size.height)
+        panel.axes.set_xlim(across.edges[0], across.edges[-1])
+        panel.axes.set_ylim(up.edges[0], up.edges[-1])
+    page.name_panels()
+    page.label(style.label(across.key), style.label(up.key))
+    return Sheet(page, across, up)
+
+
+def on_grid(sheet: Sheet, cells: pd.DataFrame, value: str) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, kinds) of one panel, both [up, across].
+
+    kinds: "" for a number to be coloured; overflow where any network is not finite; zero where a log10 is
+    -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran. Of what was
+    learnt: diverged where most networks did, infinite where some did and the value is infinite for it; unreached and
+    stable where the step of reaching the target, or of diverging, is.
+    """
+    shape, at = (len(sheet.up.values), len(sheet.across.values)), sheet.at(cells)
+    numbers, kinds = np.full(shape, np.nan), np.full(shape, "missing", object)
+    numbers[at] = cells["value"]
+    kinds[at] = ""
+    lost = (kinds == "") & ~np.isfinite(numbers)
+    kinds[lost] = "undefined"
+    if value in style.LEARNT:
+        kinds[np.isposinf(numbers)] = INFINITE.get(value, "infinite")
+    if value in (*style.GROWTHS, *style.GRADIENTS, "log10_grad_norm"):
+        kinds[lost & np.isneginf(numbers)] = "zero"
+    overflow = np.zeros(shape, bool)
+    overflow[at] = cells["overflow"]
+    kinds[overflow] = "diverged" if value in style.LEARNT else "overflow"
+    return numbers, kinds
+
+
+def hatched(used: Iterable[str]) -> list[Patch]:
+    """Handles for a legend of the hatches used, in their order."""
+    kinds = {*used}
+    return [
+        Patch(linewidth=0, label=style.HATCH_WORDS[kind], **style.HATCHES[kind])
+        for kind in style.HATCHES
+        if kind in kinds
+    ]
+
+
+def _outline(mask: np.ndarray, across: Axis, up: Axis) -> Path:
+    """The cells of a mask as one path, a rectangle for each run of cells along x: thousands draw as one."""
+    padded = np.pad(mask.astype(int), ((0, 0), (1, 1)))
+    line, start = np.nonzero(np.diff(padded, axis=1) == 1)
+    stop = np.nonzero(np.diff(padded, axis=1) == -1)[1]
+    left, right, low, high = across.edges[start], across.edges[stop], up.edges[line], up.edges[line + 1]
+    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
+    codes = np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(left))
+    return Path(corners, codes)
+
+
+def _upright(axis: Axis) -> bool:
+    """Whether names along x stand upright, for lack of room beside each other."""
+    return axis.named and max(map(len, axis.values)) * len(axis.values) > 24
+
+
+def _scale(axes: Axes, name: str, axis: Axis, inches: float) -> None:
+    """Scale and ticks of one axis of so many inches."""
+    own = getattr(axes, f"{name}axis")
+    low, high = axis.edges[0], axis.edges[-1]
+    if axis.named:
+        own.set_major_locator(FixedLocator(range(len(axis.values))))
+        own.set_ticklabels(axis.values)
+        if name == "x" and _upright(axis):
+            axes.tick_params(axis="x", labelrotation=90)
+    elif axis.log:
+        getattr(axes, f"set_{name}scale")("log")
+        if len(axis.values) <= 10 or high / low < 30:
+            ticks = axis.values if len(axis.values) <= 10 else style.round_ticks(low, high)
+            _ticks(own, _apart(ticks, name, axis, inches))
+    elif len(axis.values) <= 6:
+        _ticks(own, _apart(axis.values, name, axis, inches))
+    elif axis.key in ("depth", "width", "seed"):
+        own.set_major_locator(FixedLocator(style.integer_ticks(axis.values[0], axis.values[-1])))
+
+
+def _apart(ticks: Sequence[float], name: str, axis: Axis, inches: float) -> list[float]:
+    """The ticks whose labels do not touch, which needs more room along x than along y."""
+    low, high = axis.edges[0], axis.edges[-1]
+    if name == "y":
+        return style.spaced(ticks, low, high, axis.log)
+    return style.beside(ticks, low, high, axis.log, inches)
+
+
+def _ticks(own: mpl.axis.Axis, ticks: list[float]) -> None:
+    own.set_major_locator(FixedLocator(ticks))
+    own.set_minor_locator(NullLocator())
+    own.set_ticklabels([number(tick) for tick in ticks])

@@ -1,0 +1,65 @@
+"""What was measured against what mean field predicts, in units and in standard errors."""
+
+import numpy as np
+import pandas as pd
+
+from winit_jax.analysis.statistics.intervals import student_quantile
+from winit_jax.analysis.tables import KEYS
+
+PREDICTED = ("log10_act_rms", "input_correlation", "log10_jacobian")
+ROUNDING = 1e-6
+# So many seeds tell noise from a deviation about as well as a normal law; with fewer, z says so.
+ENOUGH_SEEDS = 4
+
+
+def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFrame:
+    """Measured minus predicted at each point of the grid, seeds together.
+
+    frame: a networks or layers table. column: one of PREDICTED; theory_<column> is beside it.
+    Columns: the keys without seed (and layer, if there), measured (mean over seeds), predicted, difference =
+    measured - predicted, standard_error (of the mean: std over seeds / sqrt(n)), z = difference / standard_error,
+    n_seeds. For z the error is at least float32's rounding, ROUNDING * max(1, |predicted|), so that seeds that
+    agree to the last digit are no infinite deviation. standard_error and z are NaN for one seed; of n seeds z has
+    the tails of Student's t with n - 1 degrees of freedom. Points without a prediction have no row; networks
+    whose number is not finite are left out of n_seeds and the mean.
+    Errors: ValueError in a sentence for other columns and where nothing is predicted or measured.
+    """
+    theory = f"theory_{column}"
+    if column not in PREDICTED:
+        raise ValueError(f"{column!r} has no prediction. Columns with one: {', '.join(PREDICTED)}.")
+    if column not in frame or theory not in frame:
+        raise ValueError(f"This table lacks {' and '.join(name for name in (column, theory) if name not in frame)}.")
+    compared = frame[np.isfinite(frame[theory])]
+    if compared.empty:
+        raise ValueError(f"{theory} is empty in this table: mean field makes no prediction for these networks.")
+    keys = [key for key in (*KEYS, "layer") if key in frame and key != "seed"]
+    numbers = compared[column].where(np.isfinite(compared[column]))
+    if numbers.isna().all():
+        raise ValueError(f"{column} is empty in this table: the run did not measure it.")
+    groups = (
+        compared[keys].assign(number=numbers, predicted=compared[theory]).groupby(keys, observed=True, dropna=False)
+    )
+    table = groups.agg(
+        measured=("number", "mean"),
+        predicted=("predicted", "mean"),
+        spread=("number", "std"),
+        n_seeds=("number", "count"),
+    ).reset_index()
+    difference = table["measured"] - table["predicted"]
+    error = table["spread"] / np.sqrt(table["n_seeds"])
+    table = table.assign(
+        difference=difference,
+        standard_error=error,
+        z=difference / np.maximum(error, ROUNDING * np.maximum(1, table["predicted"].abs())),
+    )
+    table.attrs = frame.attrs
+    return table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
+
+
+def few_seeds(n_seeds: pd.Series) -> str:
+    """What to think of z where points have two or three seeds: how large it is by chance alone; else nothing."""
+    least = int(n_seeds[n_seeds > 1].min())
+    if least >= ENOUGH_SEEDS:
+        return ""
+    chance = student_quantile(0.975, least - 1)
+    return f"few seeds: of {least} seeds one |z| in twenty is above {chance:.1f} by chance"

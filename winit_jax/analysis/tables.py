@@ -1,0 +1,121 @@
+"""What the rows of a table are: which keys vary, in which order their values come, and words for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from winit_jax.columns import KEYS as NETWORK_KEYS
+from winit_jax.columns import LEARNER_KEYS as KEYS
+from winit_jax.columns import NAMES
+
+# Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
+SCALES = ("std", "gain")
+
+# Key -> the values that a sweep asks for, done or not.
+Expected = Mapping[str, Sequence[Any]]
+
+__all__ = ["KEYS", "NAMES", "NETWORK_KEYS", "SCALES", "SHAPES", "Expected"]
+
+
+def untrained(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each network once, whatever the learning rates that it was trained at: rows about networks before training."""
+    if "learning_rate" not in frame or frame["learning_rate"].isna().all():
+        return frame
+    return frame.drop_duplicates([key for key in NETWORK_KEYS if key in frame]).drop(columns="learning_rate")
+
+
+def chance(frame: pd.DataFrame) -> float:
+    """The accuracy of guessing: 1 over the classes of the run's data, ten where the frame does not say."""
+    return 1 / frame.attrs.get("classes", 10)
+
+
+def measured(frame: pd.DataFrame, column: str) -> bool:
+    """Whether a table has a column with a number in it."""
+    return column in frame and bool(frame[column].notna().any())
+
+
+def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
+    """The key columns that take more than one value; of std and gain only the one that the sweep varies.
+
+    expected: key -> values that the sweep asks for; they count although no row has them yet.
+    Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal.
+    """
+    asked = expected or {}
+    keys = [key for key in KEYS if key in frame and (frame[key].nunique() > 1 or len(asked.get(key, ())) > 1)]
+    if "std" in keys and "gain" in keys:
+        fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
+        swept = frame.attrs.get("scale_axis") or fewer
+        keys.remove("gain" if swept == "std" else "std")
+    return keys
+
+
+def follows_init(frame: pd.DataFrame) -> bool:
+    """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
+    # Without a width there is no std.
+    given = [key for key in SCALES if key in frame and frame[key].notna().any()]
+    scales = frame.groupby("init", observed=True)[given].nunique()
+    return bool(scales.min(axis=1).max() == 1)
+
+
+def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list:
+    """The values of a key, asked for or there: names as the sweep lists them, numbers ascending."""
+    asked = list((expected or {}).get(key, ()))
+    present = frame[key].unique()
+    if key in NAMES:
+        listed = frame[key].cat.categories if isinstance(frame[key].dtype, pd.CategoricalDtype) else present
+        return list(dict.fromkeys([*(name for name in listed if name in {*present}), *asked]))
+    # Scales are tidied to ten digits, values asked for are not.
+    new = [value for value in asked if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
+    return sorted([*present.tolist(), *new])
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame ready for figures: names as categories that some row has, scales to ten digits.
+
+    Scales that were computed with floats elsewhere differ in their last digits; those of a run do not.
+    """
+    columns: dict[str, Any] = {}
+    for name in NAMES:
+        if name in frame:
+            columns[name] = frame[name].astype("category").cat.remove_unused_categories()
+    for name in SCALES:
+        if name in frame:
+            rounded = {value: float(f"{value:.10g}") for value in frame[name].unique()}
+            if any(value != short for value, short in rounded.items()):
+                columns[name] = frame[name].map(rounded)
+    return frame.assign(**columns)
+
+
+def evenly(values: list, most: int) -> list:
+    """At most `most` of the values, first and last among them, evenly spaced."""
+    if len(values) <= most:
+        return list(values)
+    return [values[i] for i in np.unique(np.linspace(0, len(values) - 1, most).round().astype(int))]
+
+
+def number(value: object) -> str:
+    """A value of a key, short."""
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def word(value: object) -> str:
+    """A value of a key in a file name: all digits that tell it from another."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def said(key: str, value: object) -> str:
+    """A key with its value in words: tanh, gain 1.41, learning rate 0.1."""
+    return str(value) if key in NAMES else f"{key.replace('learning_rate', 'learning rate')} {number(value)}"
+
+
+def init_words(frame: pd.DataFrame) -> pd.Series:
+    """What the initialisation of each row is called; a shape is said with its scale, unless all share that one."""
+    scale = frame.attrs.get("scale_axis") or "std"
+    shaped = frame["init"].isin(SHAPES)
+    several = frame.groupby("init", observed=True)[scale].transform("nunique") > 1
+    scaled = shaped & (several | bool((~shaped).any()))
+    words = frame["init"].astype(str)
+    return words.where(~scaled, words + f", {scale} " + frame[scale].map(number))
