@@ -1,13 +1,18 @@
-"""The docstrings of this package as Markdown: `name: what it is` begins a paragraph, with the name set as code."""
+"""The docstrings of this package as Markdown: `name: what it is` begins a paragraph, with the name set as code.
+
+The package writes what a thing takes and holds in running text, `width: units a layer. depth: layers.`; names are known by
+being parameters or members of what the docstring is of.
+"""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Class, Extension, Function, Object
 
-# `bias_std: ...`, `lowest, highest: ...`, `Errors: ...`, `on_progress(done, total) ...` at the left margin.
-_ENTRY = re.compile(r"(?P<names>[A-Za-z_][\w ,()]{0,60}?): (?=\S)")
-_SECTIONS = ("Errors", "Shapes", "Units", "Source", "Warns")
+SECTIONS = ("Errors", "Out", "Shapes", "Source", "Units", "Warns")
+# At the start of a line, or of a sentence: `lowest, highest: ` or `Errors: `.
+_ENTRY = re.compile(r"(?:^|(?<=[.:] ))(?P<names>\w+(?:, \w+)*): (?=\S)", re.MULTILINE)
 
 
 class AsMarkdown(Extension):
@@ -15,34 +20,33 @@ class AsMarkdown(Extension):
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         """Called by griffe for everything that it has read."""
-        if obj.docstring:
-            obj.docstring.value = as_markdown(obj.docstring.value)
-
-
-def as_markdown(text: str) -> str:
-    """A docstring whose entries are paragraphs; what is indented deeper than its entry's second line stays code."""
-    lines: list[str] = []
-    is_entry = False
-    for line in text.splitlines():
-        if entry := _entry(line):
-            lines += ["", entry]
-            is_entry = True
-        elif is_entry and line.startswith(" "):
-            lines.append(line.strip())
+        if not obj.docstring:
+            return
+        if isinstance(obj, Function):
+            names = {parameter.name for parameter in obj.parameters}
         else:
-            is_entry = is_entry and bool(line)
-            lines.append(line)
-    return "\n".join(lines).strip() + "\n"
+            names = set(obj.members) if isinstance(obj, Class) else set()
+        obj.docstring.value = as_markdown(obj.docstring.value, names)
 
 
-def _entry(line: str) -> str | None:
-    found = _ENTRY.match(line)
-    if found is None:
-        return None
-    names, rest = found["names"], line[found.end() :]
-    if names in _SECTIONS:
-        return f"*{names}:* {rest}"
-    words = re.split(r", ", names)
-    if not all(re.fullmatch(r"\w+(\([\w, ]*\))?", word) for word in words):
-        return None
-    return ", ".join(f"`{word}`" for word in words) + f": {rest}"
+def as_markdown(text: str, names: Collection[str]) -> str:
+    """A docstring whose entries are paragraphs. names: those that its entries may have, beside SECTIONS.
+
+    What stands indented after an empty line is code, as everywhere in Markdown; other lines are joined.
+    """
+    paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
+    return "\n\n".join(each if each.startswith("    ") else _entries(each, names) for each in paragraphs) + "\n"
+
+
+def _entries(paragraph: str, names: Collection[str]) -> str:
+    lines = "\n".join(line.strip() for line in paragraph.splitlines())
+    return _ENTRY.sub(lambda entry: _entry(entry, names), lines).strip()
+
+
+def _entry(entry: re.Match[str], names: Collection[str]) -> str:
+    words = entry["names"].split(", ")
+    if words[0] in SECTIONS:
+        return f"\n\n*{words[0]}:* "
+    if not set(words) <= set(names):
+        return entry[0]
+    return "\n\n" + ", ".join(f"`{word}`" for word in words) + ": "
