@@ -69,7 +69,7 @@ def house() -> str:
         arrow((765, 382), (765, 342)),
         arrow((765, 254), (765, 214)),
         arrow((765, 126), (765, 80)),
-        label(200, 104, "request"),
+        label(147, 104, "request", "start"),
         label(278, 158, "Sweep"),
         label(462, 236, "parts", "start"),
         label(462, 364, "one part", "start"),

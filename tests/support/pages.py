@@ -56,13 +56,14 @@ def copy_with_example(page: Path, example: str, folder: Path) -> Path:
 def _edited(text: str, block: str, how: str, start: str) -> str:
     """A file's text with a block before, after or instead of its only line that starts so.
 
-    Below a line that opens a bracket the block is indented.
+    Below a line that opens a bracket the block is an entry: indented, and with a comma at its end.
     """
     lines = text.splitlines(keepends=True)
     places = [i for i, line in enumerate(lines) if line.startswith(start)]
     assert len(places) == 1, f"{len(places)} lines start with {start!r}"
     (place,) = places
     if how == "after" and lines[place].rstrip().endswith(("(", "{", "[")):
-        block = "".join(f"    {line}" if line.strip() else line for line in block.splitlines(keepends=True))
+        entry = block.rstrip().removesuffix(",") + ",\n"
+        block = "".join(f"    {line}" if line.strip() else line for line in entry.splitlines(keepends=True))
     first, last = {"before": (place, place), "after": (place + 1, place + 1), "instead of": (place, place + 1)}[how]
     return "".join([*lines[:first], block, *lines[last:]])
