@@ -95,3 +95,31 @@ def test_a_damaged_file_of_a_new_format_gets_a_sentence(example):
     script = "from winit_jax.data.sources import InputError, read\ntry:\n    read('data.libsvm')\n"
     said = python(example, "-c", script + "except InputError as error:\n    print(error)\n")
     assert said.startswith("data.libsvm cannot be read as svmlight: ")
+
+
+@pytest.mark.parametrize("example", ["statistic"], indirect=True)
+def test_a_new_statistic_is_a_column_of_every_table_that_its_record_names(example):
+    networks = sweep(example, "activation=tanh,sigmoid", "gain=0.5,1,2")
+    np.testing.assert_allclose(networks["act_range"], networks["act_max"] - networks["act_min"], rtol=1e-12)
+    assert "act_range" in pd.read_parquet(example / "run" / "layers")
+
+
+@pytest.mark.parametrize("example", ["statistic"], indirect=True)
+def test_a_new_statistic_is_held_against_its_definition(example):
+    tests = ["tests/columns/test_columns.py", "tests/numerics/test_forward.py"]
+    said = python(example, "-m", "pytest", "-q", "-n", "0", *tests, "-k", "act_range or tanh or complete")
+    assert " passed" in said
+
+
+@pytest.mark.parametrize("example", ["figure"], indirect=True)
+def test_a_new_kind_of_figure_is_drawn_by_its_name(example):
+    sweep(example, "activation=tanh,relu", "gain=0.1,1,10", "depth=int:1:12")
+    drawn = python(example, "-m", "winit_jax", "plot", "run", "reach", "--format", "svg")
+    assert drawn.strip().endswith("run/figures/reach.svg")
+    assert "Figure" in python(example, "-c", "from winit_jax.analysis import load; print(load('run').reach())")
+
+
+@pytest.mark.parametrize("example", ["figure"], indirect=True)
+def test_a_new_kind_of_figure_is_covered_by_the_tests_of_all(example):
+    said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/analysis/test_figure_kinds.py", "-k", "reach")
+    assert " passed" in said

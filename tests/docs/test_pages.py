@@ -22,7 +22,7 @@ PAGES = sorted(
 NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "analysis").glob("*.ipynb"))
 OWN = ("winit_jax/", "analysis/", "benchmarks/", "docs/", "sweeps/", "tests/")
 # What examples add to the package.
-SHOWN = {"winit_jax/data/svmlight.py"}
+SHOWN = {"winit_jax/data/svmlight.py", "winit_jax/analysis/figures/reach.py"}
 
 
 def cells(notebook):

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("winit_jax", "tests", "sweeps")
@@ -59,11 +60,11 @@ def _edited(text: str, block: str, how: str, start: str) -> str:
     Below a line that opens a bracket the block is an entry: indented, and with a comma at its end.
     """
     lines = text.splitlines(keepends=True)
-    places = [i for i, line in enumerate(lines) if line.startswith(start)]
+    places = [i for i, line in enumerate(lines) if line.lstrip().startswith(start)]
     assert len(places) == 1, f"{len(places)} lines start with {start!r}"
     (place,) = places
     if how == "after" and lines[place].rstrip().endswith(("(", "{", "[")):
-        entry = block.rstrip().removesuffix(",") + ",\n"
-        block = "".join(f"    {line}" if line.strip() else line for line in entry.splitlines(keepends=True))
+        margin = " " * (len(lines[place]) - len(lines[place].lstrip()) + 4)
+        block = indent(block.rstrip().removesuffix(",") + ",\n", margin)
     first, last = {"before": (place, place), "after": (place + 1, place + 1), "instead of": (place, place + 1)}[how]
     return "".join([*lines[:first], block, *lines[last:]])
