@@ -76,7 +76,7 @@ def house() -> str:
         label(618, 414, "tables"),
         label(777, 366, "committed rows", "start"),
         label(777, 238, "DataFrames", "start"),
-        label(450, 540, "Arrows: the way of data. Only engine/computing knows both sweeps and numerics; analysis never imports JAX."),
+        label(450, 540, "Arrows: the way of data. Only numerics and engine/computing import JAX."),
     ]
     style = (
         "text{font:14px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;text-anchor:middle}"
