@@ -1,9 +1,9 @@
-"""The tables and figures of docs/which-init.md, from the sweep which-init.
+"""The tables and figures of analysis/which-init.md, from the sweep which-init.
 
-    python docs/which_init.py
+    python analysis/which_init.py
 
-Runs the sweep into runs/which-init, or goes on with it, draws docs/figures/which-init*.png and writes the tables into
-the page between its markers.
+Runs the sweep into runs/which-init, or goes on with it, draws analysis/figures/which-init*.png and writes the tables
+into the page between its markers.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ from winit_jax.analysis.tables import chance, init_words, tidy, untrained
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "which-init"
 PAGE = HERE / "which-init.md"
-MARKER = "<!-- {} of `python docs/which_init.py` -->"
+MARKER = "<!-- {} of `python analysis/which_init.py` -->"
 REASON = "log10_preact_grad_growth"
 
 

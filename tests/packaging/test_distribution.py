@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("analysis", "benchmarks", "docs", "sweeps", "tests", "winit_jax")
-FILES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml")
+FILES = (
+    *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "README.md"),
+    *("mkdocs.yml", "pyproject.toml"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +36,13 @@ def names(tmp_path_factory):
 
 @pytest.mark.parametrize("folder", COPIED)
 def test_an_sdist_holds_every_file_of_a_folder(names, folder):
-    kinds = {".py", ".toml", ".md", ".png"}
+    kinds = {".py", ".toml", ".md", ".png", ".svg", ".css", ".ipynb"}
     files = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
     files = {name for name in files if "__pycache__" not in name and "egg-info" not in name}
     assert files
     assert files <= names
 
 
-def test_an_sdist_holds_the_changelog_and_the_license(names):
-    assert {"CHANGELOG.md", "LICENSE", "README.md", "MANIFEST.in", "pyproject.toml"} <= names
+def test_an_sdist_holds_the_files_beside_its_folders(names):
+    assert set(FILES) <= names
     assert not any("__pycache__" in name for name in names)
