@@ -12,8 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winit_jax.analysis.load import Run, RunFolderError
-    from winit_jax.analysis.selection import PlotError
+    from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.computing.advice import Advice
@@ -35,10 +34,10 @@ _MODULES = {
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
     "Plan": "winit_jax.engine.planning.report",
-    "PlotError": "winit_jax.analysis.selection",
+    "PlotError": "winit_jax.analysis",
     "Refused": "winit_jax.errors",
-    "Run": "winit_jax.analysis.load",
-    "RunFolderError": "winit_jax.analysis.load",
+    "Run": "winit_jax.analysis",
+    "RunFolderError": "winit_jax.analysis",
     "SpecError": "winit_jax.spec.problems",
     "Status": "winit_jax.store.status",
     "Verdict": "winit_jax.store.verify",

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from winit_jax.analysis.axes import AxisError, expand
+from winit_jax.errors import WinitError
 from winit_jax.store import journal
 from winit_jax.store.damage import damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
@@ -30,7 +31,7 @@ SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
 Expected = Mapping[str, Sequence[Any]]
 
 
-class RunFolderError(Exception):
+class RunFolderError(WinitError):
     """One sentence about a folder that is not a run."""
 
 
@@ -180,8 +181,11 @@ def _finite(axis: Any) -> Any:
     return [word for word in words if str(word).strip() != "inf"]
 
 
-def load(run_dir: str | Path) -> Run:
-    """The run in a folder. Errors: RunFolderError if it is not one, or damaged. Warns of files that are not its own."""
+def load(run_dir: str | Path, owner: object = None) -> Run:
+    """The run in a folder. owner: as in `Run`.
+
+    Errors: RunFolderError if it is not one, or damaged. Warns of files that are not its own.
+    """
     path = Path(run_dir)
     try:
         sweep = RunFolder(path).sweep()
@@ -190,7 +194,7 @@ def load(run_dir: str | Path) -> Run:
     info, problem = read_info(path / "run.json")
     if problem:
         warnings.warn(problem, stacklevel=2)
-    run = Run(path, sweep, info.model_dump(exclude_unset=True))
+    run = Run(path, sweep, info.model_dump(exclude_unset=True), owner)
     if strangers := foreign(path, run._journal):  # and damage is told at once
         warnings.warn(f"{path}: {shown(strangers)} no part of this run, and not read.", stacklevel=2)
     return run

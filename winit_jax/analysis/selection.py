@@ -10,12 +10,13 @@ import pandas as pd
 
 from winit_jax.analysis import style
 from winit_jax.analysis.load import KEYS, NAMES, SHAPES, Expected, Run, follows_init, in_order, varying
+from winit_jax.errors import WinitError
 
 # A file name says this much of what was kept, and then a digest of all of it.
 MOST_SUFFIX = 80
 
 
-class PlotError(Exception):
+class PlotError(WinitError):
     """One sentence about a figure that cannot be drawn as asked."""
 
 

@@ -37,8 +37,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
-    from winit_jax.analysis.figures import PlotError, plot
-    from winit_jax.analysis.load import RunFolderError
+    from winit_jax.analysis import PlotError, RunFolderError, plot
 
     conditions: dict[str, list[str]] = {}
     for word in where or []:
