@@ -6,15 +6,14 @@ Runs the sweep into runs/which-init, or goes on with it, draws analysis/figures/
 into the page between its markers.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from winit_jax.analysis import best_learning_rate, gradient_growth, load, ranking
+import winit_jax as winit
+from winit_jax.analysis import best_learning_rate, gradient_growth, ranking
 from winit_jax.analysis.figures import save, style
 from winit_jax.analysis.figures.page import write_title
 from winit_jax.analysis.tables import chance, init_words, tidy, untrained
@@ -27,9 +26,7 @@ REASON = "log10_preact_grad_growth"
 
 
 def main() -> None:
-    command = [sys.executable, "-c", "from winit_jax.cli.main import main; main()", "run", "which-init"]
-    subprocess.run([*command, "--out", str(RUN), "--no-figures"], check=True)
-    run = load(RUN)
+    run = winit.run("which-init", RUN)
     networks = tidy(run.networks)
     best = best_learning_rate(networks)
     best = best.assign(name=init_words(best)).sort_values(["activation", "init", "std"])

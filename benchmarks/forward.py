@@ -22,11 +22,11 @@ import jax
 import numpy as np
 
 from benchmarks import alternatives
-from winit_jax.data.datasets import load_dataset
-from winit_jax.data.inputs import load_inputs
-from winit_jax.engine.computing.executor import Executor, planner, vocabulary
+from winit_jax.api import Asked
+from winit_jax.engine.computing.executor import Executor
+from winit_jax.engine.computing.vocabulary import planner
+from winit_jax.engine.computing.work import read_work
 from winit_jax.engine.running import runner
-from winit_jax.spec.reading import load_sweep
 from winit_jax.system.provenance import cores, versions
 
 LAYERS = 50
@@ -61,10 +61,8 @@ class Sweep:
     """A sweep's whole work without files, in as many lanes as `winit run` takes."""
 
     def __init__(self, *words: str, source: str | None = None) -> None:
-        self.sweep = load_sweep(source, list(words), vocabulary())
-        inputs = {width: load_inputs(self.sweep.inputs, width) for width in self.sweep.grid.width}
-        dataset = load_dataset(self.sweep.train) if self.sweep.train else None
-        self.executor = Executor(self.sweep, inputs, dataset)
+        self.sweep = Asked(source, words).sweep()
+        self.executor = Executor(read_work(self.sweep))
         self.parts = list(planner(cores()).parts(self.sweep))
 
     def __call__(self) -> None:
@@ -173,7 +171,7 @@ def growth() -> None:
         ("phase, depth to 200", ["phase", "depth=int:1:200"]),
         ("phase, 25 times larger (320 gains x 20 seeds)", ["phase", "gain=log:0.1:10:320", "seed=int:0:19"]),
     ):
-        networks = load_sweep(words[0], words[1:], vocabulary()).n_networks
+        networks = Asked(words[0], words[1:]).sweep().n_networks
         elapsed, peak, _ = whole_run(*words)
         print(f"{label:<46}{networks:>10,}{elapsed:>9.1f}{peak:>10.0f}", flush=True)
 

@@ -10,13 +10,15 @@ tables are made anew on each machine instead of being kept.
 """
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from winit_jax.api import Asked, carry_out, say_on_stderr
+from winit_jax.engine.running.launch import Host
 
 ACTIVATIONS = (
     "identity,sigmoid,tanh,relu,leaky_relu,leaky_relu(0.2),elu,selu,gelu,silu,softplus,erf,hard_tanh,sin,mish,"
@@ -56,10 +58,10 @@ SWEEPS: dict[str, str] = {
 def make(folder: Path) -> None:
     """Run every sweep into a folder of its own."""
     for name, words in SWEEPS.items():
-        out = str(folder / name)
-        command = [sys.executable, "-m", "winit_jax", "run", *words.split(), "--no-figures", "--yes", "--out", out]
         print(name, flush=True)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        _, outcome = carry_out(Asked(None, words.split()), Host(say_on_stderr), out=folder / name, parent=folder)
+        if outcome.failures:
+            raise SystemExit("\n".join(outcome.failed()))
 
 
 def tables(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -12,9 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winit_jax.analysis.reading import RunFolderError
-    from winit_jax.analysis.run import Run
-    from winit_jax.analysis.selection import PlotError
+    from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.computing.advice import Advice
@@ -36,10 +34,10 @@ _MODULES = {
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
     "Plan": "winit_jax.engine.planning.report",
-    "PlotError": "winit_jax.analysis.selection",
+    "PlotError": "winit_jax.analysis",
     "Refused": "winit_jax.errors",
-    "Run": "winit_jax.analysis.run",
-    "RunFolderError": "winit_jax.analysis.reading",
+    "Run": "winit_jax.analysis",
+    "RunFolderError": "winit_jax.analysis",
     "SpecError": "winit_jax.spec.problems",
     "Status": "winit_jax.store.status",
     "Verdict": "winit_jax.store.verify",

@@ -15,14 +15,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from winit_jax.errors import Refused
 
 if TYPE_CHECKING:
-    from winit_jax.analysis.run import Run
+    from winit_jax.analysis import Run
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
@@ -64,6 +64,7 @@ def run(
     and the text says how to go on. Networks that fail are named by a warning, `FailedNetworks`.
     Errors: SpecError; Refused; what else is a WinitError.
     """
+    from winit_jax.analysis import load as read_run
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Interrupted
 
@@ -85,7 +86,7 @@ def run(
     if failed := outcome.failed():
         more = f"; and {len(failed) - 3:,} more" if len(failed) > 3 else ""
         warnings.warn(f"{'; '.join(failed[:3])}{more} (failed; the rest is done)", FailedNetworks, stacklevel=2)
-    return replace(load(folder), owner=scratch)
+    return read_run(folder, owner=scratch)
 
 
 def plan(request: Request = None, out: str | Path | None = None, **options: Any) -> "Plan":
@@ -98,7 +99,7 @@ def plan(request: Request = None, out: str | Path | None = None, **options: Any)
 
 def load(folder: str | Path) -> "Run":
     """The run in a folder; its tables are read when they are first asked for. Errors: RunFolderError."""
-    from winit_jax.analysis.run import load
+    from winit_jax.analysis import load
 
     return load(folder)
 

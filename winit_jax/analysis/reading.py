@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from winit_jax.analysis.axes import AxisError, expand
 from winit_jax.analysis.tables import KEYS, NAMES, NETWORK_KEYS
 from winit_jax.columns import of_role
+from winit_jax.errors import WinitError
 from winit_jax.spec.aliases import nearest
 from winit_jax.store import journal, schema
 from winit_jax.store.damage import damaged, foreign, orphans, shown
@@ -27,7 +28,7 @@ NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": (
 TABLES = (*schema.TABLES, *schema.PREDICTIONS)
 
 
-class RunFolderError(Exception):
+class RunFolderError(WinitError):
     """One sentence about a folder that is not a run, or about a table or column that a run does not have."""
 
 

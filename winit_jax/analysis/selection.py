@@ -12,6 +12,7 @@ import pandas as pd
 from winit_jax.analysis.reading import Tables
 from winit_jax.analysis.tables import KEYS, NAMES, SCALES, SHAPES, Expected, follows_init, in_order
 from winit_jax.analysis.tables import word as written
+from winit_jax.errors import WinitError
 from winit_jax.spec.aliases import nearest, resolve
 
 # A file name says this much of what was kept, and then a digest of all of it.
@@ -22,7 +23,7 @@ MOST_SUFFIX = 80
 Where = Mapping[str, Any]
 
 
-class PlotError(Exception):
+class PlotError(WinitError):
     """One sentence about a figure that cannot be drawn as asked."""
 
 

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from winit_jax.spec.catalog import names, sweep_text
 from winit_jax.spec.problems import Problem, SpecError, briefly
 
 MAX_BYTES = 16 * 2**20
@@ -23,8 +24,6 @@ def read_file(source: str | Path | None) -> tuple[str, str, dict[str, Any], Path
         is_file = path.suffix == ".toml" or path.is_file()
     except OSError:  # a name longer than the system allows
         is_file = False
-    from winit_jax.spec.catalog import names, sweep_text
-
     # A run may lie in a folder called like the ready sweep that it is of.
     if not is_file and str(source) not in names() and _is_folder(path):
         hint = f" Its sweep is {path / 'sweep.toml'}." if (path / "sweep.toml").is_file() else ""

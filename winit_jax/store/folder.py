@@ -24,7 +24,7 @@ from winit_jax.columns import OF_THE_DEEPEST
 from winit_jax.spec.files import parse
 from winit_jax.spec.parts import Part
 from winit_jax.spec.problems import SpecError
-from winit_jax.store import journal, lock, schema
+from winit_jax.store import journal, lock, quarantine, schema
 from winit_jax.store.checkpoints import Checkpoint
 from winit_jax.store.damage import FOLDERS, damaged, left_behind, orphans, written_version
 from winit_jax.store.info import Info, read_info
@@ -90,7 +90,7 @@ class RunFolder:
         self._check_folders()
 
     def _check_folders(self) -> None:
-        for name in (*FOLDERS, journal.FOLDER, "quarantine"):
+        for name in (*FOLDERS, journal.FOLDER, quarantine.FOLDER):
             if os.path.lexists(path := self.path / name) and not path.is_dir():
                 raise StoreError(f"{path} is not a folder. Move it away.")
 
@@ -201,10 +201,10 @@ class RunFolder:
         found = self.refresh()
         if lost := orphans(self.path, found):
             for name in left_behind(self.path, found):
-                self._quarantine(self.path / name)
+                quarantine.set_aside(self.path, self.path / name)
             sentences += lost
         if problem := read_info(self.path / "run.json")[1]:
-            self._quarantine(self.path / "run.json")
+            quarantine.set_aside(self.path, self.path / "run.json")
             sentences.append(problem.removesuffix("."))
         for record in found.records.values():
             for table, file in record.files.items():
@@ -236,9 +236,9 @@ class RunFolder:
         for name, whole in found.ill.items():
             path = self.path / journal.FOLDER / name
             if whole is None:
-                self._quarantine(path)
+                quarantine.set_aside(self.path, path)
             else:
-                self._quarantine(path, copy=True)
+                quarantine.set_aside(self.path, path, copy=True)
                 disk.replace_file(path, whole, self.staging)
         return list(found.unreadable)
 
@@ -364,7 +364,7 @@ class RunFolder:
             if (table, record.stem) not in known:
                 continue
             if record.void or not disk.is_file(path) or disk.sha256(path) not in known[table, record.stem]:
-                self._quarantine(path)
+                quarantine.set_aside(self.path, path)
             else:
                 os.unlink(path)
             disk.sync_folder(path.parent)
@@ -376,23 +376,10 @@ class RunFolder:
             os.mkdir(path.parent)
             disk.sync_folder(self.path)
         if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in known):
-            self._quarantine(path)  # somebody's file under the name of a part is not overwritten
+            quarantine.set_aside(self.path, path)  # somebody's file under the name of a part is not overwritten
             self.displaced.append(str(path.relative_to(self.path)))
         os.replace(staged, path)
         disk.sync_folder(path.parent)
-
-    def _quarantine(self, path: Path, copy: bool = False) -> None:
-        """Move a file out of the way, or a copy of it, under a name of its own."""
-        place = self.path / "quarantine"
-        place.mkdir(exist_ok=True)
-        name, number = f"{path.parent.name}-{path.stem}", 0
-        while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}{path.suffix}"):
-            number += 1
-        if copy:
-            disk.write_new(target, disk.read(path))
-            disk.sync_folder(place)
-        else:
-            os.replace(path, target)
 
     def _replace_text(self, path: Path, data: bytes) -> None:
         try:

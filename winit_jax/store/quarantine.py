@@ -1,0 +1,25 @@
+"""Where files of a run folder go that are damaged or in the way: nothing is deleted that might be somebody's."""
+
+import os
+from pathlib import Path
+
+from winit_jax.system import disk
+
+FOLDER = "quarantine"
+
+
+def set_aside(run_folder: Path, path: Path, *, copy: bool = False) -> None:
+    """Move a file of a run folder into its quarantine, or a copy of the file, under a name of its own.
+
+    Errors: OSError.
+    """
+    place = run_folder / FOLDER
+    place.mkdir(exist_ok=True)
+    name, number = f"{path.parent.name}-{path.stem}", 0
+    while os.path.lexists(target := place / f"{name}{f'.{number}' if number else ''}{path.suffix}"):
+        number += 1
+    if copy:
+        disk.write_new(target, disk.read(path))
+        disk.sync_folder(place)
+    else:
+        os.replace(path, target)
