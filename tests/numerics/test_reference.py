@@ -11,7 +11,7 @@ from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.draws import Layer
-from winit_jax.numerics.measure import families, reference, statistics
+from winit_jax.numerics.measure import comparison, families, statistics
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 
@@ -27,7 +27,7 @@ def found_wrong(x, name, stds, bias, columns, *, width, normalization="none", sh
     """What the self-check says of each network, of the columns of [DEPTH, networks] that are said to be its own."""
     tangents = np.asarray(draws.directions(0, "tangents", len(x), width), float)
     return [
-        reference.compare(
+        comparison.compare(
             {column: values[:, network] for column, values in columns.items()},
             x,
             (first, hidden, bias),
@@ -154,7 +154,7 @@ def test_numbers_that_only_float32_or_its_scale_change_are_let_through(
     family = families.Family(seed, shape, width, *(np.array([value]) for value in (*stds, epsilon)))
     settings = Settings(activation(name), NORMALIZATIONS[normalization])
     columns, _ = families.forward(family, as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
-    found = reference.compare(
+    found = comparison.compare(
         {column: values[:, 0] for column, values in columns.items()},
         x,
         stds,
@@ -220,7 +220,7 @@ def test_wrong_draws_are_caught(name, normalization, gain):
         weights[3] = 0
         for other in (own[layer]._replace(weights=weights), own[layer]._replace(biases=biases)):
             several = [*own[:layer], other, *own[layer + 1 :]]
-            found = reference.compare(
+            found = comparison.compare(
                 columns, x, (*stds, bias), several, tangents, activation(name), 0.05, normalization
             )
             assert found.wrong, layer

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.measure import families, reference
+from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings
+from winit_jax.numerics.measure.rounding import product_roundoff
 from winit_jax.spec.parts import Job
 
 CHECKED_LAYERS = 3
@@ -81,7 +82,7 @@ class Verdicts:
         layers = family.first_layers(x.shape[1], len(evidence.columns["nonfinite"]), self.batch_mib, CHECKED_LAYERS)
         directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
         for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
-            wrong, compared = reference.compare(
+            wrong, compared = comparison.compare(
                 {name: values[: len(layers), at] for name, values in evidence.columns.items()},
                 x,
                 (family.first_std[at], family.hidden_std[at], family.bias_std[at]),
@@ -91,7 +92,7 @@ class Verdicts:
                 settings.saturation_threshold,
                 job.normalization,
                 job.points[at].norm_epsilon,
-                reference.product_roundoff(settings.precision, self.platform),
+                product_roundoff(settings.precision, self.platform),
             )
             if compared or wrong:
                 break
