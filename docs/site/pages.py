@@ -5,10 +5,12 @@ repository, but that what lies in docs/ lies at its top. So nothing is copied.
 """
 
 import importlib
+import inspect
 import posixpath
 import re
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -20,6 +22,8 @@ ELSEWHERE = ("analysis/which-init.md", "analysis/figures/*.png", "sweeps/README.
 _LINK = re.compile(r"(\]\()([^()\s#:]+)(#[^()\s]*)?(\))")
 # A line of a page of the reference: the public names of a module, to be shown in this order.
 NAMES = re.compile(r"^<!-- names of (?P<module>[\w.]+): (?P<names>[\w, ]+) -->$", re.MULTILINE)
+# Likewise: the methods of a class that return a figure.
+FIGURES = re.compile(r"^<!-- figures of (?P<module>[\w.]+): (?P<name>\w+) -->$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -33,7 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links between files of the repository into links of the site, and public names into what they mean."""
-    return NAMES.sub(_explained, relinked(markdown, page.file.src_uri))
+    return FIGURES.sub(_listed, NAMES.sub(_explained, relinked(markdown, page.file.src_uri)))
 
 
 def relinked(markdown: str, place: str) -> str:
@@ -58,3 +62,15 @@ def _explained(line: re.Match[str]) -> str:
     module = importlib.import_module(line["module"])
     objects = [getattr(module, name) for name in line["names"].split(", ")]
     return "\n\n".join(f"::: {each.__module__}.{each.__qualname__}" for each in objects)
+
+
+def _listed(line: re.Match[str]) -> str:
+    """A table of the methods: many are made when the class is, and stand in no text."""
+    drawing = getattr(importlib.import_module(line["module"]), line["name"])
+    rows = ["| method | shows |", "| --- | --- |"]
+    for name, method in inspect.getmembers(drawing, inspect.isfunction):
+        signature = inspect.signature(method)
+        if signature.return_annotation in (Figure, "Figure"):
+            takes = ", ".join(list(signature.parameters)[1:])
+            rows.append(f"| `{name}({takes})` | {(inspect.getdoc(method) or '').splitlines()[0]} |")
+    return "\n".join(rows)
