@@ -71,9 +71,10 @@ def main() -> None:
         )
         for gain in gains
     ]
+    hidden = draws.layer_stack(0, "normal", width, 2, depth - 1) if depth > 1 else None
     unit = {
         name: np.asarray(value)
-        for name, value in draws.classifier(0, "normal", width, depth, dataset.features, dataset.classes).items()
+        for name, value in draws.classifier(0, "normal", width, dataset.features, dataset.classes, hidden).items()
     }
     layers = [unit["first"], *unit.get("hidden", []), unit["readout"]]
     weights = [(gains[:, None, None] / len(w) ** 0.5 * w).astype(np.float32) for w in layers]

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.blocks.protocol import Tangent, pull_linear, push_linear
+from winit_jax.numerics.measure import comparison, families
+from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.scaled import as_scaled
 from winit_jax.numerics.theory import correlation_map, length_map, propagate
 
@@ -69,6 +72,55 @@ def test_draws_of_a_layer_do_not_depend_on_the_stack_they_are_in(block):
     together, apart = block.draws(3, "normal", WIDTH, 2, 3), block.draws(3, "normal", WIDTH, 4, 1)
     np.testing.assert_array_equal(together.weights[2], apart.weights[0])
     np.testing.assert_array_equal(together.biases[2], apart.biases[0])
+
+
+@EACH_BLOCK
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_the_fast_pass_is_that_of_the_definition(block, name):
+    x = np.random.default_rng(3).standard_normal((SAMPLES, 12))
+    stds = np.array([0.2, 0.4])
+    family = families.Family(0, "normal", WIDTH, stds, stds, np.array([0.1, 0.1]), block=block)
+    settings = families.of_draws(Settings(ACTIVATIONS[name]), "normal", block)
+    columns, _ = families.forward(family, as_inputs(x), 3, settings, budget_mib=64, platform="cpu")
+    layers = family.first_layers(12, 3, 64, 3)
+    tangents = np.asarray(draws.directions(0, "tangents", SAMPLES, WIDTH), float)
+    for at, std in enumerate(stds):
+        measured = {column: values[:, at] for column, values in columns.items()}
+        how = (layers, tangents, ACTIVATIONS[name], 0.05, "none")
+        found = comparison.compare(measured, x, (std, std, 0.1), *how, block=block)
+        assert found.layers == 3
+        assert found.wrong == []
+
+
+@EACH_BLOCK
+@pytest.mark.parametrize(("name", "phi"), [("tanh", jnp.tanh), ("sigmoid", jax.nn.sigmoid)])
+def test_gradients_are_those_of_autodiff_in_float64(block, name, phi):
+    x, depth, std, bias = np.random.default_rng(4).standard_normal((SAMPLES, 12)), 3, 0.3, 0.2
+    scales = (np.array([std]), np.array([std]), np.array([bias]))
+    family = families.Family(0, "normal", WIDTH, *scales, block=block)
+    settings = families.of_draws(Settings(ACTIVATIONS[name]), "normal", block)
+    columns, _ = families.gradients(family, as_inputs(x), None, (depth,), settings, budget_mib=64, platform="cpu")
+    directions = np.asarray(draws.directions(0, "cotangents", SAMPLES, WIDTH), float) / np.sqrt(WIDTH)
+    first, *hidden = family.first_layers(12, depth, 64, depth)
+    with jax.enable_x64(True):
+        weights = [jnp.asarray(np.asarray(layer.weights), float) for layer in (first, *hidden)]
+        biases = [jnp.asarray(np.asarray(layer.biases), float) for layer in (first, *hidden)]
+
+        def loss(weights, shifts):
+            a = jnp.asarray(x) @ (std * weights[0]) + bias * biases[0] + shifts[0]
+            for weight, offset, shift in zip(weights[1:], biases[1:], shifts[1:], strict=True):
+                a = block.linear(phi(a), std * weight, "highest") + bias * offset + shift
+            return jnp.mean(jnp.sum(jnp.asarray(directions) * phi(a), axis=1))
+
+        shifts = [jnp.zeros((SAMPLES, WIDTH))] * depth
+        of_weights, of_preactivations = jax.grad(loss, argnums=(0, 1))(weights, shifts)
+    for layer in range(depth):
+        for column, gradient in (
+            ("log10_preact_grad_rms", of_preactivations[layer]),
+            ("log10_weight_grad_rms", of_weights[layer] / std),
+        ):
+            expected = np.log10(np.sqrt(np.mean(np.square(np.asarray(gradient)))))
+            assert columns[column][0, 0, layer] == pytest.approx(expected, abs=1e-5), (column, layer)
 
 
 def test_one_layer_of_dense_networks_is_the_length_and_the_correlation_map():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from winit_jax import columns
 from winit_jax.numerics.initializers import (
     SCHEMES,
     SHAPES,
@@ -15,6 +16,10 @@ from winit_jax.numerics.initializers import (
 )
 
 RANDOM = sorted(set(SHAPES) - {"constant"})
+
+
+def test_figures_know_which_inits_are_shapes():
+    assert tuple(SHAPES) == columns.SHAPES
 
 
 def fourth_moment(shape):

@@ -8,10 +8,9 @@ import pandas as pd
 
 from winit_jax.columns import KEYS as NETWORK_KEYS
 from winit_jax.columns import LEARNER_KEYS as KEYS
-from winit_jax.columns import NAMES
+from winit_jax.columns import NAMES, SHAPES
 
 # Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
-SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
 SCALES = ("std", "gain")
 
 # Key -> the values that a sweep asks for, done or not.

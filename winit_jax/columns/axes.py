@@ -3,6 +3,8 @@
 from winit_jax.columns.records import Axis
 
 MAX_SEED = 2**32 - 1
+# Inits that std or gain scales; every other one is a scheme, which fixes its own std.
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
 
 PARTS = ("networks", "layers", "gradients", "histograms", "gradient_histograms", "training")
 

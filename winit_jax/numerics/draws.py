@@ -52,12 +52,16 @@ def readout(seed: int, width: int, classes: int) -> jax.Array:
     return jax.random.normal(key, (width, classes)) / math.sqrt(width)
 
 
-def classifier(seed: int, shape: str, width: int, depth: int, features: int, classes: int) -> dict[str, jax.Array]:
-    """The unit draws of a network and its readout, as the parameters of `training`, of one network."""
+def classifier(
+    seed: int, shape: str, width: int, features: int, classes: int, hidden: Layer | None
+) -> dict[str, jax.Array]:
+    """The unit draws of a network and its readout, as the parameters of `training`, of one network.
+
+    hidden: of its hidden layers, stacked; None at depth 1.
+    """
     first = first_layer(seed, shape, width, features)
     readout_weights, readout_bias = unit_readout(seed, shape, width, classes)
     found = {"first": first.weights, "readout": readout_weights, "readout_bias": readout_bias}
-    if depth == 1:
+    if hidden is None:
         return found | {"bias": first.biases[None]}
-    hidden = layer_stack(seed, shape, width, 2, depth - 1)
     return found | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}

@@ -47,15 +47,14 @@ def _constant(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jnp.ones((fan_in, fan_out))
 
 
-_SHAPES: dict[str, Draw] = {
-    "normal": _normal,
-    "uniform": _uniform,
-    "truncated_normal": _truncated_normal,
-    "orthogonal": _orthogonal,
-    "constant": _constant,
-}
-
 Fan = int | Fraction
+
+
+class Shape(NamedTuple):
+    """An init that `std` or `gain` scales. draw: of variance 1. is_predicted: whether mean field speaks of it."""
+
+    draw: Draw
+    is_predicted: bool = True
 
 
 class Scheme(NamedTuple):
@@ -65,6 +64,13 @@ class Scheme(NamedTuple):
     variance: Callable[[Fan, Fan], float | Fraction]
 
 
+_SHAPES = {
+    "normal": Shape(_normal),
+    "uniform": Shape(_uniform),
+    "truncated_normal": Shape(_truncated_normal),
+    "orthogonal": Shape(_orthogonal),
+    "constant": Shape(_constant, is_predicted=False),
+}
 _SCHEMES = {
     "zeros": Scheme("constant", lambda fan_in, fan_out: 0.0),
     "lecun_normal": Scheme("normal", lambda fan_in, fan_out: 1 / fan_in),
@@ -76,7 +82,7 @@ _SCHEMES = {
 }
 
 
-SHAPES: Registry[Draw] = Registry("a shape", _SHAPES)
+SHAPES: Registry[Shape] = Registry("a shape", _SHAPES)
 SCHEMES: Registry[Scheme] = Registry("a scheme", _SCHEMES)
 
 
@@ -153,11 +159,11 @@ def unit_readout(seed: int, shape: str, width: int, classes: int) -> tuple[jax.A
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def _draw_readout(weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int):
-    return SHAPES[shape](weights, fan_in, fan_out), jax.random.normal(biases, (fan_out,))
+    return SHAPES[shape].draw(weights, fan_in, fan_out), jax.random.normal(biases, (fan_out,))
 
 
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
-    return jax.lax.map(lambda layer: SHAPES[shape](jax.random.fold_in(key, layer), fan_in, fan_out), layers)
+    return jax.lax.map(lambda layer: SHAPES[shape].draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers)
 
 
 _draw = jax.jit(_draw_layers, static_argnums=(1, 3, 4))

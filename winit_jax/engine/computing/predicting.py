@@ -14,6 +14,7 @@ from winit_jax.engine.computing.theory_tables import prediction_tables
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.initializers import SHAPES
 from winit_jax.spec.parts import Job
 
 # So many jobs' predictions are kept, for the same points come again with every seed.
@@ -33,7 +34,7 @@ class Predicting:
 
         first_std: standard deviation of the first layer's weights, [points].
         """
-        if job.shape not in theories.SHAPES or job.normalization != "none":
+        if not SHAPES[job.shape].is_predicted or job.normalization != "none":
             return {}
         key = (job.activation, job.width, job.points, layers)  # the same for every seed
         with self._lock:

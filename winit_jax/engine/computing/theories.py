@@ -16,7 +16,6 @@ from winit_jax.numerics.activations import Activation, activation
 from winit_jax.spec.sweep import Sweep
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
-SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal")
 LN_10 = math.log(10)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
@@ -24,7 +23,7 @@ USUAL_FEATURES = 784
 
 def is_predicted(init: str) -> bool:
     """Whether mean field speaks of an init's weights."""
-    return initializers.shape_of(init) in SHAPES
+    return initializers.SHAPES[initializers.shape_of(init)].is_predicted
 
 
 def similarity(x: np.ndarray) -> tuple[float, float]:

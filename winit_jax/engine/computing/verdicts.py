@@ -93,6 +93,7 @@ class Verdicts:
                 job.normalization,
                 job.points[at].norm_epsilon,
                 product_roundoff(settings.precision, self.platform),
+                settings.block,
             )
             if compared or wrong:
                 break

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure.definitions import root_mean_square as _rms
 from winit_jax.numerics.measure.reference import HIGHEST, Functions, Observed, forward, functions_of
@@ -106,6 +107,7 @@ def compare(
     normalization: str,
     epsilon: float = 1e-5,
     product_roundoff: float = UNIT_ROUNDOFF,
+    block: Block = DENSE,
 ) -> Compared:
     """What the fast pass got wrong in the first layers of one network (see `disagreements`).
 
@@ -117,11 +119,11 @@ def compare(
     weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
     biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
     settings = (functions_of(activation), saturation_threshold, normalization, epsilon)
-    expected = list(forward(x, weights, biases, *settings, tangents=tangents))
+    expected = list(forward(x, weights, biases, *settings, tangents=tangents, block=block))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):
         rounding = Rounding(run, product_roundoff)
-        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding)
+        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding, block=block)
         for exact, own, one in zip(expected, moved, jolted, strict=True):
             own.add(exact, one)
     for exact, own in zip(expected, moved, strict=True):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.blocks.affine import stem
 from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
 from winit_jax.numerics.draws import Layer
@@ -149,8 +150,11 @@ def way_back(
     def layer_of(stack, index):
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
-    def at_layer(gradient: Tangent | Cotangents, own: Kept, below: Signal, at_zero: float):
-        """(dLoss/da rescaled, its mean square, that of dLoss/dW, its histogram)."""
+    def at_layer(gradient: Tangent | Cotangents, own: Kept, below: Signal, at_zero: float, through: Block):
+        """(dLoss/da rescaled, its mean square, that of dLoss/dW, its histogram).
+
+        below: what came in, less at_zero, through the weights of `through`.
+        """
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
             found = pull(gradient, own.slope, own.argument, normalization)
@@ -162,22 +166,23 @@ def way_back(
             change, of_weights = going.whole.together(), going.of_weights(own.watched, normalization).together()
             square = Scaled(going.whole.told(change), 2 * change.exponent)
         value = change.value
-        # Batch normalisation makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
+        # Batch normalization makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response, constant = below.response.value, at_zero
         if normalization.joins_samples:
             response, constant = response - below.unit_mean, 0.0
-        product = block.weight_gradient(response, of_weights.value, precision)
+        product = through.weight_gradient(response, of_weights.value, precision)
         size = below.response.exponent + below.rms_exponent
         exponent = jnp.maximum(size, exponent_of(jnp.float32(constant)))
         unit = power_of_two(below.response.exponent - exponent)
         product *= unit
         if constant:
-            product += constant * power_of_two(-exponent) * jnp.sum(of_weights.value, axis=0)
+            ones, total = jnp.ones((1, response.shape[1])), jnp.sum(of_weights.value, axis=0, keepdims=True)
+            product += constant * power_of_two(-exponent) * through.weight_gradient(ones, total, precision)
         weight_square = jnp.mean(jnp.square(product))
         if not isinstance(going, Tangent):
             entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-exponent))
             source = going.of_weights(own.watched, normalization)
-            weight_square = source.told_of_weights(weight_square, of_weights, entering)
+            weight_square = source.told_of_weights(weight_square, of_weights, entering, product.size)
         of_weights_square = Scaled(weight_square, 2 * (exponent + of_weights.exponent))
         histogram = None
         if edges is not None:
@@ -194,7 +199,7 @@ def way_back(
         gradient, found = carry
         index = depth - 1 - step  # of layer l = index + 1, from the last to the second
         below = layer_of(kept.signal, index - 1)
-        going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero)
+        going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero, block)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
         if settings.removes == "product":  # dLoss/da of a sample adds up to 0
             draw = jnp.zeros_like(draw)
@@ -217,5 +222,5 @@ def way_back(
         gradient = Cotangents.at_first(gradient, normalization)
     if hidden is not None:
         gradient, found = jax.lax.fori_loop(0, depth - 1, down, (gradient, found))
-    _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0)
+    _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0, DENSE)  # the stem
     return record(found, 0, *values)

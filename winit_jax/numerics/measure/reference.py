@@ -84,7 +84,8 @@ def forward(
     with np.errstate(all="ignore"):
         linear = rounding.product  # the stem, and then the block
         for weight, bias in zip(weights, biases, strict=True):
-            offset = at_zero * weight.sum(axis=0) + bias
+            constant = block.naive(np.full((1, psi.shape[1]), at_zero), weight, np.matmul)[0] if at_zero else 0.0
+            offset = constant + bias
             offset = rounding.off(offset, np.abs(at_zero) * norm(weight, 0)[0] + np.abs(bias), 2.0)
             product = rounding.flush(linear(psi, weight), FLUSHED * _rms(psi) * _rms(weight))
             means = linear(psi.mean(axis=0, keepdims=True), weight)

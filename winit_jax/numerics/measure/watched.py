@@ -78,12 +78,11 @@ class Cotangent(NamedTuple):
         square = jnp.mean(jnp.square(together.value))
         return removal.unless_doubtful(square, together.value, self.doubts[:, 0])
 
-    def told_of_weights(self, square: jax.Array, together: Tangent, entering: jax.Array) -> jax.Array:
-        """Likewise the mean square of dLoss/dW = h^T dLoss/da. entering: squares of h, [samples, fan_in]."""
+    def told_of_weights(self, square: jax.Array, together: Tangent, entering: jax.Array, entries: int) -> jax.Array:
+        """Likewise the mean square of dLoss/dW, of so many entries. entering: squares of h, [samples, fan_in]."""
         sizes = jnp.sum(entering, axis=1) * jnp.sum(jnp.square(together.value), axis=1)
         lost = jnp.sum(sizes * jnp.where(sizes > 0, self.doubts[:, 0] + removal.ROUNDING, 0.0))
-        count = entering.shape[1] * together.value.shape[1]
-        return jnp.where(lost / count > removal.MOST_DOUBT * square, jnp.nan, square)
+        return jnp.where(lost / entries > removal.MOST_DOUBT * square, jnp.nan, square)
 
 
 class Cotangents(NamedTuple):

@@ -115,7 +115,10 @@ def begin(
     unit: dict[tuple[int, str], int] = {}
     index = np.array([unit.setdefault((one.seed, one.shape), len(unit)) for one in trainees])
     std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in OF_SCALE.values()}
-    drawn = [draws.classifier(seed, shape, width, depth, features, classes) for seed, shape in unit]
+    drawn = []
+    for seed, shape in unit:
+        hidden = settings.block.draws(seed, shape, width, 2, depth - 1) if depth > 1 else None
+        drawn.append(draws.classifier(seed, shape, width, features, classes, hidden))
     with np.errstate(over="ignore", under="ignore"):
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
         epsilon = jnp.asarray(np.array([one.norm_epsilon for one in trainees]).astype(np.float32))
