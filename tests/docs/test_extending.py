@@ -46,6 +46,7 @@ def test_a_new_activation_is_swept_and_predicted(example):
     assert np.all(np.abs(arctan["log10_act_rms"] - arctan["theory_log10_act_rms"]) < 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["activation"], indirect=True)
 def test_a_new_activation_is_covered_by_the_tests_of_all(example):
     said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/numerics/test_activations.py", "-k", "arctan")
@@ -104,6 +105,7 @@ def test_a_new_statistic_is_a_column_of_every_table_that_its_record_names(exampl
     assert "act_range" in pd.read_parquet(example / "run" / "layers")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["statistic"], indirect=True)
 def test_a_new_statistic_is_held_against_its_definition(example):
     tests = ["tests/columns/test_columns.py", "tests/numerics/test_forward.py"]
@@ -119,6 +121,7 @@ def test_a_new_kind_of_figure_is_drawn_by_its_name(example):
     assert "Figure" in python(example, "-c", "from winit_jax.analysis import load; print(load('run').reach())")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["figure"], indirect=True)
 def test_a_new_kind_of_figure_is_covered_by_the_tests_of_all(example):
     said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/analysis/test_figure_kinds.py", "-k", "reach")
