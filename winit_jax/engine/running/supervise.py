@@ -45,18 +45,21 @@ Jobs = Mapping[str, Sequence[str]]
 class Record:
     """What is known of jobs, by key, from the processes of one command.
 
-    began: (networks that were there, `time.monotonic` then) where the first of them began to compute. ended_with: the
-    exit code that the process announced, None if it did not come to that.
+    in_flight: jobs that are being computed, with the program of each; divisible: of them those in a part that can be
+    cut. began: (networks that were there, `time.monotonic` then) where the first process began to compute.
+    ended_with: the exit code that the process announced, None if it did not come to that. deaths: how many each job was
+    in flight at. set_aside: why jobs are not tried again; guilty: how many they are, by program. sound: programs of
+    which a job ended well.
     """
 
-    in_flight: dict[str, str] = field(default_factory=dict)  # the program of each
-    divisible: set[str] = field(default_factory=set)  # in flight in a part that can be cut
+    in_flight: dict[str, str] = field(default_factory=dict)
+    divisible: set[str] = field(default_factory=set)
     began: tuple[int, float] | None = None
     ended_with: int | None = None
     deaths: Counter[str] = field(default_factory=Counter)
-    set_aside: dict[str, str] = field(default_factory=dict)  # why
-    guilty: Counter[str] = field(default_factory=Counter)  # jobs set aside, by program
-    sound: set[str] = field(default_factory=set)  # programs of which a job ended well
+    set_aside: dict[str, str] = field(default_factory=dict)
+    guilty: Counter[str] = field(default_factory=Counter)
+    sound: set[str] = field(default_factory=set)
 
     def note(self, line: Mapping) -> None:
         """One line of a process's journal."""
@@ -88,6 +91,7 @@ class Record:
                 self._set_aside(key, program, f"killed the process {times} ({how})")
 
     def restarted(self) -> None:
+        """Another process is about to go on: nothing is in flight."""
         self.in_flight.clear()
         self.divisible.clear()
         self.ended_with = None
@@ -130,6 +134,7 @@ class Watched:
 
     @property
     def is_supervised(self) -> bool:
+        """Whether another process goes on where this one ends."""
         return self.journal is not None
 
     def begins(self, there: int) -> tuple[int, float]:
@@ -145,6 +150,7 @@ class Watched:
         self._write({"what": "start", "jobs": jobs, "divisible": divisible})
 
     def ended(self, jobs: Jobs, well: bool) -> None:
+        """Jobs that are in flight no more. well: nothing was raised."""
         self._write({"what": "end", "jobs": jobs, "well": well})
 
     def late(self, jobs: Jobs, reason: str, final: bool) -> None:
@@ -201,21 +207,27 @@ def _devices_are_open() -> bool:
 
 
 class _Supervisor:
-    """The watching process."""
+    """The watching process.
+
+    record: what is known of jobs. pid: of the process that computes, 0 between two of them. requests: the user's
+    signals, each with the time of its coming. by_force: whether the process did not end when it was asked to.
+    """
 
     def __init__(self) -> None:
         self.record = Record()
         self.pid = 0
         self.requests: list[tuple[int, float]] = []
-        self.by_force = False  # whether the process did not end when it was asked to
+        self.by_force = False
 
     def run(self) -> Watched:
+        """Start processes that compute, one after another, until one has ended for good; then exit with its code.
+
+        It returns in each of them, with what it needs to know; in the watching process never.
+        """
         signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
         signals.handle(self._forward)
         attempt = 0
         while True:
-            record = self.record
-            suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
             reading, writing = os.pipe()
             own = os.getpid()
             with warnings.catch_warnings():
@@ -226,20 +238,27 @@ class _Supervisor:
                 signals.end_command()
                 _end_with(own)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
-                return Watched(writing, attempt, suspects, dict(record.set_aside), record.hopeless, began=record.began)
+                return self._watched(writing, attempt)
             os.close(writing)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
             if self.requests:  # between two processes
                 os.kill(self.pid, self.requests[-1][0])
             status = self._wait(reading)
             os.close(reading)
-            if (code := self._judge(status)) is not None:
+            if (code := self._exit_code(status)) is not None:
                 sys.exit(code)
-            record.restarted()
+            self.record.restarted()
             attempt += 1
             signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
 
+    def _watched(self, journal: int, attempt: int) -> Watched:
+        """What a new process needs to know of those before it."""
+        record = self.record
+        suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
+        return Watched(journal, attempt, suspects, dict(record.set_aside), record.hopeless, began=record.began)
+
     def _forward(self, number: int, frame: object) -> None:
+        """Hand a signal of the user's over to the process that computes, once for each request."""
         now = time.monotonic()
         if self.requests and now - self.requests[-1][1] < SAME_SECONDS:
             return
@@ -258,16 +277,11 @@ class _Supervisor:
             else:
                 time.sleep(POLL_SECONDS / 10)
             pid, status = os.waitpid(self.pid, os.WNOHANG)  # before the last reading, so that nothing is missed
-            while is_open:
-                try:
-                    chunk = os.read(journal, 1 << 16)
-                except BlockingIOError:
-                    break
-                is_open = bool(chunk)
-                text += chunk
-            *lines, text = text.split(b"\n")
-            for line in lines:
-                self.record.note(json.loads(line))
+            if is_open:
+                more, is_open = _read_all(journal)
+                *lines, text = (text + more).split(b"\n")
+                for line in lines:
+                    self.record.note(json.loads(line))
             if pid:
                 self.pid = 0
                 return status
@@ -276,32 +290,40 @@ class _Supervisor:
                 self.by_force = True
 
     def _is_overdue(self) -> bool:
+        """Whether the process was asked to end, and has had the time for it."""
         if not self.requests:
             return False
         second = self.requests[1][1] if len(self.requests) > 1 else self.requests[0][1] + GRACE_SECONDS
         return time.monotonic() > second + KILL_SECONDS
 
-    def _judge(self, status: int) -> int | None:
-        """The code to exit with, or None where another process has to go on."""
-        told = self.record.ended_with
+    def _exit_code(self, status: int) -> int | None:
+        """The code to exit with, or None where another process has to go on.
+
+        status: of `os.waitpid`. A process that ends as it should announces its code; one that does not has died.
+        """
+        announced = self.record.ended_with
         if not os.WIFSIGNALED(status):
             code = os.WEXITSTATUS(status)
-            if told == code == AGAIN and not self.requests:
+            if announced == code == AGAIN and not self.requests:
                 return None
-            if told == code or self.requests:
+            if announced == code or self.requests:
                 return 128 + self.requests[0][0] if code == AGAIN else code
-            how = f"os._exit({code})"  # of code that was being run, for the command had not come to its end
-        else:
-            number = os.WTERMSIG(status)
-            if self.by_force:
-                _say("What was being computed did not end, and was ended by force. What was finished is kept.")
-            if self.requests or number in signals.SIGNALS:
-                return 128 + (self.requests[0][0] if self.requests else number)
-            if told is not None and told != AGAIN:
-                return told  # what a library does after the end changes nothing
-            how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-            if number == signal.SIGKILL:
-                how += ", as when memory runs out"
+            return self._after_a_death(f"os._exit({code})")  # of code that was run, for the command had not ended
+        number = os.WTERMSIG(status)
+        if self.by_force:
+            _say("What was being computed did not end, and was ended by force. What was finished is kept.")
+        if self.requests or number in signals.SIGNALS:
+            return 128 + (self.requests[0][0] if self.requests else number)
+        if announced is not None and announced != AGAIN:
+            return announced  # what a library does after the end changes nothing
+        how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return self._after_a_death(f"{how}, as when memory runs out" if number == signal.SIGKILL else how)
+
+    def _after_a_death(self, how: str) -> int | None:
+        """Say what was being computed and hold it against those jobs; None, for another process goes on.
+
+        Where nothing was being computed, another one would die likewise: 1.
+        """
         if sys.stderr is not None and sys.stderr.isatty():
             print("\x1b[?25h", end="", file=sys.stderr)  # a bar hides the cursor
         if not self.record.in_flight:
@@ -312,6 +334,19 @@ class _Supervisor:
         _say(f"The process was killed ({how}) in the middle of: {shown}. What was finished is kept; going on.")
         self.record.died(how)
         return None
+
+
+def _read_all(pipe: int) -> tuple[bytes, bool]:
+    """(What lies in a pipe that does not block, whether somebody may still write to it)."""
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            return b"".join(chunks), True
+        if not chunk:
+            return b"".join(chunks), False
+        chunks.append(chunk)
 
 
 def _say(text: str) -> None:
