@@ -38,6 +38,7 @@ def example(request, tmp_path):
     return copy_with_example(PAGE, request.param, tmp_path / "copy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["activation"], indirect=True)
 def test_a_new_activation_is_swept_and_predicted(example):
     networks = sweep(example, "activation=arctan,tanh", "gain=0.5,1,2")
@@ -59,6 +60,7 @@ def test_a_new_activation_passes_every_test_of_the_numerics(example):
     python(example, "-m", "pytest", "-q", "-n", "0", "tests/numerics", "-k", "arctan", timeout=560)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["init"], indirect=True)
 def test_a_new_init_is_swept_and_predicted(example):
     networks = sweep(example, "activation=tanh", "init=laplace,normal,he_laplace", "gain=0.5,1.0")
@@ -68,6 +70,7 @@ def test_a_new_init_is_swept_and_predicted(example):
     assert set(networks[networks["init"] == "he_laplace"]["gain"]) == {np.sqrt(2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["init"], indirect=True)
 def test_a_new_shape_has_variance_one_and_the_tails_that_its_docstring_says(example):
     draw = "from winit_jax.numerics.initializers import unit_weights; z = unit_weights(0, 'laplace', 512, 1, 512)"
@@ -78,6 +81,7 @@ def test_a_new_shape_has_variance_one_and_the_tails_that_its_docstring_says(exam
     assert abs(moments[1] - 6) < 5 * np.sqrt((40320 / 16 - 36) / n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["source"], indirect=True)
 def test_a_new_format_is_read_and_swept(example):
     rng = np.random.default_rng(0)
@@ -90,6 +94,7 @@ def test_a_new_format_is_read_and_swept(example):
     assert networks["act_std"].notna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["source"], indirect=True)
 def test_a_damaged_file_of_a_new_format_gets_a_sentence(example):
     (example / "data.libsvm").write_text("1 nothing\n")
@@ -98,6 +103,7 @@ def test_a_damaged_file_of_a_new_format_gets_a_sentence(example):
     assert said.startswith("data.libsvm cannot be read as svmlight: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["statistic"], indirect=True)
 def test_a_new_statistic_is_a_column_of_every_table_that_its_record_names(example):
     networks = sweep(example, "activation=tanh,sigmoid", "gain=0.5,1,2")
@@ -113,6 +119,7 @@ def test_a_new_statistic_is_held_against_its_definition(example):
     assert " passed" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["figure"], indirect=True)
 def test_a_new_kind_of_figure_is_drawn_by_its_name(example):
     sweep(example, "activation=tanh,relu", "gain=0.1,1,10", "depth=int:1:12")

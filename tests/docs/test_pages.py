@@ -42,6 +42,7 @@ def run_as_a_notebook_does(texts):
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_a_notebook_runs_and_draws(notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -55,6 +56,7 @@ def test_a_notebook_is_committed_without_its_outputs(notebook):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells(notebook))
 
 
+@pytest.mark.slow
 def test_the_tour_runs_and_draws(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = run_as_a_notebook_does(block.text for block in blocks(ROOT / "docs" / "index.md", "python"))

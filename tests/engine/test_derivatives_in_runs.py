@@ -6,7 +6,7 @@ import pytest
 
 from support.runs import KEYS, run, table, winit
 from winit_jax.columns import GRADIENTS, PREDICTED, SINGULAR_VALUES
-from winit_jax.engine.computing import predict
+from winit_jax.engine.computing import theory_tables
 from winit_jax.store import schema
 
 WORDS = [
@@ -171,7 +171,7 @@ def test_too_many_points_at_infinite_width_are_refused():
 
 
 def test_a_sweep_of_very_many_scales_has_no_table_of_fixed_points(monkeypatch, tmp_path):
-    monkeypatch.setattr(predict, "MAX_FIXED_POINTS", 3)
+    monkeypatch.setattr(theory_tables, "MAX_FIXED_POINTS", 3)
     run(tmp_path, "activation=tanh", "gain=1,2,3,4", "depth=2", "width=inf")
     assert not (tmp_path / "mean_field").exists()
 

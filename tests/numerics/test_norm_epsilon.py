@@ -5,6 +5,7 @@ import numpy as np
 
 from support.runs import run, table
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.normalization import BATCH
 from winit_jax.numerics.training import classifier as training
 from winit_jax.store import schema
 
@@ -43,7 +44,7 @@ def test_each_network_trains_with_its_own_epsilon():
         "readout": jnp.zeros((3, 5, 2)),
         "readout_bias": jnp.zeros((3, 2)),
     }
-    _, last, _ = training.answer(parameters, jnp.asarray(x), activation("identity"), "batch", epsilon=epsilons)
+    _, last, _ = training.answer(parameters, jnp.asarray(x), activation("identity"), BATCH, epsilon=epsilons)
     a = x.astype(float) @ weights.astype(float)
     for found, epsilon in zip(np.asarray(last), epsilons.astype(float), strict=True):
         np.testing.assert_allclose(found, (a - a.mean(0)) / np.sqrt(a.var(0) + epsilon), rtol=1e-3, atol=1e-5)
@@ -58,6 +59,6 @@ def test_a_unit_that_does_not_vary_trains_without_epsilon():
         "readout_bias": jnp.zeros((1, 2)),
     }
     y = jnp.zeros(6, jnp.int32)
-    how = (activation("tanh"), "batch", "highest", np.zeros(1, np.float32))
+    how = (activation("tanh"), BATCH, "highest", np.zeros(1, np.float32))
     _, _, found = training.gradients(parameters, jnp.ones((6, 4)), y, *how)
     assert all(np.all(np.isfinite(gradient)) for gradient in found.values())
