@@ -338,7 +338,7 @@ class _Supervisor:
 
 def _read_all(pipe: int) -> tuple[bytes, bool]:
     """(What lies in a pipe that does not block, whether somebody may still write to it)."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         try:
             chunk = os.read(pipe, 1 << 16)
