@@ -86,7 +86,7 @@ def _part(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def changed_values(before: Any, now: str) -> str | None:
-    """Where the values of two fingerprints part (`execute.fingerprints`), in words; None where they are the same.
+    """Where the values of two fingerprints part (`vocabulary.fingerprints`), in words; None where they are the same.
 
     Functions are the same to 9 digits, for another version of JAX may round otherwise.
     """
