@@ -43,7 +43,7 @@ def imported(path: str) -> Callable[..., Any]:
     except BaseException as error:
         pass_on(error)
         raise ValueError(f"{path!r}: importing {module_name} failed: {described(error)}") from error
-    function = getattr(module, attribute, None)
+    function: Callable[..., Any] | None = getattr(module, attribute, None)
     if not callable(function):
         raise ValueError(f"{path!r}: {module_name} has no function {attribute!r}.")
     return function

@@ -11,7 +11,7 @@ class AxisError(ValueError):
     """One sentence about an axis that cannot be read."""
 
 
-def expand(expression: Any, names: bool = False) -> list:
+def expand(expression: Any, names: bool = False) -> list[Any]:
     """The values of an axis of a sweep file, in the order written.
 
     expression: a number, a name, a range, comma-separated words, or a list of these.
@@ -31,7 +31,7 @@ def expand(expression: Any, names: bool = False) -> list:
     return words if names else [value for word in words for value in _numbers(word)]
 
 
-def _numbers(word: str) -> list:
+def _numbers(word: str) -> list[Any]:
     from winit_jax.spec import axes as grid
 
     try:
@@ -54,7 +54,7 @@ class Axis:
     """One axis of a heatmap: its values in order, cell edges, and whether it is logarithmic or of names."""
 
     key: str
-    values: list
+    values: list[Any]
     edges: np.ndarray
     log: bool
     named: bool
@@ -63,7 +63,8 @@ class Axis:
     def centres(self) -> np.ndarray:
         """Middles of the cells, geometric on a log axis; [values]."""
         low, high = self.edges[:-1], self.edges[1:]
-        return np.sqrt(low * high) if self.log else (low + high) / 2
+        centres: np.ndarray = np.sqrt(low * high) if self.log else (low + high) / 2
+        return centres
 
 
 def cell_edges(values: np.ndarray, log: bool) -> np.ndarray:
@@ -87,7 +88,7 @@ def is_log_spaced(values: np.ndarray) -> bool:
     return bool(np.std(ratios) / np.mean(ratios) < np.std(steps) / np.mean(steps))
 
 
-def make_axis(key: str, values: list, named: bool, log: bool | None = None) -> Axis:
+def make_axis(key: str, values: list[Any], named: bool, log: bool | None = None) -> Axis:
     """The axis of a key's values in order. log: None decides by the spacing. Errors: ValueError if log cannot be."""
     if named:
         return Axis(key, values, np.arange(len(values) + 1) - 0.5, False, True)

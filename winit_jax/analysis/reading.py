@@ -113,7 +113,7 @@ class Tables:
         return frame
 
     @cached_property
-    def expected(self) -> dict[str, list]:
+    def expected(self) -> dict[str, list[Any]]:
         """The points that the sweep asks for, done or not: key -> values of its axis, ranges expanded.
 
         Axes that the sweep leaves to their defaults are absent, and so is a width of inf, which no network
@@ -176,7 +176,7 @@ class Tables:
         if not paths:
             return None
         try:
-            frame = pd.read_parquet(paths, columns=columns)  # type: ignore[call-overload]
+            frame: pd.DataFrame = pd.read_parquet(paths, columns=columns)  # type: ignore[call-overload]
         except FileNotFoundError:  # a process at work has just moved one
             del self.__dict__["_journal"]
             return self._table(name, columns)

@@ -16,6 +16,7 @@ from winit_jax.analysis.figures.catalog import Kind
 from winit_jax.analysis.reading import RunFolderError, Tables, read_folder
 from winit_jax.analysis.selection import Where, keep
 from winit_jax.analysis.statistics import deviations, regimes
+from winit_jax.analysis.tables import KEYS
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +70,7 @@ class Run(Tables):
         Errors: RunFolderError if the run has no networks.
         """
         networks = keep(self.networks, where or {})
-        keys = [name for name in networks if name in drawings.KEYS]
+        keys = [name for name in networks if name in KEYS]
         return networks[keys].assign(regime=regimes.regimes(networks, thresholds))
 
     def deviations(self, value: str = "log10_act_rms", *, where: Where | None = None) -> pd.DataFrame:

@@ -92,7 +92,7 @@ class Kept(Tables):
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
-    def expected(self) -> dict[str, list]:
+    def expected(self) -> dict[str, list[Any]]:
         """What was kept is all that was asked for of its keys."""
         frame = self.theory if self.is_theory else self.networks
         assert frame is not None

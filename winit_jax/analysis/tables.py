@@ -28,7 +28,8 @@ def untrained(frame: pd.DataFrame) -> pd.DataFrame:
 
 def chance(frame: pd.DataFrame) -> float:
     """The accuracy of guessing: 1 over the classes of the run's data, ten where the frame does not say."""
-    return 1 / frame.attrs.get("classes", 10)
+    classes: int = frame.attrs.get("classes", 10)
+    return 1 / classes
 
 
 def measured(frame: pd.DataFrame, column: str) -> bool:
@@ -59,7 +60,7 @@ def follows_init(frame: pd.DataFrame) -> bool:
     return bool(scales.min(axis=1).max() == 1)
 
 
-def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list:
+def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list[Any]:
     """The values of a key, asked for or there: names as the sweep lists them, numbers ascending."""
     asked = list((expected or {}).get(key, ()))
     present = frame[key].unique()
@@ -88,7 +89,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**columns)
 
 
-def evenly(values: list, most: int) -> list:
+def evenly(values: list[Any], most: int) -> list[Any]:
     """At most `most` of the values, first and last among them, evenly spaced."""
     if len(values) <= most:
         return list(values)

@@ -39,7 +39,7 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        return self.x_train.shape[1]
+        return int(self.x_train.shape[1])
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""

@@ -53,5 +53,6 @@ def as_labels(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (np.all((labels == 0) | (labels == 1)) and np.all(np.sum(labels != 0, axis=1) == 1)):
             raise InputError(f"{path}: labels of shape {labels.shape} are not one-hot; a sample has one class here.")
-        return labels.argmax(axis=1).astype(np.int64)
+        classes: np.ndarray = labels.argmax(axis=1).astype(np.int64)
+        return classes
     return labels.reshape(count).astype(np.int64)

@@ -107,7 +107,8 @@ def _is_number(field: str) -> bool:
 def _parse(text: bytes, separator: str, quote: str = '"') -> list[pa.ChunkedArray]:
     options = csv.ReadOptions(autogenerate_column_names=True)
     parsing = csv.ParseOptions(delimiter=separator, quote_char=quote)
-    return csv.read_csv(pa.BufferReader(text), options, parsing).columns
+    columns: list[pa.ChunkedArray] = csv.read_csv(pa.BufferReader(text), options, parsing).columns
+    return columns
 
 
 def _source(file: File, columns: Sequence[pa.ChunkedArray], names: Sequence[str] | None) -> Source:
@@ -174,7 +175,7 @@ def _look_like_labels(column: pa.ChunkedArray) -> bool:
 
 def _holds_words(column: pa.ChunkedArray) -> bool:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _words(column: pa.ChunkedArray) -> np.ndarray:
@@ -199,4 +200,5 @@ def _numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
         raise InputError(f"{where} holds {kind}, as of compressed pictures; write them as numbers.")
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise InputError(f"{where} holds {'words' if _holds_words(column) else kind}, not numbers.")
-    return values.to_numpy(zero_copy_only=False).reshape(rows, -1)
+    numbers: np.ndarray = values.to_numpy(zero_copy_only=False).reshape(rows, -1)
+    return numbers

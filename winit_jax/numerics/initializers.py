@@ -111,7 +111,7 @@ def scheme_gain(init: str, width: int) -> float:
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
     """The threefry key of a named stream: the same for the same names, wherever work is cut."""
     # The two words that random.key makes of such a seed, without its setting for an offset.
-    key = jax.random.wrap_key_data(jnp.array([0, seed], jnp.uint32), impl="threefry2x32")
+    key: jax.Array = jax.random.wrap_key_data(jnp.array([0, seed], jnp.uint32), impl="threefry2x32")
     for number in (zlib.crc32(stream.encode()), *numbers):
         key = jax.random.fold_in(key, number)
     return key
@@ -143,27 +143,34 @@ def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Arr
     stream: `tangents` or `cotangents`.
     """
     rows = jax.random.normal(stream_key(seed, stream, width), (samples, width))
-    return rows * (math.sqrt(width) / jnp.linalg.norm(rows, axis=1, keepdims=True))
+    directions: jax.Array = rows * (math.sqrt(width) / jnp.linalg.norm(rows, axis=1, keepdims=True))
+    return directions
 
 
 def unit_readout(seed: int, shape: str, width: int, classes: int) -> tuple[jax.Array, jax.Array]:
     """Z and biases of a readout: [width, classes] of variance 1 (all 1 for `constant`), [classes] standard normal."""
-    return _draw_readout(
+    drawn: tuple[jax.Array, jax.Array] = _draw_readout(
         stream_key(seed, f"readout/{shape}", width, classes),
         stream_key(seed, "readout biases", classes),
         shape,
         width,
         classes,
     )
+    return drawn
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
-def _draw_readout(weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int):
+def _draw_readout(
+    weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int
+) -> tuple[jax.Array, jax.Array]:
     return SHAPES[shape].draw(weights, fan_in, fan_out), jax.random.normal(biases, (fan_out,))
 
 
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
-    return jax.lax.map(lambda layer: SHAPES[shape].draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers)
+    drawn: jax.Array = jax.lax.map(
+        lambda layer: SHAPES[shape].draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers
+    )
+    return drawn
 
 
-_draw = jax.jit(_draw_layers, static_argnums=(1, 3, 4))
+_draw: Callable[..., jax.Array] = jax.jit(_draw_layers, static_argnums=(1, 3, 4))

@@ -23,7 +23,8 @@ class Scaled(NamedTuple):
 
     def in_units_of(self, exponent: jax.Array | int) -> jax.Array:
         """The value in units of 2^exponent: 0 or 2^127 times as much where float32 holds no such power of two."""
-        return self.value * power_of_two(self.exponent - exponent)
+        value: jax.Array = self.value * power_of_two(self.exponent - exponent)
+        return value
 
     def times(self, other: "Scaled") -> "Scaled":
         """The product of two numbers; shapes broadcast."""
@@ -73,10 +74,12 @@ def log10_root(mean_square: Scaled, log10_scale: np.ndarray | float = 0.0) -> np
     with np.errstate(divide="ignore", invalid="ignore"):
         square = np.asarray(mean_square.value, np.float64)
         log10 = 0.5 * np.log10(np.where(np.isfinite(square), square, np.nan))
-        return log10 + 0.5 * np.asarray(mean_square.exponent, np.float64) * np.log10(2) + log10_scale
+        log10_rms: np.ndarray = log10 + 0.5 * np.asarray(mean_square.exponent, np.float64) * np.log10(2) + log10_scale
+        return log10_rms
 
 
 def log10_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """log10(10^a + 10^b) without overflow, in NumPy; exactly a where b is -inf."""
     high, low = np.maximum(a, b), np.minimum(a, b)
-    return np.where(low == -np.inf, high, high + np.log1p(10.0 ** (low - high)) / math.log(10))
+    log10_total: np.ndarray = np.where(low == -np.inf, high, high + np.log1p(10.0 ** (low - high)) / math.log(10))
+    return log10_total

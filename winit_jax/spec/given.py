@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from winit_jax.columns import AXES
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.problems import Problem, briefly, unknown
-from winit_jax.spec.sweep import AXES, TABLES
+from winit_jax.spec.sweep import TABLES
 from winit_jax.spec.words import OPTIONS, known_keys
 
 SCALES = ("std", "gain")

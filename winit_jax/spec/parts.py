@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from winit_jax.columns import AXES
 
@@ -51,7 +52,7 @@ class Job:
     points: tuple[Point, ...]
     depth: int | None = None
 
-    def families(self) -> Iterator[tuple]:
+    def families(self) -> Iterator[tuple[Any, ...]]:
         """Each family's key: every axis but depth; that too where networks are trained."""
         for point in self.points:
             yield (
@@ -95,14 +96,14 @@ class Part:
         """Networks of these depths."""
         return sum(len(job.points) * (len(depths) if job.depth is None else job.depth in depths) for job in self.jobs)
 
-    def to_json(self) -> list[dict]:
+    def to_json(self) -> list[dict[str, Any]]:
         return [asdict(job) for job in self.jobs]
 
     @classmethod
-    def from_json(cls, jobs: list[dict]) -> "Part":
+    def from_json(cls, jobs: list[dict[str, Any]]) -> "Part":
         return cls(tuple(Job(**{**job, "points": tuple(Point(**point) for point in job["points"])}) for job in jobs))
 
-    def without(self, done: Callable[[tuple], bool]) -> "Part | None":
+    def without(self, done: Callable[[tuple[Any, ...]], bool]) -> "Part | None":
         """The part less the families that are done; None if nothing is left."""
         jobs = []
         for job in self.jobs:
@@ -115,13 +116,13 @@ class Part:
         """What the networks of a training part have in common, however they are cut into parts."""
         return replace(self.jobs[0], shape="", seed=0, points=())
 
-    def described(self) -> Iterator[tuple]:
+    def described(self) -> Iterator[tuple[Any, ...]]:
         """Each family, whatever its learning rate, that the tables of this part describe before training."""
         for job in self.jobs:
             points = tuple(point.untrained for point in job.points if point.described)
             yield from job.with_points(points).families()
 
-    def describing(self, described: set[tuple]) -> "Part":
+    def describing(self, described: set[tuple[Any, ...]]) -> "Part":
         """The part, describing before training what is not in `described` yet; this is then added to it."""
         jobs = []
         for job in self.jobs:

@@ -24,7 +24,7 @@ class Asked:
         return frozenset(self.sweep.grid.depth)
 
     @cached_property
-    def _values(self) -> dict[str, frozenset]:
+    def _values(self) -> dict[str, frozenset[Any]]:
         """Axis -> its values, but for the scale, which goes with the init."""
         grid = self.sweep.grid
         others = (axis for axis in AXES if axis not in ("init", *WEIGHT_SCALES))
@@ -72,7 +72,7 @@ class Count:
 def count(sweep: Sweep, records: Iterable[Record]) -> Count:
     """Distinct networks of some parts."""
     asked, none = Asked(sweep), frozenset[int]()
-    held: dict[tuple, frozenset[int]] = {}
+    held: dict[tuple[Any, ...], frozenset[int]] = {}
     for record in records:
         depths = frozenset(record.depths)
         for job in record.jobs:
@@ -82,7 +82,7 @@ def count(sweep: Sweep, records: Iterable[Record]) -> Count:
                 held[family] = there if known <= there else known | there
     total = sum(len(depths) for depths in held.values())
     done = 0
-    wanted: set[tuple] = set()
+    wanted: set[tuple[Any, ...]] = set()
     for record in records:
         if (part := asked.part(record.part)) is not None:
             wanted.update(family for job in part.jobs for family in job.families())

@@ -119,7 +119,7 @@ class RunFolder:
                     holder.end(self._told if ended else "failed", "" if ended else self._trouble)
                 self._journal = None
 
-    def sweep(self) -> dict:
+    def sweep(self) -> dict[str, Any]:
         """The stored sweep file as plain data. Errors: StoreError."""
         if not os.path.lexists(self.sweep_file):
             what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
@@ -141,7 +141,7 @@ class RunFolder:
         """run.json as far as it can be read; empty where there is none."""
         return read_info(self.path / "run.json")[0]
 
-    def write_info(self, info: Mapping) -> None:
+    def write_info(self, info: Mapping[str, Any]) -> None:
         """Make this run.json, with the environments that the parts were made with. `state` is where the run stands."""
         self._told = str(info.get("state", ""))
         environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
@@ -392,4 +392,5 @@ class RunFolder:
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    written: bytes = sink.getvalue().to_pybytes()
+    return written

@@ -140,11 +140,11 @@ def _contents(path: Path, record: Record, sweep: Sweep) -> Iterator[tuple[str, s
         yield table, "was not written, though the sweep asks for it"
 
 
-def _fits(found: pa.Schema, wanted: pa.Schema, is_current: bool) -> bool:
+def _fits(columns: pa.Schema, wanted: pa.Schema, is_current: bool) -> bool:
     """Whether columns are those of the sweep; before it grew, there may have been fewer."""
     if not is_current:
-        wanted = pa.schema([field for field in wanted if field.name in found.names])
-    return found.equals(wanted)
+        wanted = pa.schema([field for field in wanted if field.name in columns.names])
+    return bool(columns.equals(wanted))
 
 
 def rows(record: Record, sweep: Sweep) -> dict[str, int]:
@@ -184,8 +184,8 @@ def _without_network(table: pa.Table, networks: pa.Table) -> int:
     own = _keys(table, networks)
     there = _keys(networks.select(own.column_names), networks)
     both = pa.concat_tables([own, there.select(own.column_names)]).group_by(own.column_names).aggregate([])
-    return both.num_rows - there.num_rows
+    return int(both.num_rows - there.num_rows)
 
 
 def _twice(networks: pa.Table) -> int:
-    return networks.num_rows - _keys(networks, networks).num_rows
+    return int(networks.num_rows - _keys(networks, networks).num_rows)

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # One request may come twice: from a terminal or a scheduler to every process, and forwarded by the supervisor.
@@ -58,7 +59,7 @@ def noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def handle(handler) -> dict:
+def handle(handler: Any) -> dict[int, Any]:
     """Set a handler; what was there before, by signal.
 
     A hang-up that is ignored, as under nohup, stays so, and so does what Python could not put back: a handler that was

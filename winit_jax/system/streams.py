@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from winit_jax.errors import described, says
 from winit_jax.system.signals import Stopped
@@ -24,7 +25,7 @@ NUL = re.compile(r"embedded null (byte|character)")
 class _Named(io.FileIO):
     """The raw stdout, whose errors say that it is stdout."""
 
-    def write(self, data) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -34,7 +35,7 @@ class _Named(io.FileIO):
 class _Forgiving(io.FileIO):
     """A raw stream for messages, which are never a reason to stop: what cannot be written is dropped."""
 
-    def write(self, data) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError:
@@ -73,7 +74,8 @@ def _text(raw: io.FileIO, before: object) -> io.TextIOWrapper:
 
 def _number(stream: object) -> int | None:
     try:
-        return stream.fileno()  # type: ignore[attr-defined]
+        number: int | None = stream.fileno()  # type: ignore[attr-defined]
+        return number
     except (AttributeError, OSError, ValueError):  # another object in its place
         return None
 

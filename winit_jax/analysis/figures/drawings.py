@@ -113,7 +113,8 @@ def _table(run: Tables, kind: Kind) -> pd.DataFrame | None:
     name = "theory" if kind.of_theory and run.is_theory else kind.table
     if name == "networks" and run.is_theory:
         return None
-    return getattr(run, name)
+    table: pd.DataFrame | None = getattr(run, name)
+    return table
 
 
 def _rows(run: Tables, kind: Kind, value: str | None) -> pd.DataFrame:
@@ -239,4 +240,4 @@ def _has_axes(frame: pd.DataFrame) -> bool:
     """Whether a map of networks would have two axes that vary."""
     places = on_a_map(frame, {})
     shown: Mapping[str, Any] = {key: frame[key].nunique() for key in places.shown if key != "seed"}
-    return sum(count > 1 for count in shown.values()) + len(places.left) > 1
+    return bool(sum(count > 1 for count in shown.values()) + len(places.left) > 1)

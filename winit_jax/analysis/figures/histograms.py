@@ -86,7 +86,7 @@ def _counts(frame: pd.DataFrame, scale: str) -> pd.Series:
     return frame.groupby(["init", scale, "layer", "bin_low"], observed=True, dropna=False)["count"].sum()
 
 
-def _bars(counts: pd.Series, key: tuple, edges: np.ndarray) -> pd.Series:
+def _bars(counts: pd.Series, key: tuple[Any, ...], edges: np.ndarray) -> pd.Series:
     """Counts by the low edge of their bin, -inf (below), the top edge (above) and NaN (not finite); 0 if absent."""
     own = counts.loc[key] if key in counts.index else pd.Series(dtype=float)
     return own.groupby(level=0, dropna=False).sum().reindex([-np.inf, *edges, np.nan], fill_value=0)

@@ -1,5 +1,7 @@
 """Singular values of the Jacobian against depth: how nearly a network keeps every direction's length."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -87,7 +89,7 @@ def _panels(frame: pd.DataFrame, places: Places, most: int) -> list[list[Holds]]
     return holds
 
 
-def _nearest(frame: pd.DataFrame, key: str, most: int) -> list:
+def _nearest(frame: pd.DataFrame, key: str, most: int) -> list[Any]:
     """At most so many values of a key, in order."""
     values = in_order(frame, key)
     deepest = frame[(frame["depth"] == frame["depth"].max()) & (frame["sv_median"] > 0)]

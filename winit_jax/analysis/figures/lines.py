@@ -49,7 +49,7 @@ class Lines:
     asked: int
 
     @property
-    def values(self) -> list:
+    def values(self) -> list[Any]:
         return [look.value for look in self.looks]
 
     @property
@@ -77,7 +77,7 @@ def lines_of(frame: pd.DataFrame, key: str, most: int | None, plain: bool = Fals
     return Lines(key, looks, norm, len(values))
 
 
-def _shades(values: list, named: bool) -> tuple[Normalize, Sequence]:
+def _shades(values: list[Any], named: bool) -> tuple[Normalize, Sequence[Any]]:
     """(Norm of a color bar, a color for each value)."""
     if named:
         return Normalize(), sns.color_palette("colorblind", len(values))

@@ -62,7 +62,7 @@ def ranking(
         )
 
 
-def _size(names: list[str], activations: list) -> Size:
+def _size(names: list[str], activations: list[Any]) -> Size:
     """Room for the names at the left, and over each panel for an activation's."""
     beside = 0.75 + LETTER * max(map(len, names))
     each = max(1.45, 0.1 + TITLE_LETTER * max(len(str(activation)) for activation in activations))

@@ -204,7 +204,8 @@ def beside(ticks: Sequence[float], low: float, high: float, log: bool, inches: f
 def positions(ticks: Sequence[float], low: float, high: float, log: bool) -> np.ndarray:
     """Where ticks stand, as shares of the axis from low to high."""
     place = np.log if log else np.asarray
-    return (place(np.asarray(ticks, float)) - place(low)) / (place(high) - place(low))
+    shares: np.ndarray = (place(np.asarray(ticks, float)) - place(low)) / (place(high) - place(low))
+    return shares
 
 
 def round_ticks(low: float, high: float) -> list[float]:

@@ -56,7 +56,7 @@ def _of_one_start(part: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
             fitting.append(group[np.isclose(known[:, None], gains, rtol=1e-6).any(axis=1)])
     if not fitting:
         return rows if groups.nunique() == 1 else rows.iloc[:0]
-    middle = fitting[len(fitting) // 2]
+    middle: pd.DataFrame = fitting[len(fitting) // 2]
     keys = ["gain", "bias_std"]
     for group in fitting:
         both = middle.merge(group, on=keys, suffixes=("", "_other"))
@@ -89,7 +89,8 @@ def jumped(line: pd.DataFrame, along: str) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         gone = np.isnan(jump[:-1]) != np.isnan(jump[1:])
         apart = np.abs(np.diff(np.log(line["q_star"].to_numpy(float))))
-        return gone & ~(apart < np.log(2))
+        jumps: np.ndarray = gone & ~(apart < np.log(2))
+        return jumps
 
 
 def jumps(line: pd.DataFrame, along: str, ratio: float) -> list[tuple[float, bool]]:

@@ -53,7 +53,8 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
         z=difference / np.maximum(error, ROUNDING * np.maximum(1, table["predicted"].abs())),
     )
     table.attrs = frame.attrs
-    return table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
+    deviating: pd.DataFrame = table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
+    return deviating
 
 
 def few_seeds(n_seeds: pd.Series) -> str:

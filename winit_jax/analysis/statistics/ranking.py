@@ -1,5 +1,7 @@
 """Which learning rate is best for each initialisation, and how good it then is."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -38,7 +40,7 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
     return table
 
 
-def _best(part: pd.DataFrame) -> tuple | None:
+def _best(part: pd.DataFrame) -> tuple[Any, ...] | None:
     """(Learning rate, mean, low, high, seeds, share that diverged) of one initialisation; None if no seed has them all.
 
     part: its rows, with the score of each network and whether it is gone.

@@ -35,7 +35,7 @@ class Attractor:
             return f"{what}, from q below {high}"
         return f"{what}, from q above {low}" if math.isinf(self.log10_high) else f"{what}, from q in {low} to {high}"
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Numbers that JSON can hold; None for infinity."""
         names = {"log10_q": self.log10_q, "from_log10_q": self.log10_low, "to_log10_q": self.log10_high}
         q = 10**self.log10_q if self.log10_q < 308 else math.inf
@@ -74,7 +74,7 @@ class Row:
         """Until the signal has vanished or exploded, else until inputs look alike or unrelated; inf if never."""
         return self.signal_rms_layers if self.signal_by == "rms" else DEPTH_SCALES * self.xi_c
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The row with numbers that JSON can hold; None for infinity and NaN."""
         names = [name for name in self.__dataclass_fields__ if name != "attractors"]
         found: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
@@ -106,7 +106,7 @@ class Advice:
     def __str__(self) -> str:
         return "\n".join(report(self))
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """One object; None for infinity and NaN."""
         return {
             "activation": self.name,

@@ -17,7 +17,8 @@ class DeviceError(WinitError):
 def of_this_process() -> list[jax.Device]:
     """The devices of this process. Errors: DeviceError where a platform does not start."""
     try:
-        return jax.local_devices()
+        devices: list[jax.Device] = jax.local_devices()
+        return devices
     except Exception as error:  # RuntimeError, AssertionError and what else a platform's start may raise
         asked = jax.config.values.get("jax_platforms")
         text = str(error).strip().splitlines()
@@ -30,7 +31,7 @@ def of_this_process() -> list[jax.Device]:
 
 def on_cpu() -> bool:
     """Whether networks are computed in this machine's own memory. Errors: DeviceError."""
-    return of_this_process()[0].platform == "cpu"
+    return bool(of_this_process()[0].platform == "cpu")
 
 
 def environment() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ class Predicting:
     """The predicted columns of a sweep's networks. Safe to call from several threads."""
 
     work: Work
-    _kept: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
+    _kept: dict[tuple[Any, ...], dict[str, np.ndarray]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def columns(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from winit_jax.spec.sweep import Sweep
 LN_10 = math.log(10)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
+Predicted = TypeVar("Predicted")
 
 
 def is_predicted(init: str) -> bool:
@@ -42,7 +43,7 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
     """
     failed: set[str] = set()
 
-    def unless_it_fails(name: str, compute: Callable[[], Any], instead: Any) -> Any:
+    def unless_it_fails(name: str, compute: Callable[[], Predicted], instead: Predicted) -> Predicted:
         try:
             return compute()
         except Exception as error:
@@ -75,19 +76,20 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
         with np.errstate(divide="ignore", over="ignore"):
             log_weight, log_bias = (2 * np.log(std) for std in (gain, bias_std))
             log_start = np.logaddexp(log_weight + np.log(square), log_bias)
-            found = unless_it_fails(
+            point = unless_it_fails(
                 name,
                 lambda: theory.fixed_point_of_logs(activation(name), log_weight, log_bias, log_start),
                 theory.FixedPoint(*[np.full(gain.shape, np.nan)] * len(theory.FixedPoint._fields)),
             )
-            return [np.exp(log_start), found.q, found.c, found.chi1, found.xi_q, found.xi_c]
+            return [np.exp(log_start), point.q, point.c, point.chi1, point.xi_q, point.xi_c]
 
     def critical_gain(name: str, bias_std: float, square: float) -> tuple[float, list[float]]:
         def compute() -> tuple[float, list[float]]:
-            found = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
-            return found.gain, [jump.gain for jump in found.jumps]
+            critical = theory.critical_gain(activation(name), bias_std, theory.Start(square=square))
+            return critical.gain, [jump.gain for jump in critical.jumps]
 
-        return unless_it_fails(name, compute, (math.nan, []))
+        no_gains: list[float] = []
+        return unless_it_fails(name, compute, (math.nan, no_gains))
 
     return MeanField(
         scales=_scales(of_width),

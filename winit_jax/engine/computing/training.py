@@ -123,7 +123,7 @@ class Training:
             precision=self.work.sweep.compute.matmul_precision,
         )
 
-    def _belongs_to(self, part: Part, settings: trainer.Settings, program: list) -> str:
+    def _belongs_to(self, part: Part, settings: trainer.Settings, program: list[Any]) -> str:
         """A name for all that decides a training's numbers: a checkpoint of another one is not gone on from."""
         dataset = self._dataset
         sizes = (dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test))

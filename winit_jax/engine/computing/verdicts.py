@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +51,8 @@ class Verdicts:
     batch_mib: float
     platform: str
     agreed: list[str] = field(default_factory=list)
-    _locks: dict[tuple, threading.Lock] = field(default_factory=dict)
-    _found: dict[tuple, str | None] = field(default_factory=dict)
+    _locks: dict[tuple[Any, ...], threading.Lock] = field(default_factory=dict)
+    _found: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, evidence: Evidence, *, shared: bool) -> None:

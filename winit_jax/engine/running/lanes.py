@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from winit_jax.engine.running.suspects import Task
 
@@ -41,7 +42,7 @@ class Lanes:
         self.free = list(range(count))
         self._received = received
         self._threads: dict[int, ThreadPoolExecutor] = {}
-        self._flying: dict[Future, Flight] = {}
+        self._flying: dict[Future[Any], Flight] = {}
 
     def __enter__(self) -> "Lanes":
         return self
@@ -66,14 +67,14 @@ class Lanes:
         flight = Flight(task, lane, self._received)
         self._flying[self._threads[lane].submit(compute, task, flight)] = flight
 
-    def landed(self) -> Iterator[tuple[Flight, Future]]:
+    def landed(self) -> Iterator[tuple[Flight, Future[Any]]]:
         """What has ended, after a short wait."""
         for future in wait(self._flying, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
             flight = self._flying.pop(future)
             self.free.append(flight.lane)
             yield flight, future
 
-    def last_landed(self, patience: float) -> Iterator[tuple[Flight, Future]]:
+    def last_landed(self, patience: float) -> Iterator[tuple[Flight, Future[Any]]]:
         """What ends within so many seconds, when nothing more is to start."""
         for future in wait(self._flying, timeout=patience).done:
             yield self._flying.pop(future), future

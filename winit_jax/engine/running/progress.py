@@ -87,16 +87,16 @@ def _notebook_line() -> Callable[[str], None]:
 @contextmanager
 def _bar() -> Iterator[OnProgress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        def render(self, task) -> Text:
+        def render(self, task: Task) -> Text:
             rate = task.speed or 0.0
             return Text(f"{rate:,.{0 if rate >= 10 else 1}f}/s" if rate else "", style="progress.data.speed")
 
     class Left(ProgressColumn):
-        def render(self, task) -> Text:
+        def render(self, task: Task) -> Text:
             left = task.time_remaining
             return Text(duration(left) if left else "", style="progress.remaining")
 

@@ -87,8 +87,8 @@ def missing(
     of a part in its files' names, in whose order lies the grid, and after it what was added.
     """
     wanted = Asked(asked or sweep)
-    done: set[tuple] = set()
-    described: set[tuple] = set()
+    done: set[tuple[Any, ...]] = set()
+    described: set[tuple[Any, ...]] = set()
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
         described.update(stored.part.described())
@@ -220,7 +220,7 @@ class _Ledger:
         return "done" if self.outcome.done + self.beside == self.campaign.sweep.n_networks else "unfinished"
 
 
-def _standing(earlier: list[Failure], now: list[dict], folder: RunFolder) -> list[dict]:
+def _standing(earlier: list[Failure], now: list[dict[str, Any]], folder: RunFolder) -> list[dict[str, Any]]:
     """Failures of earlier runs that this one has neither mended nor met again."""
     settled = {
         family for record in folder.committed().values() for job in record.part.jobs for family in job.families()
@@ -305,7 +305,7 @@ class _Course:
         if self.flying.in_flight:
             self.queue.watched.hung = True
 
-    def _settle(self, flight: Flight, future: Future) -> None:
+    def _settle(self, flight: Flight, future: Future[Any]) -> None:
         task, error = flight.task, future.exception()
         self.queue.watched.ended(by_program(task.part), error is None)
         if error is None:

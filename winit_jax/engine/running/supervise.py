@@ -22,7 +22,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from winit_jax.system import signals
 
@@ -61,7 +61,7 @@ class Record:
     guilty: Counter[str] = field(default_factory=Counter)
     sound: set[str] = field(default_factory=set)
 
-    def note(self, line: Mapping) -> None:
+    def note(self, line: Mapping[str, Any]) -> None:
         """One line of a process's journal."""
         if line["what"] == "bye":
             self.ended_with = line["code"]
@@ -166,7 +166,7 @@ class Watched:
         """The process is about to exit with a code, all done that it had to do."""
         self._write({"what": "bye", "code": code})
 
-    def _write(self, line: Mapping) -> None:
+    def _write(self, line: Mapping[str, Any]) -> None:
         if self.journal is not None:
             with contextlib.suppress(OSError):  # a supervisor that was killed takes this process with it
                 os.write(self.journal, json.dumps(line).encode() + b"\n")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.errors import described, says
-from winit_jax.numerics.activations.record import Activation
+from winit_jax.numerics.activations.record import Activation, Function
 from winit_jax.user_code import as_it_was, contained, pass_on
 
 MAX_DEGREE = 4  # steeper than this, exponents would leave int32 within a layer
@@ -91,7 +91,8 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
             raise Unusable(f"{name!r}: phi(0) is {at_zero}; an activation must be finite at 0.")
 
         def slope(a: jax.Array) -> jax.Array:
-            return jax.jvp(function, (a,), (jnp.ones_like(a),))[1]
+            derivative: jax.Array = jax.jvp(function, (a,), (jnp.ones_like(a),))[1]
+            return derivative
 
         degree_at_zero = _degree_at_zero(function, slope, at_zero)
         left = _degree_at_infinity(function, -1.0)
@@ -176,7 +177,10 @@ def _kinks(function: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Arra
     edges = np.linspace(-50.0, 50.0, CELLS + 1) + 1e-3 / CELLS  # round numbers are within cells
     found = []
     for jumping in (function, slope):
-        value = lambda a, jumping=jumping: np.nan_to_num(np.asarray(jumping(jnp.asarray(a)), np.float64))  # noqa: E731
+
+        def value(a: np.ndarray, jumping: Function = jumping) -> np.ndarray:
+            return np.nan_to_num(np.asarray(jumping(jnp.asarray(a)), np.float64))
+
         low, high = edges[:-1], edges[1:]
         at_low, at_high = value(low), value(high)
         scale = np.maximum(np.abs(at_low), np.abs(at_high))
@@ -204,7 +208,7 @@ def _oscillates(slope: Callable[[jax.Array], jax.Array], max_slope: float) -> bo
     return False
 
 
-def _degree_at_zero(function, slope, at_zero: float) -> int | None:
+def _degree_at_zero(function: Function, slope: Function, at_zero: float) -> int | None:
     near, nearer = (np.asarray(slope(jnp.asarray([-x, x]))) for x in (1e-9, 1e-12))
     if np.all(np.abs(nearer) > 1e-6) and np.allclose(near, nearer, rtol=1e-3):
         return 1
@@ -215,7 +219,7 @@ def _degree_at_zero(function, slope, at_zero: float) -> int | None:
     )
 
 
-def _degree_at_infinity(function, sign: float) -> int | None:
+def _degree_at_infinity(function: Function, sign: float) -> int | None:
     values = np.abs(np.asarray(function(jnp.asarray(sign * 2.0 ** np.arange(24, 31)))))
     if not np.all(np.isfinite(values)):
         return None

@@ -113,5 +113,6 @@ def push_linear(block: Block, change: Tangent, layer: Layer, weight: Scaled, pre
 
 def pull_linear(block: Block, gradient: jax.Array, weights: jax.Array, precision: str) -> jax.Array:
     """The gradient at a response from that at the next stream, [samples, width], both at unit scale: reverse mode."""
+    pulled: jax.Array
     (pulled,) = jax.linear_transpose(lambda h: block.linear(h, weights, precision), gradient)(gradient)
     return pulled

@@ -52,34 +52,45 @@ def gradients(
     shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
     wanted = jnp.asarray(depths, jnp.int32)
     turns = (_length(hidden), jnp.int32(len(depths)))
-    found = _in_blocks(
-        lambda some: _gradients(inputs, some, first, hidden, loss, wanted, shifted, settings, *turns), networks, block
+    squares = _in_blocks(
+        lambda chosen: _gradients(inputs, chosen, first, hidden, loss, wanted, shifted, settings, *turns),
+        networks,
+        block,
     )
-    layers = np.arange(1, found.preact.value.shape[2] + 1)
+    layers = np.arange(1, squares.preact.value.shape[2] + 1)
     beyond = layers > np.asarray(depths)[:, None]
     samples = inputs.samples.shape[0]
     preact, weight = (
-        np.where(beyond, np.nan, log10_root(square) - np.log10(samples)) for square in (found.preact, found.weight)
+        np.where(beyond, np.nan, log10_root(square) - np.log10(samples)) for square in (squares.preact, squares.weight)
     )
-    return preact, weight, found.histogram
+    return preact, weight, squares.histogram
 
 
 @partial(jax.jit, static_argnames="settings")
 def _gradients(
-    inputs, networks, first, hidden, loss, depths, edges, settings: Settings, layers: jax.Array, turns: jax.Array
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    loss: jax.Array | Readout,
+    depths: jax.Array,
+    edges: jax.Array | None,
+    settings: Settings,
+    layers: jax.Array,
+    turns: jax.Array,
 ) -> Gradients:
-    def one(networks: Networks) -> Gradients:
-        kept = way_forth(inputs.signal, first, hidden, networks, settings, layers)
+    def of_network(network: Networks) -> Gradients:
+        kept = way_forth(inputs.signal, first, hidden, network, settings, layers)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
-            return way_back(depth, kept, inputs.signal, first, hidden, networks.hidden, loss, settings, edges)
+            return way_back(depth, kept, inputs.signal, first, hidden, network.hidden, loss, settings, edges)
 
-        found = loops.each(lambda depth: back(depth, None), depths, turns)
+        of_depths: Gradients = loops.each(lambda depth: back(depth, None), depths, turns)
         if edges is None:
-            return found
-        return found._replace(histogram=back(jnp.max(depths), edges).histogram)
+            return of_depths
+        return of_depths._replace(histogram=back(jnp.max(depths), edges).histogram)
 
-    return jax.vmap(one)(networks)
+    return jax.vmap(of_network)(networks)
 
 
 def singular_values(
@@ -95,27 +106,33 @@ def singular_values(
     hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
     """
     if hidden is None:
-        return {name: np.zeros((len(depths), len(networks.hidden.value))) + one for name, one in AT_DEPTH_ONE.items()}
-    kept = _in_blocks(lambda some: _slopes(inputs, some, first, hidden, settings, _length(hidden)), networks, 1)
+        return {
+            name: np.zeros((len(depths), len(networks.hidden.value))) + value for name, value in AT_DEPTH_ONE.items()
+        }
+    kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, _length(hidden)), networks, 1)
     weights = np.asarray(hidden.weights)
-    found = []
+    summaries = []
     for network in range(len(networks.hidden.value)):
-        own, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
-        found.append(summary(spectrum(own, weights, weight, depths, settings)))
-    return {name: np.stack([columns[name] for columns in found], axis=1) for name in SINGULAR_VALUES}
+        slopes, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
+        summaries.append(summary(spectrum(slopes, weights, weight, depths, settings)))
+    return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
 @partial(jax.jit, static_argnames="settings")
-def _slopes(inputs, networks, first, hidden, settings: Settings, layers: jax.Array) -> Kept:
-    def one(networks: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, networks, settings, layers)
-        return jax.tree.map(lambda x: x[:-1], kept)
+def _slopes(
+    inputs: Inputs, networks: Networks, first: Layer, hidden: Layer, settings: Settings, layers: jax.Array
+) -> Kept:
+    def of_network(network: Networks) -> Kept:
+        kept = way_forth(inputs.signal, first, hidden, network, settings, layers)
+        all_but_the_last: Kept = jax.tree.map(lambda x: x[:-1], kept)
+        return all_but_the_last
 
-    return jax.vmap(one)(networks)
+    return jax.vmap(of_network)(networks)
 
 
 def _length(stack: Layer | None) -> jax.Array:
-    return jnp.int32(0 if stack is None else stack.weights.shape[0])
+    length: jax.Array = jnp.int32(0 if stack is None else stack.weights.shape[0])
+    return length
 
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:

@@ -39,11 +39,11 @@ class LayerArrays(NamedTuple):
 
     @property
     def samples(self) -> int:
-        return self.a.shape[0]
+        return len(self.a)
 
     @property
     def units(self) -> int:
-        return self.a.shape[1]
+        return int(self.a.shape[1])
 
 
 def root_mean_square(x: Array) -> float:
@@ -53,47 +53,47 @@ def root_mean_square(x: Array) -> float:
 
 
 def preact_mean(layer: LayerArrays) -> float:
-    return layer.a.mean()
+    return float(layer.a.mean())
 
 
 def preact_std(layer: LayerArrays) -> float:
-    return layer.a.std()
+    return float(layer.a.std())
 
 
 def act_mean(layer: LayerArrays) -> float:
-    return layer.h.mean()
+    return float(layer.h.mean())
 
 
 def act_std(layer: LayerArrays) -> float:
-    return layer.response.std()  # that of h, for phi(0) moves none of it
+    return float(layer.response.std())  # that of h, for phi(0) moves none of it
 
 
 def act_min(layer: LayerArrays) -> float:
-    return layer.h.min()
+    return float(layer.h.min())
 
 
 def act_max(layer: LayerArrays) -> float:
-    return layer.h.max()
+    return float(layer.h.max())
 
 
 def log10_act_rms(layer: LayerArrays) -> float:
-    return np.log10(root_mean_square(layer.h))
+    return float(np.log10(root_mean_square(layer.h)))
 
 
 def saturated(layer: LayerArrays) -> float:
-    return layer.is_saturated.mean()
+    return float(layer.is_saturated.mean())
 
 
 def dead(layer: LayerArrays) -> float:
-    return layer.is_saturated.all(axis=0).mean()
+    return float(layer.is_saturated.all(axis=0).mean())
 
 
 def zero(layer: LayerArrays) -> float:
-    return layer.is_zero.mean()
+    return float(layer.is_zero.mean())
 
 
 def nonfinite(layer: LayerArrays) -> float:
-    return (~np.isfinite(layer.response)).mean()
+    return float((~np.isfinite(layer.response)).mean())
 
 
 def unit_similarity(layer: LayerArrays) -> float:
@@ -104,7 +104,7 @@ def unit_similarity(layer: LayerArrays) -> float:
     h, squares = layer.h, np.sum(layer.h**2)
     if layer.units == 1:
         return np.nan
-    return (np.sum(h.sum(axis=1) ** 2) - squares) / ((layer.units - 1) * squares)
+    return float((np.sum(h.sum(axis=1) ** 2) - squares) / ((layer.units - 1) * squares))
 
 
 def input_correlation(layer: LayerArrays) -> float:
@@ -115,18 +115,18 @@ def input_correlation(layer: LayerArrays) -> float:
     a, squares = layer.a, np.sum(layer.a**2)
     if layer.samples == 1:
         return np.nan
-    return (np.sum(a.sum(axis=0) ** 2) - squares) / ((layer.samples - 1) * squares)
+    return float((np.sum(a.sum(axis=0) ** 2) - squares) / ((layer.samples - 1) * squares))
 
 
 def input_decorrelation(layer: LayerArrays) -> float:
     """1 - c, half the mean square distance of two distinct samples over their mean square norm. NaN for one sample."""
     m, squares = layer.samples, np.sum(layer.a**2)
-    return m * np.sum(layer.deviations**2) / ((m - 1) * squares) if m > 1 else np.nan
+    return float(m * np.sum(layer.deviations**2) / ((m - 1) * squares)) if m > 1 else np.nan
 
 
 def log10_jacobian(layer: LayerArrays) -> float:
     """log10 of the RMS size of J v over that of v, the steps in the first pre-activations."""
-    return np.log10(root_mean_square(layer.tangents) / root_mean_square(layer.first_tangents))
+    return float(np.log10(root_mean_square(layer.tangents) / root_mean_square(layer.first_tangents)))
 
 
 # Column -> its value in a layer, by the function of the same name.

@@ -86,7 +86,8 @@ def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
 
 def can_share(family: Family) -> np.ndarray:
     """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
-    return (family.bias_std == 0) & (family.hidden_std != 0)
+    can_share: np.ndarray = (family.bias_std == 0) & (family.hidden_std != 0)
+    return can_share
 
 
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:

@@ -11,6 +11,7 @@ network, the last block is padded, and every loop stays one however few its turn
 import sys
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import batches, loops
-from winit_jax.numerics.measure.layers import Measured, descend, enter
+from winit_jax.numerics.measure.layers import Measured, State, descend, enter
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
 from winit_jax.numerics.measure.statistics import Sums, columns
 from winit_jax.numerics.scaled import Scaled
@@ -53,34 +54,36 @@ def forward(
     room = batches.of_a_call(needed, block, samples, width, platform)
     calls = -(-needed // room)
     chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
-    stacked = [jax.tree.map(lambda x, own=own: x[own], networks) for own in chosen]
+    stacked = [jax.tree.map(lambda x, rows=rows: x[rows], networks) for rows in chosen]
     turns = [np.int32(min(room, needed - call * room)) for call in range(calls)]
     at_zero = settings.activation.at_zero
     shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
     stacks = iter(hidden)
     stack, following = next(stacks, None), next(stacks, None)
-    # Of each stack of layers, what each call found: arrays of [room, layers, block, ...].
+    # Of each stack of layers, what each call measured: arrays of [room, layers, block, ...].
     parts: list[list[Measured]] = []
     left = sys.maxsize if layers is None else layers - 1
     if following is None:
-        own = np.int32(0 if stack is None else min(left, stack.weights.shape[0]))
-        how = (first, stack, tangents, shifted, settings)
-        parts.append([_all_layers(inputs, some, *how, turn, own) for some, turn in zip(stacked, turns, strict=True)])
+        length = np.int32(0 if stack is None else min(left, stack.weights.shape[0]))
+        shared = (first, stack, tangents, shifted, settings)
+        parts.append(
+            [_all_layers(inputs, blocks, *shared, turn, length) for blocks, turn in zip(stacked, turns, strict=True)]
+        )
     else:
         entered = [
-            _first_layer(inputs, some, first, tangents, shifted, settings, turn)
-            for some, turn in zip(stacked, turns, strict=True)
+            _first_layer(inputs, blocks, first, tangents, shifted, settings, turn)
+            for blocks, turn in zip(stacked, turns, strict=True)
         ]
         while True:
             states = [state for state, _ in entered]
-            parts.append([found for _, found in entered])
+            parts.append([measured for _, measured in entered])
             if stack is None:
                 break
-            own = np.int32(min(left, stack.weights.shape[0]))
-            left -= int(own)
+            length = np.int32(min(left, stack.weights.shape[0]))
+            left -= int(length)
             entered = [
-                _next_layers(state, some, stack, shifted, settings, turn, own)
-                for state, some, turn in zip(states, stacked, turns, strict=True)
+                _next_layers(state, blocks, stack, shifted, settings, turn, length)
+                for state, blocks, turn in zip(states, stacked, turns, strict=True)
             ]
             stack, following = following, next(stacks, None)
 
@@ -88,15 +91,24 @@ def forward(
         x = np.moveaxis(np.concatenate(arrays), 1, 0)
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
-    of_stacks = [jax.tree.map(join, *jax.device_get(found)) for found in parts]
-    return jax.tree.map(lambda *x: np.concatenate(x)[:layers], *of_stacks)
+    of_stacks = [jax.tree.map(join, *jax.device_get(of_calls)) for of_calls in parts]
+    joined: Measured = jax.tree.map(lambda *x: np.concatenate(x)[:layers], *of_stacks)
+    return joined
 
 
 @partial(jax.jit, static_argnames="settings")
 def _all_layers(
-    inputs, stacked, first, hidden, tangents, edges, settings: Settings, turns: jax.Array, layers: jax.Array
-):
-    def one_block(networks):
+    inputs: Inputs,
+    stacked: Networks,
+    first: Layer,
+    hidden: Layer | None,
+    tangents: jax.Array | None,
+    edges: jax.Array | None,
+    settings: Settings,
+    turns: jax.Array,
+    layers: jax.Array,
+) -> Any:
+    def one_block(networks: Networks) -> Any:
         states, measured = enter(inputs, networks, first, tangents, edges, settings)
         measured = jax.tree.map(lambda x: x[None], measured)
         if hidden is None:
@@ -108,8 +120,16 @@ def _all_layers(
 
 
 @partial(jax.jit, static_argnames="settings")
-def _first_layer(inputs, stacked, first, tangents, edges, settings: Settings, turns: jax.Array):
-    def one_block(networks):
+def _first_layer(
+    inputs: Inputs,
+    stacked: Networks,
+    first: Layer,
+    tangents: jax.Array | None,
+    edges: jax.Array | None,
+    settings: Settings,
+    turns: jax.Array,
+) -> Any:
+    def one_block(networks: Networks) -> Any:
         states, measured = enter(inputs, networks, first, tangents, edges, settings)
         return states, jax.tree.map(lambda x: x[None], measured)
 
@@ -117,8 +137,16 @@ def _first_layer(inputs, stacked, first, tangents, edges, settings: Settings, tu
 
 
 @partial(jax.jit, static_argnames="settings", donate_argnames="states")
-def _next_layers(states, stacked, hidden, edges, settings: Settings, turns: jax.Array, layers: jax.Array):
-    def one_block(block):
+def _next_layers(
+    states: State,
+    stacked: Networks,
+    hidden: Layer,
+    edges: jax.Array | None,
+    settings: Settings,
+    turns: jax.Array,
+    layers: jax.Array,
+) -> Any:
+    def one_block(block: tuple[State, Networks]) -> tuple[State, Measured]:
         return descend(block[0], block[1], hidden, edges, settings, layers)
 
     return loops.each(one_block, (states, stacked), turns)

@@ -11,7 +11,7 @@ N_l (phi' g) what epsilon leaves along u, and nothing else: that part goes down 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,12 +94,14 @@ def way_forth(
     samples, width = product.shape
     watched = removal.is_watched(settings.normalization, samples, width, settings.constant)
     alike = removal.at_first(samples) if watched else None
-    signal, alike, kept = keep(entered, alike, network, settings)
-    kept = jax.tree.map(lambda x: x[None], kept)
+    signal, alike, of_the_stem = keep(entered, alike, network, settings)
+    kept: Kept = jax.tree.map(lambda x: x[None], of_the_stem)
     if hidden is None:
         return kept
 
-    def step(state: tuple[Signal, removal.Alike | None], layer: Layer):
+    def step(
+        state: tuple[Signal, removal.Alike | None], layer: Layer
+    ) -> tuple[tuple[Signal, removal.Alike | None], Kept]:
         signal, alike = state
         scales = (network.hidden, network.bias)
         preactivation = settings.block.forward(signal, layer, *scales, activation, precision=precision, removes=removes)
@@ -107,7 +109,8 @@ def way_forth(
         return (signal, alike), kept
 
     _, rest = loops.scan(step, (signal, alike), hidden, layers)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)
+    stacked: Kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)
+    return stacked
 
 
 def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precision: str) -> Tangent:
@@ -147,23 +150,25 @@ def way_back(
     activation, normalization, precision = settings.activation, settings.normalization, settings.precision
     block, layers = settings.block, kept.signal.response.value.shape[0]
 
-    def layer_of(stack, index):
+    def layer_of(stack: Any, index: jax.Array | int) -> Any:
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
-    def at_layer(gradient: Tangent | Cotangents, own: Kept, below: Signal, at_zero: float, through: Block):
+    def at_layer(
+        gradient: Tangent | Cotangents, layer: Kept, below: Signal, at_zero: float, through: Block
+    ) -> tuple[Tangent | Cotangents, Scaled, Scaled, jax.Array | None]:
         """(dLoss/da rescaled, its mean square, that of dLoss/dW, its histogram).
 
         below: what came in, less at_zero, through the weights of `through`.
         """
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
-            found = pull(gradient, own.slope, own.argument, normalization)
-            size_square = mean_square(found.value)
-            square = Scaled(size_square, 2 * found.exponent)
-            change = of_weights = going = settled(found, size_square)
+            pulled = pull(gradient, layer.slope, layer.argument, normalization)
+            size_square = mean_square(pulled.value)
+            square = Scaled(size_square, 2 * pulled.exponent)
+            change = of_weights = going = settled(pulled, size_square)
         else:
-            going = gradient.through_layer(own.slope, own.argument, own.watched, activation, normalization)
-            change, of_weights = going.whole.together(), going.of_weights(own.watched, normalization).together()
+            going = gradient.through_layer(layer.slope, layer.argument, layer.watched, activation, normalization)
+            change, of_weights = going.whole.together(), going.of_weights(layer.watched, normalization).together()
             square = Scaled(going.whole.told(change), 2 * change.exponent)
         value = change.value
         # Batch normalization makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
@@ -181,7 +186,7 @@ def way_back(
         weight_square = jnp.mean(jnp.square(product))
         if not isinstance(going, Tangent):
             entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-exponent))
-            source = going.of_weights(own.watched, normalization)
+            source = going.of_weights(layer.watched, normalization)
             weight_square = source.told_of_weights(weight_square, of_weights, entering, product.size)
         of_weights_square = Scaled(weight_square, 2 * (exponent + of_weights.exponent))
         histogram = None
@@ -190,13 +195,15 @@ def way_back(
             histogram = count_histogram(value, (jnp.int32(0), jnp.int32(0)), edges * rms)
         return going, square, of_weights_square, histogram
 
-    def record(found: Gradients, index, *values) -> Gradients:
-        values = Gradients(*values)
-        return jax.tree.map(lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, index, 0), found, values)
+    def record(gradients: Gradients, index: jax.Array | int, *values: Any) -> Gradients:
+        recorded: Gradients = jax.tree.map(
+            lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, index, 0), gradients, Gradients(*values)
+        )
+        return recorded
 
-    def down(step, carry):
+    def down(step: jax.Array, carry: tuple[Tangent | Cotangents, Gradients]) -> tuple[Tangent | Cotangents, Gradients]:
         assert hidden is not None
-        gradient, found = carry
+        gradient, gradients = carry
         index = depth - 1 - step  # of layer l = index + 1, from the last to the second
         below = layer_of(kept.signal, index - 1)
         going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero, block)
@@ -209,18 +216,18 @@ def way_back(
         else:
             watched = layer_of(kept.watched, index - 1)
             gradient = going.through_weights(block, draw, weight, precision, normalization, watched)
-        return gradient, record(found, index, *values)
+        return gradient, record(gradients, index, *values)
 
     def nothing() -> Scaled:
         return Scaled(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
 
     counts = None if edges is None else jnp.zeros((layers, edges.shape[0] + 2), jnp.int32)
-    found = Gradients(nothing(), nothing(), counts)
+    gradients = Gradients(nothing(), nothing(), counts)
     gradient: Tangent | Cotangents
     gradient = at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision)
     if kept.watched is not None:
         gradient = Cotangents.at_first(gradient, normalization)
     if hidden is not None:
-        gradient, found = jax.lax.fori_loop(0, depth - 1, down, (gradient, found))
+        gradient, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, gradients))
     _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0, DENSE)  # the stem
-    return record(found, 0, *values)
+    return record(gradients, 0, *values)

@@ -1,8 +1,9 @@
 """One layer of a block of networks: from pre-activations and their changes to what is measured and what goes on."""
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,14 @@ class Measured(NamedTuple):
     histogram: jax.Array | np.ndarray | None
 
 
-def enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array | None, edges, settings: Settings):
+def enter(
+    inputs: Inputs,
+    networks: Networks,
+    first: Layer,
+    tangents: jax.Array | None,
+    edges: jax.Array | None,
+    settings: Settings,
+) -> tuple[State, Measured]:
     """The first layer of a block: one product of the inputs serves all its networks."""
     signal = inputs.signal
     product = jnp.matmul(signal.response.value, first.weights, precision=settings.precision)
@@ -63,14 +71,16 @@ def enter(inputs: Inputs, networks: Networks, first: Layer, tangents: jax.Array 
     return _leave(preactivations, changes, alike, networks, edges, settings)
 
 
-def descend(states: State, networks: Networks, hidden: Layer, edges, settings: Settings, layers: jax.Array):
+def descend(
+    states: State, networks: Networks, hidden: Layer, edges: jax.Array | None, settings: Settings, layers: jax.Array
+) -> tuple[State, Measured]:
     """Networks through a stack of hidden layers: states out, and what was measured at each."""
     block = settings.block
 
-    def step(states: State, layer: Layer):
+    def step(states: State, layer: Layer) -> tuple[State, Measured]:
         def of_network(state: State, weight: Scaled, bias: Scaled) -> tuple[Preactivation, Tangent | None]:
-            own = (state.signal, layer, weight, bias, settings.activation)
-            preactivation = block.forward(*own, precision=settings.precision, removes=settings.removes)
+            entering = (state.signal, layer, weight, bias, settings.activation)
+            preactivation = block.forward(*entering, precision=settings.precision, removes=settings.removes)
             if state.change is None:
                 return preactivation, None
             change = push_linear(block, state.change, layer, weight, settings.precision)
@@ -89,19 +99,21 @@ def _leave(
     tangents: Tangent | None,
     alike: removal.Alike | None,
     networks: Networks,
-    edges,
+    edges: jax.Array | None,
     settings: Settings,
 ) -> tuple[State, Measured]:
     """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
     activation, normalization = settings.activation, settings.normalization
 
-    def answer(preactivation: Preactivation, epsilon: Scaled | None):
+    def answer(preactivation: Preactivation, epsilon: Scaled | None) -> tuple[Argument, jax.Array, Any]:
         argument = normalization.argument(preactivation, activation, epsilon)
         return argument, *respond(argument, activation)
 
-    def sum_up(preactivation: Preactivation, argument: Argument, response: jax.Array, exponents):
-        how = (activation, settings.saturation_threshold, settings.removes)
-        return measure(preactivation, argument, response, exponents, *how)
+    def sum_up(
+        preactivation: Preactivation, argument: Argument, response: jax.Array, exponents: tuple[jax.Array, jax.Array]
+    ) -> tuple[Signal, Sums]:
+        asked = (activation, settings.saturation_threshold, settings.removes)
+        return measure(preactivation, argument, response, exponents, *asked)
 
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Scaled, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
@@ -158,8 +170,8 @@ def _watch(
 def _doubt(
     alike: removal.Alike,
     watched: removal.Watched,
-    before: Tangent,
-    after: Tangent,
+    arriving: Tangent,
+    leaving: Tangent,
     argument: Argument,
     response: jax.Array,
     settings: Settings,
@@ -167,12 +179,12 @@ def _doubt(
     """The same with what rounding this layer's change adds to the doubts."""
     slopes = slope(argument, response, settings.activation)
     assert argument.shrink is not None
-    shift = after.exponent - before.exponent - slopes.exponent - argument.shrink.exponent
-    noise = settings.normalization.noise(before.factor * before.value, argument)
+    shift = leaving.exponent - arriving.exponent - slopes.exponent - argument.shrink.exponent
+    noise = settings.normalization.noise(arriving.factor * arriving.value, argument)
     expected = noise * jnp.square(slopes.value)
-    kept = jnp.square(after.value * power_of_two(shift))
-    found = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.normalization)
-    return alike._replace(doubts=alike.doubts + found)
+    kept = jnp.square(leaving.value * power_of_two(shift))
+    added = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.normalization)
+    return alike._replace(doubts=alike.doubts + added)
 
 
 def _add_up(
@@ -185,7 +197,12 @@ def _add_up(
 
 
 def _push(
-    sources: Preactivation | Argument, tangents: Tangent, responses, saturated, removed, settings: Settings
+    sources: Preactivation | Argument,
+    tangents: Tangent,
+    responses: jax.Array,
+    saturated: jax.Array,
+    removed: jax.Array | None,
+    settings: Settings,
 ) -> Tangent:
     """Tangents at a block's pre-activations to those of its responses.
 
@@ -194,30 +211,42 @@ def _push(
     activation, normalization = settings.activation, settings.normalization
     everywhere = saturated == math.prod(responses.shape[1:])
 
-    def one(source: Preactivation | Argument, tangent: Tangent, response: jax.Array, removed) -> Tangent:
+    def plainly(
+        source: Preactivation | Argument, tangent: Tangent, response: jax.Array, removed: jax.Array | None
+    ) -> Tangent:
         argument = source if isinstance(source, Argument) else normalization.argument(source, activation)
         return push(tangent, slope(argument, response, activation), argument, normalization, removed)
 
-    def carefully(plain: Tangent, sources, tangents: Tangent, removed, careful: jax.Array) -> Tangent:
-        def exact(source: Preactivation | Argument, tangent: Tangent, removed) -> Tangent:
+    def carefully(
+        plain: Tangent,
+        sources: Preactivation | Argument,
+        tangents: Tangent,
+        removed: jax.Array | None,
+        careful: jax.Array,
+    ) -> Tangent:
+        def exact(source: Preactivation | Argument, tangent: Tangent, removed: jax.Array | None) -> Tangent:
             argument = source if isinstance(source, Argument) else normalization.argument(source, activation)
             return careful_push(tangent, argument, activation, normalization, removed)
 
-        choose = jax.vmap(lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both))
+        choose: Callable[..., Tangent] = jax.vmap(
+            lambda careful, *both: jax.tree.map(partial(jnp.where, careful), *both)
+        )
         return choose(careful, jax.vmap(exact)(sources, tangents, removed), plain)
 
     # Before the condition, so that the others of a block are computed alike beside such a network and without one.
-    plain = jax.lax.optimization_barrier(jax.vmap(one)(sources, tangents, responses, removed))
-    return jax.lax.cond(
+    plain = jax.lax.optimization_barrier(jax.vmap(plainly)(sources, tangents, responses, removed))
+    pushed: Tangent = jax.lax.cond(
         jnp.any(everywhere), carefully, lambda plain, *_: plain, plain, sources, tangents, removed, everywhere
     )
+    return pushed
 
 
 def _count_nonfinite(signals: Signal, sums: Sums) -> jax.Array:
     """Non-finite responses are looked for only where a sum is not finite, which is rare."""
-    return jax.lax.cond(
+    counts: jax.Array = jax.lax.cond(
         jnp.all(jnp.isfinite(sums.response_within)),
         lambda response: jnp.zeros(response.shape[0], jnp.int32),
         jax.vmap(count_nonfinite),
         signals.response.value,
     )
+    return counts

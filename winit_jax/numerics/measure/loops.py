@@ -20,22 +20,23 @@ def scan(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, turns
     """
 
     def entry(index: jax.Array) -> Any:
-        own = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), xs)
-        return jax.lax.optimization_barrier(own)  # of a single entry XLA would fuse the choice away, and then more
+        chosen = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), xs)
+        return jax.lax.optimization_barrier(chosen)  # of a single entry XLA would fuse the choice away, and then more
 
     length = jax.tree.leaves(xs)[0].shape[0]
     # Traced once, for its outputs must have room before the loop begins.
     traced, (_, shapes) = jax.make_jaxpr(step, return_shape=True)(carry, jax.eval_shape(entry, jnp.int32(0)))
-    outputs = jax.tree.map(lambda one: jnp.zeros((length, *one.shape), one.dtype), shapes)
+    outputs = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
     run, structure = jaxpr_as_fun(traced), jax.tree.structure((carry, outputs))
 
     def turn(index: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
         carry, outputs = state
-        carry, found = jax.tree.unflatten(structure, run(*jax.tree.leaves((carry, entry(index)))))
+        carry, output = jax.tree.unflatten(structure, run(*jax.tree.leaves((carry, entry(index)))))
         update = jax.lax.dynamic_update_index_in_dim
-        return carry, jax.tree.map(lambda out, one: update(out, one, index, 0), outputs, found)
+        return carry, jax.tree.map(lambda rows, row: update(rows, row, index, 0), outputs, output)
 
-    return jax.lax.fori_loop(0, turns, turn, (carry, outputs))
+    swept: tuple[Any, Any] = jax.lax.fori_loop(0, turns, turn, (carry, outputs))
+    return swept
 
 
 def each(run: Callable[[Any], Any], xs: Any, turns: jax.Array) -> Any:

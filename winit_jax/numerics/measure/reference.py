@@ -192,7 +192,10 @@ def functions_of(activation: Activation) -> Functions:
                 found = np.asarray(single(rounded), np.float64)
             exact = response(rounded)
             error = np.nan_to_num(np.abs(found - exact), nan=0.0, posinf=0.0)
-            return np.minimum(error, OWN_ROUNDING * np.nanmax(np.abs(exact), initial=0.0, where=np.isfinite(exact)))
+            bound: Array = np.minimum(
+                error, OWN_ROUNDING * np.nanmax(np.abs(exact), initial=0.0, where=np.isfinite(exact))
+            )
+            return bound
 
     return Functions(activation, response, _in_float64(activation.slope), _in_float64(activation.is_zero), error)
 

@@ -99,7 +99,8 @@ def _aligning(active: jax.Array, activation: Activation, bias: Scaled) -> jax.Ar
     """Of which samples a response of at most one unit aligns all changes with the next a: boolean [samples]."""
     if activation.at_zero:
         return jnp.zeros(active.shape[0], bool)
-    return (jnp.sum(active, axis=1) <= 1) & (bias.value == 0)
+    aligns: jax.Array = (jnp.sum(active, axis=1) <= 1) & (bias.value == 0)
+    return aligns
 
 
 def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scaled) -> Alike:

@@ -38,12 +38,13 @@ class Rounding:
 
     def product(self, left: Array, right: Array) -> Array:
         """left @ right, with errors relative to the norms of rows and columns."""
-        found = left @ right
+        exact: Array = left @ right
         if self.generator is None:
-            return found
+            return exact
         roundoff = self.product_roundoff * (1 + np.sqrt(right.shape[0]) / 8)
         sizes = norm(left, 1) * norm(right, 0)
-        return found + roundoff * sizes * self._errors(found.shape)
+        rounded: Array = exact + roundoff * sizes * self._errors(exact.shape)
+        return rounded
 
     def forget(self, x: Array, size: float) -> Array:
         """x with 0 in place of entries that are nothing beside their layer's size, as they may be to the fast pass."""
@@ -64,4 +65,5 @@ def product_roundoff(precision: str, platform: str) -> float:
 
 def norm(x: Array, axis: int) -> Array:
     """L2 norms along an axis, which is kept."""
-    return np.sqrt(np.sum(x**2, axis=axis, keepdims=True))
+    norms: Array = np.sqrt(np.sum(x**2, axis=axis, keepdims=True))
+    return norms

@@ -5,6 +5,7 @@ which is known before the pass (the mean of a product is the product of the mean
 when mean >> std. `columns` runs on the host in float64 and puts the carried scale back.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -49,7 +50,7 @@ class Sums(NamedTuple):
     zero: jax.Array  # int32 count of pairs
 
 
-def over_samples(x: jax.Array, combine=jnp.add) -> jax.Array:
+def over_samples(x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array] = jnp.add) -> jax.Array:
     """Combine [samples, width] over samples, pairwise in slices: [m, width] with m about samples / FOLD.
 
     combine: an elementwise function of two arrays. What is left is small; reduce it as usual.
@@ -277,7 +278,8 @@ def _similarity(products: np.ndarray, squares: np.ndarray, count: int) -> np.nda
     """products / ((count - 1) squares), within the bounds that hold but for rounding: 1 and -1 / (count - 1)."""
     if count == 1:
         return np.full(np.shape(products), np.nan)
-    return np.clip(_ratio(products, (count - 1) * squares), -1 / (count - 1), 1)
+    similarity: np.ndarray = np.clip(_ratio(products, (count - 1) * squares), -1 / (count - 1), 1)
+    return similarity
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -287,7 +289,8 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _unit(exponent: np.ndarray, log10_scale: np.ndarray | float) -> np.ndarray:
     """2^exponent * 10^log10_scale, the two joined before either can overflow alone."""
     whole, rest = np.divmod(np.asarray(log10_scale) * np.log2(10), 1)
-    return np.ldexp(np.exp2(rest), np.clip(exponent + whole, -5000, 5000).astype(np.int32))
+    unit: np.ndarray = np.ldexp(np.exp2(rest), np.clip(exponent + whole, -5000, 5000).astype(np.int32))
+    return unit
 
 
 def _times(unit: np.ndarray, x: np.ndarray) -> np.ndarray:

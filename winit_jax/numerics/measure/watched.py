@@ -124,7 +124,10 @@ class Cotangents(NamedTuple):
         if not normalization.joins_samples:
             return self.whole
         assert watched is not None
-        return jax.tree.map(lambda x, y: jnp.where(watched.removed, x, y) if x.ndim else x, self.left, self.whole)
+        parts: Cotangent = jax.tree.map(
+            lambda x, y: jnp.where(watched.removed, x, y) if x.ndim else x, self.left, self.whole
+        )
+        return parts
 
     def through_weights(
         self,

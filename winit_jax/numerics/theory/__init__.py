@@ -85,4 +85,5 @@ def correlation_map(c: Number, q: Number, activation: Activation, weight_var: Nu
     both = weight_var * covariance(activation, q, c)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = (np.where(c == 1, second, both) + bias_var) / (second + bias_var)
-    return np.clip(ratio, -1, 1)
+    correlation: np.ndarray = np.clip(ratio, -1, 1)
+    return correlation

@@ -52,21 +52,27 @@ def _homogeneous_form(left: float, right: float) -> ClosedForm:
 
     def value(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         angle = np.arccos(c)
-        return q * (kink * (np.sqrt((1 - c) * (1 + c)) + c * (math.pi - angle)) / (2 * math.pi) + line * c)
+        covariance: np.ndarray = q * (
+            kink * (np.sqrt((1 - c) * (1 + c)) + c * (math.pi - angle)) / (2 * math.pi) + line * c
+        )
+        return covariance
 
     def slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return kink * (math.pi - np.arccos(c)) / (2 * math.pi) + line + 0 * q
+        covariance: np.ndarray = kink * (math.pi - np.arccos(c)) / (2 * math.pi) + line + 0 * q
+        return covariance
 
     return ClosedForm(averages_of, value, slopes, (left, right))
 
 
 def _erf_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
     # Williams 1997, NIPS: Computing with infinite networks.
-    return 2 / math.pi * np.arcsin(2 * q * c / (1 + 2 * q))
+    covariance: np.ndarray = 2 / math.pi * np.arcsin(2 * q * c / (1 + 2 * q))
+    return covariance
 
 
 def _erf_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return 4 / math.pi / np.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c)))
+    covariance: np.ndarray = 4 / math.pi / np.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c)))
+    return covariance
 
 
 def _erf_averages(q: np.ndarray) -> Averages:
@@ -78,11 +84,13 @@ def _erf_averages(q: np.ndarray) -> Averages:
 def _sin_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
     # (e^(-q(1-c)) - e^(-q(1+c))) / 2, the difference taken without cancellation.
     size = np.abs(c)
-    return -0.5 * np.sign(c) * np.exp(-q * (1 - size)) * np.expm1(-2 * q * size)
+    covariance: np.ndarray = -0.5 * np.sign(c) * np.exp(-q * (1 - size)) * np.expm1(-2 * q * size)
+    return covariance
 
 
 def _sin_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return 0.5 * (np.exp(-q * (1 - c)) + np.exp(-q * (1 + c)))
+    covariance: np.ndarray = 0.5 * (np.exp(-q * (1 - c)) + np.exp(-q * (1 + c)))
+    return covariance
 
 
 def _sin_averages(q: np.ndarray) -> Averages:
@@ -122,7 +130,8 @@ def _hard_tanh_integral(q: np.ndarray, c: np.ndarray, moment: int) -> np.ndarray
     bracket = -np.exp(-1 / (q[..., None] * (1 + cosine))) * np.expm1(-gap)
     if moment:
         bracket = bracket * 2 * np.sin((s + start) / 2) * np.sin((s - start) / 2)  # c - cos s
-    return (bracket * s * np.tile(w, panels)).sum(axis=-1) * length[..., 0] / (2 * panels) / math.pi
+    integral: np.ndarray = (bracket * s * np.tile(w, panels)).sum(axis=-1) * length[..., 0] / (2 * panels) / math.pi
+    return integral
 
 
 def _hard_tanh_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -130,14 +139,16 @@ def _hard_tanh_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
     size = np.abs(c)
     known = _hard_tanh_averages(q)
     value = q * (size * known.slope_second**2 + _hard_tanh_integral(q, size, 1))
-    return np.sign(c) * np.where(size == 1, known.second, value)
+    covariance: np.ndarray = np.sign(c) * np.where(size == 1, known.second, value)
+    return covariance
 
 
 def _hard_tanh_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
     q, c = np.broadcast_arrays(q, c)
     size = np.abs(c)
     inside = _ERF(1 / np.sqrt(2 * q))
-    return np.where(size == 1, inside, inside**2 + _hard_tanh_integral(q, size, 0))
+    covariance: np.ndarray = np.where(size == 1, inside, inside**2 + _hard_tanh_integral(q, size, 0))
+    return covariance
 
 
 CLOSED_FORMS = {

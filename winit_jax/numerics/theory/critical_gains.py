@@ -47,7 +47,8 @@ class Start(NamedTuple):
         with np.errstate(divide="ignore"):
             if self.square is None:
                 return np.broadcast_arrays(np.log(self.q), log_weight)[0].copy()
-            return np.logaddexp(log_weight + np.log(self.square), log_bias)
+            log_q: np.ndarray = np.logaddexp(log_weight + np.log(self.square), log_bias)
+            return log_q
 
     @property
     def words(self) -> str:
@@ -173,7 +174,8 @@ def half_stable(activation: Activation) -> list[HalfStable]:
 
     def excess(x: np.ndarray, at: Moments) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return at.ratio + np.log1p(at.slope) - at.log_chi
+            excess: np.ndarray = at.ratio + np.log1p(at.slope) - at.log_chi
+            return excess
 
     found = []
     for x in _roots(known, excess):

@@ -123,7 +123,8 @@ def _leap(state: _State) -> np.ndarray:
 
 def _velocity(step: Step) -> np.ndarray:
     size, slope, bend = step
-    return size * (1 - slope / 2 + slope**2 / 3 + size * bend / 12)
+    velocity: np.ndarray = size * (1 - slope / 2 + slope**2 / 3 + size * bend / 12)
+    return velocity
 
 
 def _after(

@@ -182,7 +182,8 @@ def _scaled(log_weight: np.ndarray, average: np.ndarray) -> np.ndarray:
     """Variance of the weights times an average, where either may be beyond float64."""
     weight = np.exp(log_weight)
     usual = np.isfinite(weight) & (weight > 0) & np.isfinite(average) & (average != 0)
-    return np.where(usual, weight * average, np.exp(log_weight + np.log(average)))
+    scaled: np.ndarray = np.where(usual, weight * average, np.exp(log_weight + np.log(average)))
+    return scaled
 
 
 def _correlations(state: CorrelationState, share: np.ndarray, marginal: float) -> tuple[np.ndarray, np.ndarray]:
@@ -335,7 +336,7 @@ def _refined(
 ) -> np.ndarray:
     """The root in each bracket, by Newton's method, halving the bracket where it would leave it; [n]."""
     lower, upper = lower.astype(float), upper.astype(float)
-    x = (lower + upper) / 2
+    x: np.ndarray = (lower + upper) / 2
     with np.errstate(invalid="ignore"):
         rising = known.step(lower, log_weight, log_bias).size < known.step(upper, log_weight, log_bias).size
     rows = np.arange(x.size)

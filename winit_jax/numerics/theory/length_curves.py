@@ -200,7 +200,8 @@ def _known(values: np.ndarray) -> np.ndarray:
     set_to = np.where(low, -BEYOND_FLOAT, BEYOND_FLOAT)
     known = (low | high) & ~lost & (low != high)
     values[:] = np.where(known, set_to, np.where(np.isfinite(values), values, np.nan))
-    return known[:, 0]
+    lengths: np.ndarray = known[:, 0]
+    return lengths
 
 
 def _log_level(left: float, right: float) -> float:

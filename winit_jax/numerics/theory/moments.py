@@ -15,6 +15,7 @@ rest is a model: covariances 1e-7 of E[phi^2] and slope covariances 1e-4 of E[ph
 and 6e-4 at q <= 300; at larger q 5e-5 and 5e-3, for tanh and sigmoid), exact again at c = 1.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -157,7 +158,7 @@ def _oscillates(activation: Activation) -> bool:
 # --- By quadrature
 
 
-def _chunks(activation: Activation, q: np.ndarray, coefficients: bool):
+def _chunks(activation: Activation, q: np.ndarray, coefficients: bool) -> Iterator[tuple[slice, np.ndarray, Sums]]:
     """Pieces of q [n], each with its slice and the sums there."""
     evaluate = sums(activation, coefficients)
     for start in range(0, q.size, ROWS):

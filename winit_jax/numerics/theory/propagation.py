@@ -82,7 +82,10 @@ def in_units(activation: Activation) -> tuple[Activation, float]:
     if largest == 0 or 1e-70 < largest < 1e70:
         return activation, 0.0
     left, right = (side / largest for side in form.sides)
-    slope = lambda a: jnp.where(a > 0, right, left)  # noqa: E731
+
+    def slope(a: jax.Array) -> jax.Array:
+        return jnp.where(a > 0, right, left)
+
     unit = replace(activation, response=lambda a: a * slope(a), slope=slope, slope_of_response=None, max_slope=1.0)
     return unit, math.log10(largest)
 

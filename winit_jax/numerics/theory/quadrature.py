@@ -68,13 +68,14 @@ class Sums(NamedTuple):
         stand with the part of psi they are the slope of.
     product: E[z psi phi']. slope: E[z phi'].
     coefficients: [2, ROWS, TERMS / 2], Hermite coefficients of psi; None where they are not asked for.
+    JAX arrays within a compiled function, NumPy arrays outside.
     """
 
-    mean: np.ndarray
-    square: np.ndarray
-    slope_square: np.ndarray
-    product: np.ndarray
-    slope: np.ndarray
+    mean: Any
+    square: Any
+    slope_square: Any
+    product: Any
+    slope: Any
     coefficients: Any
 
 
@@ -84,7 +85,7 @@ def _shared_sums(activation: Activation, coefficients: bool) -> Callable[[np.nda
 
     # Matrix products in XLA: beside another busy process NumPy's threads, which spin, took twenty times as long.
     @jax.jit
-    def compiled(scale, z, weight, tables):
+    def compiled(scale: jax.Array, z: jax.Array, weight: jax.Array, tables: jax.Array | None) -> Any:
         a = scale[:, None] * z
         right, left = activation.response(a), activation.response(-a)
         slope, slope_left = activation.slope(a), activation.slope(-a)
@@ -105,7 +106,8 @@ def _shared_sums(activation: Activation, coefficients: bool) -> Callable[[np.nda
 
     def evaluate(scale: np.ndarray) -> Sums:
         with jax.enable_x64(True), jax.default_device(cpu):
-            return jax.tree.map(np.asarray, compiled(scale, *constants))
+            evaluated: Sums = jax.tree.map(np.asarray, compiled(scale, *constants))
+            return evaluated
 
     return evaluate
 
@@ -117,10 +119,10 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
     ends = np.concatenate([activation.kinks, RESOLVED, RESOLVED_FAST if activation.oscillates else []])
 
     @jax.jit
-    def compiled(scale, edges, ends, x, w):
+    def compiled(scale: jax.Array, edges: jax.Array, ends: jax.Array, x: jax.Array, w: jax.Array) -> Any:
         n = scale.shape[0]
-        own = jnp.minimum(ends / scale[:, None], FARTHEST)
-        edges = jnp.sort(jnp.concatenate([jnp.broadcast_to(edges, (n, edges.size)), own], axis=1), axis=1)
+        ends_in_z = jnp.minimum(ends / scale[:, None], FARTHEST)
+        edges = jnp.sort(jnp.concatenate([jnp.broadcast_to(edges, (n, edges.size)), ends_in_z], axis=1), axis=1)
         half = jnp.diff(edges)[:, :, None] / 2
         z = (edges[:, :-1, None] + half * (1 + x)).reshape(n, -1)
         weight = (half * w).reshape(n, -1) * math.sqrt(2 / math.pi) * jnp.exp(-z * z / 2)
@@ -130,13 +132,13 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
         part = jnp.stack([right + left, right - left]) / 2
         slope_part = jnp.stack([slope - slope_left, slope + slope_left]) / 2
 
-        def total(values):
+        def total(values: jax.Array) -> jax.Array:
             return jnp.sum(jnp.where(weight > 0, values * weight, 0.0), axis=-1)
 
-        def squares(part, one, other):  # of opposite infinities, too
-            square = jnp.where(jnp.isinf(one) | jnp.isinf(other), jnp.inf, part**2)
-            found = total(square)
-            return jnp.where(total(jnp.where(z > FARTHEST - PANEL, square, 0.0)) > TAIL * found, jnp.inf, found)
+        def squares(part: jax.Array, right: jax.Array, left: jax.Array) -> jax.Array:  # of opposite infinities, too
+            square = jnp.where(jnp.isinf(right) | jnp.isinf(left), jnp.inf, part**2)
+            whole = total(square)
+            return jnp.where(total(jnp.where(z > FARTHEST - PANEL, square, 0.0)) > TAIL * whole, jnp.inf, whole)
 
         return Sums(
             total(part[0]),
@@ -152,7 +154,10 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
 
     def evaluate(scale: np.ndarray) -> Sums:
         with jax.enable_x64(True), jax.default_device(cpu):
-            return jax.tree.map(np.asarray, compiled(*map(jnp.asarray, (scale, _edges(FARTHEST), ends, x, w))))
+            evaluated: Sums = jax.tree.map(
+                np.asarray, compiled(*map(jnp.asarray, (scale, _edges(FARTHEST), ends, x, w)))
+            )
+            return evaluated
 
     return evaluate
 
@@ -160,13 +165,13 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
 def _hermite_sums(part: jax.Array, z: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Coefficients of the even and of the odd part, [n, TERMS / 2] each: sums with he_k as they are made."""
 
-    def step(state, k):
-        one, two = state  # he_2k and he_2k+1
-        found = jnp.sum(part[0] * one * weight, axis=1), jnp.sum(part[1] * two * weight, axis=1)
+    def step(polynomials: tuple[jax.Array, jax.Array], k: jax.Array) -> Any:
+        even, odd = polynomials  # he_2k and he_2k+1
+        coefficients = jnp.sum(part[0] * even * weight, axis=1), jnp.sum(part[1] * odd * weight, axis=1)
         order = 2 * k + 1.0
-        three = (z * two - jnp.sqrt(order) * one) / jnp.sqrt(order + 1)
-        four = (z * three - jnp.sqrt(order + 1) * two) / jnp.sqrt(order + 2)
-        return (three, four), found
+        next_even = (z * odd - jnp.sqrt(order) * even) / jnp.sqrt(order + 1)
+        next_odd = (z * next_even - jnp.sqrt(order + 1) * odd) / jnp.sqrt(order + 2)
+        return (next_even, next_odd), coefficients
 
     _, (even, odd) = jax.lax.scan(step, (jnp.ones_like(z), z), jnp.arange(TERMS // 2, dtype=z.dtype))
     return even.T, odd.T

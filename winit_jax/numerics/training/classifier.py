@@ -62,14 +62,14 @@ def differentiable(activation: Activation) -> Function:
     """phi with the slope of its own table entry, also at kinks, from the response where that is cheaper."""
 
     @jax.custom_vjp
-    def phi(a):
+    def phi(a: jax.Array) -> jax.Array:
         return activation(a)
 
-    def forth(a):
+    def forth(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         response = activation.response(a)
         return response + activation.at_zero, response if activation.slope_of_response else a
 
-    def back(kept, cotangent):
+    def back(kept: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
         return (cotangent * (activation.slope_of_response or activation.slope)(kept),)
 
     phi.defvjp(forth, back)
@@ -171,13 +171,13 @@ def gradients(
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """(Mean loss of each network on a minibatch [N], its moments, gradients of each network's own loss)."""
 
-    def total(parameters: Parameters):
+    def total(parameters: Parameters) -> tuple[jax.Array, tuple[jax.Array, Moments | None]]:
         logits, _, moments = answer(parameters, x, activation, normalization, None, precision, epsilon, block)
         means = jnp.mean(losses(logits, y), axis=1)
         return jnp.sum(means), (means, moments)
 
-    (_, (means, moments)), found = jax.value_and_grad(total, has_aux=True)(parameters)
-    return means, moments, found
+    (_, (means, moments)), of_parameters = jax.value_and_grad(total, has_aux=True)(parameters)
+    return means, moments, of_parameters
 
 
 def log10_norm(gradients: Parameters) -> jax.Array:
@@ -216,8 +216,8 @@ def evaluate(
     x = jnp.pad(x, ((0, padding), (0, 0))).reshape(chunks, chunk, -1)
     y = jnp.pad(y, (0, padding)).reshape(chunks, chunk)
 
-    def one(part):
-        x, y, counts = part
+    def of_chunk(chunk: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, y, counts = chunk
         logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon, block)
         right = jnp.argmax(logits, axis=-1) == y
         return (
@@ -225,7 +225,7 @@ def evaluate(
             jnp.sum(jnp.where(counts, right, False), axis=1, dtype=jnp.int32),
         )
 
-    lost, right = jax.lax.map(one, (x, y, counts))
+    lost, right = jax.lax.map(of_chunk, (x, y, counts))
     return jnp.sum(lost, axis=0) / samples, jnp.sum(right, axis=0, dtype=jnp.int32)
 
 
@@ -235,5 +235,5 @@ def unit_similarity(h: jax.Array) -> jax.Array:
     h = h / largest
     squares = jnp.sum(h * h, axis=(1, 2))
     others = h.shape[2] - 1
-    found = (jnp.sum(jnp.square(jnp.sum(h, axis=2)), axis=1) - squares) / (others * squares)
-    return jnp.clip(found, -1 / max(1, others), 1)  # but for rounding; NaN stays
+    similarity = (jnp.sum(jnp.square(jnp.sum(h, axis=2)), axis=1) - squares) / (others * squares)
+    return jnp.clip(similarity, -1 / max(1, others), 1)  # but for rounding; NaN stays

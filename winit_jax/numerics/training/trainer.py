@@ -177,19 +177,24 @@ def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop:
     """Train from step `start` to step `stop`. learning_rates: [N]."""
     axes, state_axes = _axes(state.parameters, settings)
 
-    def update(gradients, optimizer, parameters, learning_rate):
+    def update(
+        gradients: Parameters, optimizer: Any, parameters: Parameters, learning_rate: jax.Array
+    ) -> tuple[Any, Any]:
         updates, optimizer = _optimizer(settings, learning_rate).update(gradients, optimizer, parameters)
         return optax.apply_updates(parameters, updates), optimizer
 
-    updated = jax.vmap(update, in_axes=(axes, state_axes, axes, 0), out_axes=(axes, state_axes))
+    updated: Callable[..., tuple[Any, Any]] = jax.vmap(
+        update, in_axes=(axes, state_axes, axes, 0), out_axes=(axes, state_axes)
+    )
 
     def step(number: jax.Array, state: State) -> State:
-        loss, moments, found = _gradients(state, data, number, settings)
-        parameters, optimizer = updated(found, state.optimizer, state.parameters, learning_rates)
-        running = state.running and _averaged(state.running, moments, number)
+        loss, moments, gradients = _gradients(state, data, number, settings)
+        parameters, optimizer = updated(gradients, state.optimizer, state.parameters, learning_rates)
+        running = state.running and moments and _averaged(state.running, moments, number)
         return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number), state.epsilon)
 
-    return jax.lax.fori_loop(start, stop, step, state)
+    learnt: State = jax.lax.fori_loop(start, stop, step, state)
+    return learnt
 
 
 @partial(jax.jit, static_argnames="settings")
@@ -198,7 +203,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
 
     Where it has diverged, losses and the like are NaN, and counts say nothing.
     """
-    _, moments, found = _gradients(state, data, step, settings)
+    _, moments, gradients = _gradients(state, data, step, settings)
     # Before training, batch normalisation has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
     how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon, settings.block)
@@ -206,14 +211,17 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
     _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
     diverged_at = _diverged(state.diverged_at, train[0] + test[0], step)
-    found = Evaluation(*train, *test, training.log10_norm(found), training.unit_similarity(last))
-    floats = {name: column for name, column in found._asdict().items() if jnp.issubdtype(column.dtype, jnp.floating)}
-    return diverged_at, found._replace(
+    evaluation = Evaluation(*train, *test, training.log10_norm(gradients), training.unit_similarity(last))
+    columns = evaluation._asdict()
+    floats = {name: column for name, column in columns.items() if jnp.issubdtype(column.dtype, jnp.floating)}
+    return diverged_at, evaluation._replace(
         **{name: jnp.where(diverged_at < 0, column, jnp.nan) for name, column in floats.items()}
     )
 
 
-def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settings):
+def _gradients(
+    state: State, data: Data, step: jax.Array | int, settings: Settings
+) -> tuple[jax.Array, Moments | None, Parameters]:
     """training.gradients on the minibatch of a step."""
     chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
     how = (settings.activation, settings.normalization, settings.precision, state.epsilon, settings.block)
@@ -223,10 +231,11 @@ def _gradients(state: State, data: Data, step: jax.Array | int, settings: Settin
 def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
     """Running statistics, which start as those of the first minibatch."""
 
-    def one(before: jax.Array, now: jax.Array) -> jax.Array:
-        return jnp.where(step == 0, now, NORM_MOMENTUM * before + (1 - NORM_MOMENTUM) * now)
+    def average(earlier: jax.Array, now: jax.Array) -> jax.Array:
+        return jnp.where(step == 0, now, NORM_MOMENTUM * earlier + (1 - NORM_MOMENTUM) * now)
 
-    return jax.tree.map(one, running, moments)
+    averages: Moments = jax.tree.map(average, running, moments)
+    return averages
 
 
 def _diverged(diverged_at: jax.Array, loss: jax.Array, step: jax.Array | int) -> jax.Array:
