@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
+import winit_jax
 from support.runs import run, winit
 from winit_jax.api import say_on_stderr
 from winit_jax.cli import saying
@@ -40,10 +41,10 @@ def planned(*words):
 
 def written(folder):
     """Rows of every table in a run folder."""
-    found = {}
+    rows = {}
     for file in Path(folder).glob("*/*.parquet"):
-        found[file.parent.name] = found.get(file.parent.name, 0) + pq.read_metadata(file).num_rows
-    return found
+        rows[file.parent.name] = rows.get(file.parent.name, 0) + pq.read_metadata(file).num_rows
+    return rows
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def written(folder):
     [
         [*TINY, "init=normal,he_normal", "bias_std=0,0.1"],
         [*TINY[:1], "width=inf", "gain=1,2", "depth=int:1:4", "init=normal,constant"],
+        [*TINY[1:], "activation=tanh,jax.numpy:arctan"],
         *(
             pytest.param(words, marks=pytest.mark.slow)
             for words in (
@@ -60,16 +62,49 @@ def written(folder):
                 [*TINY, "measure.singular_values=true", "measure.jacobian=false"],
                 [*TINY[:1], "width=4,inf", "gain=1,2", "depth=1,2", "inputs.samples=5", "bias_std=0.1,0.2"],
                 [*TINY, "learning_rate=0.1,0.2", *TRAINED, "measure.gradients=true", "measure.histogram.bins=2"],
+                [*TINY, "normalization=none,batch,layer", "norm_epsilon=1e-5,1e-3", "measure.gradients=true"],
+                [*TINY, "normalization=batch,layer", "learning_rate=0.1", *TRAINED, "measure.singular_values=true"],
+                [*TINY[1:], "activation=jax.numpy:arctan", "width=4,inf", "measure.histogram.bins=2"],
             )
         ),
     ],
-    ids=["forward", "inf alone", "no layers", "gradients", "histograms", "singular values", "inf too", "training"],
+    ids=[
+        "forward",
+        "inf alone",
+        "import path",
+        "no layers",
+        "gradients",
+        "histograms",
+        "singular values",
+        "inf too",
+        "training",
+        "normalizations",
+        "normalizations and training",
+        "import path and inf",
+    ],
 )
 def test_the_rows_that_are_planned_are_the_rows_that_are_written(tmp_path, words):
-    plan = planned(*words)
+    counted = planned(*words)
     run(tmp_path / "run", *words)
-    assert plan["rows_by_table"] == written(tmp_path / "run")
-    assert plan["rows"] == sum(plan["rows_by_table"].values())
+    assert counted["rows_by_table"] == written(tmp_path / "run")
+    assert counted["rows"] == sum(counted["rows_by_table"].values())
+    assert counted["bytes_by_table"].keys() == counted["rows_by_table"].keys()
+    assert counted["bytes"] == sum(counted["bytes_by_table"].values())
+    from_file = winit_jax.plan(tmp_path / "run" / "sweep.toml")
+    assert dict(from_file.rows_by_table) == counted["rows_by_table"]
+    assert dict(from_file.bytes_by_table) == counted["bytes_by_table"]
+
+
+@pytest.mark.slow
+def test_the_bytes_that_are_planned_are_about_those_that_are_written(tmp_path):
+    """In a sweep of thousands of rows a table: in a smaller one what every file has beside its rows is most of it."""
+    words = ["activation=tanh", "gain=log:0.1:10:60", "width=8", "depth=int:1:6", "seed=0,1,2,3,4", "inputs.samples=5"]
+    words += ["measure.gradients=true", "measure.histogram.bins=10"]
+    counted = planned(*words)["bytes_by_table"]
+    run(tmp_path / "run", *words)
+    for name in ("networks", "layers", "gradients", "histograms", "gradient_histograms"):
+        size_on_disk = sum(file.stat().st_size for file in (tmp_path / "run" / name).iterdir())
+        assert size_on_disk / 3 < counted[name] < 3 * size_on_disk, name
 
 
 def test_the_plan_counts_what_a_run_takes_beside_its_networks():

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.runs import KEYS, run, run_apart, winit
+from support import runs
+from support.runs import KEYS, run, run_apart, table, winit
 from winit_jax.columns import EVALUATED, LEARNT, MEASURED
 from winit_jax.engine.computing import before_training as before
 from winit_jax.engine.computing.tables import Learnt
@@ -51,16 +52,8 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-def table(folder, name="networks"):
-    frame = pd.read_parquet(folder / name)
-    names = {key: frame[key].astype(str) for key in ("activation", "init", "normalization")}
-    order = [key for key in frame if key in LEARNER_KEYS or key in ("layer", "step")]
-    return frame.assign(**names).sort_values(order).reset_index(drop=True)
-
-
 def assert_same_bits(one, other):
-    for name in ("networks", "training", "layers"):
-        pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=True)
+    runs.assert_same_bits(one, other, ("networks", "training", "layers"))
 
 
 def test_there_is_one_row_a_network_and_evaluation(undisturbed):
@@ -112,7 +105,7 @@ def test_resumed_is_undisturbed(undisturbed, tmp_path):
 
 KILL = """
 import os, signal
-from winit_jax import trainer
+from winit_jax.numerics.training import trainer
 trainer.CPU_BLOCK = 3
 whole, left = os.replace, 25
 def replace(source, target):
@@ -155,8 +148,8 @@ def test_a_signal_ends_a_long_training_and_says_what_is_kept(tmp_path):
 # Ends a run by a signal where a training has come so far, with or without a checkpoint at every chance before that.
 STOP = """
 import os, signal
-from sweeps import checkpoints
-from winit_jax import trainer
+from winit_jax.numerics.training import trainer
+from winit_jax.store import checkpoints
 trainer.CPU_BLOCK = 3
 trainer.STRETCH_SECONDS = 1e-9
 if {save}:

@@ -146,7 +146,7 @@ def test_tables_and_figures_need_no_jax():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 
 
-@pytest.mark.parametrize("folder", ["winit_jax", "benchmarks", "analysis"])
+@pytest.mark.parametrize("folder", ["winit_jax", "benchmarks", "analysis", "tests"])
 def test_no_file_is_longer_than_one_can_read(folder):
     lines = {
         str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n")

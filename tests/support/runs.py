@@ -43,13 +43,15 @@ def run(folder, *words, code=0):
 UNWATCHED = "from winit_jax.engine.running import supervise as s; s.begin = s.Watched\n"
 
 
-def run_apart(folder, *words, before="", timeout=120, supervised=False):
-    """`winit run` in a process of its own, after the Python text `before`; the finished process."""
+def run_apart(folder, *words, before="", timeout=120, supervised=False, devices=1):
+    """`winit run` in a process of its own, of so many devices, after the Python text `before`; the finished process."""
     script = f"{TINY_PARTS}{'' if supervised else UNWATCHED}{before}\nfrom winit_jax.cli.main import main\nmain()"
     command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     # Python puts '-c' in sys.argv[0] and the rest where the command line looks for it.
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
+    more = {"XLA_FLAGS": flags} if devices > 1 else {}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **more}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
@@ -57,7 +59,7 @@ def table(folder, name="networks"):
     """A table in a fixed order of rows, names as text."""
     frame = pd.read_parquet(Path(folder) / name)
     names = {key: frame[key].astype(str) for key in NAMES}
-    order = [key for key in frame if key in KEYS or key in ("layer", "bin_low")]
+    order = [key for key in frame if key in KEYS or key in ("learning_rate", "layer", "step", "bin_low")]
     return frame.assign(**names).sort_values(order).reset_index(drop=True)
 
 
