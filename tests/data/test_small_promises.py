@@ -47,6 +47,7 @@ def test_a_checkpoint_of_an_unknown_compression_is_left_aside(tmp_path):
 def test_a_folder_in_place_of_a_checkpoint_stops_nothing(tmp_path):
     (tmp_path / "one.npz").mkdir()
     Checkpoint(tmp_path / "one.npz").discard()
+    assert (tmp_path / "one.npz").is_dir()
 
 
 def test_classes_of_a_run_are_a_number():

@@ -37,6 +37,7 @@ def test_the_linear_part_is_linear_and_that_of_its_definition(block):
     scale = np.linalg.norm(h, axis=1, keepdims=True) * np.linalg.norm(weights, axis=0)
     assert np.all(np.abs(found - expected) <= 2.0**-24 * np.sqrt(WIDTH) * scale)
     doubled = block.linear(2 * h - other, weights, "highest")
+    # Sums of WIDTH products in float32 on both sides: entries of order WIDTH, some roundoffs of 6e-8 of those.
     np.testing.assert_allclose(doubled, 2 * found - block.linear(other, weights, "highest"), atol=1e-4)
 
 
@@ -50,6 +51,7 @@ def test_derivatives_of_the_linear_part_are_adjoint(block):
     assert float(pushed.factor) == float(weight.value)
     pulled = pull_linear(block, gradient, layer.weights, "highest")
     one, other = np.vdot(gradient, pushed.value), np.vdot(pulled, change)
+    # Two sums of SAMPLES * WIDTH float32 products that cancel to about their square root.
     assert one == pytest.approx(other, rel=1e-4)
 
 
@@ -58,6 +60,7 @@ def test_the_weight_gradient_is_that_of_autodiff(block):
     h, gradient = arrays()
     weights = layer_of(block).weights
     expected = jax.vjp(lambda weights: block.linear(h, weights, "highest"), weights)[1](gradient)[0]
+    # Float32 sums over SAMPLES in two orders.
     np.testing.assert_allclose(block.weight_gradient(h, gradient, "highest"), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -120,12 +123,14 @@ def test_gradients_are_those_of_autodiff_in_float64(block, name, phi):
             ("log10_weight_grad_rms", of_weights[layer] / std),
         ):
             expected = np.log10(np.sqrt(np.mean(np.square(np.asarray(gradient)))))
+            # Float32 through a few layers: 1e-6 of a value is 4e-7 of its log10, a few times amplified.
             assert columns[column][0, 0, layer] == pytest.approx(expected, abs=1e-5), (column, layer)
 
 
 def test_one_layer_of_dense_networks_is_the_length_and_the_correlation_map():
     act, q, c, weight_var, bias_var = ACTIVATIONS["tanh"], 1.7, 0.4, 1.5, 0.2
     found = propagate(act, np.log10(weight_var), np.log10(bias_var), np.log10(q), c, 2, BLOCKS["dense"])
+    # One map in logarithms and one without: rounding of float64, amplified where 10 ** log10 is taken.
     assert found.input_correlation[1, 0] == pytest.approx(correlation_map(c, q, act, weight_var, bias_var), rel=1e-9)
     following = propagate(act, -np.inf, np.log10(length_map(q, act, weight_var, bias_var)), 0.0, 0.0, 2)
     assert found.log10_act_rms[1, 0] == pytest.approx(following.log10_act_rms[1, 0], rel=1e-9)

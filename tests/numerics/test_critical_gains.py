@@ -25,6 +25,7 @@ from winit_jax.numerics.activations.probing import probe
 )
 def test_fixed_points_to_every_published_digit(name, weight_var, bias_var, q, chi1, c, xi_c):
     got = theory.fixed_point(ACTIVATIONS[name], weight_var, bias_var)
+    # Half of the last published digit.
     assert got.q == pytest.approx(q, abs=5.1e-7)
     assert got.chi1 == pytest.approx(chi1, abs=5.1e-7)
     assert got.c == pytest.approx(c, abs=5.1e-7)
@@ -60,6 +61,7 @@ def test_fixed_points_are_where_plain_repetition_leads(name):
 
 def test_selu_keeps_mean_square_one():
     act = ACTIVATIONS["selu"]
+    # SELU is made so: float64 rounding.
     assert theory.length_map(1.0, act, 1.0, 0.0) == pytest.approx(1, abs=1e-14)
     got = theory.fixed_point(act, 1.0, 0.0, start=0.3)
     assert got.q == pytest.approx(1, abs=1e-12)
@@ -86,6 +88,7 @@ def test_signals_without_a_fixed_point_vanish_or_explode():
 def test_critical_gains_to_every_published_digit(name, bias_var, weight_var):
     got = theory.critical_gain(ACTIVATIONS[name], np.sqrt(bias_var))
     assert got.reason == ""
+    # Half of the last published digit.
     assert got.gain**2 == pytest.approx(weight_var, abs=5.1e-7)
 
 
@@ -111,6 +114,7 @@ def test_sigmoid_is_critical_only_far_beyond_usual_gains():
     act = ACTIVATIONS["sigmoid"]
     assert np.all(theory.fixed_point(act, np.geomspace(0.01, 10, 30) ** 2, 0.0).chi1 < 1)
     gain = theory.critical_gain(act, 0.0).gain
+    # The last digit that is given.
     assert gain == pytest.approx(10.14926, abs=1e-5)
     q = 1.0
     for _ in range(60):

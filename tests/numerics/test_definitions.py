@@ -24,6 +24,7 @@ def layer_of(a, h, **others):
 def test_similarities_are_means_over_distinct_pairs(column, by_pairs, shape):
     a = np.random.default_rng(0).standard_normal(shape) + 0.5
     layer = layer_of(a, np.tanh(a))
+    # Float64 sums in two orders.
     assert DEFINITIONS[column](layer) == pytest.approx(by_pairs(layer), rel=1e-12, nan_ok=True)
 
 
@@ -56,6 +57,7 @@ def test_a_response_kept_beside_phi_of_0_has_the_same_statistics():
     h = references.sigmoid(a)
     apart = LayerArrays(a, h - 0.5, 0.5, a - a.mean(axis=0), is_zero=h == 0)
     for name in ("act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"):
+        # Float64 rounding.
         assert DEFINITIONS[name](apart) == pytest.approx(DEFINITIONS[name](layer_of(a, h)), rel=1e-12)
 
 

@@ -73,6 +73,7 @@ def test_the_start_decides_and_basins_say_so(name, gain, bias_std):
     np.testing.assert_array_equal(np.isinf(got.q), q > 1e10)
     np.testing.assert_array_equal(got.q == 0, q < 1e-10)
     settled = (q > 1e-10) & (q < 1e10)
+    # What 3000 layers have not brought home yet.
     np.testing.assert_allclose(got.q[settled], q[settled], rtol=1e-6)
     for start, log_q in zip(starts, got.log_q, strict=True):
         (home,) = [rest for rest in rests if rest.low < math.log(start) < rest.high]
@@ -86,6 +87,7 @@ def test_networks_on_normal_inputs_flip_where_their_own_start_is_unstable(name, 
     got = theory.critical_gain(ACTIVATIONS[name], 0.0, theory.Start(square=1.0))
     assert np.isnan(got.gain)
     (jump,) = got.jumps
+    # Half of the last digit that is given.
     assert jump.gain == pytest.approx(gain, abs=5.1e-4)
     assert (jump.log_q_below, jump.log_q_above) == (-np.inf, np.inf)
     assert theory.length_map(jump.gain**2, ACTIVATIONS[name], jump.gain**2, 0.0) == pytest.approx(
@@ -160,7 +162,8 @@ def test_no_scale_and_no_function_is_too_extreme(name):
         warnings.simplefilter("error", RuntimeWarning)
         for bias_std in EXTREMES:
             for start in (theory.Start(), theory.Start(square=1.0)):
-                theory.critical_gain(act, bias_std, start)
+                critical = theory.critical_gain(act, bias_std, start)
+                assert np.isfinite(critical.gain) == (critical.reason == "")
             gains = np.array(EXTREMES[1:])
             weight, bias = logs(gains)[0], np.full(gains.size, logs(1.0, bias_std)[1])
             for start in (0.0, -1400.0, 1400.0):

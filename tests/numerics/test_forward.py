@@ -107,9 +107,11 @@ def test_a_vanishing_signal_is_measured_far_below_float32():
     rms = columns["log10_act_rms"]
     assert rms[-1, 1] < -500
     layers = np.arange(1, depth + 1)
+    # tanh(a) = a - a^3 / 3: at a std of 1e-3 the first layer is not quite linear (5e-5 of it), and 130 layers round.
     np.testing.assert_allclose(rms[:, 0] - rms[:, 1], 2.0 * layers, atol=2e-4)
     expected = reference(x[:40], "identity", 1e-3, 0.0, width=width, depth=3)
     got = fast(x[:40], "identity", [1e-3], width=width, depth=3)["log10_act_rms"][:, 0]
+    # Float32 rounding, and tanh of 1e-3 * sqrt(50) against the identity: a^2 = 5e-5 of the first layer, 1e-5 of log10.
     np.testing.assert_allclose(got, [row["log10_act_rms"] for row in expected], atol=1e-5)
 
 
@@ -123,6 +125,7 @@ def test_an_exploding_signal_is_measured_far_above_float32(name):
     relu = fast(x, "relu", [1e7], width=width, depth=depth)["log10_act_rms"][:, 0]
     assert rms[-1] > 400
     slope = np.log10(1.0507009873554805) if name == "selu" else 0.0
+    # Float32 rounding, added up over 60 layers.
     np.testing.assert_allclose(rms, relu + slope * np.arange(1, depth + 1), atol=1e-4)
 
 
@@ -141,6 +144,7 @@ def test_the_least_softplus_is_what_float64_holds_of_it():
     weights, _ = draws("normal", width, 30, 1)[0]
     for network, gain in enumerate(gains):
         expected = references.softplus((x @ weights) * (gain / np.sqrt(30))).min()
+        # exp(a) of a down to -300 in float32: a roundoff of a is 2e-5 of the value.
         assert 0 < columns["act_min"][0, network] == pytest.approx(expected, rel=1e-4)
 
 
@@ -174,6 +178,7 @@ def test_scale_is_carried_exactly_for_every_activation(name):
         rms = columns["log10_act_rms"][:2]
         np.testing.assert_allclose(rms[:, SMALL] - rms[:, TINY], 24, atol=1e-5)
     ratio = columns["act_std"][0, SMALL] / columns["act_std"][0, TINY]
+    # Float32 rounding of two passes.
     assert ratio == pytest.approx(1e24, rel=1e-5)
 
 
@@ -182,6 +187,7 @@ def test_sigmoids_small_responses_keep_their_digits():
     got = fast(x, "sigmoid", [1e-9], width=10, depth=1)["act_std"][0, 0]
     ((weights, _),) = draws("normal", 10, x.shape[1], 1)
     # sigmoid(a) - 1/2 = a / 4 to one part in a^2.
+    # Float32 rounding of one layer.
     assert got == pytest.approx((1e-9 * x @ weights / 4).std(), rel=1e-5)
 
 
@@ -190,6 +196,7 @@ def test_inputs_of_any_scale_are_taken_as_they_are():
     for scale in (1e-200, 1e200):
         columns = fast(scale * x, "relu", [1.0], width=10, depth=2)
         plain = fast(x, "relu", [1.0], width=10, depth=2)
+        # Float32 rounding of two layers: 1e-6 of a value is 4e-7 of its log10.
         np.testing.assert_allclose(columns["log10_act_rms"] - plain["log10_act_rms"], np.log10(scale), atol=1e-5)
 
 
@@ -205,6 +212,7 @@ def test_zero_weights_give_the_constant_phi_of_zero(name):
     columns = {column: values[:, ZERO] for column, values in several(name).items()}
     at_zero = references.PHI[name](np.zeros(1))[0]
     assert np.all(columns["act_std"] == 0)
+    # phi(0) is kept in float32.
     np.testing.assert_allclose(columns["act_mean"], at_zero, rtol=1e-7)
     expected = np.log10(at_zero) if at_zero else -np.inf
     np.testing.assert_allclose(columns["log10_act_rms"], expected, rtol=1e-6)
@@ -213,6 +221,7 @@ def test_zero_weights_give_the_constant_phi_of_zero(name):
 
 def test_equal_weights_make_units_equal():
     columns = fast(inputs(), "tanh", [0.1], width=10, depth=4, shape="constant")
+    # A mean of float32 products, all equal.
     np.testing.assert_allclose(columns["unit_similarity"], 1.0, atol=1e-6)
 
 
@@ -236,6 +245,7 @@ def test_cutting_the_work_differently_changes_nothing():
     for options in ({"block": 2}, {"block": 3, "stack": 3}):
         cut = fast(x, "tanh", stds, width=10, depth=9, jacobian=True, **options)
         for name in MEASURED:
+            # Another shape of the same products: float32 rounding through 9 layers.
             np.testing.assert_allclose(cut[name], whole[name], rtol=2e-5, atol=2e-6, err_msg=name)
 
 
@@ -244,6 +254,7 @@ def test_depth_prefixes_are_the_shallow_networks():
     x = inputs()
     deep, shallow = (fast(x, "tanh", [0.5], width=10, depth=depth, jacobian=True) for depth in (8, 5))
     for name in MEASURED:
+        # Another program: float32 rounding through 5 layers.
         np.testing.assert_allclose(deep[name][:5], shallow[name], rtol=2e-5, atol=2e-6, err_msg=name)
 
 

@@ -62,6 +62,7 @@ def test_the_derivative_is_that_of_autodiff_forward_and_back(name):
     for removed in (None, nothing):
         found = normalization.through(change, argument, removed)
         true = np.ldexp(np.asarray(found.value, float), int(found.exponent))
+        # Float32 means over a line, and a difference of nearly equal terms.
         np.testing.assert_allclose(true, forward, rtol=1e-4, atol=1e-5 * np.abs(np.asarray(forward)).max())
 
 
@@ -80,6 +81,7 @@ def test_where_the_projection_leaves_nothing_epsilon_alone_goes_on(name):
 
         expected = jax.jvp(u, (a,), (u(a),))[1]
     true = np.ldexp(np.asarray(found.value, float), int(found.exponent))
+    # What is left is epsilon / (variance + epsilon) of a change: 1e-5 of it, with float32 rounding of the change.
     np.testing.assert_allclose(true, expected, rtol=1e-3, atol=1e-9)
 
 

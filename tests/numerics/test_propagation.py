@@ -33,6 +33,7 @@ def test_the_correlation_map_increases_from_zero_on_and_maps_one_to_one(name, lo
 
 def test_he_relu_correlations_layer_by_layer():
     got = theory.propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, 0.0, 0.0, 11).input_correlation[:, 0]
+    # Half of the last published digit.
     np.testing.assert_allclose(got[1:4], [0.318310, 0.493731, 0.604826], atol=5.1e-7)
     np.testing.assert_allclose(got[[5, 10]], [0.735946, 0.871536], atol=5.1e-7)
 
@@ -44,6 +45,7 @@ def test_propagation_is_the_maps_applied_again_and_again(name):
         got = theory.propagate(act, np.log10(weight_var), np.log10(bias_var), np.log10(2.0), 0.3, 8)
     q, c, jacobian = np.full(3, 2.0), np.full(3, 0.3), np.ones(3)
     for layer in range(8):
+        # Float64 rounding, added up over eight layers.
         np.testing.assert_allclose(got.log10_act_rms[layer], 0.5 * np.log10(second_moment(act, q)), atol=1e-12)
         np.testing.assert_allclose(got.input_correlation[layer], c, rtol=1e-11)
         np.testing.assert_allclose(got.log10_jacobian[layer], 0.5 * np.log10(jacobian), atol=1e-12)
@@ -58,6 +60,7 @@ def test_relu_propagates_scales_of_ten_to_a_thousand(sign):
     got = theory.propagate(ACTIVATIONS["relu"], sign * 2000.0, -np.inf, sign * 2000.0, 0.0, 5)
     layers = np.arange(5)
     expected = sign * 1000.0 * (layers + 1) - 0.5 * np.log10(2) * (layers + 1)
+    # A few roundoffs of float64 of numbers in the thousands.
     np.testing.assert_allclose(got.log10_act_rms[:, 0], expected, rtol=1e-14)
     np.testing.assert_allclose(got.log10_jacobian[:, 0], layers * (sign * 1000 - 0.5 * np.log10(2)), rtol=1e-14)
     np.testing.assert_allclose(got.input_correlation[1:3, 0], [1 / np.pi, 0.493731], atol=5.1e-7)
@@ -66,6 +69,7 @@ def test_relu_propagates_scales_of_ten_to_a_thousand(sign):
 def test_tanh_is_linear_at_ten_to_minus_a_thousand_and_a_sign_at_ten_to_a_thousand():
     tanh, layers = ACTIVATIONS["tanh"], np.arange(5)
     small = theory.propagate(tanh, -2000.0, -np.inf, -2000.0, 0.4, 5)
+    # A few roundoffs of float64 of numbers in the thousands.
     np.testing.assert_allclose(small.log10_act_rms[:, 0], -1000.0 * (layers + 1), rtol=1e-14)
     np.testing.assert_allclose(small.log10_jacobian[:, 0], -1000.0 * layers, rtol=1e-14)
     np.testing.assert_allclose(small.input_correlation[:, 0], 0.4, rtol=1e-12)
@@ -90,11 +94,13 @@ def test_many_points_are_what_each_is_alone():
     alone = theory.propagate(ACTIVATIONS["selu"], gains[17], -2.0, 0.0, 0.5, 6)
     for many, one in zip(together, alone, strict=True):
         assert many.shape == (6, 37)
+        # Sums of another shape: float64 rounding.
         np.testing.assert_allclose(many[:, 17], one[:, 0], rtol=1e-12, atol=1e-13)
 
 
 def test_functions_of_ones_own_go_through_the_same_quadrature():
     square = probe(lambda a: a * a, "square")
+    # Gauss rules are exact for powers: float64 rounding.
     assert second_moment(square, 2.0) == pytest.approx(12, rel=1e-12)
     assert covariances(square, 2.0, 0.5)[0] == pytest.approx(4 * (1 + 2 * 0.25), rel=1e-12)
     far = theory.propagate(square, 0.0, -np.inf, 300.0, 0.5, 3)
