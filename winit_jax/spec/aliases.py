@@ -104,22 +104,21 @@ def nearest(word: str, known: Iterable[str], kind: str = "") -> list[str]:
     most = 2 if len(key) >= 8 else 1
     distances = {spelling: distance(key, spelling, most) for spelling in meanings if _comparable(key, spelling)}
     if (least := min(distances.values(), default=most + 1)) <= most:
-        found = dict.fromkeys(
-            name for spelling, far in distances.items() if far == least for name in meanings[spelling]
-        )
-        return list(found) if len(found) <= 3 else []
+        closest = [spelling for spelling, far in distances.items() if far == least]
+        names_meant = dict.fromkeys(name for spelling in closest for name in meanings[spelling])
+        return list(names_meant) if len(names_meant) <= 3 else []
     if kind == "activation":  # leaky and hard are words of functions that are not here, too
         return []
     parts = _parts(word)
     words = [(name, name) for name in names]
     words += [
-        (other, spelling.name)
-        for spelling in ALIASES
-        if spelling.kind == kind and spelling.name in names
-        for other in spelling.words
+        (alternative, alias.name)
+        for alias in ALIASES
+        if alias.kind == kind and alias.name in names
+        for alternative in alias.words
     ]
-    found = dict.fromkeys(name for other, name in words if parts and parts <= _parts(other))
-    return list(found) if len(found) <= 3 else []
+    names_meant = dict.fromkeys(name for words_of_name, name in words if parts and parts <= _parts(words_of_name))
+    return list(names_meant) if len(names_meant) <= 3 else []
 
 
 def in_order(word: str, known: Iterable[str]) -> list[str]:

@@ -181,6 +181,7 @@ def _columns(a: Array, centered: Array, psi: Array, at_zero: float) -> dict[str,
 
 @lru_cache(maxsize=8)  # so that compiled functions are found again
 def functions_of(activation: Activation) -> Functions:
+    """An activation's response and slope in float64, with the error of a function that is not of the table."""
     response = _in_float64(activation.response)
     error = None
     if activation.name.split("(")[0] not in {*ACTIVATIONS, *ACTIVATIONS.makers}:
