@@ -67,9 +67,9 @@ def winners(best: pd.DataFrame) -> str:
 def with_reasons(best: pd.DataFrame, networks: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
     """What was measured before training (medians over seeds) beside the accuracies."""
     keys = ["activation", "depth", "init", "std"]
-    before = untrained(networks).groupby(keys, observed=True)[["log10_act_rms", "saturated", "input_correlation"]]
+    medians = untrained(networks).groupby(keys, observed=True)[["log10_act_rms", "saturated", "input_correlation"]]
     growths = growth.groupby(keys, observed=True)[REASON]
-    return best.merge(before.median().reset_index(), on=keys).merge(growths.median().reset_index(), on=keys)
+    return best.merge(medians.median().reset_index(), on=keys).merge(growths.median().reset_index(), on=keys)
 
 
 def before_training(reasons: pd.DataFrame) -> str:
@@ -141,7 +141,7 @@ def reasons_figure(reasons: pd.DataFrame, guess: float):
         axes[-1].get_legend().remove()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
         write_title(
-            figure, "Gradients before training, and accuracies after it", "a mark an initialisation; dotted: guessing"
+            figure, "Gradients before training, and accuracies after it", "a mark an initialization; dotted: guessing"
         )
     return figure
 
@@ -156,9 +156,9 @@ def markdown(table: pd.DataFrame) -> str:
 def write(text: str) -> None:
     begin, end = (MARKER.format(word) for word in ("output", "end"))
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(begin)
+    opening, rest = page.split(begin)
     after = rest.split(end)[1]
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    PAGE.write_text(f"{opening}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
     print(text)
 
 

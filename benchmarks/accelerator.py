@@ -60,9 +60,9 @@ def again(name: str) -> str:
     return f"{name:<26}first {taken[0]:8.2f} s, second {taken[1]:8.2f} s"
 
 
-def parted(one: Path, other: Path) -> str:
+def parted(folder_a: Path, folder_b: Path) -> str:
     """How far the last layers of two runs differ."""
-    tables = [load(folder).networks for folder in (one, other)]
+    tables = [load(folder).networks for folder in (folder_a, folder_b)]
     keys = list(tables[0].columns[: tables[0].columns.get_loc("preact_mean")])
     first, second = (table.sort_values(keys)["log10_act_rms"].to_numpy() for table in tables)
     with np.errstate(invalid="ignore"):
@@ -77,8 +77,8 @@ def main() -> None:
     parser.add_argument("--no-cpu", action="store_true", help="do not run on the cores")
     parser.add_argument("--again", action="store_true", help="first and second passes, in this process")
     arguments = parser.parse_args()
-    found = versions()
-    print(f"Python {found['python']}, jaxlib {found['jaxlib']}, {os.cpu_count()} cores")
+    installed = versions()
+    print(f"Python {installed['python']}, jaxlib {installed['jaxlib']}, {os.cpu_count()} cores")
     for name in arguments.names:
         if arguments.again:
             print(again(name), flush=True)

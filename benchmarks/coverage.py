@@ -52,13 +52,13 @@ def median_of(law: str) -> float:
 def covered_by_best(law: str, seeds: int, means: np.ndarray, shared: float, trials: int) -> float:
     """The share of trials in which `at_the_best` at 95% holds the mean of the setting that it names.
 
-    shared: the share of the variance that a seed has in common at all settings. Laws are centred on their means.
+    shared: the share of the variance that a seed has in common at all settings. Laws are centered on their means.
     """
     rng = np.random.default_rng([seeds, len(means), round(100 * shared)])
-    own = LAWS[law](rng, (trials, seeds, len(means)))
+    specific = LAWS[law](rng, (trials, seeds, len(means)))
     common = LAWS[law](rng, (trials, seeds, 1))
     mean = (np.exp(0.7**2 / 2) - 1) / 1.02 if law == "lognormal" else 0.0
-    scores = np.sqrt(1 - shared) * (own - mean) + np.sqrt(shared) * (common - mean) + means
+    scores = np.sqrt(1 - shared) * (specific - mean) + np.sqrt(shared) * (common - mean) + means
     held = 0
     for each in scores:
         best, low, high = at_the_best(each, BEST_LEVEL)
@@ -74,15 +74,15 @@ def main() -> None:
     print(f"\n| the median, {MEDIAN_LEVEL:.0%}; seeds |{head}")
     for law in LAWS:
         for cell in (0.05, 1.0):
-            found = [covered_by_median(law, seeds, cell, trials) for seeds in SEEDS]
-            _row(f"{law}, cells of {cell:g} std", found)
+            coverages = [covered_by_median(law, seeds, cell, trials) for seeds in SEEDS]
+            _row(f"{law}, cells of {cell:g} std", coverages)
     print(f"\n| the mean at the best rate, {BEST_LEVEL:.0%}; seeds |{head}")
     cases = {"one rate": tied(1), "2 tied": tied(2), "5 tied": tied(5), "1 and 3 std behind": np.array([0.0, -1, -3])}
     for law in ("normal", "uniform", "exponential"):
         for name, means in cases.items():
             for shared in (0.0, 0.5):
-                found = [covered_by_best(law, seeds, means, shared, trials) for seeds in SEEDS]
-                _row(f"{law}, {name}, {shared:.0%} shared", found)
+                coverages = [covered_by_best(law, seeds, means, shared, trials) for seeds in SEEDS]
+                _row(f"{law}, {name}, {shared:.0%} shared", coverages)
 
 
 def _row(name: str, shares: list[float]) -> None:

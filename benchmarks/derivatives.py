@@ -44,9 +44,9 @@ def rounds_of(ways: dict[str, tuple[Callable[[], object], float]], rounds: int) 
 
 def show(title: str, times: dict[str, list[float]], base: str, unit: float) -> None:
     print(f"\n{title}")
-    for name, found in times.items():
-        ratio = median(t / own for t, own in zip(found, times[base], strict=True))
-        print(f"  {name:<58}{median(found) * unit:12.1f}   {ratio:9.2f} times")
+    for name, taken in times.items():
+        ratio = median(t / base_time for t, base_time in zip(taken, times[base], strict=True))
+        print(f"  {name:<58}{median(taken) * unit:12.1f}   {ratio:9.2f} times")
 
 
 def tangents(rounds: int) -> None:
@@ -99,8 +99,8 @@ def gradients(rounds: int) -> None:
                 h = jnp.tanh(h @ w + nudge)
             return jnp.mean(jnp.sum(cotangent * h, axis=1))
 
-        found = jax.grad(loss, argnums=(0, 1))(weights, nudges)
-        return [[jnp.sqrt(jnp.mean(g * g)) for g in part] for part in found]
+        by_parameter = jax.grad(loss, argnums=(0, 1))(weights, nudges)
+        return [[jnp.sqrt(jnp.mean(g * g)) for g in part] for part in by_parameter]
 
     nudges = [jnp.zeros((SAMPLES, WIDTH))] * LAYERS
     networks = 8
@@ -166,8 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    found = versions()
-    print(f"{cores()} cores, Python {found['python']}, jaxlib {found['jaxlib']}, numpy {found['numpy']}")
+    installed = versions()
+    print(f"{cores()} cores, Python {installed['python']}, jaxlib {installed['jaxlib']}, numpy {installed['numpy']}")
     tangents(rounds)
     gradients(rounds)
     predictions(rounds)

@@ -5,7 +5,7 @@
     python -m benchmarks.forward --samples 100
     python -m benchmarks.forward growth       # time and peak memory over seeds, depth and grid size
 
-Every figure is the median over rounds; in a round all ways run in turn, so a ratio compares neighbours in
+Every figure is the median over rounds; in a round all ways run in turn, so a ratio compares neighbors in
 time. Alternatives run a few networks of the sweep, the sweep runs whole: figures are microseconds a
 network and layer. Compiling is not counted.
 """
@@ -136,9 +136,9 @@ def compare(width: int, samples: int, rounds: int, gains: int, seeds: int, activ
             times["bare products"].append(2 * samples * width * width / peaks[-1] * 1e6)
         base = "winit, no shortcut" if activation == "relu" else "winit"
         print(f"\n{activation}, width {width}, {samples} inputs: microseconds a network and layer")
-        for name, found in times.items():
-            ratio = median(t / own for t, own in zip(found, times[base], strict=True))
-            print(f"  {name:<28}{median(found):10.1f}   {ratio:8.2f} times {base}")
+        for name, rounds_taken in times.items():
+            ratio = median(t / base_time for t, base_time in zip(rounds_taken, times[base], strict=True))
+            print(f"  {name:<28}{median(rounds_taken):10.1f}   {ratio:8.2f} times {base}")
         print(flush=True)
     print(f"sgemm peak {median(peaks) / 1e9:.0f} GFLOP/s")
 
@@ -187,8 +187,8 @@ def main() -> None:
     known = ["tanh", "sigmoid", "relu"]
     parser.add_argument("--activations", nargs="+", choices=known, default=known)
     arguments = parser.parse_args()
-    found = versions()
-    print(f"{cores()} cores, Python {found['python']}, jaxlib {found['jaxlib']}, numpy {found['numpy']}")
+    installed = versions()
+    print(f"{cores()} cores, Python {installed['python']}, jaxlib {installed['jaxlib']}, numpy {installed['numpy']}")
     if arguments.what == "growth":
         growth()
     else:

@@ -87,10 +87,12 @@ def difference(old: pd.Series, new: pd.Series) -> str:
     return said
 
 
-def compare(before: Path, after: Path) -> list[str]:
+def compare(old_folder: Path, new_folder: Path) -> list[str]:
     """One sentence for each table or column that is not the same."""
-    olds, news = dict(tables(before)), dict(tables(after))
-    said = [f"{name}: only in {before if name in olds else after}" for name in sorted(olds.keys() ^ news.keys())]
+    olds, news = dict(tables(old_folder)), dict(tables(new_folder))
+    said = [
+        f"{name}: only in {old_folder if name in olds else new_folder}" for name in sorted(olds.keys() ^ news.keys())
+    ]
     for name in sorted(olds.keys() & news.keys()):
         old, new = olds[name], news[name]
         if list(old) != list(new) or len(old) != len(new):

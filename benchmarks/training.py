@@ -41,7 +41,7 @@ def winit(dataset, trainees, width: int, depth: int, batch_size: int, steps: int
         logits, _, _ = training.answer(parameters, x, settings.activation, "none")
         return jnp.mean(training.losses(logits, y), axis=1)
 
-    def one(block):
+    def train_block(block):
         rates = jnp.asarray([trainee.learning_rate for trainee in block], jnp.float32)
         state = trainer.begin(block, width, depth, dataset.features, dataset.classes, settings)
         state = trainer.learn(state, rates, data, 0, steps, settings)
@@ -49,7 +49,7 @@ def winit(dataset, trainees, width: int, depth: int, batch_size: int, steps: int
 
     def run() -> float:
         with ThreadPoolExecutor(lanes(1)) as pool:
-            return float(np.mean(np.concatenate(list(pool.map(one, blocks)))))
+            return float(np.mean(np.concatenate(list(pool.map(train_block, blocks)))))
 
     return run
 
@@ -60,8 +60,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     chosen = parser.parse_args()
     n, width, depth, steps = chosen.networks, chosen.width, chosen.depth, chosen.steps
-    found = versions()
-    print(f"{cores()} cores, Python {found['python']}, jaxlib {found['jaxlib']}, numpy {found['numpy']}")
+    installed = versions()
+    print(f"{cores()} cores, Python {installed['python']}, jaxlib {installed['jaxlib']}, numpy {installed['numpy']}")
     dataset = load_dataset(Train(source="mnist5k", train_samples=4000))
     x, y = dataset.x_train, dataset.y_train
     gains = np.geomspace(0.7, 1.6, n)
@@ -80,9 +80,9 @@ def main() -> None:
     weights = [(gains[:, None, None] / len(w) ** 0.5 * w).astype(np.float32) for w in layers]
     batches = np.stack([np.asarray(training.minibatch(0, step, len(x), chosen.batch)) for step in range(steps)])
     data = (x, y, batches, weights)
-    own = "winit"
+    ours = "winit"
     ways: dict[str, Callable[[], float]] = {
-        own: winit(dataset, trainees, width, depth, chosen.batch, steps),
+        ours: winit(dataset, trainees, width, depth, chosen.batch, steps),
         "JAX, jit(vmap(one network)) with a scan": rivals.jax_vmap(*data),
         "JAX, one jitted step a network": rivals.jax_one_step(*data),
         "NumPy, float64, as the texts write it": rivals.numpy_book(*data),
@@ -97,11 +97,11 @@ def main() -> None:
         ways["PyTorch, torch.func.vmap"] = rivals.torch_func(torch, *data)
     losses = {name: way() for name, way in ways.items()}
     for name, loss in losses.items():
-        if not np.isnan(loss) and abs(loss - losses[own]) > 1e-3:
-            raise SystemExit(f"{name} comes to a loss of {loss:.5f}, {own} to {losses[own]:.5f}.")
+        if not np.isnan(loss) and abs(loss - losses[ours]) > 1e-3:
+            raise SystemExit(f"{name} comes to a loss of {loss:.5f}, {ours} to {losses[ours]:.5f}.")
     times = rounds_of({name: (way, n * steps) for name, way in ways.items()}, chosen.rounds)
     shape = f"{dataset.features}-{width}x{depth}-{dataset.classes}"
-    show(f"{n} networks {shape}, batch {chosen.batch}, SGD: microseconds a network-step", times, own, 1e6)
+    show(f"{n} networks {shape}, batch {chosen.batch}, SGD: microseconds a network-step", times, ours, 1e6)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def torch_func(torch, x, y, batches, weights):
         params = [(torch.tensor(w), torch.zeros(len(w), w.shape[2])) for w in weights]
         with torch.no_grad():
             for index in chosen:
-                found, losses = gradients(params, images[index], labels[index])
-                for (w, b), (dw, db) in zip(params, found, strict=True):
+                derivatives, losses = gradients(params, images[index], labels[index])
+                for (w, b), (dw, db) in zip(params, derivatives, strict=True):
                     w -= RATE * dw
                     b -= RATE * db
             _, losses = gradients(params, images[index], labels[index])
@@ -81,8 +81,8 @@ def _jax_step(weights_count):
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(h), y[:, None], axis=1))
 
     def step(params, x, y):
-        loss, found = jax.value_and_grad(loss_of)(params, x, y)
-        return jax.tree.map(lambda p, g: p - RATE * g, params, found), loss
+        loss, derivatives = jax.value_and_grad(loss_of)(params, x, y)
+        return jax.tree.map(lambda p, g: p - RATE * g, params, derivatives), loss
 
     return step
 
@@ -117,11 +117,11 @@ def jax_vmap(x, y, batches, weights):
 
     @jax.jit
     def train(params, batches):
-        def one(params, index):
+        def network_step(params, index):
             return jax.vmap(step, in_axes=(0, None, None))(params, x[index], y[index])
 
-        params, _ = jax.lax.scan(one, params, batches)
-        return one(params, batches[-1])[1]
+        params, _ = jax.lax.scan(network_step, params, batches)
+        return network_step(params, batches[-1])[1]
 
     batches = jnp.asarray(batches)
 
@@ -157,10 +157,10 @@ def numpy_book(x, y, batches, weights):
                     if i + 1 < len(params):
                         delta = delta.copy()
                         delta[kept[i][1]] = 0
-                    before = delta @ params[i][0].T
+                    delta_below = delta @ params[i][0].T
                     params[i][0] -= RATE * (kept[i][0].T @ delta)
                     params[i][1] -= RATE * delta.sum(axis=0)
-                    delta = before
+                    delta = delta_below
             h = x[index]
             for i, (w, b) in enumerate(params):
                 h = h @ w + b

@@ -178,7 +178,7 @@ def test_what_jax_has_can_be_given_by_its_import_path(path):
 
 def test_what_begins_as_one_of_ours_is_pointed_to():
     assert problems("activation=PReLU", "gain=1")[0].startswith(
-        "grid.activation: 'PReLU' is not an activation. As it is usually initialised it is leaky_relu(0.25). Known: "
+        "grid.activation: 'PReLU' is not an activation. As it is usually initialized it is leaky_relu(0.25). Known: "
     )
     for name in AS_OURS.values():
         assert activation(name)

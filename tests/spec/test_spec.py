@@ -385,7 +385,7 @@ def test_the_epsilon_of_normalisation_is_an_axis():
 
 def test_an_epsilon_that_no_network_has_gets_a_sentence():
     for words, sentence in (
-        (["norm_epsilon=1e-6"], "grid.norm_epsilon: no network of this grid is normalised. Take it away"),
+        (["norm_epsilon=1e-6"], "grid.norm_epsilon: no network of this grid is normalized. Take it away"),
         (["normalization=layer", "norm_epsilon=-1"], "grid.norm_epsilon: -1 is less than 0."),
     ):
         with pytest.raises(SpecError) as caught:

@@ -60,11 +60,11 @@ class Axis:
     named: bool
 
     @property
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         """Middles of the cells, geometric on a log axis; [values]."""
         low, high = self.edges[:-1], self.edges[1:]
-        centres: np.ndarray = np.sqrt(low * high) if self.log else (low + high) / 2
-        return centres
+        centers: np.ndarray = np.sqrt(low * high) if self.log else (low + high) / 2
+        return centers
 
 
 def cell_edges(values: np.ndarray, log: bool) -> np.ndarray:

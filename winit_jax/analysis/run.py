@@ -117,8 +117,8 @@ def _method(kind: Kind) -> Callable[..., Figure]:
     takes = ("value",) * (kind.value is not None) + kind.places + ("seeds",) * (kind.pools is None) + ("where",)
 
     def draw(self: Run, *values: str, **options: Any) -> Figure:
-        given = signature.bind(self, *values, **options).arguments
-        return self.plot(kind.name, **{name: given[name] for name in takes if name in given})
+        arguments = signature.bind(self, *values, **options).arguments
+        return self.plot(kind.name, **{name: arguments[name] for name in takes if name in arguments})
 
     keyword, positional = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("self", positional)]

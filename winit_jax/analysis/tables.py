@@ -55,8 +55,8 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
 def follows_init(frame: pd.DataFrame) -> bool:
     """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
     # Without a width there is no std.
-    given = [key for key in SCALES if key in frame and frame[key].notna().any()]
-    scales = frame.groupby("init", observed=True)[given].nunique()
+    scale_keys = [key for key in SCALES if key in frame and frame[key].notna().any()]
+    scales = frame.groupby("init", observed=True)[scale_keys].nunique()
     return bool(scales.min(axis=1).max() == 1)
 
 
@@ -112,7 +112,7 @@ def said(key: str, value: object) -> str:
 
 
 def init_words(frame: pd.DataFrame) -> pd.Series:
-    """What the initialisation of each row is called; a shape is said with its scale, unless all share that one."""
+    """What the initialization of each row is called; a shape is said with its scale, unless all share that one."""
     scale = frame.attrs.get("scale_axis") or "std"
     shaped = frame["init"].isin(SHAPES)
     several = frame.groupby("init", observed=True)[scale].transform("nunique") > 1

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="What does a weight initialisation do to a network? Grid sweeps, tables, heatmaps.",
+    help="What does a weight initialization do to a network? Grid sweeps, tables, heatmaps.",
 )
 for command in (
     runs.run,

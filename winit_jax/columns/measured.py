@@ -105,7 +105,7 @@ MEASURED = (
     ),
     Column(
         "input_decorrelation",
-        "1 - c = (m / (m - 1)) sum_ij (a_ij - mean_i a_ij)^2 / sum a^2. It is taken from the centred sum and so has "
+        "1 - c = (m / (m - 1)) sum_ij (a_ij - mean_i a_ij)^2 / sum a^2. It is taken from the centered sum and so has "
         "its own digits where c is nearly 1; the rounding of float32 signals leaves about 1e-14 of samples that are "
         "all the same.",
         SIGNALS,

@@ -89,8 +89,8 @@ def _told_apart(columns: tuple[Column, ...]) -> str:
     places = [column.name for column in columns if column.role == "row" and column.name != "count"]
     if len(others) > 1:
         return _quoted([*axes, *places])
-    told = "all axes" + (f" but {_quoted(others)}" if others else "")
-    return f"{told}; {_quoted(places)}" if places else told
+    keys = "all axes" + (f" but {_quoted(others)}" if others else "")
+    return f"{keys}; {_quoted(places)}" if places else keys
 
 
 def _filled() -> str:

@@ -80,11 +80,11 @@ def read_npy(file: File) -> Source:
     images, files = _npy(file), [(file.path.name, file.sha256())]
     labels = None
     if (beside := labels_beside(file.path)) is not None:
-        other = look_at(beside)
-        if not other.head.startswith(NPY_MAGIC):
+        labels_file = look_at(beside)
+        if not labels_file.head.startswith(NPY_MAGIC):
             raise InputError(f"{beside} is not an .npy file.")
-        labels = _labels(_npy(other), images, beside)
-        files.append((beside.name, other.sha256()))
+        labels = _labels(_npy(labels_file), images, beside)
+        files.append((beside.name, labels_file.sha256()))
     return Source(as_images(images), labels, tuple(files))
 
 
@@ -124,8 +124,8 @@ def _only_large_one(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo]
     """The only array of two or more dimensions, whatever it is called. Errors: InputError."""
     large = [name for name, member in inside.items() if len(_member_header(archive, member, path).shape) >= 2]
     if len(large) != 1:
-        found = ", ".join(sorted(inside)[:20]) or "nothing"
-        raise InputError(f"{path}: no array called {', '.join(IMAGES)}; it has {found}.")
+        names = ", ".join(sorted(inside)[:20]) or "nothing"
+        raise InputError(f"{path}: no array called {', '.join(IMAGES)}; it has {names}.")
     return large[0]
 
 
@@ -160,5 +160,5 @@ def _values(stream: IO[bytes] | gzip.GzipFile, header: Header, where: str) -> np
     return array.astype(header.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def _broken_promise(where: str, found: int, header: Header) -> str:
-    return f"{where} has {found:,} bytes where its header promises {header.offset + header.n_bytes:,}."
+def _broken_promise(where: str, n_bytes: int, header: Header) -> str:
+    return f"{where} has {n_bytes:,} bytes where its header promises {header.offset + header.n_bytes:,}."

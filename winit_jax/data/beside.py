@@ -17,20 +17,20 @@ TEST_WORDS = ("t10k", "test")
 def labels_beside(path: Path) -> Path | None:
     """The file of labels of a file of images, compressed or not; None if there is none."""
     for word, others in LABELS_OF:
-        for other in others:
-            if (name := _with(path.name, word, other)) is not None:
+        for label_word in others:
+            if (name := _with(path.name, word, label_word)) is not None:
                 name = name.replace("idx3", "idx1")
-                if (found := packed_or_not(path.with_name(name))) is not None:
-                    return found
+                if (labels_path := packed_or_not(path.with_name(name))) is not None:
+                    return labels_path
     return None
 
 
 def tests_beside(path: Path) -> Path | None:
     """The test file of a file for training, compressed or not; None if there is none."""
-    for other in TEST_WORDS:
-        name = _with(path.name, "train", other)
-        if name is not None and (found := packed_or_not(path.with_name(name))) is not None:
-            return found
+    for test_word in TEST_WORDS:
+        name = _with(path.name, "train", test_word)
+        if name is not None and (tests_path := packed_or_not(path.with_name(name))) is not None:
+            return tests_path
     return None
 
 
@@ -43,7 +43,7 @@ def packed_or_not(path: Path) -> Path | None:
     return None
 
 
-def _with(name: str, word: str, other: str) -> str | None:
+def _with(name: str, word: str, replacement: str) -> str | None:
     """The name with its first such word replaced; None if it has no such word."""
-    changed, count = re.subn(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", other, name, count=1)
+    changed, count = re.subn(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", replacement, name, count=1)
     return changed if count else None

@@ -29,11 +29,11 @@ def read_idx(file: File) -> Source:
     images, files = _idx_array(file), [(file.path.name, file.sha256())]
     labels = None
     if (beside := labels_beside(file.path)) is not None:
-        other = look_at(beside)
-        if not is_idx(other.head):
+        labels_file = look_at(beside)
+        if not is_idx(labels_file.head):
             raise InputError(f"{beside} is not IDX (MNIST's format).")
-        labels = as_labels(_idx_array(other), len(images), beside)
-        files.append((beside.name, other.sha256()))
+        labels = as_labels(_idx_array(labels_file), len(images), beside)
+        files.append((beside.name, labels_file.sha256()))
     return Source(as_images(images), labels, tuple(files))
 
 
@@ -54,8 +54,8 @@ def _idx_array(file: File) -> np.ndarray:
         # One more than there should be, so that what is compressed is read to its end and its checksum compared.
         content = stream.read(promised + 1)
     if len(content) != promised:
-        found = f"more than {start + promised:,}" if len(content) > promised else f"{start + len(content):,}"
-        raise InputError(f"{path} has {found} bytes where its header promises {start + promised:,}.")
+        n_bytes = f"more than {start + promised:,}" if len(content) > promised else f"{start + len(content):,}"
+        raise InputError(f"{path} has {n_bytes} bytes where its header promises {start + promised:,}.")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -68,9 +68,9 @@ def labels_of_cifar(name: str) -> int | None:
 
 def read_cifar(files: Sequence[File]) -> Source:
     """CIFAR's binary batches, one after the other; the fine labels of CIFAR-100. Errors: InputError."""
-    before = labels_of_cifar(files[0].name)
-    assert before is not None
-    record = before + math.prod(CIFAR_SHAPE)
+    label_bytes = labels_of_cifar(files[0].name)
+    assert label_bytes is not None
+    record = label_bytes + math.prod(CIFAR_SHAPE)
     refuse_beyond_memory(sum(file.n_bytes for file in files), f"{files[0].path.parent}, CIFAR's binary form,")
     tables = []
     for file in files:
@@ -78,12 +78,12 @@ def read_cifar(files: Sequence[File]) -> Source:
         if not content or len(content) % record:
             raise InputError(f"{file.path} has {len(content):,} bytes, no whole number of records of {record:,}.")
         table = np.frombuffer(content, np.uint8).reshape(-1, record)
-        if (top := int(table[:, before - 1].max())) >= CIFAR_CLASSES[before]:
+        if (top := int(table[:, label_bytes - 1].max())) >= CIFAR_CLASSES[label_bytes]:
             raise InputError(f"{file.path} is not CIFAR's binary form: it has a label {top}.")
         tables.append(table)
     table = np.concatenate(tables)
     names = tuple((file.path.name, file.sha256()) for file in files)
-    return Source(table[:, before:].reshape(-1, *CIFAR_SHAPE), table[:, before - 1].astype(np.int64), names)
+    return Source(table[:, label_bytes:].reshape(-1, *CIFAR_SHAPE), table[:, label_bytes - 1].astype(np.int64), names)
 
 
 def cifar_batches(folder: Path) -> list[Path]:

@@ -86,11 +86,11 @@ def look_at(path: Path) -> File:
     Errors: InputError for what is no regular file (a pipe or a device never ends), cannot be opened or is too large.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path} is not a regular file but {_kind(found.st_mode)}.")
-        if found.st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} has {size(found.st_size)}; a data file may have {size(MAX_FILE_BYTES)}.")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is not a regular file but {_kind(status.st_mode)}.")
+        if status.st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path} has {size(status.st_size)}; a data file may have {size(MAX_FILE_BYTES)}.")
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     except OSError as error:
@@ -102,7 +102,7 @@ def look_at(path: Path) -> File:
                 head = stream.read(HEAD_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path} is a damaged gzip file: {error}.") from None
-    return File(path, found.st_size, packed, head)
+    return File(path, status.st_size, packed, head)
 
 
 def _kind(mode: int) -> str:

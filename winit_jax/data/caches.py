@@ -20,8 +20,8 @@ def find(name: str) -> tuple[Path | None, list[str]]:
     home = Path.home()
     # torchvision's root is an argument; its documentation and most scripts say ./data.
     roots = [Path("data"), Path(), home / "data", home / "datasets", home / ".cache" / "torch"]
-    if given := os.environ.get("TORCH_HOME"):
-        roots.insert(0, Path(given))
+    if torch_home := os.environ.get("TORCH_HOME"):
+        roots.insert(0, Path(torch_home))
     for root in roots:
         folder = root / torchvision / "raw"
         if any(folder.glob("train-images*idx3-ubyte*")):

@@ -63,9 +63,9 @@ def load_dataset(train: Train) -> Dataset:
     Errors: InputError.
     """
     name = train.source
-    found = read(name)
-    learn, test = _split(found, train)
-    x_train, x_test = (pixels(part.images, largest_pixel(found), name) for part in (learn, test))
+    source = read(name)
+    learn, test = _split(source, train)
+    x_train, x_test = (pixels(part.images, largest_pixel(source), name) for part in (learn, test))
     if train.standardize:
         mean, spread = x_train.mean(), x_train.std()
         if spread == 0:
@@ -85,8 +85,8 @@ def load_dataset(train: Train) -> Dataset:
         y_test,
         len(classes),
         name,
-        found.sha256,
-        found.files,
+        source.sha256,
+        source.files,
     )
 
 
@@ -103,29 +103,29 @@ def check_dataset(train: Train) -> list[Problem]:
     return []
 
 
-def _split(found: Source, train: Train) -> tuple[Source, Source]:
+def _split(source: Source, train: Train) -> tuple[Source, Source]:
     """(Training samples, test samples), in the order of a seeded draw."""
     name, rng = train.source, np.random.default_rng(train.seed)
-    count = samples_of(found, name)
-    if found.labels is None or (found.test is not None and found.test.labels is None):
+    count = samples_of(source, name)
+    if source.labels is None or (source.test is not None and source.test.labels is None):
         raise InputError(f"{name} has no labels, and training needs them.")
     order = rng.permutation(count)
-    if found.test is not None:
-        shapes = [images.shape[1:] for images in (found.test.images, found.images)]
+    if source.test is not None:
+        shapes = [images.shape[1:] for images in (source.test.images, source.images)]
         if shapes[0] != shapes[1]:
             raise InputError(f"{name}: test images of shape {shapes[0]}, others of {shapes[1]}.")
-        learn, others = train.train_samples or count, samples_of(found.test, name)
+        learn, others = train.train_samples or count, samples_of(source.test, name)
         if learn > count:
             raise InputError(f"train.train_samples: {_too_many(learn, name, count)}")
         if (tested := train.test_samples or others) > others:
             raise InputError(f"train.test_samples: {_too_many(tested, name, others)}")
-        return _chosen(found, order[:learn]), _chosen(found.test, rng.permutation(others)[:tested])
+        return _chosen(source, order[:learn]), _chosen(source.test, rng.permutation(others)[:tested])
     learn = train.train_samples or int(TRAINING_SHARE * count)
     if not 0 < learn < count:
         raise InputError(f"train.train_samples: {_none_left(learn, name, count)}")
     if (tested := train.test_samples or count - learn) > count - learn:
         raise InputError(f"train.test_samples: {_too_many(tested, name, count - learn)}")
-    return _chosen(found, order[:learn]), _chosen(found, order[learn : learn + tested])
+    return _chosen(source, order[:learn]), _chosen(source, order[learn : learn + tested])
 
 
 def _chosen(source: Source, index: np.ndarray) -> Source:

@@ -1,4 +1,4 @@
-"""The formats that data are read from, how each is recognised, and what of a folder is read."""
+"""The formats that data are read from, how each is recognized, and what of a folder is read."""
 
 import os
 import re
@@ -21,10 +21,10 @@ from winit_jax.data.tabular import read_arff, read_csv, read_parquet
 
 @dataclass(frozen=True)
 class Format:
-    """name: in sentences. recognised: from a file's name and head. read: one file, with labels, without a test set."""
+    """name: in sentences. recognized: from a file's name and head. read: one file, with labels, without a test set."""
 
     name: str
-    recognised: Callable[[File], bool]
+    recognized: Callable[[File], bool]
     read: Callable[[File], Source]
 
 
@@ -82,17 +82,17 @@ def read_path(path: Path) -> Source:
     return _with_tests(path, _read(path))
 
 
-def _with_tests(path: Path, found: Source) -> Source:
-    if found.test is not None:
-        return found
+def _with_tests(path: Path, source: Source) -> Source:
+    if source.test is not None:
+        return source
     beside = packed_or_not(path.with_name("test_batch.bin")) if path.name.startswith("data_batch") else None
     beside = beside or tests_beside(path)
     if beside is None:
-        return found
+        return source
     test = _read(beside)
-    if test.labels is None and found.labels is not None and beside.name.removesuffix(".gz").endswith(("csv", "tsv")):
-        return found  # as competitions hand out their test sets
-    return replace(found, test=test, files=(*found.files, *test.files))
+    if test.labels is None and source.labels is not None and beside.name.removesuffix(".gz").endswith(("csv", "tsv")):
+        return source  # as competitions hand out their test sets
+    return replace(source, test=test, files=(*source.files, *test.files))
 
 
 def _cifar(paths: Sequence[Path]) -> Source:
@@ -101,11 +101,11 @@ def _cifar(paths: Sequence[Path]) -> Source:
 
 def _read(path: Path) -> Source:
     file = look_at(path)
-    found = next((known for known in FORMATS if known.recognised(file)), None)
-    if found is None:
+    known_format = next((known for known in FORMATS if known.recognized(file)), None)
+    if known_format is None:
         names = ", ".join(known.name for known in FORMATS[1:])
         raise InputError(f"{path} is in none of the formats that are read: {names}.")
-    return _told(path, found.name, lambda: found.read(file), file.packed)
+    return _told(path, known_format.name, lambda: known_format.read(file), file.packed)
 
 
 def _told(path: Path, name: str, read: Callable[[], Source], packed: bool = False) -> Source:
@@ -125,10 +125,10 @@ def _main_file(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}.") from None
     for pattern in IN_A_FOLDER:
-        found = [name for name in names if pattern.fullmatch(name)]
-        different = sorted({name.removesuffix(".gz") for name in found})
+        matching = [name for name in names if pattern.fullmatch(name)]
+        different = sorted({name.removesuffix(".gz") for name in matching})
         if len(different) > 1:
             raise InputError(f"{folder} has {', '.join(different[:8])}; name one of these files.")
-        if found:
-            return folder / found[0]
+        if matching:
+            return folder / matching[0]
     raise InputError(f"{folder} has no data with usual names, such as train-images-idx3-ubyte; name a file.")

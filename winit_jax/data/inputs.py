@@ -27,8 +27,8 @@ class InputData:
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""
-        found = {"source": self.source, "sha256": self.sha256, "shape": list(self.x.shape)}
-        return found | ({"files": dict(self.files)} if self.files else {})
+        description = {"source": self.source, "sha256": self.sha256, "shape": list(self.x.shape)}
+        return description | ({"files": dict(self.files)} if self.files else {})
 
 
 def load_all_inputs(inputs: Inputs, widths: Sequence[int], infinite: bool) -> dict[int | str, InputData]:
@@ -38,8 +38,8 @@ def load_all_inputs(inputs: Inputs, widths: Sequence[int], infinite: bool) -> di
     """
     if inputs.source == "normal":
         return {width: load_inputs(inputs, width) for width in widths}
-    found = load_inputs(inputs, 1)  # data are the same for every width
-    return dict.fromkeys([*widths, *(["inf"] if infinite else [])], found)
+    data = load_inputs(inputs, 1)  # data are the same for every width
+    return dict.fromkeys([*widths, *(["inf"] if infinite else [])], data)
 
 
 def load_inputs(inputs: Inputs, width: int) -> InputData:
@@ -52,22 +52,22 @@ def load_inputs(inputs: Inputs, width: int) -> InputData:
     """
     if inputs.source == "normal":
         return _normal(inputs, width)
-    found = read(inputs.source)
-    count = samples_of(found, inputs.source)
+    source = read(inputs.source)
+    count = samples_of(source, inputs.source)
     if inputs.samples > count and not inputs.takes_what_is_there:
         raise InputError(f"inputs.samples: {inputs.samples:,} asked for, {inputs.source} has {count:,}.")
-    images, labels = found.images, found.labels
+    images, labels = source.images, source.labels
     if labels is not None and labels.dtype.kind == "U":
         labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     if inputs.samples < count:
         chosen = np.random.default_rng(inputs.seed).permutation(count)[: inputs.samples]
         images, labels = images[chosen], None if labels is None else labels[chosen]
-    x = pixels(images, largest_pixel(found), inputs.source)
+    x = pixels(images, largest_pixel(source), inputs.source)
     if inputs.standardize:
         if (spread := x.std()) == 0:
             raise InputError(f"{inputs.source}: all values are equal, so they cannot be standardized.")
         x = (x - x.mean()) / spread
-    return InputData(np.ascontiguousarray(x, np.float32), labels, inputs.source, found.sha256, found.files)
+    return InputData(np.ascontiguousarray(x, np.float32), labels, inputs.source, source.sha256, source.files)
 
 
 def check_inputs(inputs: Inputs) -> list[Problem]:

@@ -143,24 +143,24 @@ def _is_beside(name: str, column: pa.ChunkedArray) -> bool:
 
 def _named_labels(columns: Sequence[pa.ChunkedArray], names: Sequence[str], known: Sequence[int]) -> int | None:
     by_name = {names[i].lower(): i for i in reversed(known)}
-    found = next((by_name[name] for name in LABELS if name in by_name), None)
-    if found is None:
+    place = next((by_name[name] for name in LABELS if name in by_name), None)
+    if place is None:
         words = [i for i in known if _holds_words(columns[i])]
         return words[0] if len(words) == 1 and len(known) > 1 else None
-    return found
+    return place
 
 
 def _unnamed_labels(columns: Sequence[pa.ChunkedArray], file: File) -> int | None:
     """Errors: InputError if the first column looks like labels, and so does the last."""
     if len(columns) < 2:
         return None
-    found = [i for i in (len(columns) - 1, 0) if _look_like_labels(columns[i])]
-    if len(found) == 2:
+    places = [i for i in (len(columns) - 1, 0) if _look_like_labels(columns[i])]
+    if len(places) == 2:
         raise InputError(
             f"{file.path}: the first column and the last both look like labels; "
             f"name the columns in the first line, and the labels {LABELS[0]!r}."
         )
-    return found[0] if found else None
+    return places[0] if places else None
 
 
 def _look_like_labels(column: pa.ChunkedArray) -> bool:

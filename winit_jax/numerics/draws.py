@@ -61,7 +61,7 @@ def classifier(
     """
     first = first_layer(seed, shape, width, features)
     readout_weights, readout_bias = unit_readout(seed, shape, width, classes)
-    found = {"first": first.weights, "readout": readout_weights, "readout_bias": readout_bias}
+    parameters = {"first": first.weights, "readout": readout_weights, "readout_bias": readout_bias}
     if hidden is None:
-        return found | {"bias": first.biases[None]}
-    return found | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}
+        return parameters | {"bias": first.biases[None]}
+    return parameters | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}

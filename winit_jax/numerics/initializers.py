@@ -1,4 +1,4 @@
-"""Weight initialisations: unit draws and the rules that scale them.
+"""Weight initializations: unit draws and the rules that scale them.
 
 W = std * Z. The draw Z has entries of variance 1 and depends only on (seed, shape, width, layer,
 fan_in, fan_out); the standard deviation comes from the sweep's axis or from a named scheme. All

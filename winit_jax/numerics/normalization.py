@@ -66,10 +66,10 @@ class Normalization:
         a, exponent = preactivation.value, preactivation.exponent
         epsilon = epsilon_of(NORM_EPSILON) if epsilon is None else epsilon
         if self.joins_samples:  # the offset of a unit is in its mean, and cancels
-            centred = preactivation.factor * (preactivation.product - preactivation.product_mean)
+            centered = preactivation.factor * (preactivation.product - preactivation.product_mean)
         else:
-            centred = a - jnp.mean(a, axis=1, keepdims=True)
-        variance = jnp.mean(centred * centred, axis=self.axis, keepdims=True)
+            centered = a - jnp.mean(a, axis=1, keepdims=True)
+        variance = jnp.mean(centered * centered, axis=self.axis, keepdims=True)
         # At scale 2^e, (a - mean) 2^e / sqrt(var 2^2e + epsilon): above sqrt(epsilon) the scale cancels and epsilon
         # shrinks, below it epsilon dominates and the scale stays in front. The larger of the two is taken out.
         root = jnp.where(epsilon.value == 0, -EXPONENT_LIMIT, (epsilon.exponent + 1) >> 1)
@@ -79,7 +79,7 @@ class Normalization:
         shrink = jnp.where(spread > 0, 1 / spread, 0.0)
         # Where u is so small that phi is a power law, it is kept within the range of squares in float32.
         small = jnp.minimum(exponent - root + jnp.where(exponent < 0, BELOW_CLIPPING, BELOW_EPSILON), 0)
-        u = centred * (shrink * power_of_two(exponent - unit - small))
+        u = centered * (shrink * power_of_two(exponent - unit - small))
         return Argument(u, small, None, Scaled(shrink, -unit), added)
 
     def through(self, change: jax.Array, argument: Argument | None, removed: jax.Array | None = None) -> Scaled:
@@ -96,8 +96,8 @@ class Normalization:
         if removed is not None:
             return self._through_projection(change, argument, removed)
         along = jnp.mean(u * change, axis=self.axis, keepdims=True) * power_of_two(2 * argument.exponent)
-        centred = change - jnp.mean(change, axis=self.axis, keepdims=True)
-        return Scaled(argument.shrink.value * (centred - u * along), argument.shrink.exponent)
+        centered = change - jnp.mean(change, axis=self.axis, keepdims=True)
+        return Scaled(argument.shrink.value * (centered - u * along), argument.shrink.exponent)
 
     def noise(self, change: jax.Array, argument: Argument) -> jax.Array:
         """Expected squares of what float32 rounds in N t, in units of its rounding and of what N t leaves out."""

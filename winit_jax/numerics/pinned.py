@@ -42,5 +42,5 @@ def differing() -> dict[str, str]:
         "jax_optimization_level": "UNKNOWN",
         "jax_use_direct_linearize": True,
     }
-    found = {name: jax.config.values.get(name, value) for name, value in usual.items()}
-    return {name: str(found[name]) for name, value in usual.items() if str(found[name]) != str(value)}
+    actual = {name: jax.config.values.get(name, value) for name, value in usual.items()}
+    return {name: str(actual[name]) for name, value in usual.items() if str(actual[name]) != str(value)}

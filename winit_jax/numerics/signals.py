@@ -43,7 +43,7 @@ class Signal(NamedTuple):
 
 
 class Preactivation(NamedTuple):
-    """a = factor * product + offset, kept in parts so that statistics can centre before they square.
+    """a = factor * product + offset, kept in parts so that statistics can center before they square.
 
     product: response @ Z, [samples, width]. product_mean: its mean over samples, [width].
     scale: scalar, of the product; float32 may hold only 0 of it, as `factor`. offset: [width]. exponent: int32; the

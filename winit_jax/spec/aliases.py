@@ -77,10 +77,10 @@ def resolve(kind: str, word: str, known: Iterable[str]) -> str:
     if word in names or ":" in word or len(word) > MAX_WORD:
         return word
     head, bracket, arguments = word.partition("(")
-    found = _meanings(kind, names).get(squashed(head), ())
-    if len(found) != 1:
+    meanings = _meanings(kind, names).get(squashed(head), ())
+    if len(meanings) != 1:
         return word
-    return found[0] + (bracket + arguments if arguments.strip() not in ("", ")") else "")
+    return meanings[0] + (bracket + arguments if arguments.strip() not in ("", ")") else "")
 
 
 def nearest(word: str, known: Iterable[str], kind: str = "") -> list[str]:
@@ -102,17 +102,23 @@ def nearest(word: str, known: Iterable[str], kind: str = "") -> list[str]:
     if tails and ("." in key or any("." in name for name in tails)):
         return tails if len(tails) <= 3 else []
     most = 2 if len(key) >= 8 else 1
-    distances = {one: distance(key, one, most) for one in meanings if _comparable(key, one)}
+    distances = {spelling: distance(key, spelling, most) for spelling in meanings if _comparable(key, spelling)}
     if (least := min(distances.values(), default=most + 1)) <= most:
-        found = dict.fromkeys(name for one, far in distances.items() if far == least for name in meanings[one])
-        return list(found) if len(found) <= 3 else []
+        closest = [spelling for spelling, far in distances.items() if far == least]
+        names_meant = dict.fromkeys(name for spelling in closest for name in meanings[spelling])
+        return list(names_meant) if len(names_meant) <= 3 else []
     if kind == "activation":  # leaky and hard are words of functions that are not here, too
         return []
     parts = _parts(word)
     words = [(name, name) for name in names]
-    words += [(other, one.name) for one in ALIASES if one.kind == kind and one.name in names for other in one.words]
-    found = dict.fromkeys(name for other, name in words if parts and parts <= _parts(other))
-    return list(found) if len(found) <= 3 else []
+    words += [
+        (alternative, alias.name)
+        for alias in ALIASES
+        if alias.kind == kind and alias.name in names
+        for alternative in alias.words
+    ]
+    names_meant = dict.fromkeys(name for words_of_name, name in words if parts and parts <= _parts(words_of_name))
+    return list(names_meant) if len(names_meant) <= 3 else []
 
 
 def in_order(word: str, known: Iterable[str]) -> list[str]:
@@ -121,20 +127,20 @@ def in_order(word: str, known: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda name: (distance(key, squashed(name), MAX_WORD), name))
 
 
-def distance(one: str, other: str, most: int) -> int:
-    """Letters to insert, delete, change or swap with their neighbours to get from one word to the other.
+def distance(typed: str, spelled: str, most: int) -> int:
+    """Letters to insert, delete, change or swap with their neighbors to get from one word to the other.
 
     Source: the restricted Damerau-Levenshtein distance. A number above `most` where it is more than that.
     """
-    if abs(len(one) - len(other)) > most:
+    if abs(len(typed) - len(spelled)) > most:
         return most + 1
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        older, before, row = before, row, [i]
-        for j, wanted in enumerate(other, 1):
-            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+    previous: list[int] = []
+    row = list(range(len(spelled) + 1))
+    for i, letter in enumerate(typed, 1):
+        older, previous, row = previous, row, [i]
+        for j, wanted in enumerate(spelled, 1):
+            cost = min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == spelled[j - 2] and typed[i - 2] == wanted:
                 cost = min(cost, older[j - 2] + 1)
             row.append(cost)
     return row[-1]
@@ -143,12 +149,12 @@ def distance(one: str, other: str, most: int) -> int:
 @lru_cache(maxsize=64)
 def _meanings(kind: str, names: tuple[str, ...]) -> dict[str, list[str]]:
     """Squashed words and the names that they mean."""
-    found = {squashed(name): [name] for name in names}
+    meanings = {squashed(name): [name] for name in names}
     for alias in ALIASES:
         if alias.kind == kind and alias.name in names:
             for word in alias.words:
-                found.setdefault(squashed(word), [alias.name])
-    return found
+                meanings.setdefault(squashed(word), [alias.name])
+    return meanings
 
 
 def _comparable(word: str, name: str) -> bool:

@@ -142,10 +142,10 @@ def expand(
         except AxisError as error:
             problems.append(Problem(where, str(error)))
             continue
-        found = [resolve(axis, str(word), known) for word in typed] if known else typed
-        sentences = (sentence for value in found if (sentence := check(value)))
+        resolved = [resolve(axis, str(word), known) for word in typed] if known else typed
+        sentences = (sentence for value in resolved if (sentence := check(value)))
         problems.extend(Problem(where, sentence) for sentence in dict.fromkeys(islice(sentences, MAX_SENTENCES)))
-        values.extend(found)
+        values.extend(resolved)
         words.extend(typed)
         if len(values) > MAX_AXIS:
             return [], [Problem(place, f"more than {MAX_AXIS:,} values; an axis may have {MAX_AXIS:,}.")]
@@ -162,12 +162,12 @@ def _repeated(values: list[Value], words: list[Value]) -> list[str]:
         written.setdefault(value, []).append(_show(word))
     twice = [(_show(value), shown) for value, shown in written.items() if len(shown) > 1][:3]
     alike = [value for value, shown in twice if len(set(shown)) == 1]
-    found = [f"{', '.join(alike)} is given more than once; each value names one point."] if alike else []
+    sentences = [f"{', '.join(alike)} is given more than once; each value names one point."] if alike else []
     for value, shown in twice:
         *several, last = dict.fromkeys(shown)
         if several:
-            found.append(f"{', '.join(several)} and {last} mean the same, {value}; each value names one point.")
-    return found
+            sentences.append(f"{', '.join(several)} and {last} mean the same, {value}; each value names one point.")
+    return sentences
 
 
 def _show(value: Value) -> str:

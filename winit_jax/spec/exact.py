@@ -19,8 +19,8 @@ def written(number: str | float) -> Decimal:
     Words beyond float64's range are taken as the float64 that they read as. Errors: ValueError if it is no number.
     """
     value = float(number)
-    found = Decimal(str(number).strip())
-    return found if abs(found.adjusted()) < MAX_EXPONENT and len(str(number)) < MAX_EXPONENT else Decimal(value)
+    decimal = Decimal(str(number).strip())
+    return decimal if abs(decimal.adjusted()) < MAX_EXPONENT and len(str(number)) < MAX_EXPONENT else Decimal(value)
 
 
 def linear(first: str, last: str, count: int) -> list[float]:

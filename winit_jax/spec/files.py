@@ -65,15 +65,15 @@ def _read(path: Path) -> bytes:
 
     Errors: SpecError; OSError, ValueError.
     """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise _wrong(path, "is a folder, not a sweep file.")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _wrong(path, "is a pipe or a device, not a file.")
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
-        size = max(found.st_size, len(raw))
+        size = max(status.st_size, len(raw))
         raise _wrong(path, f"has {size:,} bytes; a sweep file may have {MAX_BYTES:,}: write ranges.")
     return raw
 
@@ -88,13 +88,13 @@ def _is_folder(path: Path) -> bool:
 def _deepest_key(text: str) -> int:
     """How many parts the deepest dotted key has, where keys are too deep for the parser; else 0."""
     pieces = (piece.split(".") for piece in re.split(r"[=,{}\[\]\n#]", text) if piece.count(".") > MAX_PARTS)
-    parts = [len(found) for found in pieces if all(part.strip() for part in found)]  # rules of dots are no keys
+    parts = [len(names) for names in pieces if all(part.strip() for part in names)]  # rules of dots are no keys
     return max(parts) if sum(count**2 for count in parts) > MAX_STEPS else 0
 
 
 def too_large(data: dict[str, Any]) -> list[Problem]:
     """Integers beyond TOML's 64 bits, wherever they stand. A stack, for dotted keys nest without a limit."""
-    found = []
+    problems = []
     rest: list[tuple[str, Any]] = [("", data)]
     while rest:
         place, value = rest.pop()
@@ -104,5 +104,5 @@ def too_large(data: dict[str, Any]) -> list[Problem]:
         elif isinstance(value, list):
             rest.extend((f"{place}[{index}]", item) for index, item in enumerate(value))
         elif isinstance(value, int) and value.bit_length() > 64:
-            found.append(Problem(place, "the number is too large."))
-    return found[::-1]
+            problems.append(Problem(place, "the number is too large."))
+    return problems[::-1]

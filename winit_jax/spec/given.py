@@ -36,13 +36,13 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") and not isinstance(value, str) else value
 
 
-def set_given(data: dict[str, Any], given: Mapping[str, Any], problems: list[Problem]) -> None:
+def set_given(data: dict[str, Any], mapping: Mapping[str, Any], problems: list[Problem]) -> None:
     """Put a request's keys and values into the contents of a sweep file, in place; problems join `problems`.
 
     A table is put over the file's table key by key, and so is the grid, in which std and gain take each other's place.
     """
     axes: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in mapping.items():
         key, value = str(name), plain(value)
         axis = resolve("axis", key.removeprefix("grid."), AXES)
         if key == "grid" and isinstance(value, dict):

@@ -54,10 +54,10 @@ def _numbers(axis: Axis) -> dict[str, Any]:
 
 
 def _definitions(vocabulary: Vocabulary) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
     for name, model in TABLES.items():
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
-        found.update(schema.pop("$defs", {}))
-        found[name] = schema
-    found["train"]["properties"]["optimizer"]["enum"] = list(vocabulary.optimizers)
-    return found
+        definitions.update(schema.pop("$defs", {}))
+        definitions[name] = schema
+    definitions["train"]["properties"]["optimizer"]["enum"] = list(vocabulary.optimizers)
+    return definitions

@@ -61,7 +61,7 @@ def did_you_mean(word: object, known: Iterable[str], kind: str = "") -> str:
     if kind == "activation" and (path := IN_JAX.get(squashed(str(word)))):
         guess = f" It can be given by import path, as jax.nn:{path}."
     if kind == "activation" and (ours := AS_OURS.get(squashed(str(word)))):
-        guess = f" As it is usually initialised it is {ours}."
+        guess = f" As it is usually initialized it is {ours}."
     if len(names) > ALL_NAMES:
         names = [name for name in in_order(str(word), names) if name not in near]
         more = len(names) - SHOWN_NAMES

@@ -38,7 +38,7 @@ def load_sweep(
     vocabulary: Vocabulary,
     given: Sequence[Mapping[str, Any]] = (),
 ) -> Sweep:
-    """The sweep of a file, a catalogue name, words or Python values alone, with what is given put over the file.
+    """The sweep of a file, a catalog name, words or Python values alone, with what is given put over the file.
 
     words: `AXIS=VALUES`, or `TABLE.KEY=VALUE` for the other tables; an empty value takes a key away.
     given: axes and tables as Python values (`given.set_given`), the later over the earlier.
@@ -148,7 +148,7 @@ def _check_size(
 def _grid(
     raw: dict[str, Any], trains: bool, vocabulary: Vocabulary, problems: list[Problem]
 ) -> tuple[Grid | None, dict[str, Any]]:
-    before = len(problems)
+    n_before = len(problems)
     for key in raw:
         if key not in AXES:
             unknown(f"grid.{key}", "not an axis.", key, AXES, problems, "axis")
@@ -176,8 +176,8 @@ def _grid(
                 values[axis] = []
                 continue
         check = _check(AXES[axis], known.get(axis, ()), vocabulary)
-        values[axis], found = expand(expression, f"grid.{axis}", AXES[axis].holds, check, known.get(axis, ()))
-        problems.extend(found)
+        values[axis], axis_problems = expand(expression, f"grid.{axis}", AXES[axis].holds, check, known.get(axis, ()))
+        problems.extend(axis_problems)
     if values.get("infinite") and "std" in raw:
         problems.append(
             Problem(
@@ -194,11 +194,11 @@ def _grid(
             problems.append(
                 Problem(
                     f"grid.{axis}",
-                    f"no network of this grid is normalised. Take it away ({axis}= on the command line), or add a "
+                    f"no network of this grid is normalized. Take it away ({axis}= on the command line), or add a "
                     "normalization: batch or layer.",
                 )
             )
-    if len(problems) > before:
+    if len(problems) > n_before:
         return None, written
     return Grid(**values), written
 
@@ -212,18 +212,18 @@ def _without_infinity(widths: Any) -> tuple[Any, bool]:
 
 def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     """The grid of a file under the axes' own names."""
-    found: dict[str, Any] = {}
+    expressions: dict[str, Any] = {}
     for key, expression in raw.items():
-        if (axis := resolve("axis", key, AXES)) in found:
+        if (axis := resolve("axis", key, AXES)) in expressions:
             problems.append(Problem(f"grid.{shortened(key)}", f"another name of {axis}, which is given too."))
-        found[axis] = expression
-    return found
+        expressions[axis] = expression
+    return expressions
 
 
 def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
     """The names that the axes of names take."""
-    own = {"activation": vocabulary.activations, "init": (*vocabulary.shapes, *vocabulary.schemes)}
-    return {axis.name: own.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
+    open_names = {"activation": vocabulary.activations, "init": (*vocabulary.shapes, *vocabulary.schemes)}
+    return {axis.name: open_names.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
 
 
 def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable[[Value], str | None]:
@@ -253,18 +253,18 @@ def _beyond(value: Any, axis: Axis) -> str | None:
 
 
 def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
-    given = [axis for axis in WEIGHT_SCALES if axis in raw]
-    if len(given) == 2:
+    scale_axes = [axis for axis in WEIGHT_SCALES if axis in raw]
+    if len(scale_axes) == 2:
         problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
     shapes = [init for init in inits if init in vocabulary.shapes]
-    if shapes and not given:
+    if shapes and not scale_axes:
         problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
-    if inits and given and all(init in vocabulary.schemes for init in inits):
+    if inits and scale_axes and all(init in vocabulary.schemes for init in inits):
         problems.append(
             Problem(
-                f"grid.{given[0]}",
+                f"grid.{scale_axes[0]}",
                 f"no init of this grid is scaled by it ({', '.join(map(str, inits))}). "
-                f"Take it away ({given[0]}= on the command line), or add a shape such as normal.",
+                f"Take it away ({scale_axes[0]}= on the command line), or add a shape such as normal.",
             )
         )
 
@@ -294,10 +294,10 @@ def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
     """Networks are measured on the data that they learn, unless the file says on what."""
     if isinstance(raw, dict) and "source" in raw:
         return inputs
-    given: dict[str, Any] = {"source": train.source, "standardize": train.standardize}
+    changes: dict[str, Any] = {"source": train.source, "standardize": train.standardize}
     if train.train_samples and not (isinstance(raw, dict) and "samples" in raw):
-        given["samples"] = min(inputs.samples, train.train_samples)
-    return inputs.model_copy(update=given)
+        changes["samples"] = min(inputs.samples, train.train_samples)
+    return inputs.model_copy(update=changes)
 
 
 def _resolve_inputs(inputs: Inputs, base: Path, named: Sequence[str], problems: list[Problem]) -> Inputs:

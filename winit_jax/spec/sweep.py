@@ -122,7 +122,7 @@ class Compute(Table):
 
 
 class Grid(Table):
-    """The resolved axes, every value spelt out."""
+    """The resolved axes, every value spelled out."""
 
     activation: list[str]
     init: list[str]
@@ -187,17 +187,17 @@ class Sweep:
         return count_predictions(self.grid, self.schemes)
 
     def to_toml(self) -> str:
-        """The sweep as a file, with defaults spelt out; reading it gives an equal sweep."""
+        """The sweep as a file, with defaults spelled out; reading it gives an equal sweep."""
         lines = [f"title = {toml_value(self.title)}", "", "[grid]"]
         lines += [f"{axis} = {toml_value(value)}" for axis, value in self.written.items()]
         for name in TABLES:
             if (table := getattr(self, name)) is None:
                 continue
             lines += ["", f"[{name}]"]
-            found = table.model_dump()
+            settings = table.model_dump()
             if table is self.inputs and self.inputs.takes_what_is_there:
-                lines.append(f"# samples: {found.pop('samples'):,}, or all of a source that has fewer")
-            lines += [f"{key} = {toml_value(value)}" for key, value in found.items() if value is not None]
+                lines.append(f"# samples: {settings.pop('samples'):,}, or all of a source that has fewer")
+            lines += [f"{key} = {toml_value(value)}" for key, value in settings.items() if value is not None]
         return "\n".join(lines) + "\n"
 
 
@@ -239,27 +239,28 @@ def toml_value(value: Any) -> str:
 
 def difference(old: Sweep, new: Sweep) -> list[str]:
     """What forbids running `new` into the folder of `old`: anything but added points, as sentences."""
-    found = []
+    differences = []
     if old.scale_axis != new.scale_axis and old.scale_axis and new.scale_axis:
-        found.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
+        differences.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
     else:
         for axis in AXES:
-            before, after = getattr(old.grid, axis) or [], getattr(new.grid, axis) or []
-            there = set(after)
-            gone = [value for value in before if value not in there]
+            old_values, new_values = getattr(old.grid, axis) or [], getattr(new.grid, axis) or []
+            there = set(new_values)
+            gone = [value for value in old_values if value not in there]
             if gone:
                 shown = ", ".join(str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
-                found.append(
-                    f"grid.{axis}: {len(gone)} of {len(before)} values of the folder are not in the new sweep: {shown}"
+                differences.append(
+                    f"grid.{axis}: {len(gone)} of {len(old_values)} values of the folder are not in the new sweep: "
+                    f"{shown}"
                 )
     for name in TABLES:
         if getattr(old, name) is None or getattr(new, name) is None:
             if (gone := getattr(old, name)) is not getattr(new, name):
                 place = "the folder" if gone else "the new sweep"
-                found.append(f"{name}: only {place} has this table")
+                differences.append(f"{name}: only {place} has this table")
             continue
-        before, after = getattr(old, name).model_dump(), getattr(new, name).model_dump()
-        for key, value in before.items():
-            if (name, key) not in FREE and value != after[key]:
-                found.append(f"{name}.{key}: {value} in the folder, {after[key]} in the new sweep")
-    return found
+        old_values, new_values = getattr(old, name).model_dump(), getattr(new, name).model_dump()
+        for key, value in old_values.items():
+            if (name, key) not in FREE and value != new_values[key]:
+                differences.append(f"{name}.{key}: {value} in the folder, {new_values[key]} in the new sweep")
+    return differences

@@ -40,7 +40,7 @@ def _whole_floats(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(item: Any) -> str:
-    found, kind, context = item["input"], item["type"], item.get("ctx", {})
+    value, kind, context = item["input"], item["type"], item.get("ctx", {})
     bounds = {
         "greater_than_equal": ("ge", "is less than"),
         "less_than_equal": ("le", "is more than"),
@@ -49,9 +49,9 @@ def _sentence(item: Any) -> str:
     }
     if kind in bounds:
         key, words = bounds[kind]
-        return f"{briefly(found)} {words} {context[key]:,}."
+        return f"{briefly(value)} {words} {context[key]:,}."
     if kind == "literal_error":
-        return f"{briefly(found)} is not allowed.{did_you_mean(str(found), ('default', 'high', 'highest'))}"
+        return f"{briefly(value)} is not allowed.{did_you_mean(str(value), ('default', 'high', 'highest'))}"
     wanted = {
         "int_type": "a whole number",
         "float_type": "a number",
@@ -61,4 +61,4 @@ def _sentence(item: Any) -> str:
         "model_type": "a table",
         "model_attributes_type": "a table",
     }.get(kind)
-    return f"{briefly(found)} is not {wanted}." if wanted else f"{briefly(found)}: {item['msg']}."
+    return f"{briefly(value)} is not {wanted}." if wanted else f"{briefly(value)}: {item['msg']}."

@@ -21,14 +21,14 @@ def key_of(word: str) -> str:
 
 def repeated(words: Sequence[str]) -> list[str]:
     """Sentences about axes and keys that several words set: the last of them holds."""
-    found: dict[str, list[str]] = {}
+    by_key: dict[str, list[str]] = {}
     for word in words:
         if "=" in word:
-            found.setdefault(key_of(word), []).append(word)
-    several = [(key, given) for key, given in found.items() if len(given) > 1]
+            by_key.setdefault(key_of(word), []).append(word)
+    several = [(key, repeats) for key, repeats in by_key.items() if len(repeats) > 1]
     return [
-        f"{briefly(given[-1])} is the last of {len(given)} words for {shortened(key)}, and holds"
-        for key, given in several[:ALL_PROBLEMS]
+        f"{briefly(repeats[-1])} is the last of {len(repeats)} words for {shortened(key)}, and holds"
+        for key, repeats in several[:ALL_PROBLEMS]
     ]
 
 
@@ -64,8 +64,8 @@ def _set_axis(data: dict[str, Any], axis: str, text: str, scales: set[str]) -> N
     if not isinstance(grid, dict):
         return  # said when the table is read
     if axis in WEIGHT_SCALES and text.strip():
-        for other in set(WEIGHT_SCALES) - {axis} - scales:
-            grid.pop(other, None)  # both scale the weights: the word replaces what the file says
+        for other_scale in set(WEIGHT_SCALES) - {axis} - scales:
+            grid.pop(other_scale, None)  # both scale the weights: the word replaces what the file says
         scales.add(axis)
     if text.strip():
         values = split_words(text)

@@ -60,19 +60,19 @@ class Checkpoint:
         """The arrays of the file with this fingerprint, `step` among them; None where there is none to go on from."""
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-            other = str(found.pop(FINGERPRINT)) != belongs_to
-            step = int(found[STEP])
+                arrays = {name: file[name] for name in file.files}
+            is_foreign = str(arrays.pop(FINGERPRINT)) != belongs_to
+            step = int(arrays[STEP])
         except FileNotFoundError:
             return None
         except UNREADABLE as error:
             self.note(f"{self.path} is damaged ({type(error).__name__}): its networks are trained from the start.")
             return None
-        if other:
+        if is_foreign:
             self.note(f"{self.path} is of another sweep or version: its networks are trained from the start.")
             return None
         self.step = step
-        return found
+        return arrays
 
     def due(self) -> bool:
         """Whether SECONDS have passed since the last one."""
@@ -124,7 +124,7 @@ def between(
             checkpoint.note(f"{checkpoint.path} cannot be written: {error.strerror or error}.")
             checkpoint.postpone()
 
-    def told(step: int, standing: Callable[[], Arrays]) -> None:
+    def save_sometimes(step: int, standing: Callable[[], Arrays]) -> None:
         try:
             watch(step / steps)
         except Exception:
@@ -133,4 +133,4 @@ def between(
         if checkpoint is not None and checkpoint.due():
             keep(standing)
 
-    return told
+    return save_sometimes

@@ -29,7 +29,7 @@ class Damage:
         return f"{self.path} {self.what}"
 
 
-def damaged(folder: Path, found: Journal, thorough: bool = False) -> list[Damage]:
+def damaged(folder: Path, entries: Journal, thorough: bool = False) -> list[Damage]:
     """Committed files that are missing or changed.
 
     Sizes and times of change are looked at; bytes are read where the time differs from the record, as it does after a
@@ -37,16 +37,16 @@ def damaged(folder: Path, found: Journal, thorough: bool = False) -> list[Damage
     """
     listed = [
         Damage(record.stem, os.path.relpath(path, folder), what)
-        for record in found.committed()
+        for record in entries.committed()
         for table in record.files
         if (what := _wrong(path := journal.where(folder, table, record), record, table, thorough))
     ]
     if listed and not thorough:
         # A process at work may have moved or replaced files since the journal was read.
         now = journal.read(folder)
-        if now.records != found.records:
+        if now.records != entries.records:
             return damaged(folder, now)
-        gone = {damage for damage in listed if _is_whole_now(folder, found.records[damage.stem])}
+        gone = {damage for damage in listed if _is_whole_now(folder, entries.records[damage.stem])}
         return [damage for damage in listed if damage not in gone]
     return listed
 
@@ -59,16 +59,16 @@ def _wrong(path: Path, record: Record, table: str, thorough: bool) -> str:
     """What is wrong with a file; nothing if it is the one that was committed."""
     known = record.files[table]
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "is not a file"
-    if found.st_size != known.bytes:
-        return f"has {found.st_size:,} bytes and was written with {known.bytes:,}"
-    if not thorough and found.st_mtime_ns == known.changed_ns:
+    if status.st_size != known.bytes:
+        return f"has {status.st_size:,} bytes and was written with {known.bytes:,}"
+    if not thorough and status.st_mtime_ns == known.changed_ns:
         return ""
     try:
         return "" if disk.sha256(path) == known.sha256 else "has other bytes than were written (SHA-256)"
@@ -76,34 +76,34 @@ def _wrong(path: Path, record: Record, table: str, thorough: bool) -> str:
         return f"cannot be read: {error.strerror}"
 
 
-def foreign(folder: Path, found: Journal) -> list[str]:
+def foreign(folder: Path, entries: Journal) -> list[str]:
     """What lies in the tables' folders and belongs to no part, as paths from the run folder."""
-    listed = _strangers(folder, found)
+    listed = _strangers(folder, entries)
     # A process at work may have committed some of it since the journal was read.
     return _strangers(folder, journal.read(folder)) if listed else []
 
 
-def _strangers(folder: Path, found: Journal) -> list[str]:
-    own = {(table, f"{stem}.parquet") for table, stem in found.files}
+def _strangers(folder: Path, known: Journal) -> list[str]:
+    written = {(table, f"{stem}.parquet") for table, stem in known.files}
     listed = []
     for table in FOLDERS:
         try:
             entries = disk.names(folder / table)
         except OSError:
             entries = []
-        listed += [f"{table}/{name}" for name in entries if (table, name) not in own]
+        listed += [f"{table}/{name}" for name in entries if (table, name) not in written]
     return listed
 
 
-def orphans(folder: Path, found: Journal) -> list[str]:
+def orphans(folder: Path, entries: Journal) -> list[str]:
     """A sentence where no part is committed though tables hold parts: what the journal said is lost. Else none."""
-    left = [] if found.records else left_behind(folder, found)
+    left = [] if entries.records else left_behind(folder, entries)
     return [f"{journal.FOLDER}/ names no part, though winit wrote {shown(left)}"] if left else []
 
 
-def left_behind(folder: Path, found: Journal) -> list[str]:
+def left_behind(folder: Path, entries: Journal) -> list[str]:
     """Files that winit wrote for some run and that belong to no part of this one, as paths from the run folder."""
-    return [name for name in foreign(folder, found) if written_version(folder / name) is not None]
+    return [name for name in foreign(folder, entries) if written_version(folder / name) is not None]
 
 
 class _Label(BaseModel):

@@ -80,9 +80,9 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder where there is none. Errors: StoreError."""
-        own = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
+        of_a_run = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
         try:
-            if self.path.exists() and not self.exists() and set(disk.names(self.path)) - own:
+            if self.path.exists() and not self.exists() and set(disk.names(self.path)) - of_a_run:
                 raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
             os.makedirs(self.staging, exist_ok=True)
         except OSError as error:
@@ -150,10 +150,10 @@ class RunFolder:
     def journal(self) -> Journal:
         """What is committed. Read once while the lock is held. Errors: StoreError for a folder of another version."""
         if self._journal is None:
-            found = journal.read(self.path)
-            if not found.records:
+            fresh = journal.read(self.path)
+            if not fresh.records:
                 self._refuse_older()
-            self._journal = found
+            self._journal = fresh
         return self._journal
 
     def refresh(self) -> Journal:
@@ -198,26 +198,26 @@ class RunFolder:
         Out: sentences about what was found damaged.
         """
         sentences = self._mend_journal()
-        found = self.refresh()
-        if lost := orphans(self.path, found):
-            for name in left_behind(self.path, found):
+        entries = self.refresh()
+        if lost := orphans(self.path, entries):
+            for name in left_behind(self.path, entries):
                 quarantine.set_aside(self.path, self.path / name)
             sentences += lost
         if problem := read_info(self.path / "run.json")[1]:
             quarantine.set_aside(self.path, self.path / "run.json")
             sentences.append(problem.removesuffix("."))
-        for record in found.records.values():
+        for record in entries.records.values():
             for table, file in record.files.items():
                 staged = self.staging / journal.staged_name(table, record.stem, file.sha256)
                 if disk.is_file(staged) and disk.sha256(staged) != file.sha256:
                     os.unlink(staged)
             self._apply(record)
-        own = tuple(f"{table}-" for table in FOLDERS)
+        prefixes = tuple(f"{table}-" for table in FOLDERS)
         for name in disk.names(self.staging):
-            if name in TEXTS or (name.endswith(".parquet") and name.startswith(own)):
+            if name in TEXTS or (name.endswith(".parquet") and name.startswith(prefixes)):
                 os.unlink(self.staging / name)
         ill: dict[str, list[str]] = {}
-        for each in damaged(self.path, found, thorough=True):
+        for each in damaged(self.path, entries, thorough=True):
             ill.setdefault(each.stem, []).append(str(each))
         for stem, whats in ill.items():
             self.set_aside(stem, "; ".join(whats))
@@ -230,17 +230,17 @@ class RunFolder:
 
         Errors: StoreError where a file of it is there and the system does not let it be read: nothing is lost then.
         """
-        found = self.refresh()
-        if len(found.unreadable) and not found.ill:
-            raise StoreError(f"{self}: {found.unreadable[0]}. Nothing was changed.")
-        for name, whole in found.ill.items():
+        entries = self.refresh()
+        if len(entries.unreadable) and not entries.ill:
+            raise StoreError(f"{self}: {entries.unreadable[0]}. Nothing was changed.")
+        for name, whole in entries.ill.items():
             path = self.path / journal.FOLDER / name
             if whole is None:
                 quarantine.set_aside(self.path, path)
             else:
                 quarantine.set_aside(self.path, path, copy=True)
                 disk.replace_file(path, whole, self.staging)
-        return list(found.unreadable)
+        return list(entries.unreadable)
 
     def _remember_environments(self) -> None:
         """Write down again what parts were made with where the line that said so is lost and run.json has it too."""
@@ -298,9 +298,9 @@ class RunFolder:
 
     def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
         """Make these the folder's tables of theory alone; those that are not given go."""
-        before = self.journal().records.get(journal.PREDICTIONS)
+        earlier = self.journal().records.get(journal.PREDICTIONS)
         data = {name: _parquet(table) for name, table in tables.items()}
-        there = {} if before is None or before.void else {name: file.sha256 for name, file in before.files.items()}
+        there = {} if earlier is None or earlier.void else {name: file.sha256 for name, file in earlier.files.items()}
         if there != {name: hashlib.sha256(each).hexdigest() for name, each in data.items()}:
             self._write(journal.PREDICTIONS, Part(()), (), tables)
 

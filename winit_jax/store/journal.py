@@ -148,6 +148,7 @@ def where(folder: Path, table: str, record: Record) -> Path:
 
 
 def to_line(entry: Record | Environment) -> bytes:
+    """An entry as a line of a journal: its checksum, then its JSON. `from_line` reads it."""
     body = pydantic_core.to_json(entry)
     return _LINE % (hashlib.sha256(body).hexdigest().encode(), body)
 

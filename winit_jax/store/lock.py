@@ -51,8 +51,8 @@ class Standing:
 class Holder:
     """The lock, held. Say with `end` how the work ended; otherwise what the file said before is put back."""
 
-    def __init__(self, handle: int, before: bytes) -> None:
-        self._handle, self._before = handle, before
+    def __init__(self, handle: int, earlier: bytes) -> None:
+        self._handle, self._before = handle, earlier
         self._stop, self._writing = threading.Event(), threading.Lock()
         now = time.time()
         self.note = Note(host=socket.gethostname(), pid=os.getpid(), started=now, heartbeat=now)

@@ -58,9 +58,9 @@ def make_table(
     return pa.Table.from_arrays(arrays, schema=schema(table, without))
 
 
-def widened(table: str, found: pa.Table, without: Container[str] = ()) -> pa.Table:
+def widened(table: str, narrow: pa.Table, without: Container[str] = ()) -> pa.Table:
     """A table with all columns of its schema, NaN where it did not have them. Its metadata stay."""
-    wanted = schema(table, without).with_metadata(found.schema.metadata)
-    empty = pa.array(np.full(found.num_rows, np.nan))
-    columns = [found.column(name) if name in found.column_names else empty for name in wanted.names]
+    wanted = schema(table, without).with_metadata(narrow.schema.metadata)
+    empty = pa.array(np.full(narrow.num_rows, np.nan))
+    columns = [narrow.column(name) if name in narrow.column_names else empty for name in wanted.names]
     return pa.Table.from_arrays(columns, schema=wanted)

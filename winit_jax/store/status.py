@@ -93,10 +93,10 @@ def look(path: Path, vocabulary: Vocabulary) -> Status:
     )
 
 
-def whole_parts(found: Journal, ill: list[Damage]) -> list[Record]:
+def whole_parts(entries: Journal, ill: list[Damage]) -> list[Record]:
     """The committed parts whose files are as they were written."""
     stems = {damage.stem for damage in ill}
-    return [record for record in found.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
+    return [record for record in entries.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
 
 
 def state(standing: Standing, complete: bool, is_damaged: bool, info: Info) -> str:

@@ -59,12 +59,12 @@ def verify(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
 
 def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
     stored_sweep(folder, vocabulary)
-    found, path = folder.refresh(), folder.path
+    entries, path = folder.refresh(), folder.path
     sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
-    verdict = Verdict(sweep, lacks_predictions=found.lacks_predictions)
-    verdict.wrong += found.unreadable
-    verdict.damage = damaged(path, found, thorough=True)
-    whole = whole_parts(found, verdict.damage)
+    verdict = Verdict(sweep, lacks_predictions=entries.lacks_predictions)
+    verdict.wrong += entries.unreadable
+    verdict.damage = damaged(path, entries, thorough=True)
+    whole = whole_parts(entries, verdict.damage)
     for record in whole:
         for table, what in _contents(path, record, sweep):
             verdict.damage.append(Damage(record.stem, f"{table}/{record.stem}.parquet", what))
@@ -76,9 +76,9 @@ def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
         verdict.wrong.append("networks are in more than one part")
     if sentence := edited(sweep, whole, verdict.counted):
         verdict.wrong.append(f"sweep.toml {sentence}")
-    verdict.wrong += orphans(path, found)
-    verdict.wrong += [f"{name} is no part of this run, and is not read" for name in foreign(path, found)]
-    verdict.wrong += _texts(path, found)
+    verdict.wrong += orphans(path, entries)
+    verdict.wrong += [f"{name} is no part of this run, and is not read" for name in foreign(path, entries)]
+    verdict.wrong += _texts(path, entries)
     return verdict
 
 
@@ -86,16 +86,16 @@ def summary(verdict: Verdict) -> str:
     """What was read, in a sentence."""
     done, total = verdict.counted.done, verdict.sweep.n_networks
     wrong = len(verdict.damage) + len(verdict.wrong)
-    found = f"{wrong:,} things are wrong" if wrong > 1 else "one thing is wrong" if wrong else "all as written"
+    result = f"{wrong:,} things are wrong" if wrong > 1 else "one thing is wrong" if wrong else "all as written"
     theory = "; the tables of theory are to be made anew" if verdict.lacks_predictions else ""
-    return f"{verdict.files:,} files of {verdict.parts:,} parts with {done:,} of {total:,} networks: {found}{theory}"
+    return f"{verdict.files:,} files of {verdict.parts:,} parts with {done:,} of {total:,} networks: {result}{theory}"
 
 
-def _texts(path: Path, found: Journal) -> Iterator[str]:
+def _texts(path: Path, entries: Journal) -> Iterator[str]:
     _, problem = read_info(path / "run.json")
     if problem:
         yield problem
-    unknown = {record.made_by for record in found.committed()} - found.environments.keys()
+    unknown = {record.made_by for record in entries.committed()} - entries.environments.keys()
     if unknown:
         yield f"{journal.FOLDER}/ does not say what {', '.join(sorted(unknown))} was, with which parts were made"
 
@@ -105,11 +105,11 @@ def repair(folder: RunFolder, vocabulary: Vocabulary) -> list[str]:
 
     Everything is read again, for another process may have made it anew since.
     """
-    found = folder.recover()
+    lines = folder.recover()
     damage = _look(folder, vocabulary).damage
     for stem in sorted({each.stem for each in damage}):
         folder.set_aside(stem, "; ".join(str(each) for each in damage if each.stem == stem))
-    return found + [str(each) for each in damage]
+    return lines + [str(each) for each in damage]
 
 
 def _networks(record: Record) -> int:
@@ -122,17 +122,19 @@ def _contents(path: Path, record: Record, sweep: Sweep) -> Iterator[tuple[str, s
     without, expected, is_current = never_filled(sweep), rows(record, sweep), record.grid == grid_digest(sweep)
     for table, file in record.files.items():
         try:
-            tables[table] = found = pq.read_table(journal.where(path, table, record))
+            tables[table] = content = pq.read_table(journal.where(path, table, record))
         except (pa.ArrowException, OSError, ValueError) as error:
             yield table, f"cannot be read: {str(error).splitlines()[0]}"
             continue
-        if not _fits(found.schema, schema.schema(table, without if table in schema.TABLES else ()), is_current):
+        if not _fits(content.schema, schema.schema(table, without if table in schema.TABLES else ()), is_current):
             yield table, "has other columns than the sweep's tables"
-        elif found.num_rows != file.rows:
-            yield table, f"has {found.num_rows:,} rows and was written with {file.rows:,}"
-        elif table in expected and found.num_rows != expected[table]:
-            yield table, f"has {found.num_rows:,} rows, and its networks have {expected[table]:,}"
-        elif table in schema.TABLES and "networks" in tables and (lost := _without_network(found, tables["networks"])):
+        elif content.num_rows != file.rows:
+            yield table, f"has {content.num_rows:,} rows and was written with {file.rows:,}"
+        elif table in expected and content.num_rows != expected[table]:
+            yield table, f"has {content.num_rows:,} rows, and its networks have {expected[table]:,}"
+        elif (
+            table in schema.TABLES and "networks" in tables and (lost := _without_network(content, tables["networks"]))
+        ):
             yield table, f"has rows of {lost:,} networks that its part's networks table does not have"
     if record.files and "networks" in tables and (twice := _twice(tables["networks"])):
         yield "networks", f"has {twice:,} networks more than once"
@@ -152,38 +154,38 @@ def rows(record: Record, sweep: Sweep) -> dict[str, int]:
     if record.stem == journal.PREDICTIONS:
         return {}
     measure, deepest = sweep.measure, max(sweep.grid.depth)
-    found = {"networks": _networks(record)}
+    counts = {"networks": _networks(record)}
     described = sum(sum(point.described for point in job.points) for job in record.jobs)
     layers = described * max(record.depths, default=0)
     depths: tuple[int, ...] = record.depths
     if record.part.is_training:
         assert sweep.train is not None
-        found["training"] = found["networks"] * len(sweep.train.evaluated)
+        counts["training"] = counts["networks"] * len(sweep.train.evaluated)
         depths = (record.jobs[0].depth or 0,)
         layers = described * deepest if depths[0] == deepest else 0
     bins = 0 if measure.histogram is None else measure.histogram.bins + 3
-    found |= {
+    counts |= {
         "layers": layers * measure.layers,
         "histograms": layers * bins,
         "gradients": described * sum(depths) * measure.gradients,
         "gradient_histograms": layers * bins * measure.gradients,
     }
-    return {table: count for table, count in found.items() if count}
+    return {table: count for table, count in counts.items() if count}
 
 
 def _keys(table: pa.Table, networks: pa.Table) -> pa.Table:
-    """The distinct networks of a table, names spelt out."""
+    """The distinct networks of a table, names spelled out."""
     keys = [key for key in LEARNER_KEYS if key in table.column_names and key in networks.column_names]
     columns = [table.column(key).combine_chunks() for key in keys]
-    plain = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in columns]
+    plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
     return pa.table(dict(zip(keys, plain, strict=True))).group_by(keys).aggregate([])
 
 
 def _without_network(table: pa.Table, networks: pa.Table) -> int:
     """How many networks of a table the networks table does not have."""
-    own = _keys(table, networks)
-    there = _keys(networks.select(own.column_names), networks)
-    both = pa.concat_tables([own, there.select(own.column_names)]).group_by(own.column_names).aggregate([])
+    keys = _keys(table, networks)
+    there = _keys(networks.select(keys.column_names), networks)
+    both = pa.concat_tables([keys, there.select(keys.column_names)]).group_by(keys.column_names).aggregate([])
     return int(both.num_rows - there.num_rows)
 
 

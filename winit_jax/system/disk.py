@@ -65,11 +65,11 @@ def read(path: Path) -> bytes:
 
 def sha256(path: Path) -> str:
     """Of a file's bytes. Errors: OSError."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def names(folder: Path) -> list[str]:

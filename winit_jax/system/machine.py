@@ -31,9 +31,9 @@ def _groups() -> list[Path]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except (OSError, ValueError):
         lines = []
-    own = [CGROUP / line.partition("::")[2].lstrip("/") for line in lines if line.startswith("0::")]
-    found = [group for path in own for group in (path, *path.parents) if CGROUP in group.parents]
-    return [*found, CGROUP]
+    of_this_process = [CGROUP / line.partition("::")[2].lstrip("/") for line in lines if line.startswith("0::")]
+    groups = [group for path in of_this_process for group in (path, *path.parents) if CGROUP in group.parents]
+    return [*groups, CGROUP]
 
 
 def _number(file: Path) -> float:

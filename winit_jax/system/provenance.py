@@ -23,13 +23,13 @@ BAD_JAXLIB = {
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on; packages not installed are left out."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def known_bad() -> str | None:
@@ -68,42 +68,47 @@ def environment(numerics: Mapping[str, Any]) -> dict[str, Any]:
     return {"versions": versions(), "commit": commit(), "machine": platform.machine(), "xla_flags": flags, **numerics}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of two environments may change last digits, as phrases; keys that one of them lacks say nothing."""
-    pairs = [(name, _part(before, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
-    pairs += [(name, before[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= before.keys()]
-    if "xla_flags" in before:
-        pairs.append(("XLA_FLAGS", before["xla_flags"] or "none", now.get("xla_flags") or "none"))
-    if "jax" in before:
-        one, other = _part(before, "jax"), _part(now, "jax")
-        pairs += [(name, one.get(name, "usual"), other.get(name, "usual")) for name in sorted({*one, *other})]
+    pairs = [(name, _part(earlier, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
+    pairs += [
+        (name, earlier[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= earlier.keys()
+    ]
+    if "xla_flags" in earlier:
+        pairs.append(("XLA_FLAGS", earlier["xla_flags"] or "none", now.get("xla_flags") or "none"))
+    if "jax" in earlier:
+        earlier_jax, jax_now = _part(earlier, "jax"), _part(now, "jax")
+        pairs += [
+            (name, earlier_jax.get(name, "usual"), jax_now.get(name, "usual"))
+            for name in sorted({*earlier_jax, *jax_now})
+        ]
     return [f"{name} {old} then, {new} now" for name, old, new in pairs if old != new and None not in (old, new)]
 
 
 def _part(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = environment.get(name)
-    return found if isinstance(found, Mapping) else {}
+    part = environment.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
-def changed_values(before: Any, now: str) -> str | None:
+def changed_values(earlier: Any, now: str) -> str | None:
     """Where the values of two fingerprints part (`vocabulary.fingerprints`), in words; None where they are the same.
 
     Functions are the same to 9 digits, for another version of JAX may round otherwise.
     """
     new = [float(word) for word in now.split()]
     try:
-        old = [float(word) for word in str(before).split()]
+        old = [float(word) for word in str(earlier).split()]
     except ValueError:
         old = []
     if len(old) != len(new):
         return "another set of values"
-    for then, found in zip(old, new, strict=True):
+    for then, at_present in zip(old, new, strict=True):
         if (
-            then != found
-            and not (then != then and found != found)
-            and not abs(then - found) <= 1e-9 * max(abs(then), abs(found), 1e-9)
+            then != at_present
+            and not (then != then and at_present != at_present)
+            and not abs(then - at_present) <= 1e-9 * max(abs(then), abs(at_present), 1e-9)
         ):
-            return f"{then:.9g} then, {found:.9g} now"
+            return f"{then:.9g} then, {at_present:.9g} now"
     return None
 
 

@@ -49,13 +49,13 @@ def noted() -> Iterator[list[int]]:
             received.append(number)
 
     try:
-        before = handle(note)
+        earlier = handle(note)
     except ValueError:  # not in the main thread: the embedding program handles signals
-        before = {}
+        earlier = {}
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in earlier.items():
             signal.signal(number, handler)
 
 

@@ -66,9 +66,9 @@ def prepare_streams() -> None:
         sys.stderr = _text(_Forgiving(2, "w", closefd=False), sys.stderr)
 
 
-def _text(raw: io.FileIO, before: object) -> io.TextIOWrapper:
+def _text(raw: io.FileIO, earlier: object) -> io.TextIOWrapper:
     """A stream of lines in the encoding of the one before."""
-    encoding = getattr(before, "encoding", None) or "utf-8"
+    encoding = getattr(earlier, "encoding", None) or "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors="winit", line_buffering=True)
 
 
@@ -83,11 +83,11 @@ def _number(stream: object) -> int | None:
 def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = b""
+    replacement = b""
     for character in error.object[error.start : error.end]:
         code = ord(character)
-        found += bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else b"?"
-    return found, error.end
+        replacement += bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else b"?"
+    return replacement, error.end
 
 
 def guarded(command: Callable[[], object], kept: str) -> int:
@@ -130,8 +130,8 @@ def sentence(error: BaseException, at: str = "") -> tuple[str, int]:
     """
     if isinstance(error, OSError):
         number = error.errno
-        if number is None and (found := re.search(r"\[errno (\d+)\]", str(error), re.IGNORECASE)):  # of Arrow
-            number = int(found[1])
+        if number is None and (match := re.search(r"\[errno (\d+)\]", str(error), re.IGNORECASE)):  # of Arrow
+            number = int(match[1])
         what = os.strerror(number) if number else str(error).strip() or type(error).__name__
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         place = f"{_short(place)}: " if (place := names[0] if names else at) else ""

@@ -232,7 +232,7 @@ KINDS = (
     ),
     Kind(
         name="ranking",
-        shows="Each initialisation at its best learning rate.",
+        shows="Each initialization at its best learning rate.",
         draw=f"{FIGURES}.ranking:ranking",
         arrangement="ranking",
         method="ranking",

@@ -69,8 +69,8 @@ def overlay(
     if scale and "bias_std" in keys:
         return _curves(axes, known, across, up, ratio)
     along = scale or ("bias_std" if "bias_std" in keys else None)
-    other = "bias_std" if along != "bias_std" else "gain"
-    if along is None or across.named or up.named or known[other].nunique() > 1:
+    other_scale = "bias_std" if along != "bias_std" else "gain"
+    if along is None or across.named or up.named or known[other_scale].nunique() > 1:
         return {}
     return _straight(axes, known.sort_values(along), along, ratio, across, up, value)
 

@@ -49,8 +49,8 @@ def deviation_map(
     table = deviations(frame, column)
     if show == "z" and table["z"].isna().all():
         raise ValueError("show = 'z' needs two seeds or more at a point.")
-    given = {"x": x, "y": y, "row": row, "col": col}
-    places = on_a_map(frame.drop(columns="seed"), given, expected).checked()
+    asked_places = {"x": x, "y": y, "row": row, "col": col}
+    places = on_a_map(frame.drop(columns="seed"), asked_places, expected).checked()
     # Points that were run and have no prediction are there, without a number.
     ran = frame[places.shown].drop_duplicates()
     cells = ran.merge(table[[*places.shown, show]], on=places.shown, how="left").rename(columns={show: "value"})

@@ -34,8 +34,8 @@ class Request:
     where: Where = field(default_factory=dict)
 
     @property
-    def given(self) -> dict[str, str]:
-        """The places that were given a key."""
+    def filled(self) -> dict[str, str]:
+        """The places that have a key, each with it."""
         return {place: key for place, key in self.places.items() if key}
 
 
@@ -48,7 +48,7 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
     kind = kind_of(name)
     _refuse_unused(kind, request)
     known("seeds", request.seeds or kind.seeds, AGGREGATES)
-    for place, key in request.given.items():
+    for place, key in request.filled.items():
         known(place, key, KEYS)
     frame = _rows(run, kind, request.value)
     where = named(request.where)
@@ -59,7 +59,7 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
         expected.pop("learning_rate", None)
     value = request.value or usual(run, kind)
     file = name if value is None else f"{name}-{value}"
-    return _drawings(run, kind, frame, expected, value, request.seeds or kind.seeds, request.given, file), frame
+    return _drawings(run, kind, frame, expected, value, request.seeds or kind.seeds, request.filled, file), frame
 
 
 def single(run: Tables, name: str, request: Request) -> Figure:
@@ -137,7 +137,7 @@ def _rows(run: Tables, kind: Kind, value: str | None) -> pd.DataFrame:
 
 def _refuse_unused(kind: Kind, request: Request) -> None:
     """Errors: PlotError for options that the kind of figure has no use for."""
-    unused = [place for place in request.given if place not in kind.places]
+    unused = [place for place in request.filled if place not in kind.places]
     if request.value is not None and kind.value is None:
         unused.append("value")
     if unused:
@@ -153,22 +153,22 @@ def _drawings(
     expected: Expected,
     value: str | None,
     seeds: str,
-    given: Given,
+    asked_places: Given,
     file: str,
 ) -> Drawings:
     """The figures that rows make, by file name: a figure for each value of what has no place."""
     draw = resolve_name(kind.draw)
     usable = signature(draw).parameters
     makes: Drawings = {}
-    for suffix, part, asked in _parts(kind, frame, expected, given):
+    for suffix, part, asked in _parts(kind, frame, expected, asked_places):
         offered = {"seeds": seeds, "expected": asked, "below": run.title, "mean_field": run.mean_field, **kind.fixed}
         options = {name: option for name, option in offered.items() if name in usable}
-        makes[file + suffix] = partial(draw, part, *([value] if value else []), **options, **given)
+        makes[file + suffix] = partial(draw, part, *([value] if value else []), **options, **asked_places)
     return makes
 
 
 def _parts(
-    kind: Kind, frame: pd.DataFrame, expected: Expected, given: Given
+    kind: Kind, frame: pd.DataFrame, expected: Expected, asked_places: Given
 ) -> list[tuple[str, pd.DataFrame, Expected]]:
     """(File suffix, rows, points asked for) of each figure.
 
@@ -178,7 +178,7 @@ def _parts(
     parts: list[tuple[str, pd.DataFrame, Expected]] = []
     for suffix, (rows, asked) in (by_kind_of_init(frame, expected) if on_map else {"": (frame, expected)}).items():
         try:
-            places = RULES[kind.arrangement](rows, given, asked)
+            places = RULES[kind.arrangement](rows, asked_places, asked)
         except ValueError as error:
             raise PlotError(str(error)) from error
         left = [key for key in places.left if key != kind.named_by]

@@ -110,7 +110,7 @@ def plot(
         known("kind", kind, NAMES)
     folder, file, fmt = _target(out, fmt)
     request = Request(value, {"x": x, "y": y, "row": row, "col": col}, seeds, named(where))
-    if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.given:
+    if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.filled:
         if file is not None:
             raise PlotError(f"--out names one file, and the standard figures are several: name a kind, as {NAMES[0]}.")
         return standard_figures(run_dir, (fmt,), report, where=where, out=folder)

@@ -32,7 +32,7 @@ def gradient_histograms(frame: pd.DataFrame, *, title: str | None = None, below:
     """Densities of pre-activation gradients, a line a layer: left in true units, right in each layer's RMS.
 
     frame: rows of the gradient_histograms table with one activation, width, bias_std and normalization; at most
-    MAX_ROWS initialisations (a row each) and MAX_LAYERS layers, evenly chosen; all seeds together. A seed's edges
+    MAX_ROWS initializations (a row each) and MAX_LAYERS layers, evenly chosen; all seeds together. A seed's edges
     are its own: the left shows them at the layer's median RMS over seeds.
     Left (as in Glorot & Bengio 2010): x reaches REACH RMS of the layer with the largest gradients, so that layers
     whose gradients vanish stand as spikes at 0; those below 10^-HIDDEN of it are named and not drawn. Right:
@@ -49,9 +49,9 @@ def gradient_histograms(frame: pd.DataFrame, *, title: str | None = None, below:
         colors = dict(
             zip(chosen.layers, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(chosen.layers))), strict=True)
         )
-        for (true, own), init in zip(page.rows, chosen.inits, strict=True):
+        for (true, in_rms), init in zip(page.rows, chosen.inits, strict=True):
             part = frame[(frame["init"] == init[0]) & (frame[chosen.scale] == init[1])]
-            _draw(true.axes, own.axes, {layer: _density(part[part["layer"] == layer]) for layer in colors}, colors)
+            _draw(true.axes, in_rms.axes, {layer: _density(part[part["layer"] == layer]) for layer in colors}, colors)
             true.axes.set_ylabel(f"{chosen.name(init)}\ndensity")
         for side, name, x in (
             (0, "true units", "gradient of a pre-activation"),
@@ -69,11 +69,11 @@ def gradient_histograms(frame: pd.DataFrame, *, title: str | None = None, below:
         )
 
 
-def _draw(true: Axes, own: Axes, densities: dict[int, Density], colors: dict[int, Any]) -> None:
-    """Both panels of one initialisation."""
+def _draw(true: Axes, in_rms: Axes, densities: dict[int, Density], colors: dict[int, Any]) -> None:
+    """Both panels of one initialization."""
     scales = {layer: rms for layer, (*_, rms) in densities.items() if rms is not None}
     if not scales:
-        for axes in (true, own):
+        for axes in (true, in_rms):
             axes.text(0.5, 0.5, "exactly zero or not finite", transform=axes.transAxes, ha="center", fontsize=8)
             axes.set(xticks=[], yticks=[])
         return
@@ -83,7 +83,7 @@ def _draw(true: Axes, own: Axes, densities: dict[int, Density], colors: dict[int
     for layer, scale in scales.items():
         edges, density, _ = densities[layer]
         heights = np.where(density > 0, density, np.nan)
-        own.stairs(heights, edges, color=colors[layer], lw=1.1, baseline=None)
+        in_rms.stairs(heights, edges, color=colors[layer], lw=1.1, baseline=None)
         if scale < largest - HIDDEN:
             small.append(layer)
             continue
@@ -91,8 +91,8 @@ def _draw(true: Axes, own: Axes, densities: dict[int, Density], colors: dict[int
         true.stairs(heights / factor, edges * factor, color=colors[layer], lw=1.1, baseline=None)
         peak = max(peak, np.nanmax(heights) / factor)
     x = np.linspace(-REACH - 1, REACH + 1, 201)
-    own.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), **NORMAL)
-    for axes, reach, top in ((own, REACH + 1, 2.0), (true, REACH, 3 * peak)):
+    in_rms.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), **NORMAL)
+    for axes, reach, top in ((in_rms, REACH + 1, 2.0), (true, REACH, 3 * peak)):
         axes.set(xlim=(-reach, reach), yscale="log", ylim=(10.0**LEAST, top))
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
         axes.yaxis.set_minor_locator(NullLocator())

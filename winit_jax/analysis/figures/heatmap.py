@@ -74,7 +74,7 @@ def heatmap(
     places = on_a_map(frame, {"x": x, "y": y, "row": row, "col": col}, expected).checked()
     cells = aggregate(frame, value, places.shown, seeds)
     spread = seeds == "std" and "seed" not in places.shown
-    norm, colors, ends = style.colours(value, cells["value"].to_numpy(), spread=spread)
+    norm, colors, ends = style.color_scale(value, cells["value"].to_numpy(), spread=spread)
     with style.themed():
         panels = sheet(frame, places, expected, log_x, log_y)
         hatches: set[str] = set()
@@ -133,7 +133,7 @@ def _float32_limits(axes: Axes, panels: Sheet, numbers: np.ndarray, kinds: np.nd
     if not levels:
         return False
     look: dict[str, Any] = {"colors": "black", "linewidths": 0.8, "linestyles": "--"}
-    axes.contour(panels.across.centres, panels.up.centres, np.ma.masked_invalid(signal), levels=levels, **look)
+    axes.contour(panels.across.centers, panels.up.centers, np.ma.masked_invalid(signal), levels=levels, **look)
     return True
 
 

@@ -27,10 +27,10 @@ NOTE: dict[str, Any] = {"va": "top", "fontsize": 7, "color": "#a33b20"}
 def histograms(
     frame: pd.DataFrame, *, stat: str = "share", share_y: str = "row", title: str | None = None, below: str = ""
 ) -> Figure:
-    """One panel a layer and initialisation, all seeds together.
+    """One panel a layer and initialization, all seeds together.
 
     frame: rows of the histograms table with one activation, width, bias_std and normalization; at most
-    MAX_ROWS initialisations and MAX_LAYERS layers are drawn, evenly chosen.
+    MAX_ROWS initializations and MAX_LAYERS layers are drawn, evenly chosen.
     stat: height of a bar: share of all activations, density (share over bin width) or count.
     share_y: which panels have the same y axis: those of a row, all, or none.
     Shares below and above the bins, and of values that are not finite, stand in the panel, as does the share
@@ -47,9 +47,9 @@ def histograms(
         holds = [[{"layer": layer} for layer in chosen.layers] for _ in chosen.inits]
         page = open_page(holds, SIZE, sharey=cast(Any, share_y))
         for row, of_row, init in zip(page.rows, bars, chosen.inits, strict=True):
-            for panel, own in zip(row, of_row, strict=True):
-                same = {"row": of_row, "all": [each for line in bars for each in line], "none": [own]}[share_y]
-                _draw(panel.axes, own, _top([_heights(each, edges, stat) for each in same]), edges, stat)
+            for panel, panel_bars in zip(row, of_row, strict=True):
+                same = {"row": of_row, "all": [each for line in bars for each in line], "none": [panel_bars]}[share_y]
+                _draw(panel.axes, panel_bars, _top([_heights(each, edges, stat) for each in same]), edges, stat)
             row[0].axes.set_ylabel(chosen.name(init))
         for panel in page.rows[0]:
             panel.axes.set_title(panel.name)
@@ -88,8 +88,8 @@ def _counts(frame: pd.DataFrame, scale: str) -> pd.Series:
 
 def _bars(counts: pd.Series, key: tuple[Any, ...], edges: np.ndarray) -> pd.Series:
     """Counts by the low edge of their bin, -inf (below), the top edge (above) and NaN (not finite); 0 if absent."""
-    own = counts.loc[key] if key in counts.index else pd.Series(dtype=float)
-    return own.groupby(level=0, dropna=False).sum().reindex([-np.inf, *edges, np.nan], fill_value=0)
+    counted = counts.loc[key] if key in counts.index else pd.Series(dtype=float)
+    return counted.groupby(level=0, dropna=False).sum().reindex([-np.inf, *edges, np.nan], fill_value=0)
 
 
 def _shares(counts: pd.Series) -> np.ndarray:

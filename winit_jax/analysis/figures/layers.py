@@ -1,4 +1,4 @@
-"""Figures with a row an initialisation: which of them are drawn, of which layers, and what is said of the rest."""
+"""Figures with a row an initialization: which of them are drawn, of which layers, and what is said of the rest."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from winit_jax.analysis.tables import evenly, number, varying
 
 @dataclass(frozen=True)
 class Chosen:
-    """The initialisations, (init, scale), and layers that are drawn. scale: std or gain."""
+    """The initializations, (init, scale), and layers that are drawn. scale: std or gain."""
 
     scale: str
     inits: list[tuple[str, float]]
@@ -23,7 +23,7 @@ class Chosen:
 
 
 def choose(frame: pd.DataFrame, most_inits: int, most_layers: int, usual: str) -> Chosen:
-    """At most so many initialisations and layers of a tidy table of bins, evenly chosen.
+    """At most so many initializations and layers of a tidy table of bins, evenly chosen.
 
     usual: the scale where neither varies and the frame does not say. Errors: ValueError for keys that vary beyond.
     """

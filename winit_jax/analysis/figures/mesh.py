@@ -81,7 +81,7 @@ def sheet(
 def on_grid(sheet: Sheet, cells: pd.DataFrame, value: str) -> tuple[np.ndarray, np.ndarray]:
     """(numbers, kinds) of one panel, both [up, across].
 
-    kinds: "" for a number to be coloured; overflow where any network is not finite; zero where a log10 is
+    kinds: "" for a number to be colored; overflow where any network is not finite; zero where a log10 is
     -inf; undefined where networks ran and the value is no number, as 0/0; missing where none ran. Of what was
     learnt: diverged where most networks did, infinite where some did and the value is infinite for it; unreached and
     stable where the step of reaching the target, or of diverging, is.
@@ -130,22 +130,22 @@ def _upright(axis: Axis) -> bool:
 
 def _scale(axes: Axes, name: str, axis: Axis, inches: float) -> None:
     """Scale and ticks of one axis of so many inches."""
-    own = getattr(axes, f"{name}axis")
+    shown = getattr(axes, f"{name}axis")
     low, high = axis.edges[0], axis.edges[-1]
     if axis.named:
-        own.set_major_locator(FixedLocator(range(len(axis.values))))
-        own.set_ticklabels(axis.values)
+        shown.set_major_locator(FixedLocator(range(len(axis.values))))
+        shown.set_ticklabels(axis.values)
         if name == "x" and _upright(axis):
             axes.tick_params(axis="x", labelrotation=90)
     elif axis.log:
         getattr(axes, f"set_{name}scale")("log")
         if len(axis.values) <= 10 or high / low < 30:
             ticks = axis.values if len(axis.values) <= 10 else style.round_ticks(low, high)
-            _ticks(own, _apart(ticks, name, axis, inches))
+            _ticks(shown, _apart(ticks, name, axis, inches))
     elif len(axis.values) <= 6:
-        _ticks(own, _apart(axis.values, name, axis, inches))
+        _ticks(shown, _apart(axis.values, name, axis, inches))
     elif axis.key in ("depth", "width", "seed"):
-        own.set_major_locator(FixedLocator(style.integer_ticks(axis.values[0], axis.values[-1])))
+        shown.set_major_locator(FixedLocator(style.integer_ticks(axis.values[0], axis.values[-1])))
 
 
 def _apart(ticks: Sequence[float], name: str, axis: Axis, inches: float) -> list[float]:
@@ -156,7 +156,7 @@ def _apart(ticks: Sequence[float], name: str, axis: Axis, inches: float) -> list
     return style.beside(ticks, low, high, axis.log, inches)
 
 
-def _ticks(own: mpl.axis.Axis, ticks: list[float]) -> None:
-    own.set_major_locator(FixedLocator(ticks))
-    own.set_minor_locator(NullLocator())
-    own.set_ticklabels([number(tick) for tick in ticks])
+def _ticks(axis: mpl.axis.Axis, ticks: list[float]) -> None:
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticklabels([number(tick) for tick in ticks])

@@ -46,13 +46,15 @@ class Places:
         return self
 
 
-def arrange(keys: Sequence[str], given: Given, orders: Mapping[str, Iterable[str]], crowded: Iterable[str]) -> Places:
+def arrange(
+    keys: Sequence[str], asked_places: Given, orders: Mapping[str, Iterable[str]], crowded: Iterable[str]
+) -> Places:
     """A place for each key, as far as there are places.
 
-    keys: those that want one. given: place -> the key asked for. orders: place -> the keys that it prefers, best first;
-    places are filled in this order. crowded: keys with too many values for panels that nobody asked for.
+    keys: those that want one. asked_places: place -> the key asked for. orders: place -> the keys that it prefers,
+    best first; places are filled in this order. crowded: keys with too many values for panels that nobody asked for.
     """
-    places = {place: key for place, key in given.items() if key}
+    places = {place: key for place, key in asked_places.items() if key}
     for place, order in orders.items():
         if place not in places:
             free = [key for key in keys if key not in _covered(places)]
@@ -69,16 +71,16 @@ def _covered(places: Mapping[str, str]) -> set[str]:
     return {*places.values(), *(SAME[key] for key in places.values() if key in SAME)}
 
 
-def check_keys(given: Given) -> None:
+def check_keys(asked_places: Given) -> None:
     """Errors: ValueError in a sentence for what is no key, and for a key at two places."""
-    for place, key in given.items():
+    for place, key in asked_places.items():
         if key is not None and key not in KEYS:
             near = nearest(key, KEYS)
             guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(f"{place} = {key!r} is not a key.{guess} Keys: {', '.join(KEYS)}.")
-    chosen = [key for key in given.values() if key]
+    chosen = [key for key in asked_places.values() if key]
     if len({*chosen}) < len(chosen):
-        *others, last = given
+        *others, last = asked_places
         raise ValueError(f"{', '.join(others)} and {last} must be different keys.")
 
 
@@ -94,12 +96,12 @@ def _crowded(frame: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if frame[key].dtype.kind in "iuf" and frame[key].nunique() > MOST_PANELS]
 
 
-def on_a_map(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
+def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """Scale across, depth up, activations beside each other, the next key below.
 
     expected: key -> values that the sweep asks for, which vary a key although no row has them yet.
     """
-    check_keys(given)
+    check_keys(asked_places)
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
     across = ["depth", "learning_rate", "bias_std", "width", "normalization", "norm_epsilon", "activation"]
@@ -110,7 +112,7 @@ def on_a_map(frame: pd.DataFrame, given: Given, expected: Expected | None = None
         "col": ["activation", ANY],
         "row": [ANY],
     }
-    places = arrange(keys, given, orders, _crowded(frame, keys))
+    places = arrange(keys, asked_places, orders, _crowded(frame, keys))
     chosen = {role: getattr(places, role) for role in ("x", "y", "row", "col")}
     # A map has two axes, if need be of a key that does not vary; a table of predictions has no seeds.
     for role, spare in (("x", ("depth", "seed", "width")), ("y", ("seed", "depth", "bias_std", "width"))):
@@ -120,35 +122,35 @@ def on_a_map(frame: pd.DataFrame, given: Given, expected: Expected | None = None
     return Places(**chosen, left=tuple(key for key in places.left if key in there))
 
 
-def of_profiles(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
+def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A line a scale (else an init), a panel an activation (else another key)."""
-    check_keys(given)
+    check_keys(asked_places)
     keys = _wanting(frame, ("seed", "depth"))
     orders = {"hue": ["gain", "std", "init", ANY], "col": ["activation", ANY]}
-    return _with_hue(arrange(keys, given, orders, _crowded(frame, keys)))
+    return _with_hue(arrange(keys, asked_places, orders, _crowded(frame, keys)))
 
 
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = ("init", "normalization", "learning_rate", "std", "gain", "depth", "width", "bias_std", "norm_epsilon")
 
 
-def of_training(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
+def of_training(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """What is compared first as lines (see HUES), a panel an activation (else another key).
 
-    With and without normalisation are compared at each scale, where both vary: the 4 x 4 figure of the texts. Inits
+    With and without normalization are compared at each scale, where both vary: the 4 x 4 figure of the texts. Inits
     and their scales are lines together if they are no more than MAX_LINES: normal of two stds beside Xavier and He.
     """
-    check_keys(given)
+    check_keys(asked_places)
     keys = _wanting(frame, ("seed",))
-    hue, panels = given.get("hue"), (given.get("row"), given.get("col"))
+    hue, panels = asked_places.get("hue"), (asked_places.get("row"), asked_places.get("col"))
     if "init" in keys and hue in (None, "init") and _few_inits(frame, panels):
         keys = [key for key in keys if key not in SCALES]
     scale = next((key for key in SCALES if key in keys), None)
     if hue is None and panels[1] is None and "normalization" in keys and scale and "init" not in keys:
-        given = {**given, "hue": "normalization", "col": scale}
+        asked_places = {**asked_places, "hue": "normalization", "col": scale}
     orders = {"hue": [*HUES, "activation"], "col": ["activation", ANY]}
     # The texts have a panel for each of sixteen scales.
-    return _with_hue(arrange(keys, given, orders, ()))
+    return _with_hue(arrange(keys, asked_places, orders, ()))
 
 
 def _few_inits(frame: pd.DataFrame, panels: Iterable[str | None]) -> bool:
@@ -162,22 +164,22 @@ def _few_inits(frame: pd.DataFrame, panels: Iterable[str | None]) -> bool:
     return lines <= MAX_LINES and init_words(frame).nunique() == lines
 
 
-def of_isometry(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
+def of_isometry(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A line an init, the scale across and the activation down."""
-    check_keys(given)
+    check_keys(asked_places)
     keys = _wanting(frame, ("seed", "depth"))
     # Numbers across are chosen by what they show, so there are never too many.
     orders = {"hue": ["init"], "col": [*SCALES, "activation", ANY], "row": [*SCALES, "activation", ANY]}
-    return _with_hue(arrange(keys, given, orders, ()))
+    return _with_hue(arrange(keys, asked_places, orders, ()))
 
 
-def of_layers(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
-    """An initialisation a row and a layer a column."""
+def of_layers(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
+    """An initialization a row and a layer a column."""
     keys = [key for key in varying(frame) if key not in ("init", *SCALES, "seed", "depth")]
     return Places(left=tuple(keys))
 
 
-def of_ranking(frame: pd.DataFrame, given: Given, expected: Expected | None = None) -> Places:
+def of_ranking(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A depth a row and an activation a column."""
     beyond = ("normalization", "norm_epsilon", "bias_std", "width")
     return Places(row="depth", col="activation", left=tuple(key for key in beyond if key in varying(frame)))

@@ -1,4 +1,4 @@
-"""Which initialisation is best: each at its best learning rate, with confidence intervals over seeds."""
+"""Which initialization is best: each at its best learning rate, with confidence intervals over seeds."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
 def ranking(
     networks: pd.DataFrame, value: str = "test_accuracy", *, title: str | None = None, below: str = ""
 ) -> Figure:
-    """Accuracies of initialisations at their best learning rates: a row of panels for each depth, one an activation.
+    """Accuracies of initializations at their best learning rates: a row of panels for each depth, one an activation.
 
     Dots are means over seeds and bars 95% intervals (see `best_learning_rate`), the highest mean of a panel in
     orange where it is well above guessing, the dotted line.
@@ -55,7 +55,7 @@ def ranking(
         seeds = int(best["seeds"].max())
         rule = f"means of {seeds} seeds with 95% intervals, learning rates chosen on the other seeds"
         return page.finish(
-            title or f"Initialisations at their best learning rates: {style.label(value)}",
+            title or f"Initializations at their best learning rates: {style.label(value)}",
             below,
             (style.held(networks, ("init",)), rule if seeds > 1 else "one seed"),
             _notes(),

@@ -96,8 +96,8 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Normalize, mpl.colors.Colormap, str]:
-    """(norm, map, which ends of the colour bar run on) shared by every panel of a figure.
+def color_scale(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Normalize, mpl.colors.Colormap, str]:
+    """(norm, map, which ends of the color bar run on) shared by every panel of a figure.
 
     Growth is diverging about 0 (unchanged) and symmetric-logarithmic, so that a factor of 2 and one of
     1e50 both show; chi is diverging about 1 on a logarithmic scale; shares run from 0 to 1; the rest from least to
@@ -122,7 +122,7 @@ def colours(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[Norm
         sizes = np.abs(np.log10(finite[finite > 0]))
         limit = max(1.0, float(np.quantile(sizes, 0.995))) if sizes.size else 1.0
         ends = "both" if (finite == 0).any() or sizes.max(initial=0) > limit else "neither"
-        # 0, which a logarithm leaves out, is as far below as colours go.
+        # 0, which a logarithm leaves out, is as far below as colors go.
         diverging = sns.color_palette("vlag", as_cmap=True)
         shown = diverging.with_extremes(bad=diverging(0.0))
         return LogNorm(10**-limit, 10**limit), shown, ends

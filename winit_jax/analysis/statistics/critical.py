@@ -130,7 +130,7 @@ def rates(
         at, rate = at[order], rate[order]
     pieces = np.searchsorted(past, at)
     members = [pieces == piece for piece in range(len(past) + 1)]
-    return [(at[own], rate[own]) for own in members if own.sum() > 1], scale
+    return [(at[rows], rate[rows]) for rows in members if rows.sum() > 1], scale
 
 
 def depth_scale(at: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Which learning rate is best for each initialisation, and how good it then is."""
+"""Which learning rate is best for each initialization, and how good it then is."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ KEYS = ("activation", "normalization", "norm_epsilon", "bias_std", "width", "dep
 
 
 def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """Each initialisation at its best learning rate: one row for each combination of the other keys.
+    """Each initialization at its best learning rate: one row for each combination of the other keys.
 
     For each seed the learning rate is the one with the highest mean over the *other* seeds, so that no seed is both
     chosen by and counted; with a single seed there are no others, and the best of it is taken, which flatters.
@@ -41,7 +41,7 @@ def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> 
 
 
 def _best(part: pd.DataFrame) -> tuple[Any, ...] | None:
-    """(Learning rate, mean, low, high, seeds, share that diverged) of one initialisation; None if no seed has them all.
+    """(Learning rate, mean, low, high, seeds, share that diverged) of one initialization; None if no seed has them all.
 
     part: its rows, with the score of each network and whether it is gone.
     """

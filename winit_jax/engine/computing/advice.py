@@ -77,9 +77,9 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """The row with numbers that JSON can hold; None for infinity and NaN."""
         names = [name for name in self.__dataclass_fields__ if name != "attractors"]
-        found: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
-        found |= {"signal_layers": _plain(self.signal_layers), "signal_by": self.signal_by}
-        return found | {"fixed_points": [one.to_json() for one in self.attractors]}
+        fields: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
+        fields |= {"signal_layers": _plain(self.signal_layers), "signal_by": self.signal_by}
+        return fields | {"fixed_points": [attractor.to_json() for attractor in self.attractors]}
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ def report(advice: Advice) -> list[str]:
             f"{_number(row.xi_q):>8} {_number(row.xi_c):>8}  {signal:>13} {_layers(row.gradient_layers):>13}{mark}"
         )
     lines += ["", "where q ends, and from which starts"]
-    lines += [f"{row.gain:>8.4g} {'; '.join(one.words() for one in row.attractors) or '-'}" for row in advice.rows]
+    lines += [
+        f"{row.gain:>8.4g} {'; '.join(attractor.words() for attractor in row.attractors) or '-'}" for row in advice.rows
+    ]
     lines += [f"{gain:>8.10g} two fixed points meet at q = {q:.6g}" for gain, q in advice.folds]
     lines += [
         f"half-stable: q = {q:.9g} at gain {math.sqrt(weight):.9g}, bias std {math.sqrt(bias):.9g} (variances "

@@ -37,11 +37,11 @@ class BeforeTraining:
         position = {point: i for i, point in enumerate(self.points[job.shape])}
         wanted = np.array([position[point.untrained] for point in job.points])
         chunks = np.unique(wanted // TOGETHER)
-        found = [self._chunk(job, chunk) for chunk in chunks.tolist()]
+        chunks_measured = [self._chunk(job, chunk) for chunk in chunks.tolist()]
         index = np.searchsorted(chunks, wanted // TOGETHER) * TOGETHER + wanted % TOGETHER
-        stds = np.concatenate([stds for stds, _ in found])[index]
+        stds = np.concatenate([stds for stds, _ in chunks_measured])[index]
         at = list(self.depths).index(job.depth or 0)
-        return stds, Found.joined([one for _, one in found]).of(index).at_depth(at)
+        return stds, Found.joined([measured for _, measured in chunks_measured]).of(index).at_depth(at)
 
     def _chunk(self, job: Job, chunk: int) -> Measured:
         points = self.points[job.shape][chunk * TOGETHER : (chunk + 1) * TOGETHER]

@@ -47,12 +47,12 @@ class Found:
         """What was found of several sets of points, as one."""
 
         def columns(name: str, axis: int) -> dict[str, np.ndarray]:
-            found = [getattr(part, name) for part in parts]
-            return {column: np.concatenate([one[column] for one in found], axis) for column in found[0]}
+            of_parts = [getattr(part, name) for part in parts]
+            return {column: np.concatenate([of_part[column] for of_part in of_parts], axis) for column in of_parts[0]}
 
         def counts(name: str, axis: int) -> np.ndarray | None:
-            found = [getattr(part, name) for part in parts]
-            return None if found[0] is None else np.concatenate(found, axis)
+            of_parts = [getattr(part, name) for part in parts]
+            return None if of_parts[0] is None else np.concatenate(of_parts, axis)
 
         return cls(
             layers=columns("layers", 1),
@@ -90,26 +90,26 @@ class Learnt:
     def of_counts(
         cls,
         steps: np.ndarray,
-        found: Mapping[str, np.ndarray],
+        evaluation: Mapping[str, np.ndarray],
         diverged_at: np.ndarray,
         samples: Mapping[str, int],
         target_accuracy: float,
     ) -> "Learnt":
         """From losses and counts of right answers, [points, evaluations] each.
 
-        found: the columns of EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
+        evaluation: the columns of EVALUATED, but `train_right` and `test_right` (counts) for the two accuracies.
         diverged_at: [points, evaluations], as known at each evaluation; -1 where a network has not diverged.
         samples: of `train` and `test`.
         """
         standing = diverged_at < 0
-        columns = {name: np.asarray(found[name], np.float64) for name in EVALUATED if name in found}
+        columns = {name: np.asarray(evaluation[name], np.float64) for name in EVALUATED if name in evaluation}
         for data, count in samples.items():
-            columns[f"{data}_accuracy"] = np.where(standing, found[f"{data}_right"] / np.float64(count), np.nan)
+            columns[f"{data}_accuracy"] = np.where(standing, evaluation[f"{data}_right"] / np.float64(count), np.nan)
         return cls(
             steps=steps,
             evaluated={name: columns[name] for name in EVALUATED},
             diverged_at=np.where(diverged_at[:, -1] < 0, np.nan, diverged_at[:, -1]),
-            reached=standing & (found["test_right"] >= answers_needed(target_accuracy, samples["test"])),
+            reached=standing & (evaluation["test_right"] >= answers_needed(target_accuracy, samples["test"])),
         )
 
     @property
@@ -154,13 +154,15 @@ class Points:
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
         job, grid = self.job, self.sweep.grid
-        found = {"std": self.std, "gain": self.gain}
+        columns = {"std": self.std, "gain": self.gain}
         for axis in KEYS if job.depth is None else LEARNER_KEYS:
-            if axis in found or axis == "depth":
+            if axis in columns or axis == "depth":
                 continue
             values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
-            found[axis] = np.array([getattr(grid, axis).index(value) for value in values] if axis in NAMES else values)
-        return found
+            columns[axis] = np.array(
+                [getattr(grid, axis).index(value) for value in values] if axis in NAMES else values
+            )
+        return columns
 
     def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
         """Keys of every point, each repeated for `rows` rows, with columns that vary along them."""
@@ -172,34 +174,34 @@ class Points:
         return schema.make_table(name, columns, categories, never_filled(self.sweep))
 
 
-def networks_table(points: Points, depths: tuple[int, ...], found: Found, learnt: Learnt | None = None) -> pa.Table:
+def networks_table(points: Points, depths: tuple[int, ...], measured: Found, learnt: Learnt | None = None) -> pa.Table:
     """A row for each point and depth. learnt: of trained networks, whose job has one depth."""
     wanted = np.array(depths) - 1
     columns = points.long(len(depths), depth=np.array(depths))
-    columns |= {name: values[wanted].T.ravel() for name, values in found.layers.items()}
-    columns |= {name: values.T.ravel() for name, values in found.depths.items()}
+    columns |= {name: values[wanted].T.ravel() for name, values in measured.layers.items()}
+    columns |= {name: values.T.ravel() for name, values in measured.depths.items()}
     if learnt is not None:
         columns |= {name: learnt.evaluated[name][:, -1] for name in LEARNT if name in learnt.evaluated}
         columns |= {"diverged_at": learnt.diverged_at, "steps_to_accuracy": learnt.steps_to_accuracy}
     return points.table("networks", columns)
 
 
-def trained_tables(points: Points, found: Found, learnt: Learnt) -> dict[str, pa.Table]:
+def trained_tables(points: Points, measured: Found, learnt: Learnt) -> dict[str, pa.Table]:
     """All tables of a job whose networks were trained; those before training of its described points alone."""
     job, depth = points.job, points.job.depth
     assert depth is not None
     tables = {
-        "networks": networks_table(points, (depth,), found, learnt),
+        "networks": networks_table(points, (depth,), measured, learnt),
         "training": training_table(points, learnt),
     }
     described = np.array([i for i, point in enumerate(job.points) if point.described], int)
     if described.size:
-        some = replace(job, points=tuple(job.points[i] for i in described))
+        described_job = replace(job, points=tuple(job.points[i] for i in described))
         deepest = depth == max(points.sweep.grid.depth)
         tables |= detail_tables(
-            Points(points.sweep, some, points.std[described], points.gain[described]),
+            Points(points.sweep, described_job, points.std[described], points.gain[described]),
             (depth,),
-            found.of(described),
+            measured.of(described),
             deepest,
         )
     return tables
@@ -212,7 +214,9 @@ def training_table(points: Points, learnt: Learnt) -> pa.Table:
     return points.table("training", columns | {name: values.ravel() for name, values in learnt.evaluated.items()})
 
 
-def detail_tables(points: Points, depths: tuple[int, ...], found: Found, deepest: bool = True) -> dict[str, pa.Table]:
+def detail_tables(
+    points: Points, depths: tuple[int, ...], measured: Found, deepest: bool = True
+) -> dict[str, pa.Table]:
     """The tables of layers, gradients and histograms; all but gradients speak of the deepest network alone.
 
     deepest: whether the last of these depths is the deepest of the sweep.
@@ -228,24 +232,24 @@ def detail_tables(points: Points, depths: tuple[int, ...], found: Found, deepest
     if sweep.measure.layers and deepest:
         columns["layers"] = (
             of_deepest(layer=layers)
-            | {name: values[:last].T.ravel() for name, values in found.layers.items()}
-            | {name: values[:, np.argmax(depths)].ravel() for name, values in found.gradients.items()}
+            | {name: values[:last].T.ravel() for name, values in measured.layers.items()}
+            | {name: values[:, np.argmax(depths)].ravel() for name, values in measured.gradients.items()}
         )
-    if found.gradients:
+    if measured.gradients:
         at_depth = np.concatenate([np.full(depth, i) for i, depth in enumerate(depths)])
         at_layer = np.concatenate([np.arange(depth) for depth in depths])
         columns["gradients"] = points.long(len(at_depth), depth=np.array(depths)[at_depth], layer=at_layer + 1) | {
-            name: values[:, at_depth, at_layer].ravel() for name, values in found.gradients.items()
+            name: values[:, at_depth, at_layer].ravel() for name, values in measured.gradients.items()
         }
     histogram = sweep.measure.histogram
-    if histogram is not None and found.histogram is not None and deepest:
+    if histogram is not None and measured.histogram is not None and deepest:
         bins = _bins(bin_edges(histogram), layers)
-        columns["histograms"] = of_deepest(**bins) | {"count": np.moveaxis(found.histogram, 0, 1).ravel()}
-    if histogram is not None and found.gradient_histogram is not None and deepest:
+        columns["histograms"] = of_deepest(**bins) | {"count": np.moveaxis(measured.histogram, 0, 1).ravel()}
+    if histogram is not None and measured.gradient_histogram is not None and deepest:
         bins = _bins(gradient_edges(histogram), layers)
-        rms = found.gradients["log10_preact_grad_rms"][:, np.argmax(depths)]
+        rms = measured.gradients["log10_preact_grad_rms"][:, np.argmax(depths)]
         columns["gradient_histograms"] = of_deepest(**bins) | {
-            "count": found.gradient_histogram.ravel(),
+            "count": measured.gradient_histogram.ravel(),
             "log10_preact_grad_rms": np.repeat(rms, histogram.bins + 3, axis=1).ravel(),
         }
     return {name: points.table(name, found_columns) for name, found_columns in columns.items()}

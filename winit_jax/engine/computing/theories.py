@@ -131,24 +131,24 @@ def _advice(act: Activation, bias_std: float, gain: float | None, start: theory.
     with np.errstate(all="ignore"):
         weight, bias = 2 * np.log(gains), np.full(gains.shape, 2 * np.log(np.float64(bias_std)))
         first = start.log_q(weight, bias)
-        found = theory.fixed_point_of_logs(act, weight, bias, first)
+        points = theory.fixed_point_of_logs(act, weight, bias, first)
         deep = theory.depths(act, weight, bias, first, LOST)
         starts = np.exp(first).tolist()
     rows = []
     for i, value in enumerate(gains.tolist()):
         attractors = tuple(
-            Attractor(one.log_q / LN_10, one.stability, one.low / LN_10, one.high / LN_10)
-            for one in theory.rests(act, float(weight[i]), float(bias[i]))
+            Attractor(rest.log_q / LN_10, rest.stability, rest.low / LN_10, rest.high / LN_10)
+            for rest in theory.rests(act, float(weight[i]), float(bias[i]))
         )
         row = Row(
             gain=value,
             start=starts[i],
-            q_star=float(found.q[i]),
-            log10_q_star=float(found.log_q[i]) / LN_10,
-            chi1=float(found.chi1[i]),
-            c_star=float(found.c[i]),
-            xi_q=float(found.xi_q[i]),
-            xi_c=float(found.xi_c[i]),
+            q_star=float(points.q[i]),
+            log10_q_star=float(points.log_q[i]) / LN_10,
+            chi1=float(points.chi1[i]),
+            c_star=float(points.c[i]),
+            xi_q=float(points.xi_q[i]),
+            xi_c=float(points.xi_c[i]),
             signal_rms_layers=float(deep.signal[i]),
             gradient_layers=float(deep.gradient[i]),
             attractors=attractors,

@@ -53,18 +53,18 @@ class Scales:
         widths = [*grid.width, *([math.inf] if grid.infinite else [])]
         points = [point for point in sweep.init_points() if self.predicted(point[0])]
         # To twelve digits: the start of a scheme differs in its last ones from width to width.
-        found = {
+        scales = {
             tuple(float(f"{x:.12g}") for x in place): place
             for point in points
             for width in widths
             for place in [tuple(of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))]
         }
         biases = sorted(set(grid.bias_std))
-        rows = len(found) * len(biases)
+        rows = len(scales) * len(biases)
         if "none" not in grid.normalization or not 0 < rows * len(grid.activation) <= MAX_FIXED_POINTS:
             return (np.empty(0),) * 3
-        square, gain = np.array([found[key] for key in sorted(found)]).T
-        return np.repeat(square, len(biases)), np.repeat(gain, len(biases)), np.tile(biases, len(found))
+        square, gain = np.array([scales[key] for key in sorted(scales)]).T
+        return np.repeat(square, len(biases)), np.repeat(gain, len(biases)), np.tile(biases, len(scales))
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
         return None
     rows: list[tuple[np.ndarray, ...]] = []
     for code, name in enumerate(grid.activation):
-        found = known.fixed_point(name, gain, bias, square)
+        fixed_point = known.fixed_point(name, gain, bias, square)
         critical = [known.critical_gain(name, *place) for place in zip(bias.tolist(), square.tolist(), strict=True)]
         jumps = [
             min((at for at in ats if at > value), default=math.nan)
             for (_, ats), value in zip(critical, gain.tolist(), strict=True)
         ]
         rows.append(
-            (np.full(len(gain), code), gain, bias, *found, np.array([at for at, _ in critical]), np.array(jumps))
+            (np.full(len(gain), code), gain, bias, *fixed_point, np.array([at for at, _ in critical]), np.array(jumps))
         )
     return schema.make_table("mean_field", _joined("mean_field", rows), {"activation": grid.activation})
 
@@ -124,10 +124,10 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     count = len(gain) * len(depths)
     rows = []
     for code, name in enumerate(grid.activation):
-        found = known.from_inputs(name, gain, bias, max(grid.depth))
+        propagation = known.from_inputs(name, gain, bias, max(grid.depth))
         for (norm, normalization), epsilon in itertools.product(enumerate(grid.normalization), grid.norm_epsilon):
             spoken_of = stated & (normalization == "none")
-            predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in found]
+            predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in propagation]
             keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
             depth = np.tile(depths, len(gain))
             rows.append((np.full(count, code), *keys, np.full(count, norm), np.full(count, epsilon), depth, *predicted))

@@ -67,8 +67,8 @@ class Verdicts:
         for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             program = (job.activation, job.normalization, job.width, group.is_rescaled)
             with self._lock:
-                own = self._locks.setdefault(program, threading.Lock())
-            with own:
+                lock = self._locks.setdefault(program, threading.Lock())
+            with lock:
                 if program not in self._found:  # an error in comparing is no verdict
                     wrong = self._compare(evidence, group.positions)
                     self._found[program] = _condemned(job, wrong) if wrong else None

@@ -98,7 +98,7 @@ def import_paths(sweep: Sweep) -> list[str]:
 def fingerprints(sweep: Sweep) -> dict[str, str]:
     """What the user's own functions return at fixed points, values before slopes, by import path."""
     values = {name: probing.fingerprint(activation(name)) for name in import_paths(sweep)}
-    return {name: " ".join(f"{value:.12g}" for value in found) for name, found in values.items()}
+    return {name: " ".join(f"{value:.12g}" for value in probed) for name, probed in values.items()}
 
 
 def activation_notes(sweep: Sweep) -> list[str]:

@@ -42,15 +42,15 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     grid, measure, inputs = sweep.grid, sweep.measure, sweep.inputs
     budget, samples, deepest = sweep.compute.batch_mib, inputs.samples, max(grid.depth)
     width = max(grid.width, default=1)
-    features = [_features(sweep, one) for one in grid.width] or [1]
+    features = [_features(sweep, family_seconds) for family_seconds in grid.width] or [1]
     array = samples * width * 4 / MIB
     layer, first = width * width * 4 / MIB, max(features) * width * 4 / MIB
     stack = min(max(layer, STACK_SHARE * budget), layer * max(deepest - 1, 0))
     if measure.gradients or measure.singular_values:  # these need every layer at once
         stack = layer * max(deepest - 1, 0)
     families = max(sweep.n_networks // len(grid.depth), 1)
-    one = planner.family_seconds(sweep, width) if grid.width else 0.0
-    together = min(families, MAX_FAMILIES, max(1, int(PART_SECONDS / one)) if one else 1)
+    family_seconds = planner.family_seconds(sweep, width) if grid.width else 0.0
+    together = min(families, MAX_FAMILIES, max(1, int(PART_SECONDS / family_seconds)) if family_seconds else 1)
     if any(planner.one_pass(name) for name in grid.activation):
         together = min(families, MAX_FAMILIES)
     signals = max(min(together * array, SIGNAL_SHARE * budget), array) if deepest > 1 else array
@@ -64,7 +64,7 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         results += together * sum(grid.depth) * 14 * 8 / MIB
     kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)
     programs = {name: min(count * kinds, MAX_PROGRAMS) for name, count in planner.programs(sweep).items()}
-    found = [
+    memory_shares = [
         Share("programs", sum(PROGRAM_MIB[name] * count for name, count in programs.items()), "the number of names"),
         # Held in single precision, once as read and once for the device; made ready in double precision.
         Share("inputs", samples * (8 * sum(features) + 24 * max(features)) / MIB, "inputs.samples or features"),
@@ -76,10 +76,10 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     ]
     if measure.gradients:
         needed = max(gradient_mib(deepest, samples, width, name) for name in grid.normalization)
-        found.append(Share("gradients", LANES * needed, "inputs.samples or the depth"))
+        memory_shares.append(Share("gradients", LANES * needed, "inputs.samples or the depth"))
     if measure.singular_values:
         matrices = SPECTRUM_INPUTS * SPECTRUM_MATRICES * width * width * 8 / MIB
-        found.append(Share("singular values", LANES * (matrices + stack), "the width"))
+        memory_shares.append(Share("singular values", LANES * (matrices + stack), "the width"))
     if sweep.train:
         columns, count = USUAL_DATA.get(sweep.train.source, USUAL_DATA["mnist5k"])
         # Parameters, gradients and two moments; signals of a minibatch and their gradients.
@@ -87,23 +87,23 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         learner += 16 * deepest * sweep.train.batch_size * width / MIB
         batch = min(float(budget), planner.together(width, deepest) * learner)
         # Whole-number pixels, float64, then float32 twice.
-        found += [
+        memory_shares += [
             Share("data", columns * count * (8 + 8 + 4 + 4) / MIB, "train.train_samples"),
             Share("training", LANES * batch, "compute.batch_mib, the width or the depth"),
         ]
-    return sorted(found, key=lambda share: -share.mib)
+    return sorted(memory_shares, key=lambda share: -share.mib)
 
 
-def peak_mib(found: list[Share]) -> float:
+def peak_mib(memory_shares: list[Share]) -> float:
     """The peak of a process, from its shares."""
-    return BASE_MIB + sum(share.mib for share in found)
+    return BASE_MIB + sum(share.mib for share in memory_shares)
 
 
-def too_much(found: list[Share], available: float) -> str | None:
+def too_much(memory_shares: list[Share], available: float) -> str | None:
     """A sentence if that is more than the memory there is, in MiB."""
-    if (needed := peak_mib(found)) <= available:
+    if (needed := peak_mib(memory_shares)) <= available:
         return None
-    largest = found[0]
+    largest = memory_shares[0]
     return (
         f"This sweep needs about {size(needed * MIB)} of memory, {size(largest.mib * MIB)} of it for {largest.what}, "
         f"and {size(available * MIB)} are there. Lower {largest.lower}."

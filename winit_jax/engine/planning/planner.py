@@ -52,14 +52,14 @@ class Count:
 
 def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, Count]:
     """How many points `points_by_shape` would list, by multiplication."""
-    found: dict[str, Count] = {}
+    counts: dict[str, Count] = {}
     biases = sweep.grid.bias_std
     others = math.prod(len(getattr(sweep.grid, axis)) for axis in SCALES if axis != "bias_std")
     for init, scale in sweep.init_points():
         shared = biases.count(0.0) if can_share(Point(init, scale, 0.0)) else 0
-        before = found.get(shape_of(init), Count(0, 0))
-        found[shape_of(init)] = Count(before.all + len(biases) * others, before.shared + shared * others)
-    return found
+        count = counts.get(shape_of(init), Count(0, 0))
+        counts[shape_of(init)] = Count(count.all + len(biases) * others, count.shared + shared * others)
+    return counts
 
 
 def batch_size(sweep: Sweep, together: int) -> int:
@@ -97,12 +97,12 @@ class Planner:
 
     def family_seconds(self, sweep: Sweep, width: int) -> float:
         """Estimated time of one pass through the deepest network."""
-        one, measure, depths = self.layer_seconds(sweep, width, width), sweep.measure, sweep.grid.depth
-        seconds = (max(depths) - 1) * one + self.layer_seconds(sweep, width, 0)
+        layer_seconds, measure, depths = self.layer_seconds(sweep, width, width), sweep.measure, sweep.grid.depth
+        seconds = (max(depths) - 1) * layer_seconds + self.layer_seconds(sweep, width, 0)
         if measure.jacobian:
             seconds *= 2
         if measure.gradients:  # a way forth, and a way back from each depth with two products a layer
-            seconds += 2 * one * (max(depths) + sum(depths))
+            seconds += 2 * layer_seconds * (max(depths) + sum(depths))
         if measure.singular_values:  # of four Jacobians, multiplied out and decomposed
             seconds += (2 * max(depths) + 20 * len(depths)) * 4 * width**3 / self.flops_a_second
         return seconds
@@ -138,9 +138,9 @@ class Planner:
         programs = itertools.product(grid.width, grid.depth, grid.normalization, grid.activation)
         waiting = [batches(*program) for program in programs]
         while waiting:
-            found = [(program, part) for program in waiting if (part := next(program, None)) is not None]
-            waiting = [program for program, _ in found]
-            yield from (part for _, part in found)
+            next_parts = [(program, part) for program in waiting if (part := next(program, None)) is not None]
+            waiting = [program for program, _ in next_parts]
+            yield from (part for _, part in next_parts)
 
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
@@ -153,15 +153,15 @@ class Planner:
             sweep.grid.width, by_shape, sweep.grid.seed, sweep.grid.normalization, sweep.grid.activation
         ):
             points = by_shape[shape]
-            one = self.family_seconds(sweep, width)
+            pass_seconds = self.family_seconds(sweep, width)
             shared = self.passes(sweep, activation, normalization, counts[shape]) < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
-            most = max(1, int(min(PART_SECONDS / one, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
+            most = max(1, int(min(PART_SECONDS / pass_seconds, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
-                seconds = one * self.passes(sweep, activation, normalization, Count.of(chunk))
+                seconds = pass_seconds * self.passes(sweep, activation, normalization, Count.of(chunk))
                 full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
@@ -197,10 +197,10 @@ class Planner:
         return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
 
     def measuring_seconds(self, sweep: Sweep) -> float:
-        """Of measuring every network as it is initialised, in a training sweep once for all learning rates."""
+        """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
         by_shape = count_by_shape(sweep, self.shape_of)
-        one = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
-        return one * sum(
+        family_seconds = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
+        return family_seconds * sum(
             self.passes(sweep, activation, normalization, points)
             for activation in sweep.grid.activation
             for normalization in sweep.grid.normalization

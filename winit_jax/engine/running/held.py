@@ -30,9 +30,9 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
         then_inputs = then.get("inputs", {})
         pairs = [(then_inputs.get(str(job.width)), now["inputs"].get(str(job.width))) for job in jobs]
         pairs += [(then.get("train"), now.get("train"))] if any(job.depth is not None for job in jobs) else []
-        for before, after in pairs:
-            if before and after and before.get("sha256") != after["sha256"]:
-                return _data_changed(folder, before, after)
+        for held, loaded in pairs:
+            if held and loaded and held.get("sha256") != loaded["sha256"]:
+                return _data_changed(folder, held, loaded)
         functions = then.get("activations")
         functions = functions if isinstance(functions, dict) else {}
         for path in sorted({job.activation for job in jobs} & functions.keys()):
@@ -53,12 +53,12 @@ def _jobs_by_environment(folder: RunFolder) -> dict[str, set[Job]]:
     return jobs
 
 
-def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, Any]) -> str:
-    then, files = before.get("files", {}), after.get("files", {})
+def _data_changed(folder: RunFolder, held: dict[str, Any], loaded: dict[str, Any]) -> str:
+    then, files = held.get("files", {}), loaded.get("files", {})
     names = sorted(name for name in {*then, *files} if then.get(name) != files.get(name))
     return (
-        f"{after['source']} has changed since {folder} was begun (SHA-256 {before.get('sha256')} "
-        f"then, {after['sha256']} now{': ' if names else ''}{', '.join(names)}). "
+        f"{loaded['source']} has changed since {folder} was begun (SHA-256 {held.get('sha256')} "
+        f"then, {loaded['sha256']} now{': ' if names else ''}{', '.join(names)}). "
         "Put the old data back, or choose another --out."
     )
 
@@ -66,5 +66,5 @@ def _data_changed(folder: RunFolder, before: dict[str, Any], after: dict[str, An
 def differs(folder: RunFolder, now: dict[str, Any]) -> str | None:
     """A sentence on what may change last digits between what is in the folder and what is added."""
     environments = folder.journal().environments.values()
-    changes = dict.fromkeys(change for before in environments for change in differences(before, now))
+    changes = dict.fromkeys(change for environment in environments for change in differences(environment, now))
     return f"{folder} was made with {'; '.join(changes)}: last digits may differ" if changes else None

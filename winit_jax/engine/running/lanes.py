@@ -98,6 +98,6 @@ class Lanes:
 
     def leave_behind(self, flight: Flight) -> None:
         """Go on in another thread in the place of one that does not end."""
-        self._flying = {future: other for future, other in self._flying.items() if other is not flight}
+        self._flying = {future: flying for future, flying in self._flying.items() if flying is not flight}
         self._threads.pop(flight.lane).shutdown(wait=False)
         self.free.append(flight.lane)

@@ -193,7 +193,7 @@ def _summary(sweep: Sweep, folder: RunFolder, outcome: Outcome) -> Iterator[str]
     if sweep.n_predictions:
         yield f"{sweep.n_predictions:,} predictions at infinite width"
     if outcome.total:
-        computed = f"{outcome.done - outcome.before:,} networks in {duration(outcome.seconds)}"
+        computed = f"{outcome.done - outcome.already_done:,} networks in {duration(outcome.seconds)}"
         yield f"{computed} ({outcome.done:,} of {outcome.total:,} in {folder})"
 
 

@@ -13,13 +13,13 @@ from winit_jax.store.status import name_job
 class Outcome:
     """What became of a run.
 
-    total: networks that are asked for. before, done: of them in the folder, before the command and now. seconds: that
-    the command took. failures: jobs that failed, as run.json lists them, each with the part's name and a reason.
-    notes: lines on what else happened.
+    total: networks that are asked for. already_done, done: of them in the folder, before the command and now.
+    seconds: that the command took. failures: jobs that failed, as run.json lists them, each with the part's name and a
+    reason. notes: lines on what else happened.
     """
 
     total: int
-    before: int
+    already_done: int
     done: int = 0
     seconds: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)

@@ -36,20 +36,20 @@ class Pace:
     """How fast networks are done, from what was done at the start. started: of a monotonic clock."""
 
     started: float
-    before: float | None = None
+    done_at_start: float | None = None
 
     def line(self, done: float, total: int, now: float) -> str:
         """What is shown."""
-        self.before = done if self.before is None else self.before
+        self.done_at_start = done if self.done_at_start is None else self.done_at_start
         if self.is_compiling(done, total):
             return f"compiling; {int(done):,} of {total:,} networks"
-        rate = (done - self.before) / (now - self.started) if now > self.started else 0.0
+        rate = (done - self.done_at_start) / (now - self.started) if now > self.started else 0.0
         left = f", {duration((total - done) / rate)} left" if rate and done < total else ""
         return f"{int(done):,} of {total:,} networks, {rate:,.{0 if rate >= 10 else 1}f} a second{left}"
 
     def is_compiling(self, done: float, total: int) -> bool:
         """Whether nothing of this run is done yet."""
-        return done < total and (self.before is None or done <= self.before)
+        return done < total and (self.done_at_start is None or done <= self.done_at_start)
 
 
 def _every(seconds: float, say: Callable[[str], None], first: bool) -> OnProgress:
@@ -106,7 +106,7 @@ def _bar() -> Iterator[OnProgress]:
         task = bar.add_task("compiling", total=None)
 
         def show(done: float, total: int) -> None:
-            pace.before = done if pace.before is None else pace.before
+            pace.done_at_start = done if pace.done_at_start is None else pace.done_at_start
             what = "compiling" if pace.is_compiling(done, total) else "networks"
             bar.update(task, description=what, completed=done, total=total)
 

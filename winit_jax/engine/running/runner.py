@@ -92,8 +92,8 @@ def missing(
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
         described.update(stored.part.described())
-        if not stored.part.is_training and wanted.depths - set(stored.depths) and (own := wanted.part(stored.part)):
-            yield Task(stem, stored.part, own.n_networks(set(wanted.depths) - set(stored.depths)))
+        if not stored.part.is_training and wanted.depths - set(stored.depths) and (lacking := wanted.part(stored.part)):
+            yield Task(stem, stored.part, lacking.n_networks(set(wanted.depths) - set(stored.depths)))
     programs: dict[Job | None, tuple[int, int]] = {}
     for part in planner.parts(sweep):
         # Where a part stands depends on the sweep alone, not on how it was cut.
@@ -189,8 +189,8 @@ class _Ledger:
     def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> "_Ledger":
         """The ledger of a command that finds these parts."""
         there = count_done(campaign.wanted, committed)
-        before, began = campaign.watched.begins(there)
-        outcome = Outcome(total=campaign.wanted.n_networks, before=before, done=there)
+        already_done, began = campaign.watched.begins(there)
+        outcome = Outcome(total=campaign.wanted.n_networks, already_done=already_done, done=there)
         beside = count_done(campaign.sweep, committed) - there
         return cls(campaign, outcome, beside, campaign.folder.info(), time.monotonic(), began)
 

@@ -82,13 +82,13 @@ class Record:
                 self.divisible.discard(key)
                 self.deaths.pop(key, None)
 
-    def died(self, how: str) -> None:
+    def died(self, cause: str) -> None:
         """The process ended by a signal of nobody's: whatever was in flight may have been why."""
         for key, program in self.in_flight.items():
             self.deaths[key] += 1
             if self.deaths[key] >= DEATHS and key not in self.divisible:
                 times = "twice" if self.deaths[key] == 2 else f"{self.deaths[key]} times"
-                self._set_aside(key, program, f"killed the process {times} ({how})")
+                self._set_aside(key, program, f"killed the process {times} ({cause})")
 
     def restarted(self) -> None:
         """Another process is about to go on: nothing is in flight."""
@@ -229,14 +229,14 @@ class _Supervisor:
         attempt = 0
         while True:
             reading, writing = os.pipe()
-            own = os.getpid()
+            own_id = os.getpid()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of threads: there are none yet that matter, see _devices_are_open
                 self.pid = os.fork()
             if not self.pid:
                 os.close(reading)
                 signals.end_command()
-                _end_with(own)
+                _end_with(own_id)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
                 return self._watched(writing, attempt)
             os.close(writing)
@@ -316,10 +316,10 @@ class _Supervisor:
             return 128 + (self.requests[0][0] if self.requests else number)
         if announced is not None and announced != AGAIN:
             return announced  # what a library does after the end changes nothing
-        how = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        return self._after_a_death(f"{how}, as when memory runs out" if number == signal.SIGKILL else how)
+        cause = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return self._after_a_death(f"{cause}, as when memory runs out" if number == signal.SIGKILL else cause)
 
-    def _after_a_death(self, how: str) -> int | None:
+    def _after_a_death(self, cause: str) -> int | None:
         """Say what was being computed and hold it against those jobs; None, for another process goes on.
 
         Where nothing was being computed, another one would die likewise: 1.
@@ -327,12 +327,12 @@ class _Supervisor:
         if sys.stderr is not None and sys.stderr.isatty():
             print("\x1b[?25h", end="", file=sys.stderr)  # a bar hides the cursor
         if not self.record.in_flight:
-            _say(f"The process was killed ({how}) while nothing was being computed. What was finished is kept.")
+            _say(f"The process was killed ({cause}) while nothing was being computed. What was finished is kept.")
             return 1
         names = list(dict.fromkeys(self.record.in_flight.values()))
         shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
-        _say(f"The process was killed ({how}) in the middle of: {shown}. What was finished is kept; going on.")
-        self.record.died(how)
+        _say(f"The process was killed ({cause}) in the middle of: {shown}. What was finished is kept; going on.")
+        self.record.died(cause)
         return None
 
 

@@ -1,6 +1,6 @@
 """In which order tasks start: most side by side, those with suspected jobs alone and last, some not at all.
 
-A part is cut into its jobs where one of them is suspected, set aside or fails, so that its neighbours are computed.
+A part is cut into its jobs where one of them is suspected, set aside or fails, so that its neighbors are computed.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ class Task:
             return self
         assert self.place is not None
         part, (program, position) = Part(jobs), self.place
-        before = self.part.jobs[: self.part.jobs.index(jobs[0])]
-        place = (program, position + sum(len(job.points) for job in before))
+        earlier_jobs = self.part.jobs[: self.part.jobs.index(jobs[0])]
+        place = (program, position + sum(len(job.points) for job in earlier_jobs))
         return Task(stem_of(place, part), part, part.n_networks(depths), place)
 
 
@@ -56,10 +56,10 @@ def program(job: Job) -> str:
 
 def by_program(part: Part) -> dict[str, list[str]]:
     """The keys of a part's jobs by their program, as the journal names them."""
-    found: dict[str, list[str]] = {}
+    keys: dict[str, list[str]] = {}
     for job in part.jobs:
-        found.setdefault(program(job), []).append(key(job))
-    return found
+        keys.setdefault(program(job), []).append(key(job))
+    return keys
 
 
 @dataclass

@@ -49,16 +49,16 @@ def fingerprint(activation: Activation) -> list[float]:
     """Values and slopes of phi in float64 at PROBED, by which a function is known again when its code has changed."""
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         points = jnp.asarray(PROBED)
-        found = jnp.concatenate([activation(points), activation.slope(points)])
-        return [float(value) for value in np.asarray(found, np.float64)]
+        probed = jnp.concatenate([activation(points), activation.slope(points)])
+        return [float(value) for value in np.asarray(probed, np.float64)]
 
 
 def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
     """Call a function, and its derivative, with tracers only. Errors: Unusable."""
-    given = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    argument = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     with jax.enable_x64(False), as_it_was():
         try:
-            found = jax.eval_shape(function, given)
+            answer = jax.eval_shape(function, argument)
         except BaseException as error:
             pass_on(error)
             # NumPy's own words are used where an array of several elements is asked for its truth.
@@ -68,16 +68,16 @@ def _trace(function: Callable[[jax.Array], jax.Array], name: str) -> None:
                     "write it with jax.numpy.where."
                 ) from error
             raise Unusable(f"{name!r} is not a JAX function of one array: {described(error)}") from error
-        if not isinstance(found, jax.ShapeDtypeStruct):
-            raise Unusable(f"{name!r} returns {'nothing' if found is None else type(found).__name__}, not an array.")
-        if found.shape != given.shape:
+        if not isinstance(answer, jax.ShapeDtypeStruct):
+            raise Unusable(f"{name!r} returns {'nothing' if answer is None else type(answer).__name__}, not an array.")
+        if answer.shape != argument.shape:
             raise Unusable(
-                f"{name!r} does not act on each element alone: it returns shape {found.shape} for {given.shape}."
+                f"{name!r} does not act on each element alone: it returns shape {answer.shape} for {argument.shape}."
             )
-        if found.dtype != given.dtype:
-            raise Unusable(f"{name!r} returns {found.dtype} for {given.dtype}; an activation keeps the type.")
+        if answer.dtype != argument.dtype:
+            raise Unusable(f"{name!r} returns {answer.dtype} for {argument.dtype}; an activation keeps the type.")
         try:
-            jax.eval_shape(lambda a: jax.jvp(function, (a,), (a,))[1], given)
+            jax.eval_shape(lambda a: jax.jvp(function, (a,), (a,))[1], argument)
         except BaseException as error:
             pass_on(error)
             raise Unusable(f"{name!r} has no derivative by jax.jvp: {described(error)}") from error
@@ -161,8 +161,8 @@ def _first_nan(function: Callable[[jax.Array], jax.Array]) -> float | None:
     """The point nearest to 0 at which a function is NaN in float32, of those looked at."""
     points = np.concatenate([[0.0], np.stack([FAR, -FAR], axis=1).ravel()]).astype(np.float32)
     with jax.enable_x64(False):
-        found = np.isnan(np.asarray(function(jnp.asarray(points))))
-    return float(points[np.argmax(found)]) if found.any() else None
+        is_nan = np.isnan(np.asarray(function(jnp.asarray(points))))
+    return float(points[np.argmax(is_nan)]) if is_nan.any() else None
 
 
 def _slope_error(slope: Callable[[jax.Array], jax.Array]) -> float:
@@ -175,7 +175,7 @@ def _slope_error(slope: Callable[[jax.Array], jax.Array]) -> float:
 def _kinks(function: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Array], jax.Array]) -> tuple[float, ...]:
     """How far from 0 the function or its slope jumps, of [-50, 50]; by halving every cell towards its larger change."""
     edges = np.linspace(-50.0, 50.0, CELLS + 1) + 1e-3 / CELLS  # round numbers are within cells
-    found = []
+    distances = []
     for jumping in (function, slope):
 
         def value(a: np.ndarray, jumping: Function = jumping) -> np.ndarray:
@@ -192,8 +192,8 @@ def _kinks(function: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Arra
             low, high = np.where(left, low, middle), np.where(left, middle, high)
             at_low, at_high = np.where(left, at_low, at_middle), np.where(left, at_middle, at_high)
         jumps = (np.abs(at_high - at_low) > np.maximum(1e-6 * scale, least)) & (np.abs(low + high) > 1e-9)
-        found.append(np.abs(low + high)[jumps] / 2)
-    every = np.unique(np.round(np.concatenate(found), 11))
+        distances.append(np.abs(low + high)[jumps] / 2)
+    every = np.unique(np.round(np.concatenate(distances), 11))
     return tuple(every[:MOST_KINKS].tolist())
 
 
@@ -202,8 +202,8 @@ def _oscillates(slope: Callable[[jax.Array], jax.Array], max_slope: float) -> bo
     a = jnp.linspace(25.0, 50.0, 5001)
     for sign in (-1.0, 1.0):
         change = np.diff(np.asarray(slope(sign * a)))
-        told = change[np.abs(change) > 1e-9 * max_slope]
-        if np.count_nonzero(np.sign(told[1:]) != np.sign(told[:-1])) >= TURNS:
+        changes = change[np.abs(change) > 1e-9 * max_slope]
+        if np.count_nonzero(np.sign(changes[1:]) != np.sign(changes[:-1])) >= TURNS:
             return True
     return False
 
@@ -237,7 +237,7 @@ def _common_degree(sides: list[np.ndarray], tolerance: float) -> int | None:
     ratios = [np.log2(values[1:] / values[:-1]) for values in sides if np.all(values > 0)]
     if not ratios or any(np.any(values > 0) and not np.all(values > 0) for values in sides):
         return None
-    found = np.concatenate(ratios)
-    degree = round(float(np.mean(found)))
-    near = 0 <= degree <= MAX_DEGREE and np.all(np.abs(found - degree) < tolerance)
+    degrees = np.concatenate(ratios)
+    degree = round(float(np.mean(degrees)))
+    near = 0 <= degree <= MAX_DEGREE and np.all(np.abs(degrees - degree) < tolerance)
     return degree if near else None

@@ -56,9 +56,9 @@ def affine(
         distinct = affine(*parts, signal, layer, nothing, bias, activation, at_zero=at_zero)
         return whole._replace(distinct=distinct)
     if removes == "offset":  # beside which squares of the product may be no numbers
-        own = clipped_off(jnp.where(of_product < exponent - ROOM, of_product, exponent), activation)
-        scale = Scaled(weight.value, weight.exponent + signal.response.exponent - own)
-        return whole._replace(distinct=whole._replace(scale=scale, exponent=own))
+        of_distinct = clipped_off(jnp.where(of_product < exponent - ROOM, of_product, exponent), activation)
+        scale = Scaled(weight.value, weight.exponent + signal.response.exponent - of_distinct)
+        return whole._replace(distinct=whole._replace(scale=scale, exponent=of_distinct))
     return whole
 
 

@@ -103,7 +103,7 @@ def singular_values(
 ) -> dict[str, np.ndarray]:
     """Singular values of d a_L / d a_1 for the inputs given, as the columns SINGULAR_VALUES: arrays [depths, N].
 
-    hidden: every hidden layer to the deepest. Not for batch normalisation, which joins the inputs.
+    hidden: every hidden layer to the deepest. Not for batch normalization, which joins the inputs.
     """
     if hidden is None:
         return {

@@ -112,7 +112,7 @@ def compare(
     """What the fast pass got wrong in the first layers of one network (see `disagreements`).
 
     measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
-    ones' and of the biases. epsilon: of the normalisation. product_roundoff: of the matrix products (see the function
+    ones' and of the biases. epsilon: of the normalization. product_roundoff: of the matrix products (see the function
     of that name).
     """
     first, hidden, bias = stds
@@ -124,10 +124,10 @@ def compare(
     for run in range(JOLTED_RUNS):
         rounding = Rounding(run, product_roundoff)
         jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding, block=block)
-        for exact, own, one in zip(expected, moved, jolted, strict=True):
-            own.add(exact, one)
-    for exact, own in zip(expected, moved, strict=True):
-        own.reach_over(exact, settings[0], saturation_threshold)
+        for exact, moves, moved_layer in zip(expected, moved, jolted, strict=True):
+            moves.add(exact, moved_layer)
+    for exact, moves in zip(expected, moved, strict=True):
+        moves.reach_over(exact, settings[0], saturation_threshold)
     largest = LARGEST if activation.degree_at_infinity else LARGEST_UNCLIPPED
     return disagreements(measured, expected, moved, largest)
 
@@ -141,9 +141,9 @@ def disagreements(
     is allowed ALLOWANCE times. Nothing is compared from the first layer on whose values float64 cannot hold without
     a carried scale or exceed `largest`, and none after one whose responses are all rounding.
     """
-    found, layers = [], 0
-    for layer, (exact, own) in enumerate(zip(expected, moved, strict=True)):
-        columns, runs = _sizes(exact.columns), {name: np.array(them) for name, them in own.columns.items()}
+    wrong_columns, layers = [], 0
+    for layer, (exact, layer_moves) in enumerate(zip(expected, moved, strict=True)):
+        columns, runs = _sizes(exact.columns), {name: np.array(values) for name, values in layer_moves.columns.items()}
         runs = _sizes(runs)
         preact = float(np.hypot(columns["preact_std"], columns["preact_mean"]))
         act = max(abs(columns["act_min"]), abs(columns["act_max"]))
@@ -154,26 +154,26 @@ def disagreements(
         scale |= dict.fromkeys(("unit_similarity", "input_correlation"), 1.0)
         spreads = {name: float(np.max(np.abs(runs[name] - value))) for name, value in columns.items()}
         spread = float(np.max(np.abs(np.hypot(runs["preact_std"], runs["preact_mean"]) - preact)))
-        undefined = _all_rounding(columns, spreads, preact, spread, own.unstable)
+        undefined = _all_rounding(columns, spreads, preact, spread, layer_moves.unstable)
         for name, value in columns.items():
             if name not in measured or name in undefined or np.isnan(value):
                 continue
             got = float(measured[name][layer])
             wrong = f"layer {layer + 1}: {name} is {got:.6g}, float64 NumPy says {exact.columns[name]:.6g}"
             if name in exact.masks:
-                tolerance = 2 * own.uncertain(name, exact) + 0.5 / exact.masks[name].size
+                tolerance = 2 * layer_moves.uncertain(name, exact) + 0.5 / exact.masks[name].size
             else:
-                moves = own.of_extremes(exact) if name in ("act_min", "act_max") else ALLOWANCE * spreads[name]
+                moves = layer_moves.of_extremes(exact) if name in ("act_min", "act_max") else ALLOWANCE * spreads[name]
                 tolerance = RELATIVE_TOLERANCE * scale.get(name, abs(value)) + moves
             if name in ("act_mean", "act_std", "act_min", "act_max", "log10_act_rms") and preact > HIGHEST:
                 tolerance += BOUNDED
             if name.startswith("log10_"):
                 got, tolerance = 10.0**got, tolerance + NOTHING
             if got != value and not abs(got - value) <= tolerance:
-                found.append(wrong)
-        if own.unstable:
+                wrong_columns.append(wrong)
+        if layer_moves.unstable:
             break
-    return Compared(found, layers)
+    return Compared(wrong_columns, layers)
 
 
 def _sizes(columns: dict[str, Any]) -> dict[str, Any]:
@@ -189,13 +189,13 @@ def _all_rounding(
     preact, spread: RMS pre-activation and what moves it. unstable: whether responses are all rounding.
     """
     sizes = ("preact_std", "act_std", "input_decorrelation", "log10_act_rms", "log10_jacobian")
-    found = {name for name in sizes if name in columns and spreads[name] > UNSTABLE * columns[name]}
-    if "input_decorrelation" in found:
-        found.add("input_correlation")
+    undefined = {name for name in sizes if name in columns and spreads[name] > UNSTABLE * columns[name]}
+    if "input_decorrelation" in undefined:
+        undefined.add("input_correlation")
     if spread > UNSTABLE * preact:
-        found |= {"preact_mean", "input_correlation", "input_decorrelation"}
-    if "log10_act_rms" in found or unstable:
-        found |= {"act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"}
+        undefined |= {"preact_mean", "input_correlation", "input_decorrelation"}
+    if "log10_act_rms" in undefined or unstable:
+        undefined |= {"act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"}
     if unstable:
-        found |= {"saturated", "dead", "zero", "log10_jacobian"}
-    return found
+        undefined |= {"saturated", "dead", "zero", "log10_jacobian"}
+    return undefined

@@ -53,46 +53,57 @@ def root_mean_square(x: Array) -> float:
 
 
 def preact_mean(layer: LayerArrays) -> float:
+    """The mean of the pre-activations over samples and units."""
     return float(layer.a.mean())
 
 
 def preact_std(layer: LayerArrays) -> float:
+    """The standard deviation of the pre-activations over samples and units."""
     return float(layer.a.std())
 
 
 def act_mean(layer: LayerArrays) -> float:
+    """The mean of the activations over samples and units."""
     return float(layer.h.mean())
 
 
 def act_std(layer: LayerArrays) -> float:
+    """The standard deviation of the activations over samples and units."""
     return float(layer.response.std())  # that of h, for phi(0) moves none of it
 
 
 def act_min(layer: LayerArrays) -> float:
+    """The smallest activation."""
     return float(layer.h.min())
 
 
 def act_max(layer: LayerArrays) -> float:
+    """The largest activation."""
     return float(layer.h.max())
 
 
 def log10_act_rms(layer: LayerArrays) -> float:
+    """log10 of the root mean square of the activations."""
     return float(np.log10(root_mean_square(layer.h)))
 
 
 def saturated(layer: LayerArrays) -> float:
+    """The share of pairs of a sample and a unit that are saturated."""
     return float(layer.is_saturated.mean())
 
 
 def dead(layer: LayerArrays) -> float:
+    """The share of units that are saturated for every sample."""
     return float(layer.is_saturated.all(axis=0).mean())
 
 
 def zero(layer: LayerArrays) -> float:
+    """The share of activations that are exactly 0."""
     return float(layer.is_zero.mean())
 
 
 def nonfinite(layer: LayerArrays) -> float:
+    """The share of activations that are NaN or infinite."""
     return float((~np.isfinite(layer.response)).mean())
 
 

@@ -31,7 +31,7 @@ Columns = dict[str, np.ndarray]
 class Family:
     """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
 
-    epsilon: what normalisation adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all.
+    epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all.
     """
 
     seed: int
@@ -48,12 +48,12 @@ class Family:
 
     def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Layer]:
         """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
-        found = [self.first_layer(features)]
+        drawn = [self.first_layer(features)]
         if layers > 1:
             count = _stacked_layers(self.block.entries(self.width), layers - 1, budget_mib)
             stack = self.block.draws(self.seed, self.shape, self.width, 2, count)
-            found += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
-        return found[:most]
+            drawn += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
+        return drawn[:most]
 
     def hidden_layers(self, layers: int) -> Layer | None:
         """Layers 2 .. layers; None if there are none."""
@@ -99,8 +99,8 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         unit = (features**-0.5, family.width**-0.5)
         networks = Networks(*(as_scaled([value]) for value in (*unit, 0.0)))
         first, hidden = (
-            np.log10(stds[one_pass] / one)
-            for stds, one in zip((family.first_std, family.hidden_std), unit, strict=True)
+            np.log10(stds[one_pass] / unit_std)
+            for stds, unit_std in zip((family.first_std, family.hidden_std), unit, strict=True)
         )
         yield Group(np.flatnonzero(one_pass), networks, first, hidden, is_rescaled=True)
     if not one_pass.all():
@@ -128,7 +128,7 @@ def forward(
     """(The measured columns of every layer, [layers, N]; counts of a histogram, [layers, N, bins + 3], or None)."""
     settings = of_draws(settings, family.shape, family.block)
     samples, features = inputs.samples.shape
-    found: Columns = {}
+    measured_columns: Columns = {}
     histogram = None
     for group in groups(family, features, settings, shared=edges is None):
         count = _stacked_layers(family.block.entries(family.width), layers - 1, budget_mib)
@@ -157,9 +157,9 @@ def forward(
             log10_scale=group.first_log10_ratio + jacobian_scale,
             log10_jacobian_scale=jacobian_scale,
         )
-        _put(found, columns, group.positions, len(family.bias_std))
+        _put(measured_columns, columns, group.positions, len(family.bias_std))
         histogram = measured.histogram  # with edges, there is one group
-    return found, None if histogram is None else np.asarray(histogram)
+    return measured_columns, None if histogram is None else np.asarray(histogram)
 
 
 def gradients(
@@ -183,7 +183,7 @@ def gradients(
     if labels is not None:
         classes, codes = np.unique(labels, return_inverse=True)
         loss = Readout(draws.readout(family.seed, family.width, len(classes)), np.asarray(codes, np.int32))
-    found: Columns = {}
+    measured_columns: Columns = {}
     deepest, counts = max(depths), None
     one_mib = backward.gradient_mib(deepest, samples, family.width, settings.normalization.name, family.block)
     layer = np.arange(1, deepest + 1)
@@ -205,14 +205,14 @@ def gradients(
         back = (np.array(depths)[:, None] - layer) * hidden
         below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None]) + np.maximum(layer - 2, 0) * hidden
         columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": weight + back + below}
-        _put(found, columns, group.positions, len(family.bias_std), axis=0)
-    return found, counts
+        _put(measured_columns, columns, group.positions, len(family.bias_std), axis=0)
+    return measured_columns, counts
 
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
     """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
     settings = of_draws(settings, family.shape, family.block)
-    found: Columns = {}
+    measured_columns: Columns = {}
     for group in groups(family, x.shape[1], settings, shared=True):
         columns = backward.singular_values(
             as_inputs(x[:SPECTRUM_INPUTS]),
@@ -226,8 +226,8 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
         powers = {"sv_mean_square": 2, "sv_var_square": 4}
         with np.errstate(over="ignore"):
             columns = {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in columns.items()}
-        _put(found, columns, group.positions, len(family.bias_std))
-    return found
+        _put(measured_columns, columns, group.positions, len(family.bias_std))
+    return measured_columns
 
 
 def _stacked_layers(entries: int, hidden: int, budget_mib: float) -> int:

@@ -6,7 +6,7 @@ The loss is a mean over samples, of the cross-entropy of a linear readout, or of
 direction c a sample. Gradients are brought back to RMS 1 at each layer and their scale is kept as a power of
 two, so that nothing underflows. One pass forward serves every depth; each depth has its own way back.
 
-Where a normalisation removes whole changes (`removal`), W_l^T and the few units that respond below let through of
+Where a normalization removes whole changes (`removal`), W_l^T and the few units that respond below let through of
 N_l (phi' g) what epsilon leaves along u, and nothing else: that part goes down beside the whole.
 """
 
@@ -40,7 +40,7 @@ class Readout(NamedTuple):
 class Kept(NamedTuple):
     """What the way back reads of a layer: h = at_zero + response, phi'(u) and norm's parts.
 
-    watched: what its normalisation removes; None where this need not be watched.
+    watched: what its normalization removes; None where this need not be watched.
     """
 
     signal: Signal
@@ -60,7 +60,7 @@ class Gradients(NamedTuple):
 def keep(
     preactivation: Preactivation, alike: removal.Alike | None, networks: Networks, settings: Settings
 ) -> tuple[Signal, removal.Alike | None, Kept]:
-    """A layer's signal for the next one, what the next normalisation removes, and what this layer's way back needs."""
+    """A layer's signal for the next one, what the next normalization removes, and what this layer's way back needs."""
     activation, normalization = settings.activation, settings.normalization
     argument = normalization.argument(preactivation, activation, networks.epsilon)
     response, exponents = respond(argument, activation)
@@ -122,8 +122,8 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precis
     product = jnp.matmul(signal.response.value, loss.weights, precision=precision)
     constant = at_zero * jnp.sum(loss.weights, axis=0)
     logits = Scaled(product, signal.response.exponent).plus(Scaled(constant, jnp.int32(0)))
-    centred = logits.value - jnp.max(logits.value, axis=1, keepdims=True)
-    shares = jax.nn.softmax(centred * power_of_two(logits.exponent), axis=1)
+    centered = logits.value - jnp.max(logits.value, axis=1, keepdims=True)
+    shares = jax.nn.softmax(centered * power_of_two(logits.exponent), axis=1)
     chosen = jax.nn.one_hot(loss.labels, shares.shape[1], dtype=bool)
     others = jnp.where(chosen, 0.0, shares)
     error = jnp.where(chosen, -jnp.sum(others, axis=1, keepdims=True), others)
@@ -169,7 +169,7 @@ def way_back(
         else:
             going = gradient.through_layer(layer.slope, layer.argument, layer.watched, activation, normalization)
             change, of_weights = going.whole.together(), going.of_weights(layer.watched, normalization).together()
-            square = Scaled(going.whole.told(change), 2 * change.exponent)
+            square = Scaled(going.whole.known_square(change), 2 * change.exponent)
         value = change.value
         # Batch normalization makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response, constant = below.response.value, at_zero
@@ -187,7 +187,7 @@ def way_back(
         if not isinstance(going, Tangent):
             entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-exponent))
             source = going.of_weights(layer.watched, normalization)
-            weight_square = source.told_of_weights(weight_square, of_weights, entering, product.size)
+            weight_square = source.known_weight_square(weight_square, of_weights, entering, product.size)
         of_weights_square = Scaled(weight_square, 2 * (exponent + of_weights.exponent))
         histogram = None
         if edges is not None:

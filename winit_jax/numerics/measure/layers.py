@@ -22,7 +22,7 @@ from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered,
 
 class State(NamedTuple):
     """What a network hands from layer to layer: its signal, the change of it along one direction, and what a
-    normalisation will remove of that (None where this need not be watched)."""
+    normalization will remove of that (None where this need not be watched)."""
 
     signal: Signal
     change: Tangent | None
@@ -128,7 +128,7 @@ def _leave(
     squares, changes = None, None
     if tangents is not None:
         squares, tangents = jax.vmap(size)(tangents, alike)
-        # Without normalisation the argument is cheaper to compute again than to keep.
+        # Without normalization the argument is cheaper to compute again than to keep.
         sources = preactivations if normalization.is_none else arguments
         watched, removed = None, None
         if alike is not None:
@@ -136,7 +136,7 @@ def _leave(
                 alike, preactivations, arguments, signals.response.value, networks.bias
             )
             removed = watched.removed
-        if settings.removes == "product":  # what all units share passes no layer normalisation
+        if settings.removes == "product":  # what all units share passes no layer normalization
             tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
         changes = _push(sources, tangents, signals.response.value, sums.saturated, removed, settings)
         if alike is not None and watched is not None:
@@ -161,7 +161,7 @@ def _watch(
     bias: Scaled,
     settings: Settings,
 ) -> tuple[removal.Watched, removal.Alike]:
-    """(What this layer's normalisation removes, what is known before the next one's)."""
+    """(What this layer's normalization removes, what is known before the next one's)."""
     active = removal.responding(response, slope(argument, response, settings.activation).value)
     rough = removal.roughness(preactivation, argument, settings.normalization)
     return removal.watch(alike, active, settings.activation, bias, settings.normalization, rough)

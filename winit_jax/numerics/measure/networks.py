@@ -31,7 +31,7 @@ class Inputs(NamedTuple):
 class Networks(NamedTuple):
     """Scales of N networks, each field Scaled by [N] NumPy arrays.
 
-    epsilon: added to the variance by normalisation; None is NORM_EPSILON for all.
+    epsilon: added to the variance by normalization; None is NORM_EPSILON for all.
     """
 
     first: Scaled

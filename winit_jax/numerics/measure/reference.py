@@ -24,7 +24,7 @@ from winit_jax.numerics.signals import LIFT, MAX_EXPONENT
 FLUSHED = 2.0**-110
 # Of phi and phi' in float32, in roundoffs: the activations of the table hold to this (tests/test_activations.py).
 EVALUATION_ROUNDOFFS = 16.0
-# A normalisation that leaves less than this share of the tangents leaves rounding beside it.
+# A normalization that leaves less than this share of the tangents leaves rounding beside it.
 LEAST_KEPT = 1e-3
 # A function from elsewhere may lose so much, as a share of its largest value, to rounding of its own (float16's is
 # 2^-11); what differs by more is not what it computes in float64.
@@ -70,7 +70,7 @@ def forward(
 ) -> Iterator[Observed]:
     """What is measured of each layer, one by one.
 
-    log10_jacobian is NaN from where a normalisation, or a product after it, removes nearly all of the tangents.
+    log10_jacobian is NaN from where a normalization, or a product after it, removes nearly all of the tangents.
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each. tangents: directions at the first
     pre-activations. rounding: random errors on the way, by default none.
 
@@ -96,20 +96,20 @@ def forward(
                 if change is None:
                     change = tangents
                 else:
-                    before, change = change, linear(change, weight)
-                    removed |= bool(_rms(change) < LEAST_KEPT * _rms(before) * _rms(norm(weight, 0)))
+                    arriving, change = change, linear(change, weight)
+                    removed |= bool(_rms(change) < LEAST_KEPT * _rms(arriving) * _rms(norm(weight, 0)))
             if normalization == "none":
                 u, normalized = a, change
             else:
                 axis = 0 if normalization == "batch" else 1
                 # The offset of a unit is in its mean over samples, and cancels.
-                centred = (
+                centered = (
                     rounding.forget(product - means, size)
                     if normalization == "batch"
                     else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
                 )
-                spread = np.sqrt(np.mean(centred**2, axis, keepdims=True) + epsilon)
-                u, normalized = np.where(spread > 0, centred / spread, 0.0), None
+                spread = np.sqrt(np.mean(centered**2, axis, keepdims=True) + epsilon)
+                u, normalized = np.where(spread > 0, centered / spread, 0.0), None
                 if change is not None:
                     along = u * np.mean(u * change, axis, keepdims=True)
                     left = change - change.mean(axis, keepdims=True) - along
@@ -165,7 +165,7 @@ def _respond(
         psi = rounding.off(psi, functions.error(u) / UNIT_ROUNDOFF, 2.0)
     unit = min(1.0, size / lowest) ** (activation.degree_at_zero or 0)
     psi = rounding.flush(psi, FLUSHED * unit)
-    if _rms(psi) < 2.0**10 * np.sqrt(FLUSHED) * unit:  # under normalisation no scale is carried, and squares underflow
+    if _rms(psi) < 2.0**10 * np.sqrt(FLUSHED) * unit:  # under normalization no scale is carried, and squares underflow
         psi = rounding.flush(psi, np.sqrt(FLUSHED) * unit)
     slopes = rounding.off(slopes, np.abs(slopes), EVALUATION_ROUNDOFFS)
     if not everywhere:  # there, slopes are computed anew, however small
@@ -173,14 +173,15 @@ def _respond(
     return psi, rounding.flush(slopes, FLUSHED)
 
 
-def _columns(a: Array, centred: Array, psi: Array, at_zero: float) -> dict[str, float]:
-    """centred: a less the means of its units over samples. psi: the response, phi less at_zero."""
-    layer = LayerArrays(a, psi, at_zero, deviations=centred)
+def _columns(a: Array, centered: Array, psi: Array, at_zero: float) -> dict[str, float]:
+    """centered: a less the means of its units over samples. psi: the response, phi less at_zero."""
+    layer = LayerArrays(a, psi, at_zero, deviations=centered)
     return {name: DEFINITIONS[name](layer) for name in OF_SIGNALS}
 
 
 @lru_cache(maxsize=8)  # so that compiled functions are found again
 def functions_of(activation: Activation) -> Functions:
+    """An activation's response and slope in float64, with the error of a function that is not of the table."""
     response = _in_float64(activation.response)
     error = None
     if activation.name.split("(")[0] not in {*ACTIVATIONS, *ACTIVATIONS.makers}:
@@ -189,9 +190,9 @@ def functions_of(activation: Activation) -> Functions:
         def error(u: Array) -> Array:  # a function from elsewhere may lose digits of its own
             with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
                 rounded = np.asarray(u, np.float32)
-                found = np.asarray(single(rounded), np.float64)
+                in_float32 = np.asarray(single(rounded), np.float64)
             exact = response(rounded)
-            error = np.nan_to_num(np.abs(found - exact), nan=0.0, posinf=0.0)
+            error = np.nan_to_num(np.abs(in_float32 - exact), nan=0.0, posinf=0.0)
             bound: Array = np.minimum(
                 error, OWN_ROUNDING * np.nanmax(np.abs(exact), initial=0.0, where=np.isfinite(exact))
             )

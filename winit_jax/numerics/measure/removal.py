@@ -1,9 +1,9 @@
-"""Where a normalisation removes all of a change but for its epsilon, told by structure rather than by digits.
+"""Where a normalization removes all of a change but for its epsilon, told by structure rather than by digits.
 
-Layer normalisation removes changes along a itself. Where at most one unit of a sample responds, its change is a
+Layer normalization removes changes along a itself. Where at most one unit of a sample responds, its change is a
 multiple of its response, and without biases so is the change of the next a, which N then multiplies by
 kappa = epsilon / (var + epsilon), 1e-5 or so. The same holds at every further layer where phi is positively
-homogeneous: u kappa goes on as h kappa. Batch normalisation leaves a sample n - 2 dimensions: samples that no unit
+homogeneous: u kappa goes on as h kappa. Batch normalization leaves a sample n - 2 dimensions: samples that no unit
 responded to have been alike ever since, they and their changes, and where no more than two different ones are left
 nothing but epsilon's part remains.
 Digits cannot tell this: float32 leaves 1e-7 of such a change, which later layers do not remove, and the true
@@ -25,7 +25,7 @@ from winit_jax.numerics.signals import Argument, Preactivation
 
 # At more units, fewer than one sample in 10^6 has at most one that responds.
 WATCHED_WIDTH = 24
-# Batch normalisation leaves so few samples so few dimensions that any width may lose most of a change.
+# Batch normalization leaves so few samples so few dimensions that any width may lose most of a change.
 WATCHED_SAMPLES = 8
 # Float32 rounds a sum of products by about so much of the root of its summed squares: squared.
 ROUNDING = 2.0**-46
@@ -34,10 +34,10 @@ MOST_DOUBT = 3e-3**2
 
 
 class Alike(NamedTuple):
-    """What is known of the samples of one network before a layer's normalisation.
+    """What is known of the samples of one network before a layer's normalization.
 
-    classes: int32 [samples], under batch normalisation: samples of one class are alike, they and all changes that
-    reach them. aligned: boolean [samples], under layer normalisation: every change that reaches the sample is along a.
+    classes: int32 [samples], under batch normalization: samples of one class are alike, they and all changes that
+    reach them. aligned: boolean [samples], under layer normalization: every change that reaches the sample is along a.
     doubts: of the change that is carried, [samples], see `doubt`.
     """
 
@@ -59,7 +59,7 @@ class Watched(NamedTuple):
 
 
 def is_watched(normalization: Normalization, samples: int, width: int, constant: bool = False) -> bool:
-    """Whether a normalisation may remove whole changes in networks of this size.
+    """Whether a normalization may remove whole changes in networks of this size.
 
     constant: whether all entries of a draw are one number, so that a layer's units are all one.
     """
@@ -68,7 +68,7 @@ def is_watched(normalization: Normalization, samples: int, width: int, constant:
 
 
 def at_first(samples: int) -> Alike:
-    """Before the first normalisation every sample has a change of its own."""
+    """Before the first normalization every sample has a change of its own."""
     return Alike(jnp.arange(samples, dtype=jnp.int32), jnp.zeros(samples, bool), jnp.zeros(samples))
 
 
@@ -91,7 +91,7 @@ def responding(response: jax.Array, slopes: jax.Array) -> jax.Array:
 
 
 def persists(activation: Activation, normalization: Normalization) -> bool:
-    """Whether what epsilon has left goes on as a change that the next normalisation removes, without biases."""
+    """Whether what epsilon has left goes on as a change that the next normalization removes, without biases."""
     return activation.homogeneous or normalization.joins_samples
 
 
@@ -104,7 +104,7 @@ def _aligning(active: jax.Array, activation: Activation, bias: Scaled) -> jax.Ar
 
 
 def after(alike: Alike, active: jax.Array, activation: Activation, bias: Scaled) -> Alike:
-    """The same before the next layer's normalisation. active: of this layer, see `responding`."""
+    """The same before the next layer's normalization. active: of this layer, see `responding`."""
     kept = alike.aligned & activation.homogeneous & (bias.value == 0)
     silent = ~jnp.any(active, axis=1)
     # If one sample of a class is silent all are; silent ones are one class from now on, named by its first.
@@ -118,10 +118,10 @@ def roughness(preactivation: Preactivation, argument: Argument, normalization: N
     kappa / spread = epsilon / (var + epsilon)^(3/2), and var that a is rounded: 3 (a - mean) da / (var + epsilon),
     which is large where var is about epsilon and a itself is not.
     """
-    own = preactivation if preactivation.distinct is None else preactivation.distinct
-    a = own.factor * own.product if normalization.joins_samples else own.value
+    source = preactivation if preactivation.distinct is None else preactivation.distinct
+    a = source.factor * source.product if normalization.joins_samples else source.value
     assert argument.shrink is not None
-    of_spread = jnp.square(argument.shrink.in_units_of(-own.exponent))
+    of_spread = jnp.square(argument.shrink.in_units_of(-source.exponent))
     u = argument.value * power_of_two(argument.exponent)
     along = jnp.mean(jnp.square(u), axis=normalization.axis, keepdims=True)
     return 9 * jnp.mean(jnp.square(a)) * of_spread * along
@@ -135,7 +135,7 @@ def watch(
     normalization: Normalization,
     rough: jax.Array,
 ) -> tuple[Watched, Alike]:
-    """(What a layer's way back needs, what is known before the next layer's normalisation)."""
+    """(What a layer's way back needs, what is known before the next layer's normalization)."""
     samples, width = active.shape
     following = after(alike, active, activation, bias)
     now = removed(alike, normalization, width)
@@ -154,12 +154,12 @@ def doubt(noise: jax.Array, kept: jax.Array, normalization: Normalization) -> ja
     """The squared relative error that rounding adds to a change, for each sample: [samples].
 
     noise: expected squares of what float32 rounds, in units of ROUNDING; kept: squares of what is left, both
-    [samples, width] and at one scale. Batch normalisation joins the samples, which share their doubt.
+    [samples, width] and at one scale. Batch normalization joins the samples, which share their doubt.
     """
     axis, samples = None if normalization.joins_samples else 1, noise.shape[:1]
     noise, kept = (jnp.sum(x, axis=axis, keepdims=True) for x in (noise, kept))
-    found = jnp.where(noise > 0, ROUNDING * noise / kept, 0.0)
-    return jnp.broadcast_to(found[0], samples) if normalization.joins_samples else found[:, 0]
+    doubts = jnp.where(noise > 0, ROUNDING * noise / kept, 0.0)
+    return jnp.broadcast_to(doubts[0], samples) if normalization.joins_samples else doubts[:, 0]
 
 
 def through_shared_weights(

@@ -39,7 +39,7 @@ def spectrum(kept: Kept, draws: np.ndarray, weight: Scaled, depths: Sequence[int
         slopes[1:] = 0
     inputs, width = slopes.shape[1:]
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
-    found: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
+    of_depth: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
         if not settings.normalization.is_none:
             jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
@@ -55,8 +55,10 @@ def spectrum(kept: Kept, draws: np.ndarray, weight: Scaled, depths: Sequence[int
         if index + 2 in depths:
             finite = bool(np.all(np.isfinite(jacobian)))
             values = np.linalg.svd(jacobian, compute_uv=False) if finite else np.full((inputs, width), np.nan)
-            found[index + 2] = (values, exponent)
-    return Spectrum(np.stack([found[depth][0] for depth in depths]), np.array([found[depth][1] for depth in depths]))
+            of_depth[index + 2] = (values, exponent)
+    return Spectrum(
+        np.stack([of_depth[depth][0] for depth in depths]), np.array([of_depth[depth][1] for depth in depths])
+    )
 
 
 def _through_layer_normalization(
@@ -75,13 +77,13 @@ def _through_layer_normalization(
     norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
     direction = (u / np.where(norm > 0, norm, 1.0))[:, None]
     both = np.concatenate([np.full_like(direction, u.shape[-1] ** -0.5), direction], axis=1)
-    found = jacobian @ both.mT
-    rest = jacobian - found @ both
+    shares = jacobian @ both.mT
+    rest = jacobian - shares @ both
     again = rest @ both.mT  # once leaves rounding of J, twice that of what is left
     rest -= again @ both
     if watched is not None:
         rest = np.where(watched.removed[index][:, None], 0.0, rest)
-    along = (found + again)[..., 1:]
+    along = (shares + again)[..., 1:]
     rest += epsilon * shrink**2 * along * direction
     return shrink * rest, int(argument.shrink.exponent[index])
 
@@ -92,7 +94,7 @@ def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
     values = np.where(values < values.shape[-1] * RESOLUTION * values.max(axis=-1, keepdims=True), 0.0, values)
     flat = values.reshape(len(values), -1)
     squares = flat**2
-    found = (
+    moments = (
         (flat.min(axis=-1), 1),
         (np.median(flat, axis=-1), 1),
         (flat.max(axis=-1), 1),
@@ -102,5 +104,5 @@ def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:
     with np.errstate(over="ignore", under="ignore"):
         return {
             name: np.ldexp(x, power * spectrum.exponent)
-            for name, (x, power) in zip(SINGULAR_VALUES, found, strict=True)
+            for name, (x, power) in zip(SINGULAR_VALUES, moments, strict=True)
         }

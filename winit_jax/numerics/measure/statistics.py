@@ -77,11 +77,11 @@ def _count(mask: jax.Array) -> jax.Array:
     return jnp.sum(over_samples(jnp.where(mask, 1.0, 0.0)), axis=0).astype(jnp.int32)
 
 
-def _count_both(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _count_both(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`_count` of two masks, in one pass where both counts fit float32's 24 bits side by side."""
-    if one.shape[0] >= SIDE_BY_SIDE:
-        return _count(one), _count(other)
-    packed = jnp.where(one, 1.0, 0.0) + jnp.where(other, float(SIDE_BY_SIDE), 0.0)
+    if left.shape[0] >= SIDE_BY_SIDE:
+        return _count(left), _count(right)
+    packed = jnp.where(left, 1.0, 0.0) + jnp.where(right, float(SIDE_BY_SIDE), 0.0)
     both = jnp.sum(over_samples(packed), axis=0).astype(jnp.int32)
     return both % SIDE_BY_SIDE, both // SIDE_BY_SIDE
 
@@ -222,7 +222,7 @@ def columns(
         preact_within = preact_within if samples > 1 else np.zeros_like(preact_within)
         preact_square = preact_within + samples * preact_units_square  # sum_ij a_ij^2
         preact_variance = preact_within / pairs + s.preact_between / width
-        # 1 - c from the centred sum, which keeps its digits where c is nearly 1.
+        # 1 - c from the centered sum, which keeps its digits where c is nearly 1.
         decorrelation = _ratio(samples * preact_within, (samples - 1) * preact_square)
 
         # Sums of psi, at its own scale; phi = at_zero + unit * psi.

@@ -1,4 +1,4 @@
-"""The way back through layers whose normalisation may remove whole changes: see `removal`.
+"""The way back through layers whose normalization may remove whole changes: see `removal`.
 
 W_l^T, and the few units that respond below, let through of N_l (phi' g) what epsilon leaves along u and nothing else:
 float32 would leave rounding of the rest. So that part goes down beside the whole, and takes its place where nothing
@@ -73,12 +73,12 @@ class Cotangent(NamedTuple):
         value = value * power_of_two(exponents - exponent)
         return settled(Tangent(value, exponent, jnp.float32(1.0)), jnp.mean(jnp.square(value)))
 
-    def told(self, together: Tangent) -> jax.Array:
+    def known_square(self, together: Tangent) -> jax.Array:
         """The mean square of the change, NaN where too few of its digits are known."""
         square = jnp.mean(jnp.square(together.value))
         return removal.unless_doubtful(square, together.value, self.doubts[:, 0])
 
-    def told_of_weights(self, square: jax.Array, together: Tangent, entering: jax.Array, entries: int) -> jax.Array:
+    def known_weight_square(self, square: jax.Array, together: Tangent, entering: jax.Array, entries: int) -> jax.Array:
         """Likewise the mean square of dLoss/dW, of so many entries. entering: squares of h, [samples, fan_in]."""
         sizes = jnp.sum(entering, axis=1) * jnp.sum(jnp.square(together.value), axis=1)
         lost = jnp.sum(sizes * jnp.where(sizes > 0, self.doubts[:, 0] + removal.ROUNDING, 0.0))
@@ -95,12 +95,12 @@ class Cotangents(NamedTuple):
     def at_first(cls, gradient: Tangent, normalization: Normalization) -> "Cotangents":
         """At the last response."""
         change = _by_sample(gradient, normalization)
-        one = Cotangent(
+        cotangent = Cotangent(
             change,
             jnp.mean(jnp.square(change.value), axis=1, keepdims=True),
             jnp.zeros_like(change.exponent, jnp.float32),
         )
-        return cls(one, one)
+        return cls(cotangent, cotangent)
 
     def through_layer(
         self,
@@ -145,7 +145,7 @@ class Cotangents(NamedTuple):
 
 
 def _by_sample(tangent: Tangent, normalization: Normalization) -> Tangent:
-    """A change with an exponent for each sample, its own unless batch normalisation joins the samples."""
+    """A change with an exponent for each sample, its own unless batch normalization joins the samples."""
     value = tangent.factor * tangent.value
     largest = jnp.max(jnp.abs(value), axis=None if normalization.joins_samples else 1, keepdims=True)
     shift = jnp.where(largest > 0, jnp.maximum(exponent_of(largest), -126), 0)

@@ -161,8 +161,8 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_O
 def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
     """(gain, q) at which two fixed points of the length map meet and are lost, by growing gain."""
     known = curve(activation)
-    found = [] if known.flat else _folds(known, 2 * math.log(bias_std) if bias_std > 0 else -math.inf)
-    return sorted((_rounded(weight / 2), float(np.exp(x))) for weight, x in found)
+    log_folds = [] if known.flat else _folds(known, 2 * math.log(bias_std) if bias_std > 0 else -math.inf)
+    return sorted((_rounded(weight / 2), float(np.exp(x))) for weight, x in log_folds)
 
 
 @np.errstate(all="ignore")
@@ -177,13 +177,13 @@ def half_stable(activation: Activation) -> list[HalfStable]:
             excess: np.ndarray = at.ratio + np.log1p(at.slope) - at.log_chi
             return excess
 
-    found = []
+    points = []
     for x in _roots(known, excess):
         ratio, _, _, log_chi, _ = (float(value) for value in known.at(np.array(x)))
         if ratio < log_chi - NOISE:
             q, weight_var = np.exp([x, -log_chi])
-            found.append(HalfStable(float(q), float(weight_var), float(-q * np.expm1(ratio - log_chi))))
-    return found
+            points.append(HalfStable(float(q), float(weight_var), float(-q * np.expm1(ratio - log_chi))))
+    return points
 
 
 def _fate(log_q: float) -> str:
@@ -246,12 +246,12 @@ def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
         with np.errstate(invalid="ignore", divide="ignore"):
             return _log_bias_of(x, np.log1p(at.slope), log_bias) - log_bias if log_bias > -math.inf else at.slope
 
-    found = []
+    points = []
     for x in _roots(known, excess):
         ratio, slope, *_ = (float(value) for value in known.at(np.array(x)))
         if slope > -1:
-            found.append((-ratio - math.log1p(slope), x))
-    return found
+            points.append((-ratio - math.log1p(slope), x))
+    return points
 
 
 def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> list[float]:
@@ -261,12 +261,12 @@ def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> li
     else:
         log_square = math.log(start.square) if start.square > 0 else -math.inf
         places, per_weight = _roots(known, lambda x, at: at.ratio + x - log_square), log_square
-    found = []
+    log_weights = []
     for x in places:
         if x > log_bias:
             rest = x + (math.log(-math.expm1(log_bias - x)) if log_bias > -math.inf else 0.0)
-            found.append(rest - (float(known.at(np.array(x)).ratio) + x if per_weight is None else per_weight))
-    return found
+            log_weights.append(rest - (float(known.at(np.array(x)).ratio) + x if per_weight is None else per_weight))
+    return log_weights
 
 
 def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) -> list[float]:
@@ -276,12 +276,12 @@ def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) 
     values = np.where(
         np.maximum(np.abs(known.at_places.ratio), np.abs(known.at_places.log_chi)) >= BEYOND_FLOAT / 2, np.nan, values
     )
-    told = np.flatnonzero(np.abs(values) > NOISE)
+    signed = np.flatnonzero(np.abs(values) > NOISE)
     signs = np.sign(values)
-    turns = np.flatnonzero(signs[told[1:]] != signs[told[:-1]])
+    turns = np.flatnonzero(signs[signed[1:]] != signs[signed[:-1]])
     pairs = [
         (places[i], places[j])
-        for i, j in zip(told[turns], told[turns + 1], strict=True)
+        for i, j in zip(signed[turns], signed[turns + 1], strict=True)
         if not np.isnan(values[i : j + 1]).any()
     ]
 
@@ -306,10 +306,10 @@ def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) 
 
 def _bisected(function: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
     """A sign change between low and high, by cutting into 32 again and again."""
-    before = np.sign(function(np.array([low]))[0])
+    sign_at_low = np.sign(function(np.array([low]))[0])
     for _ in range(11):
         fine = np.linspace(low, high, 33)
-        other = np.flatnonzero(np.sign(function(fine)) != before)
-        at = int(other[other > 0][0]) if (other > 0).any() else 32
+        changed = np.flatnonzero(np.sign(function(fine)) != sign_at_low)
+        at = int(changed[changed > 0][0]) if (changed > 0).any() else 32
         low, high = fine[at - 1], fine[at]
     return float((low + high) / 2)

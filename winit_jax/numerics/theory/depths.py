@@ -55,27 +55,29 @@ def depths(
     Layer by layer where q moves fast; else by leaps, to about 1e-3 of a layer (tested).
     Errors: none; NaN where an average is no number.
     """
-    given = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, np.float64)) for x in (log_weight, log_bias, log_start)))
+    columns = np.broadcast_arrays(
+        *(np.atleast_1d(np.asarray(x, np.float64)) for x in (log_weight, log_bias, log_start))
+    )
     known, limit = curve(activation), 2 * math.log(factor)
-    weight, bias, start = given
+    weight, bias, start = columns
     x, change, layers = start.copy(), np.zeros(start.size), np.zeros(start.size)
-    found = Depths(np.full(start.size, np.nan), np.full(start.size, np.nan))
+    reached = Depths(np.full(start.size, np.nan), np.full(start.size, np.nan))
     rows = np.arange(start.size)
     if known.flat:
-        found.gradient[:] = _left(weight + known.edge.log_chi[0], change, limit)
+        reached.gradient[:] = _left(weight + known.edge.log_chi[0], change, limit)
     for _ in range(ROUNDS):
         state = _look(known, x[rows], change[rows], weight[rows], bias[rows])
         unknown = np.isnan(state.step.size) | np.isnan(state.pace)
         still = np.abs(state.step.size) <= STILL * np.maximum(1, np.abs(x[rows]))
         ended = rows[still]
-        found.gradient[ended] = _kept(
-            found.gradient[ended], layers[ended] + _left(state.pace[still], change[ended], limit)
+        reached.gradient[ended] = _kept(
+            reached.gradient[ended], layers[ended] + _left(state.pace[still], change[ended], limit)
         )
-        found.signal[ended] = _kept(found.signal[ended], np.inf)
+        reached.signal[ended] = _kept(reached.signal[ended], np.inf)
         going = ~(still | unknown | (layers[rows] > MOST))
-        going &= np.isnan(found.signal[rows]) | np.isnan(found.gradient[rows])
+        going &= np.isnan(reached.signal[rows]) | np.isnan(reached.gradient[rows])
         late = rows[layers[rows] > MOST]
-        for column in found:
+        for column in reached:
             column[late] = _kept(column[late], np.inf)
         rows = rows[going]
         if not rows.size:
@@ -85,21 +87,21 @@ def depths(
         size = _leap(state)
         while True:
             new_x, new_change, passed = _after(known, state, size, weight[rows], bias[rows])
-            lost = np.isnan(found.signal[rows]) & ~(np.abs(new_x - start[rows]) < limit)
-            gone = np.isnan(found.gradient[rows]) & ~(np.abs(new_change) < limit)
+            lost = np.isnan(reached.signal[rows]) & ~(np.abs(new_x - start[rows]) < limit)
+            gone = np.isnan(reached.gradient[rows]) & ~(np.abs(new_change) < limit)
             # No leap goes past a threshold: the last layers are taken one by one.
             shorter = (lost | gone) & (size > 1)
             if not shorter.any():
                 break
             size = np.where(shorter, np.where(size >= 2 * SHORTEST, np.floor(size / 2), 1.0), size)
         x[rows], change[rows], layers[rows] = new_x, new_change, layers[rows] + passed
-        found.signal[rows] = np.where(lost & ~np.isnan(new_x), layers[rows] + 1, found.signal[rows])
-        found.gradient[rows] = np.where(gone & ~np.isnan(new_change), layers[rows], found.gradient[rows])
-    return found
+        reached.signal[rows] = np.where(lost & ~np.isnan(new_x), layers[rows] + 1, reached.signal[rows])
+        reached.gradient[rows] = np.where(gone & ~np.isnan(new_change), layers[rows], reached.gradient[rows])
+    return reached
 
 
-def _kept(before: np.ndarray, now: np.ndarray | float) -> np.ndarray:
-    return np.where(np.isnan(before), now, before)
+def _kept(earlier: np.ndarray, now: np.ndarray | float) -> np.ndarray:
+    return np.where(np.isnan(earlier), now, earlier)
 
 
 def _left(pace: np.ndarray, change: np.ndarray, limit: float) -> np.ndarray:

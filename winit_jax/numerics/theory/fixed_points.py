@@ -83,13 +83,13 @@ def fixed_point(activation: Activation, weight_var: Number, bias_var: Number, st
 @np.errstate(all="ignore")
 def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Number, log_start: Number) -> FixedPoint:
     """`fixed_point` for the natural logarithms of variances and start, which may lie far outside float64's range."""
-    given = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (log_weight, log_bias, log_start)))
-    shape = given[0].shape
-    log_weight, log_bias, log_start = (x.ravel() for x in given)
+    columns = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (log_weight, log_bias, log_start)))
+    shape = columns[0].shape
+    log_weight, log_bias, log_start = (x.ravel() for x in columns)
     known = curve(activation)
     log_q = ends(known, log_weight, log_bias, log_start)
     q = np.exp(log_q)
-    found = averages(activation, q)
+    moments = averages(activation, q)
     unit = in_units(activation)[0]
     inside = clip(unit, q)[0]
     if activation.kinks is not None and not known.flat:  # where a function from elsewhere keeps its digits
@@ -98,7 +98,7 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     step = known.step(log_q, log_weight, log_bias)
     share = np.where(np.isfinite(log_q), np.exp(log_weight + known.at(log_q).ratio - step.size), 1.0)
     share = np.where(log_bias == -np.inf, 1.0, np.minimum(share, 1.0))
-    chi1, growth = (_scaled(log_weight, value) for value in (found.slope_second, found.growth))
+    chi1, growth = (_scaled(log_weight, value) for value in (moments.slope_second, moments.growth))
     chi1 = np.where(np.isnan(chi1) | (chi1 == np.inf), np.exp(log_weight + known.at(log_q).log_chi), chi1)
     if known.flat:
         chi1 = growth = np.exp(log_weight + known.edge.log_chi[0])
@@ -142,16 +142,16 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
         marks, neutral = _flat_marks(known, log_weight, log_bias)
     else:
         row = _brackets(known, log_weight, log_bias)
-        found = _refined(
+        roots = _refined(
             known, np.repeat(weight, len(row.lower)), np.repeat(bias, len(row.lower)), row.lower, row.upper
         )
-        marks, neutral = sorted([*found.tolist(), *row.touching.tolist()]), row.neutral
+        marks, neutral = sorted([*roots.tolist(), *row.touching.tolist()]), row.neutral
         if log_bias == -math.inf and known.powers[0, 0] >= 0:
             marks = [-math.inf, *marks]
         marks += [math.inf] * row.explodes
     if neutral:
         return [Rest(0.0, "neutral", -math.inf, math.inf)]
-    # Between neighbours all move the same way; below the first they grow, above the last they fall.
+    # Between neighbors all move the same way; below the first they grow, above the last they fall.
     between = [_middle(known, low, high) for low, high in pairwise(marks)]
     ways = [1.0, *known.step(np.array(between), weight, bias).size.tolist(), -1.0]
     described = []
@@ -254,13 +254,16 @@ def _drift(known: Curve, log_weight: float, log_bias: float, row: "_Brackets", s
     All around such a start where no fixed point is, steps have one sign, if one too small to be told.
     """
     size = step_of(known.at_places, known.places, np.array(log_weight), np.array(log_bias)).size
-    told = np.abs(size) > STILL
-    below, above = np.flatnonzero(told & (known.places < start))[-1:], np.flatnonzero(told & (known.places > start))[:1]
+    signed = np.abs(size) > STILL
+    below, above = (
+        np.flatnonzero(signed & (known.places < start))[-1:],
+        np.flatnonzero(signed & (known.places > start))[:1],
+    )
     low = float(known.places[below[0]]) if below.size else -math.inf
     high = float(known.places[above[0]]) if above.size else math.inf
     if np.any((row.lower < high) & (row.upper > low)) or np.any((row.touching > low) & (row.touching < high)):
         return 0.0
-    ways = {float(np.sign(size[one[0]])) for one in (below, above) if one.size}
+    ways = {float(np.sign(size[nearest[0]])) for nearest in (below, above) if nearest.size}
     return ways.pop() if len(ways) == 1 else 0.0
 
 
@@ -284,15 +287,15 @@ def _brackets(known: Curve, log_weight: float, log_bias: float) -> _Brackets:
     """Sign changes between places, and those of a minimum or maximum within a cell, as near a fold."""
     x = known.places
     size, slope, _ = step_of(known.at_places, x, np.array(log_weight), np.array(log_bias))
-    told = np.flatnonzero(np.abs(size) > STILL)  # leaves NaN out, too
-    if not told.size:
+    signed = np.flatnonzero(np.abs(size) > STILL)  # leaves NaN out, too
+    if not signed.size:
         none = np.zeros(0)
         return _Brackets(none, none, none.astype(bool), none, False, bool(np.isfinite(size).all()))
     signs = np.sign(size)
-    turns = np.flatnonzero(signs[told[1:]] != signs[told[:-1]])
+    turns = np.flatnonzero(signs[signed[1:]] != signs[signed[:-1]])
     pairs = [
         (x[i], x[j], signs[i] > 0)
-        for i, j in zip(told[turns], told[turns + 1], strict=True)
+        for i, j in zip(signed[turns], signed[turns + 1], strict=True)
         if np.isfinite(size[i : j + 1]).all()
     ]
     touching = []
@@ -305,15 +308,15 @@ def _brackets(known: Curve, log_weight: float, log_bias: float) -> _Brackets:
             pairs += [(x[i], at, signs[i] > 0), (at, x[i + 1], signs[i] < 0)]
     pairs.sort()
     lower, upper, holds = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else np.zeros((3, 0))
-    return _Brackets(lower, upper, holds.astype(bool), np.sort(touching), bool(signs[told[-1]] > 0), False)
+    return _Brackets(lower, upper, holds.astype(bool), np.sort(touching), bool(signs[signed[-1]] > 0), False)
 
 
 def _folded(x: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Cells i to i + 1 of one sign, between whose ends the step may turn round and reach 0."""
     with np.errstate(all="ignore"):
         side, fall, rise, width = np.sign(size[:-1]), slope[:-1], slope[1:], np.diff(x)
-        told = np.abs(size) > FOLDED
-        turns = told[:-1] & told[1:] & (side == np.sign(size[1:])) & (side * fall < 0) & (side * rise > 0)
+        signed = np.abs(size) > FOLDED
+        turns = signed[:-1] & signed[1:] & (side == np.sign(size[1:])) & (side * fall < 0) & (side * rise > 0)
         # Where the tangents at both ends meet is below a minimum.
         meet = (size[1:] - size[:-1] - rise * width) / (fall - rise)
         return np.flatnonzero(turns & (side * (size[:-1] + fall * meet) <= STILL))
@@ -321,10 +324,10 @@ def _folded(x: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 def _turning(known: Curve, log_weight: float, log_bias: float, low: float, high: float) -> float:
     """Where the slope of the step is 0, between places at which its signs differ."""
-    before = np.sign(known.step(np.array(low), log_weight, log_bias).slope)
+    sign_at_low = np.sign(known.step(np.array(low), log_weight, log_bias).slope)
     for _ in range(60):
         middle = (low + high) / 2
-        if np.sign(known.step(np.array(middle), log_weight, log_bias).slope) == before:
+        if np.sign(known.step(np.array(middle), log_weight, log_bias).slope) == sign_at_low:
             low = middle
         else:
             high = middle

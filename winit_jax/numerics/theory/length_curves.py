@@ -65,7 +65,7 @@ class Curve:
     """The averages of one activation over log q in [low, high], by power laws outside.
 
     pieces: Chebyshev coefficients [5, n_pieces, NODES], in the order of Moments; what is not finite is NaN.
-    places: increasing x between whose neighbours nothing is taken to turn twice; edge: Moments at low and high, [2].
+    places: increasing x between whose neighbors nothing is taken to turn twice; edge: Moments at low and high, [2].
     powers: of ratio and of log_chi by x below low and above high: [2, 2].
     limits: log E[phi'^2] for q -> 0 and q -> inf where phi goes there in proportion to its argument, else NaN.
     flat: phi is homogeneous, so that ratio and log_chi are the same everywhere.
@@ -92,21 +92,21 @@ class Curve:
         piece = np.minimum(((inside - self.low) / WIDTH).astype(int), self.pieces.shape[1] - 1)
         t = (inside - self.low) * (2 / WIDTH) - 2 * piece - 1
         basis = np.cos(np.arccos(np.clip(t, -1, 1))[..., None] * np.arange(NODES))
-        found = (self.pieces[:, piece] * basis).sum(axis=-1)
+        interpolated = (self.pieces[:, piece] * basis).sum(axis=-1)
         side = np.where(x > inside, 1, 0)
         with np.errstate(invalid="ignore"):
             beyond = np.where(x == inside, 0.0, x - inside)
             out = beyond != 0
             powers = self.powers[:, side]
-            ratio = found[0] + np.where(powers[0] == 0, 0.0, powers[0] * beyond)
-            log_chi = found[3] + np.where(powers[1] == 0, 0.0, powers[1] * beyond)
+            ratio = interpolated[0] + np.where(powers[0] == 0, 0.0, powers[0] * beyond)
+            log_chi = interpolated[3] + np.where(powers[1] == 0, 0.0, powers[1] * beyond)
         nothing = np.where(np.isnan(x), np.nan, 0.0)
         return Moments(
             ratio + nothing,
-            np.where(out, powers[0], found[1]) + nothing,
-            np.where(out, 0.0, found[2]) + nothing,
+            np.where(out, powers[0], interpolated[1]) + nothing,
+            np.where(out, 0.0, interpolated[2]) + nothing,
             log_chi + nothing,
-            np.where(out, powers[1], found[4]) + nothing,
+            np.where(out, powers[1], interpolated[4]) + nothing,
         )
 
     def step(self, x: np.ndarray, log_weight: Number, log_bias: Number) -> Step:
@@ -144,9 +144,9 @@ def curve(activation: Activation) -> Curve:
     x = low + WIDTH * (np.arange(count)[:, None] + (1 + unit) / 2)
     with np.errstate(all="ignore"):
         q = np.exp(x)
-        found = averages(activation, q)
-        share = found.second / q
-        values = np.stack([np.log(share), found.growth / share - 1, np.log(found.slope_second)])
+        moments = averages(activation, q)
+        share = moments.second / q
+        values = np.stack([np.log(share), moments.growth / share - 1, np.log(moments.slope_second)])
     first = _first_piece(activation, values[1])
     low, values = low + WIDTH * first, values[:, first:]
     x = x[first:]
@@ -160,9 +160,9 @@ def curve(activation: Activation) -> Curve:
     for values, derived in ((slope, bend), (log_chi, chi_slope)):
         derived[..., : NODES - 1] = np.polynomial.chebyshev.chebder(values, axis=-1) * (2 / WIDTH)
     pieces = np.stack([ratio, slope, bend, log_chi, chi_slope])
-    for own, where in ((pieces[:3], nothing), (pieces[3:], flat_out)):  # exactly one number, and no slope
-        own[:, where, 1:] = 0
-        own[:, where, 0] = np.round(own[:, where, 0])
+    for curve_pieces, where in ((pieces[:3], nothing), (pieces[3:], flat_out)):  # exactly one number, and no slope
+        curve_pieces[:, where, 1:] = 0
+        curve_pieces[:, where, 0] = np.round(curve_pieces[:, where, 0])
     powers, limits = _powers(activation), _limits(activation)
     ends = np.array([low, high])
     bare = Curve(low, high, pieces, ends, Moments(*[ends] * 5), Moments(*[ends] * 5), powers, limits, False, True)

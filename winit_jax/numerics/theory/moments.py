@@ -93,10 +93,10 @@ def averages(activation: Activation, q: np.ndarray | float) -> Averages:
     """
     lengths = np.asarray(q, np.float64)
     inside, degrees = clip(activation, lengths)
-    found = averages_inside(activation, inside)
+    unscaled = averages_inside(activation, inside)
     with np.errstate(all="ignore"):
         ratio = np.where(lengths == inside, 1.0, lengths / inside)
-        scaled = (value * ratio**degree for value, degree in zip(found, degrees, strict=True))
+        scaled = (value * ratio**degree for value, degree in zip(unscaled, degrees, strict=True))
         return Averages(*(np.where(lengths >= 0, value, np.nan) for value in scaled))
 
 
@@ -164,11 +164,11 @@ def _chunks(activation: Activation, q: np.ndarray, coefficients: bool) -> Iterat
     for start in range(0, q.size, ROWS):
         piece = q[start : start + ROWS]
         n = piece.size
-        found = evaluate(np.sqrt(np.pad(piece, (0, ROWS - n), constant_values=1.0)))
+        of_chunk = evaluate(np.sqrt(np.pad(piece, (0, ROWS - n), constant_values=1.0)))
         yield (
             slice(start, start + n),
             piece,
-            jax.tree.map(lambda x, n=n: x[..., :n, :] if x.ndim == 3 else x[..., :n], found),
+            jax.tree.map(lambda x, n=n: x[..., :n, :] if x.ndim == 3 else x[..., :n], of_chunk),
         )
 
 
@@ -180,12 +180,12 @@ def averages_inside(activation: Activation, q: np.ndarray) -> Averages:
 
 def quadrature_averages(activation: Activation, q: np.ndarray) -> Averages:
     """`averages` by quadrature, for SMALLEST <= q <= LARGEST of any shape; also where a closed form exists."""
-    found = np.empty((3, q.size))
-    for rows, piece, own in _chunks(activation, q.ravel(), coefficients=False):
-        found[:, rows] = _averages_of_sums(activation.at_zero, piece, own)
+    values = np.empty((3, q.size))
+    for rows, piece, of_chunk in _chunks(activation, q.ravel(), coefficients=False):
+        values[:, rows] = _averages_of_sums(activation.at_zero, piece, of_chunk)
     if _slope_square_diverges(activation):
-        found[1] = np.inf
-    return Averages(*found.reshape(3, *q.shape))
+        values[1] = np.inf
+    return Averages(*values.reshape(3, *q.shape))
 
 
 @lru_cache(maxsize=64)
@@ -198,13 +198,13 @@ def _slope_square_diverges(activation: Activation) -> bool:
     return bool(np.any(slopes[1::2] > 99 * slopes[::2]))
 
 
-def _averages_of_sums(at_zero: float, q: np.ndarray, found: Sums) -> Averages:
+def _averages_of_sums(at_zero: float, q: np.ndarray, sums_of_q: Sums) -> Averages:
     with np.errstate(all="ignore"):  # a phi without bound may overflow
         return Averages(
             # A mean of opposite infinities is no number, but without phi(0) nobody needs it.
-            (at_zero**2 + 2 * at_zero * found.mean if at_zero else 0.0) + found.square.sum(axis=0),
-            found.slope_square.sum(axis=0),
-            ((at_zero * found.slope if at_zero else 0.0) + found.product) / np.sqrt(q),
+            (at_zero**2 + 2 * at_zero * sums_of_q.mean if at_zero else 0.0) + sums_of_q.square.sum(axis=0),
+            sums_of_q.slope_square.sum(axis=0),
+            ((at_zero * sums_of_q.slope if at_zero else 0.0) + sums_of_q.product) / np.sqrt(q),
         )
 
 
@@ -218,13 +218,13 @@ def series(activation: Activation, q: np.ndarray) -> Series:
     n, at_zero = q.size, activation.at_zero
     known = np.empty((3, n))
     squares, rest, rest_slope = np.empty((n, 2, TERMS // 2)), np.empty((n, 2)), np.empty((n, 2))
-    for rows, piece, own in _chunks(activation, q, coefficients=True):
-        known[:, rows] = _averages_of_sums(at_zero, piece, own)
+    for rows, piece, of_chunk in _chunks(activation, q, coefficients=True):
+        known[:, rows] = _averages_of_sums(at_zero, piece, of_chunk)
         for parity in (0, 1):
-            coefficients, mass = own.coefficients[parity], own.square[parity]
+            coefficients, mass = of_chunk.coefficients[parity], of_chunk.square[parity]
             square = coefficients**2
             left = mass - square.sum(axis=1)
-            left_slope = piece * own.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
+            left_slope = piece * of_chunk.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
             if parity == 0:
                 square[:, 0] = (at_zero + coefficients[:, 0]) ** 2
             squares[rows, parity] = square
@@ -273,7 +273,7 @@ def _fit_rest(rest: np.ndarray, rest_slope: np.ndarray, bounded: bool) -> tuple[
     return power, cutoff
 
 
-def sum_series(found: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sum_series(known: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Covariance and slope covariance at correlations c [m], each with row rows[m] of the series."""
     value, slope = np.empty(c.size), np.empty(c.size)
     even = np.arange(0, TERMS, 2.0)
@@ -282,7 +282,7 @@ def sum_series(found: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarr
         row, sign, size = rows[part], np.sign(c[part]), np.abs(c[part])
         logarithm = np.log(np.maximum(size, 1e-300))
         powers = np.exp(even * logarithm[:, None])  # c^0, c^2, ...
-        squares = found.squares[row]
+        squares = known.squares[row]
         sums = np.einsum("mpk,mk->mp", squares, powers)
         sums[:, 1] *= c[part]
         # sum k a_k^2 c^(k-1): even orders k = 2j from c^(2j-2) = powers shifted by one.
@@ -290,16 +290,16 @@ def sum_series(found: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarr
         slopes_odd = np.einsum("mk,mk->m", squares[:, 1] * (even + 1), powers)
         value[part] = sums[:, 0] + sums[:, 1]
         slope[part] = slopes_even + slopes_odd
-        rest = found.rest[row]
+        rest = known.rest[row]
         touched = np.flatnonzero((rest.max(axis=1) > 0) & (size > 0.5))
         if touched.size:
             at = row[touched]
-            power, cutoff = found.power[at], found.cutoff[at]
+            power, cutoff = known.power[at], known.cutoff[at]
             x = cutoff - _FIRST * logarithm[touched, None]
             whole, whole_slope = _power_law(power, cutoff)
             mass, first = _power_law(power, x)
             signs = np.stack([np.ones(touched.size), sign[touched]], axis=1)
-            value[start + touched] += (signs * found.rest[at] * mass / whole).sum(axis=1)
-            falling = found.rest_slope[at] * first / whole_slope
+            value[start + touched] += (signs * known.rest[at] * mass / whole).sum(axis=1)
+            falling = known.rest_slope[at] * first / whole_slope
             slope[start + touched] += (signs * falling).sum(axis=1) / c[part][touched]
-    return value, slope / found.q[rows]
+    return value, slope / known.q[rows]

@@ -110,16 +110,16 @@ def propagate(
     Errors: none; no weights and no biases give NaN correlations. Kinks of an activation by import path
         that are not at 0 cost digits (see `winit_jax.moments`).
     """
-    given = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
-    start = np.array(given, np.float64)
+    columns = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
+    start = np.array(columns, np.float64)
     activation, factor = in_units(activation)
     start[0] += 2 * factor
-    found = Propagation(*np.empty((4, layers, start.shape[1])))
+    propagation = Propagation(*np.empty((4, layers, start.shape[1])))
     for first in range(0, start.shape[1], BLOCK):
         part = slice(first, first + BLOCK)
-        _propagate_some(activation, start[:, part], block, Propagation(*(values[:, part] for values in found)))
-    found.log10_act_rms[:] += factor
-    return found
+        _propagate_some(activation, start[:, part], block, Propagation(*(values[:, part] for values in propagation)))
+    propagation.log10_act_rms[:] += factor
+    return propagation
 
 
 def from_inputs(
@@ -147,13 +147,13 @@ def from_inputs(
     return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers, block)
 
 
-def _propagate_some(activation: Activation, start: np.ndarray, block: Block, found: Propagation) -> None:
+def _propagate_some(activation: Activation, start: np.ndarray, block: Block, propagation: Propagation) -> None:
     """`propagate` for a few points: start is [4, n], found is written to."""
     log_weight, log_bias, log_q, c = start
     state: CorrelationState | None = None
     jacobian = np.zeros(c.size)
     with np.errstate(all="ignore"):
-        for layer in range(found.chi.shape[0]):
+        for layer in range(propagation.chi.shape[0]):
             inside, degrees = clip(activation, 10.0**log_q)
             if state is None:
                 state = CorrelationState(activation, inside)
@@ -162,10 +162,10 @@ def _propagate_some(activation: Activation, start: np.ndarray, block: Block, fou
             beyond = log_q - np.log10(inside)
             log_second = np.log10(state.averages.second) + _times(degrees.second, beyond)
             log_chi = log_weight + np.log10(state.averages.slope_second) + _times(degrees.slope_second, beyond)
-            found.log10_act_rms[layer] = 0.5 * log_second
-            found.input_correlation[layer] = c
-            found.log10_jacobian[layer] = jacobian
-            found.chi[layer] = 10.0**log_chi
+            propagation.log10_act_rms[layer] = 0.5 * log_second
+            propagation.input_correlation[layer] = c
+            propagation.log10_jacobian[layer] = jacobian
+            propagation.chi[layer] = 10.0**log_chi
             following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi)
             jacobian = jacobian + following.log10_jacobian
             log_q = following.log10_q

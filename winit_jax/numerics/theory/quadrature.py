@@ -52,7 +52,7 @@ def _nodes() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _hermite() -> tuple[np.ndarray, np.ndarray]:
-    """Weighted Hermite polynomials, normalised, at the nodes: even and odd ones, [m, TERMS / 2] each."""
+    """Weighted Hermite polynomials, normalized, at the nodes: even and odd ones, [m, TERMS / 2] each."""
     z, weight = _nodes()
     table = np.empty((TERMS, z.size))
     table[0], table[1] = 1.0, z

@@ -16,10 +16,10 @@ from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.initializers import stream_key
 from winit_jax.numerics.normalization import NORM_EPSILON, Normalization
 
-# The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalisation,
-# which would cancel it, `scale` and `shift` without normalisation.
+# The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalization,
+# which would cancel it, `scale` and `shift` without normalization.
 NETWORK_AXIS = {"first": 1, "hidden": 1, "bias": 1, "scale": 1, "shift": 1, "readout": 0, "readout_bias": 0}
-# Of the running statistics that batch normalisation is evaluated with.
+# Of the running statistics that batch normalization is evaluated with.
 NORM_MOMENTUM = 0.9
 # Scanning over layers compiles in the same time at any depth; so few run faster written out.
 WRITTEN_OUT_LAYERS = 8
@@ -94,8 +94,8 @@ def answer(
 ) -> tuple[jax.Array, jax.Array, Moments | None]:
     """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
 
-    x: [samples, features]. running: what batch normalisation is evaluated with; None uses the samples' own
-    mean and variance, which are then the moments returned. epsilon: of the normalisation, [N] or one for all.
+    x: [samples, features]. running: what batch normalization is evaluated with; None uses the samples' own
+    mean and variance, which are then the moments returned. epsilon: of the normalization, [N] or one for all.
     """
     phi = differentiable(activation)
     features, n_networks, width = parameters["first"].shape
@@ -121,9 +121,9 @@ def answer(
         layers = {"hidden": parameters["hidden"]} | jax.tree.map(lambda p: p[1:], in_layers)
         written_out = len(parameters["hidden"]) < WRITTEN_OUT_LAYERS
         h, rest = jax.lax.scan(hidden_layer, h, layers, unroll=written_out)
-        moments = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), moments, rest)
+        moments = jax.tree.map(lambda moment, more: jnp.concatenate([moment[None], more]), moments, rest)
     elif moments is not None:
-        moments = jax.tree.map(lambda one: one[None], moments)
+        moments = jax.tree.map(lambda moment: moment[None], moments)
     logits = jnp.matmul(h, parameters["readout"], precision=precision) + parameters["readout_bias"][:, None]
     return logits, h, moments
 
@@ -138,17 +138,17 @@ def _normalize(
     axis = 1 if normalization.joins_samples else 2
     moments = None
     if "mean" in layer:
-        centred, variance = a - layer["mean"][:, None], layer["variance"][:, None]
+        centered, variance = a - layer["mean"][:, None], layer["variance"][:, None]
     else:
         mean = jnp.mean(a, axis=axis, keepdims=True)
-        centred = a - mean
-        variance = jnp.mean(centred * centred, axis=axis, keepdims=True)
+        centered = a - mean
+        variance = jnp.mean(centered * centered, axis=axis, keepdims=True)
         if normalization.joins_samples:
             moments = Moments(mean[:, 0], variance[:, 0])
     total = variance + jnp.reshape(epsilon, (-1, 1, 1))
     # A root that is not taken needs no slope either.
     shrink = jnp.where(total > 0, jax.lax.rsqrt(jnp.where(total > 0, total, 1.0)), 0.0)
-    normalized = centred * shrink
+    normalized = centered * shrink
     return layer["scale"][:, None] * normalized + layer["shift"][:, None], moments
 
 

@@ -1,6 +1,6 @@
 """Many classifiers trained at once: the compiled loop of optax steps and evaluations.
 
-Each network has its own learning rate and optimiser state; all of a block share the minibatches. One program
+Each network has its own learning rate and optimizer state; all of a block share the minibatches. One program
 serves any number of steps, so that whoever calls can watch, and stop, between two evaluations.
 """
 
@@ -50,7 +50,7 @@ OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is compiled for, beside its shapes. options: of the optimiser, in a fixed order."""
+    """What a training is compiled for, beside its shapes. options: of the optimizer, in a fixed order."""
 
     activation: Activation
     normalization: Normalization = NONE
@@ -77,9 +77,9 @@ class Trainee:
 
 
 class State(NamedTuple):
-    """Of N networks. running: of batch normalisation, else None. diverged_at: int32 [N], -1 where it did not.
+    """Of N networks. running: of batch normalization, else None. diverged_at: int32 [N], -1 where it did not.
 
-    epsilon: of the normalisation, [N].
+    epsilon: of the normalization, [N].
     """
 
     parameters: Parameters
@@ -113,15 +113,18 @@ def begin(
 ) -> State:
     """The networks before training."""
     unit: dict[tuple[int, str], int] = {}
-    index = np.array([unit.setdefault((one.seed, one.shape), len(unit)) for one in trainees])
-    std = {name: np.array([getattr(one, f"{name}_std") for one in trainees], np.float64) for name in OF_SCALE.values()}
+    index = np.array([unit.setdefault((trainee.seed, trainee.shape), len(unit)) for trainee in trainees])
+    std = {
+        name: np.array([getattr(trainee, f"{name}_std") for trainee in trainees], np.float64)
+        for name in OF_SCALE.values()
+    }
     drawn = []
     for seed, shape in unit:
         hidden = settings.block.draws(seed, shape, width, 2, depth - 1) if depth > 1 else None
         drawn.append(draws.classifier(seed, shape, width, features, classes, hidden))
     with np.errstate(over="ignore", under="ignore"):
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
-        epsilon = jnp.asarray(np.array([one.norm_epsilon for one in trainees]).astype(np.float32))
+        epsilon = jnp.asarray(np.array([trainee.norm_epsilon for trainee in trainees]).astype(np.float32))
     parameters = _scaled(drawn, jnp.asarray(index), scales)
     if settings.normalization.joins_samples:
         del parameters["bias"]
@@ -139,14 +142,14 @@ def begin(
 @jax.jit
 def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
     """Unit draws as parameters: each network's own, times its standard deviation."""
-    found = {}
+    parameters = {}
     for name in drawn[0]:
         axis = NETWORK_AXIS[name]
         chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
         shape = [1] * chosen.ndim
         shape[axis] = len(index)
-        found[name] = chosen * stds[OF_SCALE[name]].reshape(shape)
-    return found
+        parameters[name] = chosen * stds[OF_SCALE[name]].reshape(shape)
+    return parameters
 
 
 def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransformation:
@@ -154,13 +157,13 @@ def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransfor
 
 
 def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], Any]:
-    """Axes of the networks in parameters and in the state of the optimiser."""
+    """Axes of the networks in parameters and in the state of the optimizer."""
     axes = {name: NETWORK_AXIS[name] for name in parameters}
-    one = jax.tree.map(
+    of_one_network = jax.tree.map(
         lambda p, axis: jax.ShapeDtypeStruct(p.shape[:axis] + p.shape[axis + 1 :], p.dtype), parameters, axes
     )
     optimizer = _optimizer(settings, 1.0)
-    state = jax.eval_shape(optimizer.init, one)
+    state = jax.eval_shape(optimizer.init, of_one_network)
     return axes, optax.tree_utils.tree_map_params(
         optimizer, lambda _, axis: axis, state, axes, transform_non_params=lambda _: 0
     )
@@ -204,12 +207,19 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     Where it has diverged, losses and the like are NaN, and counts say nothing.
     """
     _, moments, gradients = _gradients(state, data, step, settings)
-    # Before training, batch normalisation has seen the first minibatch alone.
+    # Before training, batch normalization has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
-    how = (settings.activation, settings.normalization, running, settings.precision, state.epsilon, settings.block)
-    train = training.evaluate(state.parameters, data.x_train, data.y_train, *how)
-    test = training.evaluate(state.parameters, data.x_test, data.y_test, *how)
-    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *how)
+    network_settings = (
+        settings.activation,
+        settings.normalization,
+        running,
+        settings.precision,
+        state.epsilon,
+        settings.block,
+    )
+    train = training.evaluate(state.parameters, data.x_train, data.y_train, *network_settings)
+    test = training.evaluate(state.parameters, data.x_test, data.y_test, *network_settings)
+    _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *network_settings)
     diverged_at = _diverged(state.diverged_at, train[0] + test[0], step)
     evaluation = Evaluation(*train, *test, training.log10_norm(gradients), training.unit_similarity(last))
     columns = evaluation._asdict()
@@ -224,8 +234,8 @@ def _gradients(
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """training.gradients on the minibatch of a step."""
     chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
-    how = (settings.activation, settings.normalization, settings.precision, state.epsilon, settings.block)
-    return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *how)
+    network_settings = (settings.activation, settings.normalization, settings.precision, state.epsilon, settings.block)
+    return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *network_settings)
 
 
 def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
@@ -270,19 +280,19 @@ def train(
     of right answers say nothing.
     """
     padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
-    rates = jnp.asarray([one.learning_rate for one in padded], jnp.float32)
+    rates = jnp.asarray([row.learning_rate for row in padded], jnp.float32)
     state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
-    found: list[tuple[Evaluation, np.ndarray]] = []
+    evaluations: list[tuple[Evaluation, np.ndarray]] = []
     step, stretch = 0, 1
     if resumed is not None and (known := _restored(resumed, state, evaluated)) is not None:
-        step, state, found = known
-    for one in found:
-        yield jax.tree.map(lambda x: x[: len(trainees)], one)
+        step, state, evaluations = known
+    for row in evaluations:
+        yield jax.tree.map(lambda x: x[: len(trainees)], row)
 
     def standing() -> dict[str, np.ndarray]:
-        return _standing(step, state, found)
+        return _standing(step, state, evaluations)
 
-    for stop in evaluated[len(found) :]:
+    for stop in evaluated[len(evaluations) :]:
         while step < stop:
             until, started = min(stop, step + stretch), time.monotonic()
             state = jax.block_until_ready(learn(state, rates, data, step, until, settings))
@@ -294,18 +304,18 @@ def train(
                 between(step, standing)
         diverged_at, evaluation = evaluate(state, data, stop, settings)
         state = state._replace(diverged_at=diverged_at)
-        found.append(jax.tree.map(np.asarray, (evaluation, diverged_at)))
-        yield jax.tree.map(lambda x: x[: len(trainees)], found[-1])
+        evaluations.append(jax.tree.map(np.asarray, (evaluation, diverged_at)))
+        yield jax.tree.map(lambda x: x[: len(trainees)], evaluations[-1])
         between(step, standing)
 
 
-def _standing(step: int, state: State, found: Sequence[tuple[Evaluation, np.ndarray]]) -> dict[str, np.ndarray]:
+def _standing(step: int, state: State, evaluations: Sequence[tuple[Evaluation, np.ndarray]]) -> dict[str, np.ndarray]:
     """A training as plain arrays: the step reached, every leaf of the state, every evaluation [evaluations, N]."""
     arrays = {"step": np.array(step)}
     # Copies, because the loop writes over the state that it is given.
     arrays |= {f"state/{i}": np.array(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    if found:
-        of_all = jax.tree.map(lambda *x: np.stack(x), *found)
+    if evaluations:
+        of_all = jax.tree.map(lambda *x: np.stack(x), *evaluations)
         arrays |= {f"found/{i}": leaf for i, leaf in enumerate(jax.tree.leaves(of_all))}
     return arrays
 
@@ -317,8 +327,8 @@ def _restored(
     leaves, structure = jax.tree.flatten(state)
     kept = [arrays.get(f"state/{i}") for i in range(len(leaves))]
     if any(
-        one is None or one.shape != leaf.shape or one.dtype != leaf.dtype
-        for one, leaf in zip(kept, leaves, strict=True)
+        array is None or array.shape != leaf.shape or array.dtype != leaf.dtype
+        for array, leaf in zip(kept, leaves, strict=True)
     ):
         return None
     step, fields = int(arrays["step"]), len(Evaluation._fields)
@@ -328,5 +338,5 @@ def _restored(
     due = sum(at < step for at in evaluated)
     if len(columns) not in (0, fields + 1) or len(rows) > 1 or not due <= count <= due + (step in evaluated):
         return None
-    found = [(Evaluation(*(c[i] for c in columns[:fields])), columns[fields][i]) for i in range(count)]
-    return step, jax.tree.unflatten(structure, [jnp.array(one) for one in kept]), found
+    evaluations = [(Evaluation(*(c[i] for c in columns[:fields])), columns[fields][i]) for i in range(count)]
+    return step, jax.tree.unflatten(structure, [jnp.array(array) for array in kept]), evaluations
