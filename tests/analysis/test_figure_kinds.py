@@ -17,7 +17,7 @@ from winit_jax.analysis import PlotError, Run, load, plot
 from winit_jax.analysis.figures import KINDS, files, style
 from winit_jax.analysis.figures import catalog as records
 from winit_jax.analysis.figures.catalog import PLACES, kind_of
-from winit_jax.analysis.figures.places import ROLES, RULES
+from winit_jax.analysis.figures.places import RULES
 from winit_jax.analysis.statistics.regimes import REGIMES
 
 GAINS = (0.5, 1.0, 2.0)
@@ -160,7 +160,7 @@ def test_a_wrong_column_or_kind_gets_the_nearest_right_word(kind, run):
 def test_a_record_is_whole(kind):
     assert callable(resolve_name(kind.draw))
     assert kind.arrangement in RULES
-    assert set(kind.places) <= set(ROLES)
+    assert set(kind.places) <= set(PLACES)
     assert kind.shows.endswith(".")
     assert not (kind.prepare and not callable(resolve_name(kind.prepare)))
     assert callable(getattr(Run, kind.method))

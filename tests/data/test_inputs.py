@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from winit_jax.data.inputs import InputError, load_inputs
+from winit_jax.data.sources import samples_known
 from winit_jax.spec.sweep import Inputs
 
 
@@ -33,7 +34,7 @@ def test_normal_inputs_are_standard_and_keyed_by_seed():
 
 
 def test_digits_are_divided_by_their_maximum():
-    data = load_inputs(Inputs(source="digits", samples=1797), width=10)
+    data = load_inputs(Inputs(source="digits", samples=samples_known("digits")), width=10)
     assert data.x.shape == (1797, 64)
     assert (data.x.min(), data.x.max()) == (0, 1)
     assert set(data.labels) == set(range(10))

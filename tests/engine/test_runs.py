@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from support.runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, run, run_apart, table, winit
+from support.runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, in_tiny_parts, run, run_apart, table, winit
 from winit_jax.columns import LEARNT, SINGULAR_VALUES
 from winit_jax.engine.planning import planner as plan
 from winit_jax.numerics.measure import families
@@ -28,11 +28,7 @@ SMALL_ROWS = 3 * 2 * 2 * 4 * 2
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The small sweep, every family its own part."""
-    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "PART_SECONDS", 1e-12)
-        run(folder, *SMALL)
-    return folder
+    return in_tiny_parts(tmp_path_factory.mktemp("runs") / "undisturbed", *SMALL)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.runs import run, run_apart, table, winit
+from support.runs import module_of_ones_own, run, run_apart, table, winit
 from winit_jax.engine.running.supervise import Record, Watched
 from winit_jax.engine.running.suspects import Queue, Task, by_program, key
 from winit_jax.spec.parts import Job, Part, Point
@@ -67,11 +67,7 @@ def off(a): return jnp.tanh(a) + (0.5 if a.dtype == jnp.float32 else 0.0)
 @pytest.fixture
 def poison(tmp_path, monkeypatch):
     """The name of a module in the working directory."""
-    name = f"poison_{tmp_path.name}"
-    (tmp_path / f"{name}.py").write_text(POISON)
-    monkeypatch.chdir(tmp_path)
-    yield name
-    sys.modules.pop(name, None)
+    yield from module_of_ones_own(POISON, tmp_path, monkeypatch)
 
 
 def job(activation, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.runs import run, winit
+from support.runs import module_of_ones_own, run, winit
 from winit_jax.numerics import theory
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
@@ -66,11 +66,7 @@ def spy(a):
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """The name of a module of one's own in the working directory; a file `imported` appears when it is run."""
-    name = f"mine_{tmp_path.name}"
-    (tmp_path / f"{name}.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path)
-    yield name
-    sys.modules.pop(name, None)
+    yield from module_of_ones_own(MINE, tmp_path, monkeypatch)
 
 
 def test_what_only_looks_imports_nothing(mine, tmp_path):

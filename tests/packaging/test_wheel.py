@@ -1,7 +1,6 @@
 """What a wheel installs, built offline, and that it works beside folders of a user's that are called like ours."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.builds import ROOT, built
+
 NEEDED = ("winit_jax", "sweeps")
 FILES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 MAIN = "import sys, winit_jax; print(winit_jax.__file__, file=sys.stderr); from winit_jax.cli.main import main; main()"
@@ -19,16 +19,7 @@ MAIN = "import sys, winit_jax; print(winit_jax.__file__, file=sys.stderr); from 
 def wheel(tmp_path_factory):
     """A wheel of a copy of the sources, unpacked; the folder that it would be installed into."""
     pytest.importorskip("setuptools", minversion="77")
-    copy = tmp_path_factory.mktemp("wheel") / "copy"
-    copy.mkdir()
-    for name in NEEDED:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in FILES:
-        shutil.copy(ROOT / name, copy / name)
-    build = "import setuptools.build_meta as backend; print(backend.build_wheel('dist'))"
-    done = subprocess.run([sys.executable, "-c", build], cwd=copy, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    (archive,) = (copy / "dist").glob("*.whl")
+    archive = built(tmp_path_factory.mktemp("wheel"), "wheel", NEEDED, FILES)
     installed = tmp_path_factory.mktemp("installed")
     with zipfile.ZipFile(archive) as file:
         file.extractall(installed)

@@ -7,16 +7,13 @@ import pandas as pd
 import pytest
 
 from support.runs import winit
+from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.analysis.selection import PlotError, keep
 from winit_jax.columns import AXES
-from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.numerics.activations import activation
 from winit_jax.spec.aliases import ALIASES, AS_OURS, IN_JAX, OTHERS, distance, nearest, resolve
 from winit_jax.spec.problems import SpecError, did_you_mean
-from winit_jax.spec.reading import load_sweep
 
-VOCABULARY = vocabulary()
-GOOD = ["activation=tanh", "gain=1"]
 KNOWN = {
     "activation": VOCABULARY.activations,
     "init": (*VOCABULARY.shapes, *VOCABULARY.schemes),
@@ -25,16 +22,6 @@ KNOWN = {
     "axis": tuple(AXES),
     "source": ("normal", "digits", "mnist5k", "mnist", "fashion_mnist"),
 }
-
-
-def sweep(*words, source=None):
-    return load_sweep(source, words, VOCABULARY)
-
-
-def problems(*words, source=None):
-    with pytest.raises(SpecError) as caught:
-        sweep(*words, source=source)
-    return [str(problem) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.axes import MAX_AXIS, AxisError, expand_range
 from winit_jax.spec.catalog import names, titles
@@ -18,19 +19,6 @@ from winit_jax.spec.json_schema import json_schema
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
 from winit_jax.spec.sweep import MAX_NETWORKS, difference
-
-VOCABULARY = vocabulary()
-GOOD = ["activation=tanh", "gain=1"]
-
-
-def sweep(*words, source=None):
-    return load_sweep(source, words, VOCABULARY)
-
-
-def problems(*words, source=None):
-    with pytest.raises(SpecError) as caught:
-        sweep(*words, source=source)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def file(tmp_path, text, name="phase.toml"):

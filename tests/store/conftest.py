@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.runs import run
+from support.runs import in_tiny_parts
 from support.stored import FEW
 from winit_jax.engine.planning import planner as plan
 
@@ -13,11 +13,7 @@ from winit_jax.engine.planning import planner as plan
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """Six parts, of one family each."""
-    folder = tmp_path_factory.mktemp("folder") / "made"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "PART_SECONDS", 1e-12)
-        run(folder, *FEW)
-    return folder
+    return in_tiny_parts(tmp_path_factory.mktemp("folder") / "made", *FEW)
 
 
 @pytest.fixture

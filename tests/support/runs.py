@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
 from winit_jax.columns import KEYS, NAMES
+from winit_jax.engine.planning import planner
 
 SMALL = [
     "activation=tanh,relu",
@@ -66,3 +68,21 @@ def table(folder, name="networks"):
 def assert_same_bits(one, other, names=("networks", "layers")):
     for name in names:
         pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=True)
+
+
+def module_of_ones_own(text, folder, monkeypatch):
+    """The name of a module with this text in `folder`, which becomes the working directory; forgotten at the end."""
+    name = f"own_{folder.name}"
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def in_tiny_parts(folder, *words):
+    """`run` with every family its own part; the folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "PART_SECONDS", 1e-12)
+        run(folder, *words)
+    return folder

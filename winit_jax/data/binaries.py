@@ -13,7 +13,7 @@ from winit_jax.data.samples import Source, as_images, as_labels
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 32  # of an IDX file; NumPy's arrays end at 64
-# Colours, rows, columns of a CIFAR image, a byte each; before them, by the name of the file, its labels.
+# Colors, rows, columns of a CIFAR image, a byte each; before them, by the name of the file, its labels.
 CIFAR_SHAPE = (3, 32, 32)
 CIFAR_LABELS = {"data_batch": 1, "test_batch": 1, "train": 2, "test": 2}  # CIFAR-100: coarse, then fine
 CIFAR_CLASSES = {1: 10, 2: 100}

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from winit_jax.data.sources import (
-    BUNDLED_SAMPLES,
     InputError,
     Source,
     largest_pixel,
     pixels,
     read,
+    samples_known,
     samples_of,
 )
 from winit_jax.spec.problems import Problem
@@ -92,7 +92,7 @@ def load_dataset(train: Train) -> Dataset:
 
 def check_dataset(train: Train) -> list[Problem]:
     """What can be said without reading the data."""
-    count = BUNDLED_SAMPLES.get(train.source)
+    count = samples_known(train.source)
     if count is None:
         return []
     learn = train.train_samples or int(TRAINING_SHARE * count)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from winit_jax.data.sources import BUNDLED_SAMPLES, InputError, largest_pixel, pixels, read, samples_of
+from winit_jax.data.sources import InputError, largest_pixel, pixels, read, samples_known, samples_of
 from winit_jax.spec.problems import Problem
 from winit_jax.spec.sweep import Inputs
 
@@ -72,7 +72,7 @@ def load_inputs(inputs: Inputs, width: int) -> InputData:
 
 def check_inputs(inputs: Inputs) -> list[Problem]:
     """What can be said without reading the data."""
-    count = BUNDLED_SAMPLES.get(inputs.source)
+    count = samples_known(inputs.source)
     if count is not None and inputs.samples > count and not inputs.takes_what_is_there:
         return [Problem("inputs.samples", f"{inputs.samples:,} asked for, {inputs.source} has {count:,}.")]
     return []

