@@ -63,6 +63,7 @@ def test_the_tour_runs_and_draws(tmp_path, monkeypatch):
     assert any(isinstance(value, Figure) for value in values)
 
 
+@pytest.mark.slow
 def test_the_readme_s_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     grid = ["activation=tanh,relu", "gain=0.25,2", "width=16", "depth=int:1:12", "inputs.samples=20"]

@@ -23,6 +23,7 @@ def test_what_is_forgotten_gives_its_maps_back(monkeypatch):
     assert programs.share_taken() < taken
 
 
+@pytest.mark.slow
 def test_a_run_whose_programs_are_forgotten_again_and_again_has_the_same_bits(tmp_path, monkeypatch):
     words = ["activation=tanh,relu", "gain=1", "width=3,4", "depth=2", "seed=0,1", "inputs.samples=5"]
     run(tmp_path / "usual", *words)

@@ -37,6 +37,7 @@ def test_a_function_whose_code_changed_is_refused(tmp_path, monkeypatch):
     assert len(table(folder)) == 2
 
 
+@pytest.mark.slow
 def test_draws_do_not_depend_on_jax_settings(tmp_path):
     run(tmp_path / "usual", "activation=tanh", *WORDS)
     odd = {

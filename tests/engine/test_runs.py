@@ -252,6 +252,7 @@ def test_a_failing_activation_is_named_and_the_rest_is_done(tmp_path, monkeypatc
     assert said.count("failed: brittle:act") == 7
 
 
+@pytest.mark.slow
 def test_failures_stand_until_they_are_mended_or_met_again(tmp_path, monkeypatch):
     (tmp_path / "fickle.py").write_text(
         "import os\ndef act(a):\n    if a.shape[-1] == 13 and 'BROKEN' in os.environ:\n"

@@ -154,6 +154,7 @@ def test_suspects_run_alone_and_last_and_keep_their_place_in_the_grid():
     assert queue.failures == [(jobs[2], "killed the process twice")]
 
 
+@pytest.mark.slow
 def test_what_is_raised_in_a_part_is_that_parts_failure(poison, tmp_path):
     names = {
         "exits": f"RuntimeError: {poison}:exits raised SystemExit: 0",
@@ -172,6 +173,7 @@ def test_what_is_raised_in_a_part_is_that_parts_failure(poison, tmp_path):
     assert "failed    7" in winit("status", tmp_path / "run")[0]
 
 
+@pytest.mark.slow
 def test_a_thread_that_a_function_leaves_behind_keeps_no_finished_run_open(poison, tmp_path):
     ended = run_apart(tmp_path / "run", f"activation={poison}:stays,tanh", *WORDS, supervised=True)
     assert (ended.returncode, ended.stdout) == (0, f"{tmp_path / 'run'}\n")

@@ -261,6 +261,7 @@ def test_an_accuracy_that_equals_the_target_reaches_it_and_one_answer_less_does_
         np.testing.assert_array_equal(found.evaluated[name], [[0.0, (needed - 1) / samples, needed / samples]])
 
 
+@pytest.mark.slow
 def test_steps_to_accuracy_where_the_target_is_met_to_the_answer(tmp_path):
     words = ["activation=relu", "init=he_normal", "width=30", "depth=2", "seed=2,5,7", "learning_rate=0.1"]
     words += ["train.steps=150", "train.batch_size=64", "train.eval_every=5", "train.test_samples=100"]

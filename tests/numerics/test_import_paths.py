@@ -152,6 +152,7 @@ def test_a_function_that_is_no_activation_gets_a_sentence(mine, name, sentence):
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.slow
 def test_a_function_that_goes_to_another_folder_takes_the_run_nowhere(mine, tmp_path):
     (tmp_path / "moving.py").write_text("import os, jax.numpy as jnp\nos.chdir('/')\ndef phi(a): return jnp.sin(a)\n")
     names = f"{mine}:wanders,tanh,moving:phi,relu"
@@ -160,6 +161,7 @@ def test_a_function_that_goes_to_another_folder_takes_the_run_nowhere(mine, tmp_
     assert len(list((tmp_path / "here" / "networks").glob("*.parquet"))) == 4
 
 
+@pytest.mark.slow
 def test_a_function_that_makes_numpy_strict_takes_nothing_from_its_neighbours(mine, tmp_path):
     (tmp_path / "strict.py").write_text(f"import numpy\nnumpy.seterr(all='raise')\nfrom {mine} import fine\n")
     names = f"tanh,{mine}:strict,strict:fine"

@@ -248,6 +248,7 @@ def test_a_wrong_constant_in_an_activation_is_caught(name, normalization, gain):
     assert all(check(inputs(), name, [gain], 0.1, width=10, normalization=normalization, measured=wrong))
 
 
+@pytest.mark.slow
 def test_a_function_that_rounds_on_its_own_is_not_blamed_on_the_program():
     def rough(a):  # loses half its digits to cancellation, as it is written
         return jnp.log1p(1e4 + jnp.tanh(a)) - jnp.log1p(1e4)

@@ -14,6 +14,7 @@ def gains(folder, name="networks"):
     return sorted(set(getattr(load(folder), name)["gain"]))
 
 
+@pytest.mark.slow
 def test_a_log_range_of_gains_is_stored_as_it_is_written(tmp_path):
     run(tmp_path, *TINY, "width=4,100", "gain=log:0.5:8:5")
     assert gains(tmp_path) == gains(tmp_path, "mean_field") == [0.5, 1.0, 2.0, 4.0, 8.0]
