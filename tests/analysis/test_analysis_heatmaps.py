@@ -1,13 +1,12 @@
 """Heatmaps: what stands in a cell, how it is coloured or hatched, and what the figure says of itself."""
 
-import time
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import SymLogNorm
 
+from support.clocks import a_moment
 from support.drawn import hatches, legend, meshes, texts
 from support.tables import network_rows
 from winit_jax.analysis import heatmap
@@ -174,6 +173,5 @@ def test_scattered_hatches_and_a_large_table_take_seconds_not_minutes():
     frame = pd.concat([frame.assign(seed=frame["seed"] + 4 * i) for i in range(10)], ignore_index=True)
     scattered = (frame["depth"] * 7 + np.round(30 * np.log10(frame["gain"])).astype(int)) % 3 == 0
     frame.loc[scattered, "nonfinite"] = 1.0
-    start = time.process_time()
-    heatmap(frame).draw_without_rendering()
-    assert time.process_time() - start < 5
+    with a_moment(20):  # four on an idle core
+        heatmap(frame).draw_without_rendering()

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from support.clocks import a_moment
 from winit_jax.cli.main import app
 from winit_jax.columns import AXES
 from winit_jax.engine.computing.vocabulary import vocabulary
@@ -119,11 +120,10 @@ def fuzz(examples):
     return decorate
 
 
-def answered(words, seconds=1.0):
+def answered(words, seconds=10.0):
     """Invoke the command line; the exit code is 0, 1 or 2, there is a sentence, and it takes a moment."""
-    started = time.process_time()
-    result = CliRunner().invoke(app, words)
-    took = time.process_time() - started
+    with a_moment(seconds):
+        result = CliRunner().invoke(app, words)
     said, code = result.stderr, result.exit_code
     if isinstance(result.exception, OSError):  # what the system refuses gets its sentence in `main`
         said, code = system.sentence(result.exception)
@@ -134,7 +134,6 @@ def answered(words, seconds=1.0):
     assert "Traceback" not in result.output, words
     assert code == 0 or said.strip(), words
     assert len(said) < 40_000, words
-    assert took < seconds, (words, took)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -166,7 +165,7 @@ def test_any_file_gets_a_plan_or_a_sentence(raw, words):
 @fuzz(120)
 @given(st.one_of(st.sampled_from(WORDS), TEXT), st.lists(st.one_of(NUMBERS, TEXT), min_size=2, max_size=2))
 def test_any_theory_is_told_or_a_sentence(name, scales):
-    answered(["theory", f"--gain={scales[0]}", f"--bias-std={scales[1]}", "--json", "--", name], seconds=5.0)
+    answered(["theory", f"--gain={scales[0]}", f"--bias-std={scales[1]}", "--json", "--", name], seconds=20.0)
 
 
 OPTION = st.sampled_from(["--value", "--x", "--y", "--row", "--col", "--seeds", "--where", "--format", "--out"])
@@ -193,4 +192,4 @@ def test_any_folder_has_a_status_or_a_sentence(name):
 def test_any_small_run_ends_with_an_exit_code(words):
     small = [word for word in words if not word.startswith(("width", "depth", "init", "normalization"))]
     folder = Path("runs") / str(time.monotonic_ns())
-    answered(["run", "--no-figures", f"--out={folder}", "--", *GOOD, *small], seconds=60.0)
+    answered(["run", "--no-figures", f"--out={folder}", "--", *GOOD, *small], seconds=120.0)

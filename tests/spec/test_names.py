@@ -1,11 +1,11 @@
 """Names that people type: understood where they mean one thing, never taken for another."""
 
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from support.clocks import a_moment
 from support.runs import winit
 from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.analysis.selection import PlotError, keep
@@ -236,10 +236,8 @@ def test_a_file_of_wrong_keys_gets_ten_lines_and_a_count(tmp_path):
         (f"[inputs]\n{keys}", "inputs"),
     ):
         file.write_text(text)
-        started = time.process_time()
-        with pytest.raises(SpecError) as caught:
+        with a_moment(), pytest.raises(SpecError) as caught:
             sweep(*GOOD, source=file)
-        assert time.process_time() - started < 10  # a second on an idle core; hints for every key take minutes
         lines = str(caught.value).splitlines()
         assert len(lines) == 12
         assert place in lines[1]
@@ -247,16 +245,14 @@ def test_a_file_of_wrong_keys_gets_ten_lines_and_a_count(tmp_path):
 
 
 def test_lists_of_wrong_values_are_not_read_to_their_end():
-    started = time.process_time()
-    found = problems("activation=" + ",".join(f"relu{i}x" for i in range(50_000)), "gain=" + "x," * 50_000 + "1")
-    assert time.process_time() - started < 5
+    with a_moment():
+        found = problems("activation=" + ",".join(f"relu{i}x" for i in range(50_000)), "gain=" + "x," * 50_000 + "1")
     assert len(found) < 50
     assert found[-1].endswith("more values, which were not looked at.")
 
 
 def test_thousands_of_dotted_words_take_no_time():
-    started = time.process_time()
-    found = problems(*GOOD, *(f"a.b{i}.c=1" for i in range(20_000)), "x" + ".y" * 20_000 + "=1")
+    with a_moment():
+        found = problems(*GOOD, *(f"a.b{i}.c=1" for i in range(20_000)), "x" + ".y" * 20_000 + "=1")
     assert len(found) == 20_001
     assert max(map(len, found)) < 300
-    assert time.process_time() - started < 5

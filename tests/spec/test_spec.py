@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import tomllib
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.clocks import a_moment
 from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.axes import MAX_AXIS, AxisError, expand_range
@@ -352,9 +352,9 @@ DEEP = "a" + ".b" * 20_000
 
 @pytest.mark.parametrize("key", [f"{DEEP} = 1", f"[{DEEP}]", f"x = {{{DEEP} = 1}}"], ids=["key", "table", "inline"])
 def test_deep_keys_take_no_time(tmp_path, key):
-    started = time.process_time()
-    assert problems(source=file(tmp_path, f"{GRID}{key}\n")) == ["has a key of 20,001 parts; a sweep file has three."]
-    assert time.process_time() - started < 2
+    with a_moment():
+        said = problems(source=file(tmp_path, f"{GRID}{key}\n"))
+    assert said == ["has a key of 20,001 parts; a sweep file has three."]
 
 
 def test_rules_of_dots_are_no_keys(tmp_path):
