@@ -49,6 +49,7 @@ class Preactivation(NamedTuple):
     scale: scalar, of the product; float32 may hold only 0 of it, as `factor`. offset: [width]. exponent: int32; the
     true a is a * 2^exponent. distinct: a without what a normalization removes wherever that is all or nearly all of
     it: the product that all units share, or the offset that all samples do; None where neither needs to be told apart.
+    size_exponent: int32, log2 of what the RMS of the true a is at most, about; None where it is not asked for.
     """
 
     product: jax.Array
@@ -57,6 +58,7 @@ class Preactivation(NamedTuple):
     offset: jax.Array
     exponent: jax.Array
     distinct: "Preactivation | None" = None
+    size_exponent: jax.Array | None = None
 
     @property
     def factor(self) -> jax.Array:

@@ -49,7 +49,7 @@ def affine(
     if at_zero:
         offset += at_zero * weight.in_units_of(clipped) * layer.column_sums
     scale = Scaled(weight.value, weight.exponent + signal.response.exponent - clipped)
-    whole = Preactivation(product, product_mean, scale, offset, clipped)
+    whole = Preactivation(product, product_mean, scale, offset, clipped, size_exponent=exponent)
     if removes == "product":
         nothing = Scaled(jnp.zeros_like(weight.value), weight.exponent)
         parts = (jnp.zeros_like(product), jnp.zeros_like(product_mean))

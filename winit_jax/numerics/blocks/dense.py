@@ -21,6 +21,7 @@ class Dense:
     """The block of fully connected networks (`protocol.Block` says what each method does)."""
 
     name: str = "dense"
+    skip: float = 0.0
     shares_gains: bool = True
 
     def draws(self, seed: int, shape: str, width: int, first: int, count: int) -> Layer:
@@ -70,3 +71,4 @@ class Dense:
 
 
 DENSE = Dense()
+RESIDUAL = Dense("residual", skip=1.0)

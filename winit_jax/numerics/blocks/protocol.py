@@ -32,12 +32,15 @@ class Block(Protocol):
     `measure`, `training` and `theory` is written over these methods. Draws have unit variance and are shared by all
     networks of a family; a block's standard deviations come as `weight` and `bias`.
 
-    name: as a sweep says it. shares_gains: whether networks of a positively homogeneous phi without biases are one
-    network rescaled.
+    name: as a sweep says it. skip: what the stream beside it is multiplied by unless a sweep says skip_scale.
+    shares_gains: whether networks of a positively homogeneous phi without biases and skip are one network rescaled.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def skip(self) -> float: ...
 
     @property
     def shares_gains(self) -> bool: ...

@@ -83,7 +83,7 @@ def _gradients(
         kept = way_forth(inputs.signal, first, hidden, network, settings, layers)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
-            return way_back(depth, kept, inputs.signal, first, hidden, network.hidden, loss, settings, edges)
+            return way_back(depth, kept, inputs.signal, first, hidden, network, loss, settings, edges)
 
         of_depths: Gradients = loops.each(lambda depth: back(depth, None), depths, turns)
         if edges is None:
@@ -113,8 +113,8 @@ def singular_values(
     weights = np.asarray(hidden.weights)
     summaries = []
     for network in range(len(networks.hidden.value)):
-        slopes, weight = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks.hidden))
-        summaries.append(summary(spectrum(slopes, weights, weight, depths, settings)))
+        of_one, scales = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks))
+        summaries.append(summary(spectrum(of_one, weights, scales, depths, settings)))
     return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
@@ -123,9 +123,7 @@ def _slopes(
     inputs: Inputs, networks: Networks, first: Layer, hidden: Layer, settings: Settings, layers: jax.Array
 ) -> Kept:
     def of_network(network: Networks) -> Kept:
-        kept = way_forth(inputs.signal, first, hidden, network, settings, layers)
-        all_but_the_last: Kept = jax.tree.map(lambda x: x[:-1], kept)
-        return all_but_the_last
+        return way_forth(inputs.signal, first, hidden, network, settings, layers)
 
     return jax.vmap(of_network)(networks)
 

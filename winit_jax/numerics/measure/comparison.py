@@ -108,22 +108,26 @@ def compare(
     epsilon: float = 1e-5,
     product_roundoff: float = UNIT_ROUNDOFF,
     block: Block = DENSE,
+    skip: float = 0.0,
+    branch: float = 1.0,
+    norm_position: str = "pre",
 ) -> Compared:
     """What the fast pass got wrong in the first layers of one network (see `disagreements`).
 
     measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
     ones' and of the biases. epsilon: of the normalization. product_roundoff: of the matrix products (see the function
-    of that name).
+    of that name). skip, branch: skip_scale and branch_scale. norm_position: pre or post.
     """
     first, hidden, bias = stds
     weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
     biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
     settings = (functions_of(activation), saturation_threshold, normalization, epsilon)
-    expected = list(forward(x, weights, biases, *settings, tangents=tangents, block=block))
+    beside = {"block": block, "skip": skip, "branch": branch, "norm_position": norm_position}
+    expected = list(forward(x, weights, biases, *settings, tangents=tangents, **beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):
         rounding = Rounding(run, product_roundoff)
-        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding, block=block)
+        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding, **beside)
         for exact, moves, moved_layer in zip(expected, moved, jolted, strict=True):
             moves.add(exact, moved_layer)
     for exact, moves in zip(expected, moved, strict=True):

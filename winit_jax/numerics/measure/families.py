@@ -31,7 +31,8 @@ Columns = dict[str, np.ndarray]
 class Family:
     """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
 
-    epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all.
+    epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
+    skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all.
     """
 
     seed: int
@@ -42,6 +43,22 @@ class Family:
     bias_std: np.ndarray
     epsilon: np.ndarray | None = None
     block: Block = DENSE
+    skip: np.ndarray | None = None
+    branch: np.ndarray | None = None
+
+    @property
+    def n_networks(self) -> int:
+        return len(self.bias_std)
+
+    @property
+    def skips(self) -> np.ndarray:
+        """What the stream is multiplied by beside each block: [N]."""
+        return np.full(self.n_networks, self.block.skip) if self.skip is None else self.skip
+
+    @property
+    def branches(self) -> np.ndarray:
+        """What each block is multiplied by: [N]."""
+        return np.ones(self.n_networks) if self.branch is None else self.branch
 
     def first_layer(self, features: int) -> Layer:
         return draws.first_layer(self.seed, self.shape, self.width, features)
@@ -86,13 +103,16 @@ def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
 
 def can_share(family: Family) -> np.ndarray:
     """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
-    can_share: np.ndarray = (family.bias_std == 0) & (family.hidden_std != 0)
+    can_share: np.ndarray = (
+        (family.bias_std == 0) & (family.hidden_std != 0) & (family.skips == 0) & (family.branches != 0)
+    )
     return can_share
 
 
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
     """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
-    one_pass = np.zeros(len(family.bias_std), bool)
+    one_pass = np.zeros(family.n_networks, bool)
+    hidden_std = family.hidden_std * family.branches
     if shared and settings.block.shares_gains and settings.activation.homogeneous and settings.normalization.is_none:
         one_pass = can_share(family)
     if one_pass.any():
@@ -100,17 +120,20 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         networks = Networks(*(as_scaled([value]) for value in (*unit, 0.0)))
         first, hidden = (
             np.log10(stds[one_pass] / unit_std)
-            for stds, unit_std in zip((family.first_std, family.hidden_std), unit, strict=True)
+            for stds, unit_std in zip((family.first_std, hidden_std), unit, strict=True)
         )
         yield Group(np.flatnonzero(one_pass), networks, first, hidden, is_rescaled=True)
     if not one_pass.all():
         rest = np.flatnonzero(~one_pass)
-        stds = (family.first_std, family.hidden_std, family.bias_std)
-        epsilon = None
+        epsilon, skip, branch_bias = None, None, None
         if family.epsilon is not None and not settings.normalization.is_none:
             epsilon = as_scaled(family.epsilon[rest])
-        first, hidden, bias = (as_scaled(values[rest]) for values in stds)
-        networks = Networks(first, hidden, bias, epsilon)
+        if np.any(family.skips[rest]):
+            skip = as_scaled(family.skips[rest])
+        if np.any(family.branches[rest] != 1):
+            branch_bias = as_scaled((family.bias_std * family.branches)[rest])
+        first, hidden, bias = (as_scaled(values[rest]) for values in (family.first_std, hidden_std, family.bias_std))
+        networks = Networks(first, hidden, bias, epsilon, skip, branch_bias)
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 
@@ -157,7 +180,7 @@ def forward(
             log10_scale=group.first_log10_ratio + jacobian_scale,
             log10_jacobian_scale=jacobian_scale,
         )
-        _put(measured_columns, columns, group.positions, len(family.bias_std))
+        _put(measured_columns, columns, group.positions, family.n_networks)
         histogram = measured.histogram  # with edges, there is one group
     return measured_columns, None if histogram is None else np.asarray(histogram)
 
@@ -204,8 +227,11 @@ def gradients(
         hidden = group.hidden_log10_ratio[:, None, None]
         back = (np.array(depths)[:, None] - layer) * hidden
         below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None]) + np.maximum(layer - 2, 0) * hidden
-        columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": weight + back + below}
-        _put(measured_columns, columns, group.positions, len(family.bias_std), axis=0)
+        with np.errstate(divide="ignore"):  # of the weights as they are, which a block's branch_scale multiplies
+            branch = np.log10(np.abs(family.branches[group.positions]))[:, None, None]
+        of_weights = weight + back + below + np.where(layer == 1, 0.0, branch)
+        columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": of_weights}
+        _put(measured_columns, columns, group.positions, family.n_networks, axis=0)
     return measured_columns, counts
 
 
@@ -226,7 +252,7 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
         powers = {"sv_mean_square": 2, "sv_var_square": 4}
         with np.errstate(over="ignore"):
             columns = {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in columns.items()}
-        _put(measured_columns, columns, group.positions, len(family.bias_std))
+        _put(measured_columns, columns, group.positions, family.n_networks)
     return measured_columns
 
 

@@ -20,13 +20,15 @@ import numpy as np
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.blocks.affine import stem
 from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
+from winit_jax.numerics.blocks.stream import Stream, add_changes, as_stream
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
+from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
 from winit_jax.numerics.measure.networks import Networks, Settings
 from winit_jax.numerics.measure.statistics import count_histogram, mean_square, signal_of
 from winit_jax.numerics.measure.tangents import normalized_slope, pull, settled
 from winit_jax.numerics.measure.watched import Cotangents
-from winit_jax.numerics.scaled import Scaled, exponent_of, power_of_two
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
 
 
@@ -40,13 +42,15 @@ class Readout(NamedTuple):
 class Kept(NamedTuple):
     """What the way back reads of a layer: h = at_zero + response, phi'(u) and norm's parts.
 
-    watched: what its normalization removes; None where this need not be watched.
+    watched: what its normalization removes; None where this need not be watched. behind: what a normalization behind
+    the block made, None without.
     """
 
     signal: Signal
     slope: Scaled
     argument: Argument | None
     watched: removal.Watched | None
+    behind: Argument | None = None
 
 
 class Gradients(NamedTuple):
@@ -57,22 +61,36 @@ class Gradients(NamedTuple):
     histogram: jax.Array | None  # of dLoss/da in units of its RMS, int32 [layers, bins + 3]
 
 
+# What goes from layer to layer on the way back: the gradient at a response, beside it, and what is recorded.
+Carry = tuple[Tangent | Cotangents, Tangent | None, Gradients]
+
+
+class Passing(NamedTuple):
+    """What the way forth hands from layer to layer: see `layers.State`."""
+
+    signal: Signal
+    alike: removal.Alike | None
+    stream: Stream | None
+
+
 def keep(
-    preactivation: Preactivation, alike: removal.Alike | None, networks: Networks, settings: Settings
-) -> tuple[Signal, removal.Alike | None, Kept]:
-    """A layer's signal for the next one, what the next normalization removes, and what this layer's way back needs."""
-    activation, normalization = settings.activation, settings.normalization
-    argument = normalization.argument(preactivation, activation, networks.epsilon)
+    advanced: Advanced, alike: removal.Alike | None, network: Networks, settings: Settings
+) -> tuple[Passing, Kept]:
+    """What a layer hands on, with what the next normalization removes, and what its own way back needs."""
+    activation, normalization, preactivation = settings.activation, settings.before, advanced.preactivation
+    argument = normalization.argument(preactivation, activation, network.epsilon)
     response, exponents = respond(argument, activation)
     signal = signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents)
     slope = normalized_slope(argument, activation)
-    watched = None
+    watched, stream = None, None
     if alike is not None:
         active = removal.responding(response, slope.value)
         rough = removal.roughness(preactivation, argument, normalization)
-        watched, alike = removal.watch(alike, active, activation, networks.bias, normalization, rough)
+        watched, alike = removal.watch(alike, active, activation, network.bias, normalization, rough)
+    if network.skip is not None:
+        stream = as_stream(preactivation, mean_square(preactivation.value), None)
     kept_argument = None if normalization.is_none else argument
-    return signal, alike, Kept(signal, slope, kept_argument, watched)
+    return Passing(signal, alike, stream), Kept(signal, slope, kept_argument, watched, advanced.behind)
 
 
 def way_forth(
@@ -85,31 +103,27 @@ def way_forth(
 ) -> Kept:
     """Every layer of a network, stacked along a leading axis.
 
-    network: scalars. layers: how many `hidden` has (see `loops`).
+    network: scalars. layers: how many `hidden` has (see `loops`). `behind` of the first is zeros: nothing stands there.
     """
     activation, precision, removes = settings.activation, settings.precision, settings.removes
     product = jnp.matmul(inputs.response.value, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
     entered = stem(product, product_mean, inputs, first, network.first, network.bias, activation, removes)
     samples, width = product.shape
-    watched = removal.is_watched(settings.normalization, samples, width, settings.constant)
-    alike = removal.at_first(samples) if watched else None
-    signal, alike, of_the_stem = keep(entered, alike, network, settings)
-    kept: Kept = jax.tree.map(lambda x: x[None], of_the_stem)
+    alike = removal.at_first(samples) if is_watched(network, samples, width, settings) else None
+    passing, of_the_stem = keep(Advanced(entered, None, None), alike, network, settings)
     if hidden is None:
-        return kept
+        alone: Kept = jax.tree.map(lambda x: x[None], of_the_stem)
+        return alone
 
-    def step(
-        state: tuple[Signal, removal.Alike | None], layer: Layer
-    ) -> tuple[tuple[Signal, removal.Alike | None], Kept]:
-        signal, alike = state
-        scales = (network.hidden, network.bias)
-        preactivation = settings.block.forward(signal, layer, *scales, activation, precision=precision, removes=removes)
-        signal, alike, kept = keep(preactivation, alike, network, settings)
-        return (signal, alike), kept
+    def step(passing: Passing, layer: Layer) -> tuple[Passing, Kept]:
+        advanced = advance(passing.signal, None, passing.stream, layer, network, settings)
+        return keep(advanced, passing.alike, network, settings)
 
-    _, rest = loops.scan(step, (signal, alike), hidden, layers)
-    stacked: Kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)
+    _, rest = loops.scan(step, passing, hidden, layers)
+    if rest.behind is not None:
+        of_the_stem = of_the_stem._replace(behind=jax.tree.map(lambda x: jnp.zeros_like(x[0]), rest.behind))
+    stacked: Kept = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), of_the_stem, rest)
     return stacked
 
 
@@ -138,7 +152,7 @@ def way_back(
     inputs: Signal,
     first: Layer,
     hidden: Layer | None,
-    weight: Scaled,
+    network: Networks,
     loss: jax.Array | Readout,
     settings: Settings,
     edges: jax.Array | None = None,
@@ -147,25 +161,40 @@ def way_back(
 
     edges: of a histogram, in units of the RMS.
     """
-    activation, normalization, precision = settings.activation, settings.normalization, settings.precision
-    block, layers = settings.block, kept.signal.response.value.shape[0]
+    activation, normalization, precision = settings.activation, settings.before, settings.precision
+    block, weight, layers = settings.block, network.hidden, kept.signal.response.value.shape[0]
 
     def layer_of(stack: Any, index: jax.Array | int) -> Any:
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
     def at_layer(
-        gradient: Tangent | Cotangents, layer: Kept, below: Signal, at_zero: float, through: Block
+        gradient: Tangent | Cotangents,
+        beside: Tangent | None,
+        layer: Kept,
+        below: Signal,
+        at_zero: float,
+        through: Block,
+        behind: Argument | None,
     ) -> tuple[Tangent | Cotangents, Scaled, Scaled, jax.Array | None]:
-        """(dLoss/da rescaled, its mean square, that of dLoss/dW, its histogram).
+        """(The gradient at what the block and the skip add up to, the mean squares of dLoss/da and dLoss/dW, a
+        histogram of dLoss/da).
 
-        below: what came in, less at_zero, through the weights of `through`.
+        gradient: at the response. beside: what the layer above hands down beside its block. below: what came in, less
+        at_zero, through the weights of `through`. behind: of the normalization behind it, if any.
         """
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
             pulled = pull(gradient, layer.slope, layer.argument, normalization)
+            if beside is not None:
+                assert network.skip is not None
+                pulled = add_changes(beside, network.skip, pulled)
             size_square = mean_square(pulled.value)
             square = Scaled(size_square, 2 * pulled.exponent)
             change = of_weights = going = settled(pulled, size_square)
+            if behind is not None:
+                passed = settings.behind.through(change.value, behind)
+                passed = Scaled(passed.value, passed.exponent + change.exponent)
+                of_weights = going = settled(Tangent(*passed, jnp.float32(1.0)), mean_square(passed.value))
         else:
             going = gradient.through_layer(layer.slope, layer.argument, layer.watched, activation, normalization)
             change, of_weights = going.whole.together(), going.of_weights(layer.watched, normalization).together()
@@ -173,7 +202,8 @@ def way_back(
         value = change.value
         # Batch normalization makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
         response, constant = below.response.value, at_zero
-        if normalization.joins_samples:
+        sums_to_zero = normalization.joins_samples and beside is None
+        if sums_to_zero or (behind is not None and settings.behind.joins_samples):
             response, constant = response - below.unit_mean, 0.0
         product = through.weight_gradient(response, of_weights.value, precision)
         size = below.response.exponent + below.rms_exponent
@@ -201,12 +231,13 @@ def way_back(
         )
         return recorded
 
-    def down(step: jax.Array, carry: tuple[Tangent | Cotangents, Gradients]) -> tuple[Tangent | Cotangents, Gradients]:
+    def down(step: jax.Array, carry: Carry) -> Carry:
         assert hidden is not None
-        gradient, gradients = carry
+        gradient, beside, gradients = carry
         index = depth - 1 - step  # of layer l = index + 1, from the last to the second
         below = layer_of(kept.signal, index - 1)
-        going, *values = at_layer(gradient, layer_of(kept, index), below, activation.at_zero, block)
+        layer = layer_of(kept, index)
+        going, *values = at_layer(gradient, beside, layer, below, activation.at_zero, block, layer.behind)
         draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
         if settings.removes == "product":  # dLoss/da of a sample adds up to 0
             draw = jnp.zeros_like(draw)
@@ -216,7 +247,9 @@ def way_back(
         else:
             watched = layer_of(kept.watched, index - 1)
             gradient = going.through_weights(block, draw, weight, precision, normalization, watched)
-        return gradient, record(gradients, index, *values)
+        if beside is not None and isinstance(going, Tangent):
+            beside = going
+        return gradient, beside, record(gradients, index, *values)
 
     def nothing() -> Scaled:
         return Scaled(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
@@ -227,7 +260,10 @@ def way_back(
     gradient = at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision)
     if kept.watched is not None:
         gradient = Cotangents.at_first(gradient, normalization)
+    beside = None
+    if network.skip is not None and isinstance(gradient, Tangent):  # nothing stands above the last layer
+        beside = Tangent(jnp.zeros_like(gradient.value), jnp.int32(-EXPONENT_LIMIT), jnp.float32(1.0))
     if hidden is not None:
-        gradient, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, gradients))
-    _, *values = at_layer(gradient, layer_of(kept, 0), inputs, 0.0, DENSE)  # the stem
+        gradient, beside, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, beside, gradients))
+    _, *values = at_layer(gradient, beside, layer_of(kept, 0), inputs, 0.0, DENSE, None)  # the stem
     return record(gradients, 0, *values)

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.blocks.affine import stem
-from winit_jax.numerics.blocks.protocol import Tangent, push_linear
+from winit_jax.numerics.blocks.protocol import Tangent
+from winit_jax.numerics.blocks.stream import Stream, as_stream
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
+from winit_jax.numerics.measure.advance import advance, is_watched
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
-from winit_jax.numerics.measure.statistics import Sums, count_histogram, count_nonfinite, mean_square, measure
+from winit_jax.numerics.measure.statistics import Sums, count_histogram, count_nonfinite, mean_square, measure, preactivation_mean_square
 from winit_jax.numerics.measure.tangents import careful_push, push, rescaled, slope
 from winit_jax.numerics.scaled import Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
@@ -22,11 +24,15 @@ from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered,
 
 class State(NamedTuple):
     """What a network hands from layer to layer: its signal, the change of it along one direction, and what a
-    normalization will remove of that (None where this need not be watched)."""
+    normalization will remove of that (None where this need not be watched).
+
+    stream: what a skip hands on beside the signal; None without one.
+    """
 
     signal: Signal
     change: Tangent | None
     alike: removal.Alike | None
+    stream: Stream | None = None
 
 
 class Measured(NamedTuple):
@@ -65,7 +71,7 @@ def enter(
         changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
     samples, width = product.shape
     alike = None
-    if tangents is not None and removal.is_watched(settings.normalization, samples, width, settings.constant):
+    if tangents is not None and is_watched(networks, samples, width, settings):
         count = networks.first.value.shape[0]
         alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
     return _leave(preactivations, changes, alike, networks, edges, settings)
@@ -75,20 +81,12 @@ def descend(
     states: State, networks: Networks, hidden: Layer, edges: jax.Array | None, settings: Settings, layers: jax.Array
 ) -> tuple[State, Measured]:
     """Networks through a stack of hidden layers: states out, and what was measured at each."""
-    block = settings.block
-
     def step(states: State, layer: Layer) -> tuple[State, Measured]:
-        def of_network(state: State, weight: Scaled, bias: Scaled) -> tuple[Preactivation, Tangent | None]:
-            entering = (state.signal, layer, weight, bias, settings.activation)
-            preactivation = block.forward(*entering, precision=settings.precision, removes=settings.removes)
-            if state.change is None:
-                return preactivation, None
-            change = push_linear(block, state.change, layer, weight, settings.precision)
-            if settings.removes == "product":  # all units share it
-                change = change._replace(value=jnp.broadcast_to(change.value[:, :1], change.value.shape))
-            return preactivation, change
+        def of_network(state: State, network: Networks) -> tuple[Preactivation, Tangent | None]:
+            advanced = advance(state.signal, state.change, state.stream, layer, network, settings)
+            return advanced.preactivation, advanced.change
 
-        preactivations, tangents = jax.vmap(of_network)(states, networks.hidden, networks.bias)
+        preactivations, tangents = jax.vmap(of_network)(states, networks)
         return _leave(preactivations, tangents, states.alike, networks, edges, settings)
 
     return loops.scan(step, states, hidden, layers)
@@ -103,7 +101,7 @@ def _leave(
     settings: Settings,
 ) -> tuple[State, Measured]:
     """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
-    activation, normalization = settings.activation, settings.normalization
+    activation, normalization = settings.activation, settings.before
 
     def answer(preactivation: Preactivation, epsilon: Scaled | None) -> tuple[Argument, jax.Array, Any]:
         argument = normalization.argument(preactivation, activation, epsilon)
@@ -150,7 +148,11 @@ def _leave(
     if edges is not None:
         exponents = (sums.left_exponent, sums.exponent)
         histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response.value, exponents, edges)
-    return State(signals, changes, alike), Measured(sums, squares, counted, histogram)
+    streams = None
+    if networks.skip is not None:
+        mean_squares = jax.vmap(lambda of_one: preactivation_mean_square(of_one, responses.shape[1], responses.shape[2]))(sums)
+        streams = jax.vmap(as_stream)(preactivations, mean_squares, tangents)
+    return State(signals, changes, alike, streams), Measured(sums, squares, counted, histogram)
 
 
 def _watch(
@@ -163,8 +165,8 @@ def _watch(
 ) -> tuple[removal.Watched, removal.Alike]:
     """(What this layer's normalization removes, what is known before the next one's)."""
     active = removal.responding(response, slope(argument, response, settings.activation).value)
-    rough = removal.roughness(preactivation, argument, settings.normalization)
-    return removal.watch(alike, active, settings.activation, bias, settings.normalization, rough)
+    rough = removal.roughness(preactivation, argument, settings.before)
+    return removal.watch(alike, active, settings.activation, bias, settings.before, rough)
 
 
 def _doubt(
@@ -180,10 +182,10 @@ def _doubt(
     slopes = slope(argument, response, settings.activation)
     assert argument.shrink is not None
     shift = leaving.exponent - arriving.exponent - slopes.exponent - argument.shrink.exponent
-    noise = settings.normalization.noise(arriving.factor * arriving.value, argument)
+    noise = settings.before.noise(arriving.factor * arriving.value, argument)
     expected = noise * jnp.square(slopes.value)
     kept = jnp.square(leaving.value * power_of_two(shift))
-    added = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.normalization)
+    added = removal.doubt(jnp.where(watched.removed, kept * watched.rough, expected), kept, settings.before)
     return alike._replace(doubts=alike.doubts + added)
 
 
@@ -208,7 +210,7 @@ def _push(
 
     Where every activation of a network is saturated its slopes are computed anew, however small.
     """
-    activation, normalization = settings.activation, settings.normalization
+    activation, normalization = settings.activation, settings.before
     everywhere = saturated == math.prod(responses.shape[1:])
 
     def plainly(

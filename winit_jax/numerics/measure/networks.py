@@ -31,13 +31,17 @@ class Inputs(NamedTuple):
 class Networks(NamedTuple):
     """Scales of N networks, each field Scaled by [N] NumPy arrays.
 
-    epsilon: added to the variance by normalization; None is NORM_EPSILON for all.
+    first: of the stem's weights. hidden: of a block's, times its branch_scale. bias: of the biases. epsilon: added to
+    the variance by normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside a block;
+    None where no network has a skip. branch_bias: of a block's biases times its branch_scale; None where it is `bias`.
     """
 
     first: Scaled
     hidden: Scaled
     bias: Scaled
     epsilon: Scaled | None = None
+    skip: Scaled | None = None
+    branch_bias: Scaled | None = None
 
 
 def as_inputs(x: np.ndarray) -> Inputs:
@@ -56,7 +60,7 @@ class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
 
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
-    draw are one number.
+    draw are one number. norm_position: `pre`, before phi, or `post`, on the stream behind each block.
     """
 
     activation: Activation
@@ -65,11 +69,22 @@ class Settings:
     precision: str = "highest"
     constant: bool = False
     block: Block = DENSE
+    norm_position: str = "pre"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
 
     @property
+    def before(self) -> Normalization:
+        """The normalization between a stream and phi."""
+        return self.normalization if self.norm_position == "pre" else NONE
+
+    @property
+    def behind(self) -> Normalization:
+        """The normalization of a stream behind each block."""
+        return self.normalization if self.norm_position == "post" else NONE
+
+    @property
     def removes(self) -> str:
-        """What of a the normalization removes, see `Normalization.removes`."""
-        return self.normalization.removes(self.constant)
+        """What of a the normalization before phi removes, see `Normalization.removes`."""
+        return self.before.removes(self.constant)

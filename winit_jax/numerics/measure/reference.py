@@ -67,54 +67,50 @@ def forward(
     tangents: Array | None = None,
     rounding: Rounding = EXACT,
     block: Block = DENSE,
+    skip: float = 0.0,
+    branch: float = 1.0,
+    norm_position: str = "pre",
 ) -> Iterator[Observed]:
     """What is measured of each layer, one by one.
 
     log10_jacobian is NaN from where a normalization, or a product after it, removes nearly all of the tangents.
     x: [samples, features]. weights: [fan_in, width] each. biases: [width] each. tangents: directions at the first
-    pre-activations. rounding: random errors on the way, by default none.
+    pre-activations. rounding: random errors on the way, by default none. skip, branch: skip_scale and branch_scale of
+    the layers behind the first. norm_position: pre or post.
 
     Definitions are taken as they read but for one thing: the response psi = phi - phi(0) and products without
     their offset are kept apart, since float64 too loses a signal of 1e-17 beside sigmoid's half.
     """
     activation = functions.activation
+    before, behind = (normalization, "none") if norm_position == "pre" else ("none", normalization)
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
-    at_zero, change, removed = 0.0, None, False
+    at_zero, change, arriving, removed = 0.0, tangents, tangents, False
+    beside = _Stream(psi, psi, 0.0)  # nothing stands beside the stem
     with np.errstate(all="ignore"):
-        linear = rounding.product  # the stem, and then the block
-        for weight, bias in zip(weights, biases, strict=True):
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            linear = partial(block.naive, product=rounding.product) if layer else rounding.product
             constant = block.naive(np.full((1, psi.shape[1]), at_zero), weight, np.matmul)[0] if at_zero else 0.0
             offset = constant + bias
             offset = rounding.off(offset, np.abs(at_zero) * norm(weight, 0)[0] + np.abs(bias), 2.0)
             product = rounding.flush(linear(psi, weight), FLUSHED * _rms(psi) * _rms(weight))
-            means = linear(psi.mean(axis=0, keepdims=True), weight)
-            a = rounding.off(product + offset, np.abs(product) + np.abs(offset))
-            size = np.hypot(_rms(product), _rms(offset))
-            a = rounding.forget(a, size)
-            if tangents is not None:
-                if change is None:
-                    change = tangents
-                else:
-                    arriving, change = change, linear(change, weight)
-                    removed |= bool(_rms(change) < LEAST_KEPT * _rms(arriving) * _rms(norm(weight, 0)))
-            if normalization == "none":
-                u, normalized = a, change
-            else:
-                axis = 0 if normalization == "batch" else 1
-                # The offset of a unit is in its mean over samples, and cancels.
-                centered = (
-                    rounding.forget(product - means, size)
-                    if normalization == "batch"
-                    else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
-                )
-                spread = np.sqrt(np.mean(centered**2, axis, keepdims=True) + epsilon)
-                u, normalized = np.where(spread > 0, centered / spread, 0.0), None
-                if change is not None:
-                    along = u * np.mean(u * change, axis, keepdims=True)
-                    left = change - change.mean(axis, keepdims=True) - along
-                    terms = np.abs(change) + np.abs(along) + _rms(change)
-                    normalized = np.where(spread > 0, rounding.off(left, terms, 4.0) / spread, 0.0)
+            stream = _Stream(product, linear(psi.mean(axis=0, keepdims=True), weight), offset)
+            if layer:
+                stream = beside.add(skip, branch, stream, rounding)
+            a, size = stream.together(rounding)
+            if layer and arriving is not None and change is not None:
+                pushed = branch * linear(arriving, weight)
+                removed |= bool(_rms(pushed) < LEAST_KEPT * abs(branch) * _rms(arriving) * _rms(norm(weight, 0)))
+                change = pushed + skip * change
+            if layer and behind != "none":
+                normalized = _normalize(stream, a, size, change, behind, epsilon, rounding)
+                removed |= normalized.loses(change)
+                a, change = normalized.u, normalized.change
+                stream, size = _Stream(a, a.mean(axis=0, keepdims=True), 0.0), _rms(a)
+            u, normalized = a, None
+            if before != "none":
+                normalized = _normalize(stream, a, size, change, before, epsilon, rounding)
+                u = normalized.u
             seen, lowering = _clipped(u, size, activation) if rounding.clips else (u, 1.0)
             psi, slopes = _respond(functions, seen, size, saturation_threshold, rounding)
             psi, slopes = psi / lowering, slopes if seen is u else functions.slope(seen)
@@ -122,14 +118,77 @@ def forward(
             masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(seen, psi)}
             at_zero = activation.at_zero
             masks["nonfinite"] = ~np.isfinite(psi)
-            columns = _columns(a, product - means, psi, at_zero)
+            columns = _columns(a, stream.product - stream.means, psi, at_zero)
             if change is not None and tangents is not None:
                 columns["log10_jacobian"] = np.nan if removed else np.log10(_rms(change) / _rms(tangents))
-                if normalized is not change and normalized is not None:
-                    removed |= bool(_rms(slopes * left) < LEAST_KEPT * _rms(change) * _rms(slopes))
-                change = slopes * normalized
-            linear = partial(block.naive, product=rounding.product)
+                if normalized is not None:
+                    removed |= normalized.loses(change, slopes) and not skip
+                arriving = slopes * (change if normalized is None else normalized.change)
+            beside = stream
             yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
+
+
+class _Stream(NamedTuple):
+    """Pre-activations in parts: products, [samples, width], their means over samples, and what all samples share."""
+
+    product: Array
+    means: Array
+    offset: Array | float
+
+    def add(self, skip: float, branch: float, block: "_Stream", rounding: Rounding) -> "_Stream":
+        """skip times this and branch times what a block makes of it."""
+        if skip == 0:
+            return _Stream(*(branch * part for part in block))
+        product, means, offset = (skip * kept + branch * added for kept, added in zip(self, block, strict=True))
+        terms = np.abs(skip * self.product) + np.abs(branch * block.product)
+        return _Stream(rounding.off(product, terms), means, offset)
+
+    def together(self, rounding: Rounding) -> tuple[Array, float]:
+        """(The pre-activations, the root of the summed squares of both parts' RMS, by which scale is carried)."""
+        a = rounding.off(self.product + self.offset, np.abs(self.product) + np.abs(self.offset))
+        size = float(np.hypot(_rms(self.product), _rms(np.asarray(self.offset))))
+        return rounding.forget(a, size), size
+
+
+class _Normalized(NamedTuple):
+    """What a normalization makes of a stream and of its change; `left` is the change before it is divided."""
+
+    u: Array
+    change: Array | None
+    left: Array | None
+
+    def loses(self, change: Array | None, slopes: Array | float = 1.0) -> bool:
+        """Whether nearly all of a change is removed, so that what is left is rounding."""
+        if self.left is None or change is None:
+            return False
+        return bool(_rms(slopes * self.left) < LEAST_KEPT * _rms(change) * _rms(np.asarray(slopes)))
+
+
+def _normalize(
+    stream: _Stream,
+    a: Array,
+    size: float,
+    change: Array | None,
+    normalization: str,
+    epsilon: float,
+    rounding: Rounding,
+) -> _Normalized:
+    """(a - mean) / sqrt(var + epsilon), as its definition reads, with the derivative at it."""
+    axis = 0 if normalization == "batch" else 1
+    # The offset of a unit is in its mean over samples, and cancels.
+    centered = (
+        rounding.forget(stream.product - stream.means, size)
+        if normalization == "batch"
+        else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
+    )
+    spread = np.sqrt(np.mean(centered**2, axis, keepdims=True) + epsilon)
+    u = np.where(spread > 0, centered / spread, 0.0)
+    if change is None:
+        return _Normalized(u, None, None)
+    along = u * np.mean(u * change, axis, keepdims=True)
+    left = change - change.mean(axis, keepdims=True) - along
+    terms = np.abs(change) + np.abs(along) + _rms(change)
+    return _Normalized(u, np.where(spread > 0, rounding.off(left, terms, 4.0) / spread, 0.0), left)
 
 
 def _clipped(u: Array, size: float, activation: Activation) -> tuple[Array, float]:

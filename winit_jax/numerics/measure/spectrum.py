@@ -1,6 +1,8 @@
 """Singular values of d a_L / d a_1, input by input, in double precision on the host.
 
-Row k of the Jacobian is where the k-th unit direction goes: J_{l+1} = (J_l N_l diag phi'(u_l)) W_{l+1}, J_1 = 1.
+Row k of the Jacobian is where the k-th unit direction goes, J_1 = 1:
+    J_{l+1} = (skip J_l + (J_l N_l diag phi'(u_l)) W_{l+1}) M_{l+1},
+with N_l of the normalization before phi and M_{l+1} of that behind the block, or 1.
 Draws and slopes come from the float32 pass; products and the decomposition are NumPy's in float64, since the
 singular values of a deep Gaussian network spread over many decades.
 """
@@ -12,8 +14,7 @@ import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.measure.gradients import Kept
-from winit_jax.numerics.measure.networks import Settings
-from winit_jax.numerics.scaled import Scaled
+from winit_jax.numerics.measure.networks import Networks, Settings
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
 RESOLUTION = 2.0**-52
@@ -26,13 +27,15 @@ class Spectrum(NamedTuple):
     exponent: np.ndarray
 
 
-def spectrum(kept: Kept, draws: np.ndarray, weight: Scaled, depths: Sequence[int], settings: Settings) -> Spectrum:
+def spectrum(
+    kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[int], settings: Settings
+) -> Spectrum:
     """The singular values of one network at each of its depths.
 
-    kept: NumPy arrays of every layer but the last, for a few inputs, leading axis layers. draws: Z of the hidden
-    layers, [layers, width, width]. weight: their standard deviation, a scalar. settings: of a normalization that does
-    not join the samples.
+    kept: NumPy arrays of every layer, for a few inputs, leading axis layers. draws: Z of the hidden layers,
+    [layers, width, width]. network: scalars. settings: of a normalization that does not join the samples.
     """
+    weight, skip = network.hidden, network.skip
     slopes = np.asarray(kept.slope.value, np.float64)
     if settings.removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
         slopes = slopes - slopes[:, :, :1]
@@ -41,13 +44,21 @@ def spectrum(kept: Kept, draws: np.ndarray, weight: Scaled, depths: Sequence[int
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
     of_depth: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
-        if not settings.normalization.is_none:
+        beside, beside_exponent = jacobian, exponent
+        if not settings.before.is_none:
             jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
             exponent += shift
         with np.errstate(over="ignore", invalid="ignore"):
             weights = float(weight.value) * draw.astype(np.float64)
             jacobian = settings.block.naive(jacobian * slopes[index][:, None], weights, np.matmul)
         exponent += int(kept.slope.exponent[index]) + int(weight.exponent)
+        if skip is not None and float(skip.value):
+            terms = ((jacobian, exponent), (float(skip.value) * beside, beside_exponent + int(skip.exponent)))
+            exponent = max(power for _, power in terms)
+            jacobian = np.sum([np.ldexp(term, power - exponent) for term, power in terms], axis=0)
+        if kept.behind is not None:
+            jacobian, shift = _through_layer_normalization(jacobian, kept.behind, None, index + 1)
+            exponent += shift
         largest = float(np.max(np.abs(jacobian)))
         if largest > 0 and np.isfinite(largest):
             scale = int(np.frexp(largest)[1])

@@ -152,6 +152,12 @@ def measure(
     return Signal(Scaled(response, exponent), means, root_exponent(mean_square)), sums
 
 
+def preactivation_mean_square(sums: Sums, samples: int, width: int) -> jax.Array:
+    """Mean of a^2 over [samples, width] from the sums of a layer, at scale 4^preact_exponent."""
+    within = sums.preact_within * power_of_two(2 * sums.within_exponent)
+    return within / (samples * width) + sums.preact_between / width + jnp.square(sums.preact_mean)
+
+
 def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Signal:
     """The signal alone, of a response at the exponents (left, right)."""
     means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
