@@ -228,11 +228,12 @@ class RunFolder:
     def _mend_journal(self) -> list[str]:
         """Drop damaged lines from the journal; a copy of it as it was goes to quarantine. Out: sentences about them.
 
-        Errors: StoreError if nothing is damaged but the system refuses to read a file; nothing is then changed.
+        Errors: StoreError if the system refuses to read a file of it, for what it says is not lost; nothing is then
+        changed.
         """
         entries = self.refresh()
-        if len(entries.unreadable) and not entries.ill:
-            raise StoreError(f"{self}: {entries.unreadable[0]}. Nothing was changed.")
+        if entries.refused:
+            raise StoreError(f"{self}: {entries.refused[0]}. Nothing was changed.")
         for name, whole in entries.ill.items():
             path = self.path / journal.FOLDER / name
             if whole is None:

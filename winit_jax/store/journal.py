@@ -96,6 +96,7 @@ class Journal:
     files: (table, stem) -> the SHA-256 of every file that was ever committed there.
     grids: digests of grids, in the order in which they were first run into the folder.
     unreadable: a sentence for each line or file that could not be read.
+    refused: of these, those about regular files that the system does not let us read.
     ill: the name of each journal file with such lines -> its other lines; None if it is not a regular file.
     """
 
@@ -104,6 +105,7 @@ class Journal:
     files: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     grids: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     ill: dict[str, bytes | None] = field(default_factory=dict)
 
     @property
@@ -200,9 +202,12 @@ def read(folder: Path) -> Journal:
         try:
             *lines, _ = disk.read(place / name).split(b"\n")
         except OSError as error:
-            journal.unreadable.append(f"{FOLDER}/{name} cannot be read: {error.strerror}")
+            sentence = f"{FOLDER}/{name} cannot be read: {error.strerror}"
+            journal.unreadable.append(sentence)
             if error.errno is None or not disk.is_file(place / name):
                 journal.ill[name] = None
+            else:
+                journal.refused.append(sentence)
             continue
         good_lines = []
         for number, line in enumerate(lines, 1):
