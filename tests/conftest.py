@@ -1,6 +1,8 @@
-"""Shared set-up: no test draws on a screen, and the files that take longest begin first."""
+"""Shared set-up: no test draws on a screen, programs are compiled once, and files that take longest begin first."""
 
 import os
+import time
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +13,23 @@ from winit_jax.engine.computing import programs
 
 # Files that take longest, which begin first so that no worker is left alone with one at the end.
 LONG = ["test_training_runs", "test_runs", "test_supervision", "test_faults", "test_reference", "test_training"]
+# Compiled programs older than this, in days, are thrown away: most are of code that has changed since.
+KEPT_DAYS = 3
+
+
+def pytest_configure(config):
+    """Workers, and the processes that tests start, compile a program once for all; `--cache-clear` forgets them."""
+    if not hasattr(config, "workerinput") and hasattr(config, "cache"):
+        folder = Path(config.cache.mkdir("compiled"))
+        forget_old(folder)
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def forget_old(folder):
+    for file in folder.iterdir():
+        if time.time() - file.stat().st_mtime > KEPT_DAYS * 86_400:
+            file.unlink(missing_ok=True)
 
 
 def pytest_collection_modifyitems(items):

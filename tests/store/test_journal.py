@@ -1,5 +1,6 @@
 """A journal that is lost or damaged is mended, and what it said is made anew; so is run.json."""
 
+import errno
 import json
 import shutil
 
@@ -9,7 +10,7 @@ from support.runs import assert_same_bits, run, winit
 from support.stored import FEW, ROWS, flip, status
 from winit_jax.analysis import RunFolderError, load
 from winit_jax.store import journal
-from winit_jax.system import provenance
+from winit_jax.system import disk, provenance
 
 
 @pytest.mark.parametrize("lose", [shutil.rmtree, lambda parts: [path.write_bytes(b"") for path in parts.iterdir()]])
@@ -93,6 +94,25 @@ def test_a_folder_in_place_of_a_journal_is_set_aside(made, folder):
     assert status(folder)["state"] == "damaged"
     run(folder, *FEW)
     assert status(folder)["state"] == "done"
+
+
+def test_a_journal_file_that_the_system_refuses_to_read_is_not_taken_for_lost(folder, monkeypatch):
+    run(folder, *FEW, "seed=0,1,2,3")  # a second journal file beside the first
+    first, second = sorted((folder / journal.FOLDER).iterdir())
+    flip(second, 100)  # damage in one does not make the other's parts nobody's
+    read, stored = disk.read, {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def refuse(path):
+        if path == first:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(disk, "read", refuse)
+    said = run(folder, *FEW, "seed=0,1,2,3", code=2)
+    sentence = f"{folder}: {journal.FOLDER}/{first.name} cannot be read: Permission denied. Nothing was changed."
+    assert said.splitlines()[-1] == sentence
+    assert not (folder / "quarantine").exists()
+    assert all(path.read_bytes() == raw for path, raw in stored.items())
 
 
 def test_a_repair_mends_a_journal(made, folder):

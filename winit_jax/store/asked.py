@@ -1,4 +1,7 @@
-"""What a sweep asks for, against what a folder holds: distinct networks of this sweep, not files that lie around."""
+"""Which networks a sweep asks for, and how many of them a run folder holds.
+
+Networks are counted, not files: one that lies in two parts counts once.
+"""
 
 import hashlib
 import json
@@ -15,17 +18,18 @@ from winit_jax.store.journal import Record
 
 @dataclass(frozen=True)
 class Asked:
-    """The networks of a sweep as sets of values, for a quick yes or no."""
+    """The axis values of a sweep as sets, to test quickly whether it asks for a network."""
 
     sweep: Sweep
 
     @cached_property
     def depths(self) -> frozenset[int]:
+        """Every depth of the grid."""
         return frozenset(self.sweep.grid.depth)
 
     @cached_property
     def _values(self) -> dict[str, frozenset[Any]]:
-        """Axis -> its values, but for the scale, which goes with the init."""
+        """Axis -> its values, without init and its scale (std or gain): `_inits` holds those as pairs."""
         grid = self.sweep.grid
         others = (axis for axis in AXES if axis not in ("init", *WEIGHT_SCALES))
         return {axis: frozenset(getattr(grid, axis) or [None]) for axis in others}
@@ -35,24 +39,24 @@ class Asked:
         return frozenset(self.sweep.init_points())
 
     def axes_within(self, other: "Asked") -> bool:
-        """Whether every value of every axis is one of the other's, infinite width among them."""
+        """Whether the other sweep has every value of every axis of this one, infinite width included."""
         if self.sweep.grid.infinite and not other.sweep.grid.infinite:
             return False
         return self._inits <= other._inits and all(self._values[axis] <= other._values[axis] for axis in self._values)
 
     def job(self, job: Job) -> bool:
-        """Whether the axes that a job fixes are the sweep's. A depth of None stands for all depths."""
+        """Whether the sweep has every axis value that a job fixes. A depth of None means all depths: not tested."""
         fixed = vars(job).items()
         return all(value in self._values[axis] for axis, value in fixed if axis in self._values and value is not None)
 
     def point(self, point: Point) -> bool:
-        """The same of a point of a job."""
+        """Whether the sweep has the init, the scale and every other axis value of a point."""
         return (point.init, point.scale) in self._inits and all(
             value in self._values[axis] for axis, value in vars(point).items() if axis in self._values
         )
 
     def part(self, part: Part) -> Part | None:
-        """The families of a part that the sweep asks for; None if there are none."""
+        """The part with only the families that the sweep asks for; None if it asks for none of them."""
         jobs = [
             job.with_points(points)
             for job in part.jobs
@@ -63,23 +67,26 @@ class Asked:
 
 @dataclass(frozen=True)
 class Count:
-    """Networks of the sweep that a folder holds, and networks that the sweep does not ask for."""
+    """Distinct networks in a folder.
+
+    done: those that the sweep asks for. beside: all others.
+    """
 
     done: int
     beside: int
 
 
 def count(sweep: Sweep, records: Iterable[Record]) -> Count:
-    """Distinct networks of some parts."""
-    asked, none = Asked(sweep), frozenset[int]()
+    """Count the distinct networks of these parts: how many the sweep asks for, and how many it does not."""
+    asked, no_depths = Asked(sweep), frozenset[int]()
     held: dict[tuple[Any, ...], frozenset[int]] = {}
     for record in records:
         depths = frozenset(record.depths)
         for job in record.jobs:
-            there = depths if job.depth is None else frozenset([job.depth])
+            record_depths = depths if job.depth is None else frozenset([job.depth])
             for family in job.families():
-                known = held.get(family, none)
-                held[family] = there if known <= there else known | there
+                earlier = held.get(family, no_depths)
+                held[family] = record_depths if earlier <= record_depths else earlier | record_depths
     total = sum(len(depths) for depths in held.values())
     done = 0
     wanted: set[tuple[Any, ...]] = set()
@@ -92,17 +99,17 @@ def count(sweep: Sweep, records: Iterable[Record]) -> Count:
 
 
 def count_done(sweep: Sweep, committed: Mapping[str, Record]) -> int:
-    """Networks of the sweep that the folder holds."""
+    """How many networks of the sweep these parts hold. committed: parts by file stem."""
     return count(sweep, list(committed.values())).done
 
 
 def grid_digest(sweep: Sweep) -> str:
-    """A name for the points that a sweep asks for."""
+    """16 hex digits that depend on the grid of a sweep alone."""
     return _digest(sweep.grid.model_dump())
 
 
 def settings_digest(sweep: Sweep) -> str:
-    """A name for all that decides numbers beside the grid."""
+    """16 hex digits that depend on all settings beside the grid that may change results (not those in `FREE`)."""
     tables = {name: table.model_dump() for name in TABLES if (table := getattr(sweep, name)) is not None}
     for name, *key in FREE:
         if key and name in tables:
@@ -115,5 +122,5 @@ def _digest(data: Any) -> str:
 
 
 def is_within(small: Sweep, large: Sweep) -> bool:
-    """Whether every network of one sweep is one of another with the same settings."""
+    """Whether both sweeps have the same settings and `large` asks for every network of `small`."""
     return settings_digest(small) == settings_digest(large) and Asked(small).axes_within(Asked(large))

@@ -1,7 +1,8 @@
-"""Where a long training stands, in one file of plain arrays: written whole or not at all, and read only if it fits.
+"""Checkpoints: the state of an unfinished training in one .npz file of plain arrays, written whole or not at all.
 
-A checkpoint belongs to one part of one sweep under one set of versions. Its fingerprint says which, and one that
-belongs to something else, or is damaged, is left aside with a note: the part is then trained from its start.
+A checkpoint belongs to one part of one sweep under one set of library versions, and its fingerprint says which. A
+checkpoint that is damaged or has another fingerprint is not used: a note says so, and the part is trained from the
+start.
 """
 
 import contextlib
@@ -18,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-# Between two checkpoints of a training.
+# Seconds between two checkpoints of a training.
 SECONDS = 30.0
-# The entry that holds the fingerprint, and the one that holds the step.
+# Names of the entries of the file that hold the fingerprint and the step.
 FINGERPRINT, STEP = "fingerprint", "step"
 
-# What reading a file of damaged bytes may raise: NotImplementedError, a RuntimeError, of an unknown compression.
+# What reading a damaged file may raise. An unknown compression raises NotImplementedError, which is a RuntimeError.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -40,15 +41,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def fingerprint(belongs_to: Any) -> str:
-    """SHA-256 of what a checkpoint belongs to, as JSON."""
+    """SHA-256, in hex, of the JSON of what a checkpoint belongs to. What JSON does not know goes in as `str` of it."""
     return hashlib.sha256(json.dumps(belongs_to, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass
 class Checkpoint:
-    """The checkpoint of one part. step: the one that was written last, None before there is any.
+    """The checkpoint of one part.
 
-    note: told in a sentence why a checkpoint that is there is not used.
+    note: called with a sentence when the file exists but cannot be used, or cannot be written.
+    step: the training step of the checkpoint that was loaded or saved last; None before the first.
     """
 
     path: Path
@@ -57,7 +59,10 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
 
     def load(self, belongs_to: str) -> dict[str, np.ndarray] | None:
-        """The arrays of the file with this fingerprint, `step` among them; None where there is none to go on from."""
+        """The arrays of the checkpoint, `step` among them; None if training has to start anew.
+
+        belongs_to: the `fingerprint` that the file must have. A file that is damaged or has another one is noted.
+        """
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -75,15 +80,18 @@ class Checkpoint:
         return arrays
 
     def due(self) -> bool:
-        """Whether SECONDS have passed since the last one."""
+        """Whether SECONDS have passed since the last save or `postpone`."""
         return time.monotonic() - self._written >= SECONDS
 
     def postpone(self) -> None:
-        """Try again after SECONDS."""
+        """Make the next checkpoint due SECONDS from now."""
         self._written = time.monotonic()
 
     def save(self, arrays: Arrays, belongs_to: str) -> None:
-        """Make these the file, `step` among them. Errors: OSError, and then an earlier file is still whole."""
+        """Replace the file by these arrays, `step` among them, under the fingerprint `belongs_to`.
+
+        Errors: OSError; an earlier file is then unchanged.
+        """
         self.path.parent.mkdir(exist_ok=True)
         staged = self.path.with_name(f"{self.path.name}.new")
         try:
@@ -92,45 +100,48 @@ class Checkpoint:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(staged, self.path)
-        except OSError:  # of a full disk, what was written takes the room that others need
+        except OSError:  # where the disk is full, the half-written file takes room that others need
             with contextlib.suppress(OSError):
                 staged.unlink(missing_ok=True)
             raise
         self.step, self._written = int(arrays[STEP]), time.monotonic()
 
     def discard(self) -> None:
-        """Take the file away, once its part is committed or never will be."""
+        """Delete the file, once its part is committed or is no longer wanted."""
         for path in (self.path, self.path.with_name(f"{self.path.name}.new")):
-            with contextlib.suppress(OSError):  # nothing is there, or a folder that is not ours
+            with contextlib.suppress(OSError):  # there is no such file, or it is a folder that is not ours
                 path.unlink()
-        with contextlib.suppress(OSError):  # other parts have theirs, or there is no such folder
+        with contextlib.suppress(OSError):  # other parts have checkpoints in it, or there is no such folder
             self.path.parent.rmdir()
 
 
 def between(
     watch: Callable[[float], None], steps: int, checkpoint: Checkpoint | None, belongs_to: str
 ) -> Callable[[int, Callable[[], Arrays]], None]:
-    """What a training of so many steps does between stretches of them: tell `watch` its share, and be kept.
+    """The function that a training of `steps` steps calls between stretches of steps.
 
-    Out: of (the step reached, how all stands then). What is due is written; all is where `watch` ends the training.
+    watch: is given the share of steps done, 0 to 1; it ends the training by raising.
+    Out: a function of (step reached, function that returns the arrays to save). It calls `watch`, then saves a
+    checkpoint if one is due. If `watch` raises, it saves one, due or not, and raises again. A checkpoint that cannot be
+    written is noted, and the training goes on.
     """
 
-    def keep(standing: Callable[[], Arrays]) -> None:
+    def keep(arrays_now: Callable[[], Arrays]) -> None:
         if checkpoint is None:
             return
         try:
-            checkpoint.save(standing(), belongs_to)
+            checkpoint.save(arrays_now(), belongs_to)
         except OSError as error:  # the training itself goes on
             checkpoint.note(f"{checkpoint.path} cannot be written: {error.strerror or error}.")
             checkpoint.postpone()
 
-    def save_sometimes(step: int, standing: Callable[[], Arrays]) -> None:
+    def watch_and_save(step: int, arrays_now: Callable[[], Arrays]) -> None:
         try:
             watch(step / steps)
         except Exception:
-            keep(standing)
+            keep(arrays_now)
             raise
         if checkpoint is not None and checkpoint.due():
-            keep(standing)
+            keep(arrays_now)
 
-    return save_sometimes
+    return watch_and_save

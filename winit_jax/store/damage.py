@@ -1,4 +1,4 @@
-"""Whether the files of a run folder are those that its journal names, at the price of a look or of reading them."""
+"""Whether the files of a run folder are those that its journal names: by size and time of change, or by SHA-256."""
 
 import os
 import stat
@@ -19,7 +19,11 @@ FOLDERS = (*TABLES, *PREDICTIONS)
 
 @dataclass(frozen=True)
 class Damage:
-    """A committed file that is not what was committed. path: from the run folder."""
+    """A committed file that is missing or is not as it was committed.
+
+    stem: the part that it belongs to. path: relative to the run folder. what: what is wrong with it; `str()` is a
+    sentence without its full stop.
+    """
 
     stem: str
     path: str
@@ -32,8 +36,9 @@ class Damage:
 def damaged(folder: Path, entries: Journal, thorough: bool = False) -> list[Damage]:
     """Committed files that are missing or changed.
 
-    Sizes and times of change are looked at; bytes are read where the time differs from the record, as it does after a
-    copy, or everywhere if thorough.
+    Compares sizes and times of change with the journal. Reads a file and compares its SHA-256 only where the time of
+    change differs, as it does after a copy, or for every file if thorough.
+    Errors: FolderError if the journal has to be read again and cannot be.
     """
     listed = [
         Damage(record.stem, os.path.relpath(path, folder), what)
@@ -42,12 +47,12 @@ def damaged(folder: Path, entries: Journal, thorough: bool = False) -> list[Dama
         if (what := _wrong(path := journal.where(folder, table, record), record, table, thorough))
     ]
     if listed and not thorough:
-        # A process at work may have moved or replaced files since the journal was read.
+        # Another process may have moved or replaced files since the journal was read: read it and look again.
         now = journal.read(folder)
         if now.records != entries.records:
             return damaged(folder, now)
-        gone = {damage for damage in listed if _is_whole_now(folder, entries.records[damage.stem])}
-        return [damage for damage in listed if damage not in gone]
+        mended = {damage for damage in listed if _is_whole_now(folder, entries.records[damage.stem])}
+        return [damage for damage in listed if damage not in mended]
     return listed
 
 
@@ -56,8 +61,8 @@ def _is_whole_now(folder: Path, record: Record) -> bool:
 
 
 def _wrong(path: Path, record: Record, table: str, thorough: bool) -> str:
-    """What is wrong with a file; nothing if it is the one that was committed."""
-    known = record.files[table]
+    """What is wrong with a committed file; "" if nothing."""
+    committed = record.files[table]
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -66,54 +71,54 @@ def _wrong(path: Path, record: Record, table: str, thorough: bool) -> str:
         return f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):
         return "is not a file"
-    if status.st_size != known.bytes:
-        return f"has {status.st_size:,} bytes and was written with {known.bytes:,}"
-    if not thorough and status.st_mtime_ns == known.changed_ns:
+    if status.st_size != committed.bytes:
+        return f"has {status.st_size:,} bytes and was written with {committed.bytes:,}"
+    if not thorough and status.st_mtime_ns == committed.changed_ns:
         return ""
     try:
-        return "" if disk.sha256(path) == known.sha256 else "has other bytes than were written (SHA-256)"
+        return "" if disk.sha256(path) == committed.sha256 else "has other bytes than were written (SHA-256)"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
 
 def foreign(folder: Path, entries: Journal) -> list[str]:
-    """What lies in the tables' folders and belongs to no part, as paths from the run folder."""
+    """Files in the tables' folders that belong to no part, as paths relative to the run folder."""
     listed = _strangers(folder, entries)
-    # A process at work may have committed some of it since the journal was read.
+    # Another process may have committed some of them since the journal was read: look again.
     return _strangers(folder, journal.read(folder)) if listed else []
 
 
-def _strangers(folder: Path, known: Journal) -> list[str]:
-    written = {(table, f"{stem}.parquet") for table, stem in known.files}
+def _strangers(folder: Path, entries: Journal) -> list[str]:
+    written = {(table, f"{stem}.parquet") for table, stem in entries.files}
     listed = []
     for table in FOLDERS:
         try:
-            entries = disk.names(folder / table)
+            names = disk.names(folder / table)
         except OSError:
-            entries = []
-        listed += [f"{table}/{name}" for name in entries if (table, name) not in written]
+            names = []
+        listed += [f"{table}/{name}" for name in names if (table, name) not in written]
     return listed
 
 
 def orphans(folder: Path, entries: Journal) -> list[str]:
-    """A sentence where no part is committed though tables hold parts: what the journal said is lost. Else none."""
+    """One sentence if the journal names no part though winit wrote files into the tables' folders; else no sentence."""
     left = [] if entries.records else left_behind(folder, entries)
     return [f"{journal.FOLDER}/ names no part, though winit wrote {shown(left)}"] if left else []
 
 
 def left_behind(folder: Path, entries: Journal) -> list[str]:
-    """Files that winit wrote for some run and that belong to no part of this one, as paths from the run folder."""
+    """Files of `foreign` that winit wrote, for this run or for another, as paths relative to the run folder."""
     return [name for name in foreign(folder, entries) if written_version(folder / name) is not None]
 
 
 class _Label(BaseModel):
-    """What the metadata of a table's file says of the part, as far as it is read back."""
+    """The metadata that winit writes into a table's file, as far as they are read back."""
 
     version: int
 
 
 def written_version(file: Path) -> int | None:
-    """The version of the tables that a parquet file says it was written with; None if it is not one of a run."""
+    """The version of the tables in a parquet file's metadata; None if it is unreadable or not written by winit."""
     if not disk.is_file(file):
         return None
     try:
@@ -124,6 +129,6 @@ def written_version(file: Path) -> int | None:
 
 
 def shown(paths: list[str], most: int = 5) -> str:
-    """A few of them, and how many more."""
+    """The first `most` paths, and how many more there are, as words."""
     more = len(paths) - most
     return ", ".join(paths[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,10 +1,9 @@
-"""The run folder: whole parts or nothing, and what is already there.
+"""The run folder: every part is committed whole or not at all.
 
 A part's files are written to staging/ and fsynced; a line in the journal (`store.journal`) commits them all at once;
 then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files
-that no record names, which are cleared away, or a committed part that is still in staging, which is moved when the
-folder is next locked. So no table shows rows of a part that is not committed, and `networks` lacks nothing that
-another shows.
+that no record names, or a committed part that is still in staging: `recover` deletes the former and moves the latter.
+So no table shows rows of a part that is not committed, and `networks` has every network that another table has.
 """
 
 import hashlib
@@ -35,15 +34,15 @@ from winit_jax.system.signals import Stopped
 COMMIT_TABLE = "networks"
 TEXTS = ("sweep.toml", "run.json")
 StoreError = FolderError
-# In staging: of trainings that are not finished.
+# The folder within staging/ that holds the checkpoints of unfinished trainings.
 CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
-    """The files of one run. Nothing is created before `create`; all that writes needs `lock`.
+    """The files of one run. Nothing is created before `create`; call every method that writes while holding `lock`.
 
-    path: absolute, for code that a sweep names may go to another folder while parts are written; `str` is as given.
-    displaced: files that lay where parts belong and were moved to quarantine, as paths from the run folder.
+    path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
+    displaced: files of others that lay in a part's place and were moved to quarantine, relative to the run folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +51,7 @@ class RunFolder:
         self._writer = journal.Writer(self.path)
         self._committing = threading.RLock()
         self._digests, self._made_by = ("", ""), ""
-        self._told, self._trouble = "", ""
+        self._state_written, self._write_error = "", ""
         self.displaced: list[str] = []
 
     def __str__(self) -> str:
@@ -72,15 +71,16 @@ class RunFolder:
 
     @property
     def go_on(self) -> str:
-        """The command that goes on with this run."""
+        """The shell command that continues this run."""
         return f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
 
     def exists(self) -> bool:
+        """Whether the folder has a sweep.toml."""
         return os.path.lexists(self.sweep_file)
 
     def create(self) -> None:
-        """Make the folder where there is none. Errors: StoreError."""
-        of_a_run = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # all that a run killed at its very start leaves
+        """Make the folder if it does not exist. Errors: StoreError if it holds other files or cannot be written."""
+        of_a_run = {*FOLDERS, "staging", journal.FOLDER, *TEXTS}  # what a run that was killed at its start may leave
         try:
             if self.path.exists() and not self.exists() and set(disk.names(self.path)) - of_a_run:
                 raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
@@ -96,12 +96,12 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against a second run, and write down how the work ended.
+        """Lock the folder for this process; at the end, write into the lock file how the work ended.
 
-        Errors: StoreError if another process has it.
+        Errors: StoreError if another process holds the lock.
         """
         with lock.hold(self.staging / "lock") as holder:
-            self._journal, self._told, self._trouble = None, "", ""
+            self._journal, self._state_written, self._write_error = None, "", ""
             try:
                 yield
             except (KeyboardInterrupt, Stopped):
@@ -114,13 +114,13 @@ class RunFolder:
                 holder.end("failed", "no memory was left")
                 raise
             finally:
-                if not holder.note.state and self._told:
-                    ended = self._told != "running" and not self._trouble
-                    holder.end(self._told if ended else "failed", "" if ended else self._trouble)
+                if not holder.note.state and self._state_written:
+                    ended = self._state_written != "running" and not self._write_error
+                    holder.end(self._state_written if ended else "failed", "" if ended else self._write_error)
                 self._journal = None
 
     def sweep(self) -> dict[str, Any]:
-        """The stored sweep file as plain data. Errors: StoreError."""
+        """The stored sweep file as plain data. Errors: StoreError if there is none or it is not TOML."""
         if not os.path.lexists(self.sweep_file):
             what = "it has no sweep.toml" if os.path.isdir(self.path) else "there is no such folder"
             raise StoreError(f"{self} is not a run folder: {what}.")
@@ -130,7 +130,7 @@ class RunFolder:
             raise StoreError(f"{self.sweep_file} {error.problems[0]}") from error
 
     def write_sweep(self, text: str) -> None:
-        """Make `text` the folder's sweep.toml, unless it is already."""
+        """Make `text` the contents of sweep.toml; a file that has them already is not written. Errors: OSError."""
         data = text.encode("utf-8")
         with suppress(OSError):
             if disk.read(self.sweep_file) == data:
@@ -138,17 +138,17 @@ class RunFolder:
         self._replace_text(self.sweep_file, data)
 
     def info(self) -> Info:
-        """run.json as far as it can be read; empty where there is none."""
+        """The contents of run.json; empty if there is no such file or it cannot be read."""
         return read_info(self.path / "run.json")[0]
 
     def write_info(self, info: Mapping[str, Any]) -> None:
-        """Make this run.json, with the environments that the parts were made with. `state` is where the run stands."""
-        self._told = str(info.get("state", ""))
+        """Make run.json of `info`, where `state` says how far the run is, and the environments of all parts."""
+        self._state_written = str(info.get("state", ""))
         environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
         self._replace_text(self.path / "run.json", to_json({**info, "made_by": environments}, indent=2) + b"\n")
 
     def journal(self) -> Journal:
-        """What is committed. Read once while the lock is held. Errors: StoreError for a folder of another version."""
+        """The journal, read once and kept until `refresh` or the lock's end. Errors: StoreError for another version."""
         if self._journal is None:
             fresh = journal.read(self.path)
             if not fresh.records:
@@ -157,12 +157,12 @@ class RunFolder:
         return self._journal
 
     def refresh(self) -> Journal:
-        """The journal as it is now."""
+        """The journal, read anew from disk. Errors: as of `journal`."""
         self._journal = None
         return self.journal()
 
     def _refuse_older(self) -> None:
-        """Tables that were written before there were journals."""
+        """Raise StoreError for tables of a version before there were journals."""
         try:
             listed = [name for name in disk.names(self.path / COMMIT_TABLE) if name.endswith(".parquet")]
         except OSError as error:
@@ -174,28 +174,28 @@ class RunFolder:
                 raise StoreError(f"{file} has table version {version}; this is version {schema.VERSION}.")
 
     def committed(self) -> dict[str, Record]:
-        """Every committed part by file stem."""
+        """Every committed part, without the tables of theory alone, by file stem."""
         return {record.stem: record for record in self.journal().committed() if record.stem != journal.PREDICTIONS}
 
     def plans_for(self, grid: str, settings: str) -> int:
-        """Say which sweep parts are written for, by its digests; how many others were run into the folder before it."""
+        """Set the digests of the sweep that parts are written for. Out: how many grids were run before this one."""
         self._digests = (grid, settings)
         grids = self.journal().grids
         return grids.index(grid) if grid in grids else len(grids)
 
     def made_with(self, made_by: Mapping[str, Any]) -> str:
-        """Keep what parts are made with from now on; its name, the same for the same environment."""
-        known = Environment(version=schema.VERSION, id=journal.environment_id(dict(made_by)), made_by=dict(made_by))
+        """Set the environment that parts are made with from now on. Out: its id, a hash of `made_by`."""
+        entry = Environment(version=schema.VERSION, id=journal.environment_id(dict(made_by)), made_by=dict(made_by))
         with self._committing:
-            if known.id not in self.journal().environments:
-                self._append(known)
-            self._made_by = known.id
-        return known.id
+            if entry.id not in self.journal().environments:
+                self._append(entry)
+            self._made_by = entry.id
+        return entry.id
 
     def recover(self) -> list[str]:
-        """Finish what a killed run committed, and clear away what it did not. Damaged parts go to quarantine.
+        """Move committed parts out of staging, delete what was not committed, and move damaged files to quarantine.
 
-        Out: sentences about what was found damaged.
+        Out: a sentence for each damage found. Errors: OSError; StoreError.
         """
         sentences = self._mend_journal()
         entries = self.refresh()
@@ -216,23 +216,24 @@ class RunFolder:
         for name in disk.names(self.staging):
             if name in TEXTS or (name.endswith(".parquet") and name.startswith(prefixes)):
                 os.unlink(self.staging / name)
-        ill: dict[str, list[str]] = {}
-        for each in damaged(self.path, entries, thorough=True):
-            ill.setdefault(each.stem, []).append(str(each))
-        for stem, whats in ill.items():
-            self.set_aside(stem, "; ".join(whats))
-            sentences += whats
+        by_stem: dict[str, list[str]] = {}
+        for damage in damaged(self.path, entries, thorough=True):
+            by_stem.setdefault(damage.stem, []).append(str(damage))
+        for stem, problems in by_stem.items():
+            self.set_aside(stem, "; ".join(problems))
+            sentences += problems
         self._remember_environments()
         return sentences
 
     def _mend_journal(self) -> list[str]:
-        """Leave only whole lines in the journal; what it was goes to quarantine. Out: sentences about the others.
+        """Drop damaged lines from the journal; a copy of it as it was goes to quarantine. Out: sentences about them.
 
-        Errors: StoreError where a file of it is there and the system does not let it be read: nothing is lost then.
+        Errors: StoreError if the system refuses to read a file of it, for what it says is not lost; nothing is then
+        changed.
         """
         entries = self.refresh()
-        if len(entries.unreadable) and not entries.ill:
-            raise StoreError(f"{self}: {entries.unreadable[0]}. Nothing was changed.")
+        if entries.refused:
+            raise StoreError(f"{self}: {entries.refused[0]}. Nothing was changed.")
         for name, whole in entries.ill.items():
             path = self.path / journal.FOLDER / name
             if whole is None:
@@ -243,7 +244,7 @@ class RunFolder:
         return list(entries.unreadable)
 
     def _remember_environments(self) -> None:
-        """Write down again what parts were made with where the line that said so is lost and run.json has it too."""
+        """Restore from run.json each environment that parts name and the journal has lost."""
         unknown = {record.made_by for record in self.committed().values()} - self.journal().environments.keys()
         for entry in self.info().made_by if unknown else ():
             made_by = {key: value for key, value in entry.items() if key != "id"}
@@ -251,30 +252,30 @@ class RunFolder:
                 self._append(Environment(version=schema.VERSION, id=name, made_by=made_by))
 
     def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
-        """Where the training of a part is kept until it is committed."""
+        """The checkpoint of the part with this stem. note: called with a sentence if it cannot be used or written."""
         return Checkpoint(self.staging / CHECKPOINTS / f"{stem}.npz", note)
 
     def drop_checkpoints(self) -> None:
-        """Take away those of parts that never come back, and their folder."""
+        """Delete all checkpoints, also those of parts that no sweep asks for any more, and their folder."""
         place = self.staging / CHECKPOINTS
         for file in place.glob("*"):
             Checkpoint(file).discard()
-        with suppress(OSError):  # there is none, or what is in it is not ours
+        with suppress(OSError):  # there is no such folder, or it holds files that are not ours
             place.rmdir()
 
     def drop_details(self, stem: str) -> None:
-        """Take away what a part says of the deepest network, when another has become the deepest."""
+        """Remove a part's tables of the deepest networks alone, once the sweep asks for deeper ones."""
         record = self.journal().records[stem]
         kept = {table: file for table, file in record.files.items() if table not in OF_THE_DEEPEST}
         if kept != record.files:
             self._commit(record.model_copy(update={"files": kept}))
 
     def set_aside(self, stem: str, why: str) -> None:
-        """Take a part back and move its files to quarantine/, so that it is made anew."""
+        """Withdraw a part and move its files to quarantine/, to be made anew. why: kept in the journal."""
         self._commit(self.journal().records[stem].model_copy(update={"void": why or "damaged"}))
 
     def write(self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table]) -> None:
-        """Commit a part. Replaces an earlier one of that stem. Errors: OSError; StoreError."""
+        """Commit a part, tables by name, in place of an earlier part of that stem. Errors: OSError; StoreError."""
         label = {"version": schema.VERSION, "jobs": part.to_json(), "depths": list(depths)}
         metadata = {schema.METADATA_KEY: to_json(label)}
         self._write(
@@ -282,9 +283,9 @@ class RunFolder:
         )
 
     def widen(self, without: frozenset[str]) -> None:
-        """Give the parts of a sweep that has grown the columns that only its new points can fill, empty.
+        """After a sweep has grown, add to its earlier parts the columns that only the new points fill, all empty.
 
-        The first file of a folder, whose columns some readers take for those of all, comes last.
+        The first file of each folder is rewritten last: some readers take its columns for those of all files.
         without: columns that the sweep can never fill.
         """
         grid, _ = self._digests
@@ -297,11 +298,11 @@ class RunFolder:
             self._write(stem, record.part, record.depths, tables, record.made_by)
 
     def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
-        """Make these the folder's tables of theory alone; those that are not given go."""
+        """Replace the folder's tables of theory alone by these. Errors: OSError; StoreError."""
         earlier = self.journal().records.get(journal.PREDICTIONS)
         data = {name: _parquet(table) for name, table in tables.items()}
-        there = {} if earlier is None or earlier.void else {name: file.sha256 for name, file in earlier.files.items()}
-        if there != {name: hashlib.sha256(each).hexdigest() for name, each in data.items()}:
+        stored = {} if earlier is None or earlier.void else {name: file.sha256 for name, file in earlier.files.items()}
+        if stored != {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}:
             self._write(journal.PREDICTIONS, Part(()), (), tables)
 
     def _write(
@@ -330,7 +331,7 @@ class RunFolder:
             )
             self._commit(record)
         except OSError as error:
-            self._trouble = error.strerror or str(error)
+            self._write_error = error.strerror or str(error)
             if self.journal().records.get(stem) is None or self.journal().records[stem].files != files:
                 for path in [] if self._writer.uncertain else staged:
                     with suppress(OSError):
@@ -342,41 +343,41 @@ class RunFolder:
         self.journal().add(entry)
 
     def _commit(self, record: Record) -> None:
-        """One line makes it so; then the folder is made to match."""
+        """Commit by one line in the journal; then move, replace or remove files to match it."""
         with self._committing:
             self._append(record)
             self._apply(record)
 
     def _apply(self, record: Record) -> None:
-        """Make the tables' folders match the last record of a part, however far that went before."""
-        known = self.journal().files
+        """Make the tables' folders match the last record of a part, also where a killed process had begun to."""
+        hashes = self.journal().files
         tables = sorted(FOLDERS, key=lambda table: table != COMMIT_TABLE)
         for table in tables if not record.void else ():
             if table not in record.files:
                 continue
             staged = self.staging / journal.staged_name(table, record.stem, record.files[table].sha256)
             if disk.is_file(staged):
-                self._move(staged, self.path / table / f"{record.stem}.parquet", known[table, record.stem])
-        for table in reversed(tables):  # `networks` is the last to go
+                self._move(staged, self.path / table / f"{record.stem}.parquet", hashes[table, record.stem])
+        for table in reversed(tables):  # `networks` is removed last
             path = self.path / table / f"{record.stem}.parquet"
             if (table in record.files and not record.void) or not os.path.lexists(path):
                 continue
-            if (table, record.stem) not in known:
+            if (table, record.stem) not in hashes:
                 continue
-            if record.void or not disk.is_file(path) or disk.sha256(path) not in known[table, record.stem]:
+            if record.void or not disk.is_file(path) or disk.sha256(path) not in hashes[table, record.stem]:
                 quarantine.set_aside(self.path, path)
             else:
                 os.unlink(path)
             disk.sync_folder(path.parent)
-            with suppress(OSError):  # that it is not empty is the usual case
+            with suppress(OSError):  # usually the folder is not empty
                 os.rmdir(path.parent)
 
-    def _move(self, staged: Path, path: Path, known: set[str]) -> None:
+    def _move(self, staged: Path, path: Path, hashes: set[str]) -> None:
         if not path.parent.is_dir():
             os.mkdir(path.parent)
             disk.sync_folder(self.path)
-        if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in known):
-            quarantine.set_aside(self.path, path)  # somebody's file under the name of a part is not overwritten
+        if os.path.lexists(path) and not (disk.is_file(path) and disk.sha256(path) in hashes):
+            quarantine.set_aside(self.path, path)  # a file of somebody else is not overwritten
             self.displaced.append(str(path.relative_to(self.path)))
         os.replace(staged, path)
         disk.sync_folder(path.parent)
@@ -385,7 +386,7 @@ class RunFolder:
         try:
             disk.replace_file(path, data, self.staging)
         except OSError as error:
-            self._trouble = error.strerror or str(error)
+            self._write_error = error.strerror or str(error)
             raise
 
 

@@ -1,4 +1,4 @@
-"""run.json as it was written, or a sentence about why it cannot be."""
+"""run.json, which says how a run went: read and checked, or a sentence about why it cannot be read."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ MAX_BYTES = 256 << 20
 
 
 class Failure(BaseModel):
-    """A job that failed, and why."""
+    """A job that failed. part: the stem of its part. networks: the job. reason: one sentence."""
 
     model_config = ConfigDict(extra="allow")
     part: str
@@ -21,7 +21,7 @@ class Failure(BaseModel):
 
 
 class Source(BaseModel):
-    """Data that a run was fed with."""
+    """Data that a run read. source: its name or path. sha256: of its contents. classes: number of its labels."""
 
     model_config = ConfigDict(extra="allow")
     source: str
@@ -30,7 +30,11 @@ class Source(BaseModel):
 
 
 class Info(BaseModel):
-    """What run.json says of a run beside its tables. Keys that are not named here are kept as they are."""
+    """What run.json says of a run beside its tables; keys that are not named here are kept as they are.
+
+    state: where the last process left the run. seconds: time that the run took. self_check: its sentences.
+    failures: jobs that failed. inputs, train: the data read. made_by: the environments that parts were made with.
+    """
 
     model_config = ConfigDict(extra="allow")
     state: str = ""
@@ -43,7 +47,10 @@ class Info(BaseModel):
 
 
 def read_info(path: Path) -> tuple[Info, str]:
-    """(What run.json says, a sentence if it says nothing that can be understood)."""
+    """(What run.json says, a sentence about why it cannot be read). Only one of the two holds anything.
+
+    Errors: none; both are empty where there is no file.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             return Info(), f"{path} is too large to be read."

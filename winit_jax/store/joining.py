@@ -1,4 +1,7 @@
-"""A sweep and the folder that it is run into: whether they fit, and what then is to be done. Decided under the lock."""
+"""Whether a sweep may be run into a run folder, and which sweep is then run.
+
+Call `join` while holding the folder's lock, so that no other process changes the folder meanwhile.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -12,9 +15,10 @@ from winit_jax.store.journal import FolderError, Record
 
 @dataclass(frozen=True)
 class Joined:
-    """sweep: what is run, all of it if `asked` is None: then it is the folder's from now on.
+    """What is run into a folder.
 
-    asked: of the networks of the folder's sweep those that are wanted now. How they are computed, it says too.
+    sweep: the sweep that the folder holds from now on.
+    asked: the part of it that is wanted now, with the `compute` settings to use; None if all of it is wanted.
     """
 
     sweep: Sweep
@@ -22,7 +26,7 @@ class Joined:
 
 
 def stored_sweep(folder: RunFolder, vocabulary: Vocabulary) -> Sweep:
-    """The folder's sweep. Errors: FolderError."""
+    """The sweep in the folder's sweep.toml. Errors: FolderError if there is none, or it cannot be read."""
     folder.sweep()
     try:
         return load_sweep(folder.sweep_file, [], vocabulary)
@@ -31,9 +35,11 @@ def stored_sweep(folder: RunFolder, vocabulary: Vocabulary) -> Sweep:
 
 
 def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
-    """What a sweep becomes in a folder: its own, one that adds points, or some of the points that are there.
+    """How a sweep is run into a folder.
 
-    Errors: FolderError for a sweep that would change what is there, and where sweep.toml was edited.
+    Into a new folder, or one whose sweep it equals or extends by points: all of it. Into a folder whose sweep has more
+    points: those that it asks for.
+    Errors: FolderError if it differs from the folder's sweep otherwise, or if sweep.toml was edited by hand.
     """
     if not folder.exists():
         return Joined(sweep)
@@ -54,7 +60,10 @@ def join(folder: RunFolder, sweep: Sweep, vocabulary: Vocabulary) -> Joined:
 
 
 def edited(sweep: Sweep, records: list[Record], counted: Count | None = None) -> str:
-    """What betrays that sweep.toml was edited since its parts were made; nothing if nothing does."""
+    """A sentence about how the parts show that sweep.toml was edited since they were made; "" if they do not.
+
+    counted: the `count` of these parts, if the caller has it.
+    """
     settings = settings_digest(sweep)
     if any(record.settings != settings for record in records):
         return "was edited: parts in the folder were made with other inputs, measurements, training or precision."

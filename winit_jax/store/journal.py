@@ -1,10 +1,11 @@
 """The journal of a run folder: one line commits a part.
 
-parts/000001.jsonl, a new number for each process that writes. A line is one JSON object, the SHA-256 of its own record
-beside the record, and later lines and later numbers win. A record names every file of a part with its SHA-256, so a
-reader knows which files belong to the run and whether they are whole; what no record names is not part of the run.
+Its files are parts/000001.jsonl and so on, a new number for each process that writes. A line is one JSON object that
+holds a record and the record's SHA-256. Later lines, and later files, replace earlier records of the same part. A
+record names every file of a part with its SHA-256, so a reader knows which files belong to the run and whether they
+are whole. A file that no record names is not part of the run.
 
-Neither JAX nor pandas is imported here: sweeps and analysis both read journals.
+Neither JAX nor pandas is imported here, because both sweeps and analysis read journals.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from winit_jax.store.schema import VERSION
 from winit_jax.system import disk
 
 FOLDER = "parts"
-PREDICTIONS = "predictions"  # the stem of the tables of theory alone
+PREDICTIONS = "predictions"  # the stem of the part that holds the tables of theory alone
 _LINE = b'{"sha256":"%s","record":%s}\n'
 _HEAD, _MIDDLE = len(b'{"sha256":"'), len(b'","record":')
 _NAME = re.compile(r"\d{6,}\.jsonl")
@@ -38,7 +39,10 @@ class FolderError(WinitError):
 
 
 class File(BaseModel):
-    """A table's file as it was committed. changed_ns: its time of change, to see cheaply that nobody wrote to it."""
+    """A table's file as it was committed.
+
+    changed_ns: its time of change in nanoseconds since 1970. While the file still has it, its bytes need not be read.
+    """
 
     model_config = ConfigDict(frozen=True)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -48,10 +52,11 @@ class File(BaseModel):
 
 
 class Record(BaseModel):
-    """A part that is committed, or, where `void` says why, one that is no more.
+    """A committed part, or, if `void` is not empty, one that was withdrawn for the reason in `void`.
 
-    jobs, depths: the networks that it holds. made_by: which environment computed it (`Environment.id`). grid, settings:
-    digests of the axes that it was planned for, and of all else in the sweep that decides its numbers.
+    jobs, depths: the networks that it holds. made_by: `Environment.id` of the environment that computed it.
+    grid, settings: digests (`store.asked`) of the sweep's axes and of its other settings when it was computed.
+    files: its file in each table.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,11 +72,12 @@ class Record(BaseModel):
 
     @property
     def part(self) -> Part:
+        """The jobs as a part."""
         return Part(self.jobs)
 
 
 class Environment(BaseModel):
-    """What parts were made with: versions, devices, commit, data."""
+    """What parts were made with: versions, devices, commit, data. id: a hash of `made_by`."""
 
     model_config = ConfigDict(frozen=True)
     version: int
@@ -84,11 +90,14 @@ _ENTRY: TypeAdapter[Record | Environment] = TypeAdapter(Record | Environment)
 
 @dataclass
 class Journal:
-    """What the lines say, one after another.
+    """What all lines of a journal together say.
 
-    records: the last one of every stem. files: (table, stem) -> the SHA-256 of every file ever committed there.
-    grids: digests in the order in which sweeps were first run into the folder. unreadable: sentences. ill: the journal
-    files that they are of, each with the lines that are whole, or None if it is no file.
+    records: the last record of every stem. environments: `made_by` of each by its id.
+    files: (table, stem) -> the SHA-256 of every file that was ever committed there.
+    grids: digests of grids, in the order in which they were first run into the folder.
+    unreadable: a sentence for each line or file that could not be read.
+    refused: of these, those about regular files that the system does not let us read.
+    ill: the name of each journal file with such lines -> its other lines; None if it is not a regular file.
     """
 
     records: dict[str, Record] = field(default_factory=dict)
@@ -96,15 +105,17 @@ class Journal:
     files: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     grids: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     ill: dict[str, bytes | None] = field(default_factory=dict)
 
     @property
     def lacks_predictions(self) -> bool:
-        """Whether the tables of theory alone were found damaged, and are to be made anew."""
+        """Whether the tables of theory alone were withdrawn as damaged, so that the next run makes them anew."""
         record = self.records.get(PREDICTIONS)
         return record is not None and bool(record.void)
 
     def add(self, entry: Record | Environment) -> None:
+        """Take in the next line."""
         if isinstance(entry, Environment):
             self.environments[entry.id] = entry.made_by
             return
@@ -115,32 +126,32 @@ class Journal:
             self.grids.append(entry.grid)
 
     def committed(self) -> Iterator[Record]:
-        """The parts that are there, in order of their names."""
+        """The parts that are committed and not withdrawn, in order of their stems."""
         for _, record in sorted(self.records.items()):
             if not record.void:
                 yield record
 
     def paths(self, folder: Path, table: str) -> list[Path]:
-        """The committed files of a table, in order of their names."""
+        """The committed files of a table, in order of their stems."""
         return [where(folder, table, record) for record in self.committed() if table in record.files]
 
 
 def environment_id(made_by: dict[str, Any]) -> str:
-    """A name for an environment that depends on nothing else."""
+    """The first 12 hex digits of the SHA-256 of an environment's JSON."""
     return hashlib.sha256(pydantic_core.to_json(made_by)).hexdigest()[:12]
 
 
 def staged_name(table: str, stem: str, sha256: str) -> str:
-    """A part's file before it is moved into its table's folder. The hash tells versions of a part apart."""
+    """The name of a part's file in staging/. The hash keeps apart the files of a part that is written twice."""
     return f"{table}-{stem}-{sha256[:16]}.parquet"
 
 
 def where(folder: Path, table: str, record: Record) -> Path:
-    """Where a committed file is: still in staging, if the process that committed it was killed, or in its table."""
-    known = record.files[table]
-    staged = folder / "staging" / staged_name(table, record.stem, known.sha256)
+    """The path of a committed file: in staging/ if it was not moved yet, else in its table's folder."""
+    file = record.files[table]
+    staged = folder / "staging" / staged_name(table, record.stem, file.sha256)
     try:
-        if os.stat(staged).st_size == known.bytes:
+        if os.stat(staged).st_size == file.bytes:
             return staged
     except OSError:
         pass
@@ -148,13 +159,16 @@ def where(folder: Path, table: str, record: Record) -> Path:
 
 
 def to_line(entry: Record | Environment) -> bytes:
-    """An entry as a line of a journal: its checksum, then its JSON. `from_line` reads it."""
+    """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse."""
     body = pydantic_core.to_json(entry)
     return _LINE % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
 def from_line(line: bytes) -> Record | Environment:
-    """What a line says. Errors: ValueError if it is not whole or not a record; FolderError for another version."""
+    """The entry that a line, with its newline, holds.
+
+    Errors: ValueError if its checksum does not fit or it is not an entry; FolderError if it is of another version.
+    """
     digest, body = line[_HEAD : _HEAD + 64], line[_HEAD + 64 + _MIDDLE : -2]
     if line != _LINE % (digest, body) or hashlib.sha256(body).hexdigest().encode() != digest:
         raise ValueError("its checksum does not fit")
@@ -171,10 +185,11 @@ def from_line(line: bytes) -> Record | Environment:
 
 
 def read(folder: Path) -> Journal:
-    """The journal of a run folder; lines that are damaged are named and left out.
+    """The journal of a run folder. Damaged lines are left out, and `Journal.unreadable` names them.
 
-    The end of a file after its last newline is what a process was writing when it was killed: nothing was committed.
-    Errors: FolderError for a folder of another version, or one that cannot be read.
+    What follows the last newline of a file was being written when the process was killed. It committed nothing, and
+    is ignored.
+    Errors: FolderError if an entry is of another version, or the folder of journals cannot be read.
     """
     journal, place = Journal(), folder / FOLDER
     try:
@@ -187,11 +202,14 @@ def read(folder: Path) -> Journal:
         try:
             *lines, _ = disk.read(place / name).split(b"\n")
         except OSError as error:
-            journal.unreadable.append(f"{FOLDER}/{name} cannot be read: {error.strerror}")
+            sentence = f"{FOLDER}/{name} cannot be read: {error.strerror}"
+            journal.unreadable.append(sentence)
             if error.errno is None or not disk.is_file(place / name):
                 journal.ill[name] = None
+            else:
+                journal.refused.append(sentence)
             continue
-        whole = []
+        good_lines = []
         for number, line in enumerate(lines, 1):
             try:
                 entry = from_line(line + b"\n")
@@ -203,22 +221,25 @@ def read(folder: Path) -> Journal:
             if entry.version != VERSION:
                 raise FolderError(f"{place / name} has table version {entry.version}; this is version {VERSION}.")
             journal.add(entry)
-            whole.append(line + b"\n")
-        if len(whole) < len(lines):
-            journal.ill[name] = b"".join(whole)
+            good_lines.append(line + b"\n")
+        if len(good_lines) < len(lines):
+            journal.ill[name] = b"".join(good_lines)
     return journal
 
 
 class Writer:
-    """Appends to a journal file of its own, which is made at the first line. Use under the folder's lock."""
+    """Appends to a journal file of its own, which `append` makes for its first line. Use while holding the lock.
+
+    uncertain: whether the last line that failed may be in the file nevertheless.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._place = folder / FOLDER
         self._path: Path | None = None
-        self.uncertain = False  # whether a line that failed may be there all the same
+        self.uncertain = False
 
     def append(self, entry: Record | Environment) -> None:
-        """Commit: one write, then fsync. A line that could not be made to last is taken back. Errors: OSError."""
+        """Commit an entry: write its line and fsync. A line that fails is cut off again. Errors: OSError."""
         path = self._path or self._next()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
@@ -229,7 +250,7 @@ class Writer:
                 disk.write_all(handle, to_line(entry))
                 os.fsync(handle)
             except OSError:
-                self._path, self.uncertain = None, True  # whatever is left of the file is not written to again
+                self._path, self.uncertain = None, True  # the next line goes into a new file
                 os.ftruncate(handle, length)
                 self.uncertain = False
                 raise

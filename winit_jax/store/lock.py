@@ -1,8 +1,8 @@
-"""Who works in a run folder, and how the last one ended: staging/lock.
+"""The lock of a run folder, staging/lock: which process works in it, and how the last one ended.
 
-The lock is the system's (flock), so that it ends with its process however that dies. What the file says is for people
-and for file systems without locks: host, pid, since when, a heartbeat, and at the end how it ended. It is overwritten
-in place, so that this needs no room on a full disk.
+The lock is the system's (flock), which is released when its process ends, however it ends. The file's contents serve
+people, and file systems without flock: host, pid, start, heartbeat, and at the end how the process ended. They are
+overwritten in place, so that writing them needs no room on a full disk.
 """
 
 import errno
@@ -21,16 +21,19 @@ from pydantic import BaseModel, ValidationError
 from winit_jax.store.journal import FolderError
 from winit_jax.system import disk
 
-WAIT_SECONDS = 3.0  # for a lock that is just being let go
-BEAT_SECONDS = 5.0
-# Where locks cannot be asked for, a heartbeat that is older than this is that of a dead process.
+WAIT_SECONDS = 3.0  # how long to wait for a lock that another process may be releasing
+BEAT_SECONDS = 5.0  # between heartbeats
+# On a file system without locks, a process whose heartbeat is older than this counts as dead.
 STALE_SECONDS = 60.0
-SIZE = 1024
+SIZE = 1024  # bytes of the lock file
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Note(BaseModel):
-    """What the lock file says. Times in seconds since 1970. state: how the process ended, empty while it runs."""
+    """The contents of the lock file.
+
+    started, heartbeat: seconds since 1970. state: how the process ended, "" while it runs. reason: why it ended so.
+    """
 
     host: str
     pid: int
@@ -42,17 +45,20 @@ class Note(BaseModel):
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether somebody holds the lock, and what the file says of them or of who held it last."""
+    """held: whether a process holds the lock. note: the file's contents, of it or of the last holder, if readable."""
 
     held: bool
     note: Note | None
 
 
 class Holder:
-    """The lock, held. Say with `end` how the work ended; otherwise what the file said before is put back."""
+    """A lock that this process holds.
+
+    Call `end` to say how the work ended. Without that, `close` restores what the file said before the lock was taken.
+    """
 
     def __init__(self, handle: int, earlier: bytes) -> None:
-        self._handle, self._before = handle, earlier
+        self._handle, self._earlier = handle, earlier
         self._stop, self._writing = threading.Event(), threading.Lock()
         now = time.time()
         self.note = Note(host=socket.gethostname(), pid=os.getpid(), started=now, heartbeat=now)
@@ -60,6 +66,7 @@ class Holder:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def end(self, state: str, reason: str = "") -> None:
+        """Set how the work ended; `close` writes it."""
         with self._writing:
             self.note = self.note.model_copy(update={"state": state, "reason": reason[:300]})
 
@@ -69,26 +76,29 @@ class Holder:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             with self._writing:
-                if self._stop.is_set():  # the descriptor may be another file's by now
+                if self._stop.is_set():  # the descriptor may belong to another file by now
                     return
                 self.note = self.note.model_copy(update={"heartbeat": time.time()})
                 with suppress(OSError):
                     self._write()
 
     def close(self) -> None:
-        """Write nothing after this: the caller closes the descriptor."""
+        """Stop the heartbeat and write the last contents. The caller then closes the descriptor."""
         with self._writing:
             self._stop.set()
             with suppress(OSError):
-                if self.note.state or not self._before.strip():
+                if self.note.state or not self._earlier.strip():
                     self._write()
                 else:
-                    os.pwrite(self._handle, _padded(self._before), 0)
+                    os.pwrite(self._handle, _padded(self._earlier), 0)
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[Holder]:
-    """Hold the folder whose lock file this is. Errors: FolderError if another process does, or it cannot be written."""
+    """Lock a run folder; path: its lock file.
+
+    Errors: FolderError if another process still holds it after WAIT_SECONDS, or the file cannot be written.
+    """
     folder = path.parent.parent
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
@@ -115,7 +125,7 @@ def hold(path: Path) -> Iterator[Holder]:
 
 
 def look(path: Path) -> Standing:
-    """Who holds a lock, without taking it. A file that is not there, or says nothing, was held by nobody."""
+    """Whether a process holds the lock, without taking it. A file that is missing or cannot be opened: nobody does."""
     if not disk.is_file(path):
         return Standing(False, None)
     try:
@@ -130,7 +140,7 @@ def look(path: Path) -> Standing:
             return Standing(True, note)
         except OSError:
             return Standing(_is_fresh(note), note)
-        # Read again: the holder may have ended between the two.
+        # Read again: the holder may have written how it ended after the first reading.
         return Standing(False, _parse(_contents(handle)))
     finally:
         os.close(handle)
@@ -149,7 +159,7 @@ def _is_taken(handle: int) -> bool:
 
 
 def _is_fresh(note: Note | None) -> bool:
-    """Whether a process that has not said how it ended still seems alive, by its heartbeat."""
+    """Whether a process has not written how it ended and its heartbeat is younger than STALE_SECONDS."""
     return note is not None and not note.state and time.time() - note.heartbeat < STALE_SECONDS
 
 
@@ -168,7 +178,7 @@ def _parse(text: bytes) -> Note | None:
 
 
 def _padded(text: bytes) -> bytes:
-    """Of one length, so that what is written over it leaves nothing behind."""
+    """Text filled up with spaces to SIZE bytes, so that nothing of the earlier text is left behind it."""
     return text.strip().ljust(SIZE - 1)[: 4 * SIZE - 1] + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""Where files of a run folder go that are damaged or in the way: nothing is deleted that might be somebody's."""
+"""The folder quarantine/, where damaged and displaced files of a run folder go, because a user may still need them."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ FOLDER = "quarantine"
 
 
 def set_aside(run_folder: Path, path: Path, *, copy: bool = False) -> None:
-    """Move a file of a run folder into its quarantine, or a copy of the file, under a name of its own.
+    """Move a file (or copy it) into the run folder's quarantine, under a name that no file has there.
 
     Errors: OSError.
     """

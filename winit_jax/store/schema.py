@@ -1,4 +1,4 @@
-"""The tables of a run folder as Arrow holds them, and the version that part files carry."""
+"""The Arrow schemas of a run folder's tables, and the version that every file carries in its metadata."""
 
 from collections.abc import Container, Mapping, Sequence
 
@@ -14,7 +14,7 @@ METADATA_KEY = b"winit"
 
 
 def _arrow_type(column: Column) -> pa.DataType:
-    """Names are dictionaries, whole numbers int64, the rest float64."""
+    """Names are dictionary-encoded strings, whole numbers int64, the rest float64."""
     if column.holds is str:
         return pa.dictionary(pa.int16(), pa.string())
     return pa.int64() if column.holds is int else pa.float64()
@@ -35,9 +35,11 @@ def make_table(
     categories: Mapping[str, Sequence[str]],
     without: Container[str] = (),
 ) -> pa.Table:
-    """An Arrow table from columns of equal length; columns that are absent become NaN, or null where whole numbers.
+    """An Arrow table of a table's columns.
 
-    Names come as int codes into `categories`, whose whole list goes into every part. Columns of `without` are left out.
+    columns: arrays of equal length [rows]. One that is absent is filled with NaN, or with null if it is nullable; in a
+    nullable column NaN means null. Names come as integer codes into `categories[column]`, and the whole list of names
+    is stored in every file. without: columns to leave out.
     """
     rows = len(columns["activation"])
     arrays = []
@@ -59,7 +61,7 @@ def make_table(
 
 
 def widened(table: str, narrow: pa.Table, without: Container[str] = ()) -> pa.Table:
-    """A table with all columns of its schema, NaN where it did not have them. Its metadata stay."""
+    """A table with all columns of its schema: those that `narrow` lacks are filled with NaN. Its metadata are kept."""
     wanted = schema(table, without).with_metadata(narrow.schema.metadata)
     empty = pa.array(np.full(narrow.num_rows, np.nan))
     columns = [narrow.column(name) if name in narrow.column_names else empty for name in wanted.names]

@@ -1,4 +1,4 @@
-"""Where a run folder stands, from what is in it: what is done, what is damaged, and whether somebody is at work."""
+"""The status of a run folder: what is done, what is damaged, and whether a process works in it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from winit_jax.store.lock import Standing
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run folder stands; `str()` is what `winit status` prints.
+    """The status of a run folder; `str()` is what `winit status` prints.
 
-    state: one word that is true now, and what is known of why. networks, done: that the sweep asks for, and that are
-    there. failed: each failure of run.json as a sentence. damaged: what is wrong with the folder's files, in sentences.
-    edited: what betrays that sweep.toml was edited. foreign: what is no part of the run, in words. lacks_predictions:
-    whether the tables of theory are to be made anew. go_on: the command that goes on, where something is left to do.
+    state: one word, with details in brackets where there are any (`state`). networks: how many the sweep asks for.
+    done: how many of them the folder holds whole. failed: a sentence for each failure in run.json. damaged: a sentence
+    for each damage to its files. edited: a sentence if sweep.toml was edited, else "". foreign: files that are no part
+    of the run, or "". lacks_predictions: whether the tables of theory have to be made anew. go_on: the command
+    that continues the run, or "" if nothing is left to do.
     """
 
     title: str
@@ -40,7 +41,7 @@ class Status:
 
     @property
     def missing(self) -> int:
-        """Networks that are still to be computed."""
+        """How many networks are still to be computed."""
         return self.networks - self.done
 
     def __str__(self) -> str:
@@ -65,44 +66,44 @@ class Status:
 
 
 def look(path: Path, vocabulary: Vocabulary) -> Status:
-    """Where a run folder stands. Errors: StoreError if it is not one."""
+    """The status of the run folder at this path. Errors: StoreError if it is none, or its sweep cannot be read."""
     folder = RunFolder(path)
     stored_sweep(folder, vocabulary)
     standing = lock.look(folder.staging / "lock")
     committed = folder.refresh()
-    sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
+    sweep = stored_sweep(folder, vocabulary)  # after the journal: a run that adds points writes the sweep first
     info, problem = read_info(path / "run.json")
-    ill, lost = damaged(path, committed), orphans(path, committed)
-    total, done = sweep.n_networks, count(sweep, whole_parts(committed, ill)).done
-    is_damaged = bool(ill or committed.unreadable or lost)
+    damages, lost = damaged(path, committed), orphans(path, committed)
+    total, done = sweep.n_networks, count(sweep, whole_parts(committed, damages)).done
+    is_damaged = bool(damages or committed.unreadable or lost)
     lacks_predictions = committed.lacks_predictions
     has_predictions = journal.PREDICTIONS in committed.records and not lacks_predictions
     complete = done == total and not is_damaged and not lacks_predictions and bool(total or has_predictions)
-    strangers = foreign(path, committed)
+    foreign_files = foreign(path, committed)
     return Status(
         title=sweep.title,
         state=state(standing, complete, is_damaged, info),
         networks=total,
         done=done,
         failed=tuple(f"{name_job(failure.networks)}: {failure.reason}" for failure in info.failures),
-        damaged=(*committed.unreadable, *map(str, ill), *lost, *([problem] if problem else [])),
+        damaged=(*committed.unreadable, *map(str, damages), *lost, *([problem] if problem else [])),
         edited=edited(sweep, list(folder.committed().values())),
-        foreign=shown(strangers) if strangers else "",
+        foreign=shown(foreign_files) if foreign_files else "",
         lacks_predictions=lacks_predictions,
         go_on="" if complete else folder.go_on,
     )
 
 
 def whole_parts(entries: Journal, ill: list[Damage]) -> list[Record]:
-    """The committed parts whose files are as they were written."""
+    """The committed parts, without the tables of theory alone, that `ill` names no damage of."""
     stems = {damage.stem for damage in ill}
     return [record for record in entries.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
 
 
 def state(standing: Standing, complete: bool, is_damaged: bool, info: Info) -> str:
-    """One word that is true now, and what is known of why.
+    """One of running, done, damaged, unfinished, killed, interrupted and failed, with details in brackets.
 
-    run.json says only what the last process meant to do; whether one is at work, the lock says.
+    The lock decides whether a process is at work: run.json holds only what the last process wrote.
     """
     note = standing.note
     if standing.held:
@@ -127,7 +128,7 @@ def _time(seconds: float) -> str:
 
 
 def name_job(job: Job) -> str:
-    """A job in the words of its axes."""
+    """A job as the values of its axes, for a sentence."""
     inits = ", ".join(point.init + ("" if point.scale is None else f" {point.scale:g}") for point in job.points[:4])
     more = len(job.points) - 4
     depth = f"depth {job.depth}" if job.depth else "all depths"

@@ -1,6 +1,6 @@
-"""Which columns the tables of a sweep have: those that a network of it could fill.
+"""Which columns the tables of a sweep leave out: those that none of its networks can fill.
 
-They depend on the sweep alone, so that every part has the same.
+They depend on the sweep alone, so that all parts have the same columns.
 """
 
 from functools import lru_cache
@@ -11,7 +11,7 @@ from winit_jax.spec.sweep import Sweep
 
 
 def needs_met(sweep: Sweep) -> frozenset[Need]:
-    """What a column may need (`columns.NEEDS`) and the sweep has."""
+    """The needs of columns (`columns.NEEDS`) that the sweep meets."""
     grid, measure = sweep.grid, sweep.measure
     met: dict[Need, bool] = {
         "training": sweep.train is not None,
@@ -26,7 +26,7 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
 
 
 def never_filled(sweep: Sweep) -> frozenset[str]:
-    """Columns that no network of the sweep can fill; its tables do not have them."""
+    """Names of the columns that no network of the sweep can fill; its tables leave them out."""
     return _without(needs_met(sweep))
 
 

@@ -1,4 +1,4 @@
-"""Every byte of a run folder against its journal, its sweep and itself."""
+"""Check every file of a run folder against the journal, the sweep and the part's other tables."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ from winit_jax.store.unfilled import never_filled
 
 @dataclass
 class Verdict:
-    """What was found; `str()` is what `winit verify` prints.
+    """What `verify` found; `str()` is what `winit verify` prints.
 
-    damage: of parts, by which they can be made anew. wrong: sentences about all else.
+    parts, files: how many are whole. counted: the networks in them. damage: damaged files of parts, which a run makes
+    anew. wrong: sentences about everything else. lacks_predictions: whether the tables of theory are missing.
     """
 
     sweep: Sweep
@@ -37,7 +38,7 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every file is as it was written."""
+        """Whether nothing is wrong."""
         return not self.damage and not self.wrong
 
     def __str__(self) -> str:
@@ -45,22 +46,22 @@ class Verdict:
 
 
 def verify(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
-    """Read everything. Errors: StoreError if it is not a run folder.
+    """Read and check every file. Errors: StoreError if it is not a run folder, or its sweep cannot be read.
 
-    Beside a process at work, files move and are replaced while they are read: what is wrong is so at a second look too.
+    Another process may move and replace files while they are read, so only what two readings both find is reported.
     """
     verdict = _look(folder, vocabulary)
     if not verdict.is_whole:
         first, verdict = verdict, _look(folder, vocabulary)
-        verdict.damage = [each for each in verdict.damage if each in first.damage]
-        verdict.wrong = [each for each in verdict.wrong if each in first.wrong]
+        verdict.damage = [problem for problem in verdict.damage if problem in first.damage]
+        verdict.wrong = [problem for problem in verdict.wrong if problem in first.wrong]
     return verdict
 
 
 def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
     stored_sweep(folder, vocabulary)
     entries, path = folder.refresh(), folder.path
-    sweep = stored_sweep(folder, vocabulary)  # after the journal, for beside a run that adds points it grows first
+    sweep = stored_sweep(folder, vocabulary)  # after the journal: a run that adds points writes the sweep first
     verdict = Verdict(sweep, lacks_predictions=entries.lacks_predictions)
     verdict.wrong += entries.unreadable
     verdict.damage = damaged(path, entries, thorough=True)
@@ -68,8 +69,8 @@ def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
     for record in whole:
         for table, what in _contents(path, record, sweep):
             verdict.damage.append(Damage(record.stem, f"{table}/{record.stem}.parquet", what))
-    ill = {damage.stem for damage in verdict.damage}
-    whole = [record for record in whole if record.stem not in ill]
+    damaged_stems = {damage.stem for damage in verdict.damage}
+    whole = [record for record in whole if record.stem not in damaged_stems]
     verdict.parts, verdict.files = len(whole), sum(len(record.files) for record in whole)
     verdict.counted = count(sweep, whole)
     if verdict.counted.done + verdict.counted.beside != sum(_networks(record) for record in whole):
@@ -83,7 +84,7 @@ def _look(folder: RunFolder, vocabulary: Vocabulary) -> Verdict:
 
 
 def summary(verdict: Verdict) -> str:
-    """What was read, in a sentence."""
+    """How much was read, and how many things are wrong, in a sentence."""
     done, total = verdict.counted.done, verdict.sweep.n_networks
     wrong = len(verdict.damage) + len(verdict.wrong)
     result = f"{wrong:,} things are wrong" if wrong > 1 else "one thing is wrong" if wrong else "all as written"
@@ -101,15 +102,16 @@ def _texts(path: Path, entries: Journal) -> Iterator[str]:
 
 
 def repair(folder: RunFolder, vocabulary: Vocabulary) -> list[str]:
-    """Move what is damaged to quarantine/, so that the next run makes it anew; sentences about it. Needs the lock.
+    """Move damaged files to quarantine/, so that the next run makes them anew. Call while holding the lock.
 
-    Everything is read again, for another process may have made it anew since.
+    Everything is read again, because another process may have repaired it since `verify`.
+    Out: a sentence for each damage. Errors: OSError; StoreError.
     """
     lines = folder.recover()
     damage = _look(folder, vocabulary).damage
-    for stem in sorted({each.stem for each in damage}):
-        folder.set_aside(stem, "; ".join(str(each) for each in damage if each.stem == stem))
-    return lines + [str(each) for each in damage]
+    for stem in sorted({item.stem for item in damage}):
+        folder.set_aside(stem, "; ".join(str(item) for item in damage if item.stem == stem))
+    return lines + [str(item) for item in damage]
 
 
 def _networks(record: Record) -> int:
@@ -117,7 +119,7 @@ def _networks(record: Record) -> int:
 
 
 def _contents(path: Path, record: Record, sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """(table, what is wrong) with the contents of a part whose bytes are those that were written."""
+    """(table, what is wrong with it) for a part whose files have the bytes that were committed."""
     tables: dict[str, pa.Table] = {}
     without, expected, is_current = never_filled(sweep), rows(record, sweep), record.grid == grid_digest(sweep)
     for table, file in record.files.items():
@@ -143,14 +145,14 @@ def _contents(path: Path, record: Record, sweep: Sweep) -> Iterator[tuple[str, s
 
 
 def _fits(columns: pa.Schema, wanted: pa.Schema, is_current: bool) -> bool:
-    """Whether columns are those of the sweep; before it grew, there may have been fewer."""
+    """Whether columns are those of the sweep; a part from before the sweep grew may lack some."""
     if not is_current:
         wanted = pa.schema([field for field in wanted if field.name in columns.names])
     return bool(columns.equals(wanted))
 
 
 def rows(record: Record, sweep: Sweep) -> dict[str, int]:
-    """How many rows each table of a part has, from its networks and what the sweep measures."""
+    """Table -> how many rows a part must have in it, from its networks and what the sweep measures; 0 is left out."""
     if record.stem == journal.PREDICTIONS:
         return {}
     measure, deepest = sweep.measure, max(sweep.grid.depth)
@@ -174,7 +176,7 @@ def rows(record: Record, sweep: Sweep) -> dict[str, int]:
 
 
 def _keys(table: pa.Table, networks: pa.Table) -> pa.Table:
-    """The distinct networks of a table, names spelled out."""
+    """The key columns of a table's distinct networks, with names as strings rather than codes."""
     keys = [key for key in LEARNER_KEYS if key in table.column_names and key in networks.column_names]
     columns = [table.column(key).combine_chunks() for key in keys]
     plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
@@ -182,11 +184,11 @@ def _keys(table: pa.Table, networks: pa.Table) -> pa.Table:
 
 
 def _without_network(table: pa.Table, networks: pa.Table) -> int:
-    """How many networks of a table the networks table does not have."""
+    """How many networks of a table are not in the networks table."""
     keys = _keys(table, networks)
-    there = _keys(networks.select(keys.column_names), networks)
-    both = pa.concat_tables([keys, there.select(keys.column_names)]).group_by(keys.column_names).aggregate([])
-    return int(both.num_rows - there.num_rows)
+    known_keys = _keys(networks.select(keys.column_names), networks)
+    both = pa.concat_tables([keys, known_keys.select(keys.column_names)]).group_by(keys.column_names).aggregate([])
+    return int(both.num_rows - known_keys.num_rows)
 
 
 def _twice(networks: pa.Table) -> int:

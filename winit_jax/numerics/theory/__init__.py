@@ -1,11 +1,11 @@
 """Mean-field theory at infinite width: length and correlation maps, their fixed points, and signals by depth.
 
 Networks a_l = h_{l-1} W_l + b_l, h_l = phi(a_l), weights of variance weight_var / fan_in and biases of
-variance bias_var. q is the mean square of pre-activations, c the correlation of those of two inputs.
+variance bias_var. q is the mean square of pre-activations; c is the correlation between those of two inputs.
 Sources: Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232.
 
-Everything here is float64 NumPy on the host. The maps themselves stand here; what follows from them comes from
-`fixed_points`, `critical_gains`, `depths` and `propagation`, the averages from `moments` and `length_curves`.
+Everything here is float64 NumPy on the host. This module defines the maps. `fixed_points`, `critical_gains`, `depths`
+and `propagation` derive results from them; `moments` and `length_curves` compute the Gaussian averages.
 """
 
 import numpy as np
@@ -66,18 +66,25 @@ def length_map(q: Number, activation: Activation, weight_var: Number, bias_var: 
 
 
 def chi(q: Number, activation: Activation, weight_var: Number) -> np.ndarray:
-    """Factor of mean square gradients from layer to layer: weight_var E[phi'(sqrt(q) z)^2]; shapes broadcast."""
+    """Factor by which one layer multiplies the mean square gradient: chi1 where q is a fixed point.
+
+    chi = weight_var E[phi'(sqrt(q) z)^2],  z ~ N(0, 1)
+
+    Shapes: broadcast. Units: a ratio of mean squares.
+    Source: Schoenholz et al. 2017, arXiv:1611.01232.
+    Errors: none; q < 0 gives NaN.
+    """
     return weight_var * mean_square_slope(activation, q)
 
 
 def correlation_map(c: Number, q: Number, activation: Activation, weight_var: Number, bias_var: Number) -> np.ndarray:
-    """Correlation of two inputs' pre-activations one layer on, both of mean square q.
+    """Correlation between two inputs' pre-activations one layer on, where both have mean square q.
 
     c' = (weight_var E[phi(u1) phi(u2)] + bias_var) / (weight_var E[phi(u1)^2] + bias_var),
-    u1, u2 ~ N(0, q) of correlation c
+    u1, u2 ~ N(0, q) with correlation c
 
     Shapes: broadcast; 0 < q < inf.
-    Source: Poole et al. 2016, eq. 5, at equal lengths.
+    Source: Poole et al. 2016, eq. 5, for inputs of equal length.
     Errors: none; 0 / 0 (no weights and no biases) gives NaN.
     """
     c, q, weight_var, bias_var = np.broadcast_arrays(c, q, weight_var, bias_var)

@@ -1,4 +1,4 @@
-"""Gaussian averages of activations in closed form, beside the activation's name: float64 NumPy."""
+"""Gaussian averages of activations in closed form, in float64 NumPy; `CLOSED_FORMS` maps names to them."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from winit_jax.numerics.activations import Activation
 
 
 class Averages(NamedTuple):
-    """One-dimensional averages at each q, u ~ N(0, q); arrays of q's shape.
+    """Averages over one Gaussian u ~ N(0, q), at each q; arrays of q's shape.
 
     second: E[phi(u)^2].
     slope_second: E[phi'(u)^2].
@@ -26,9 +26,11 @@ class Averages(NamedTuple):
 
 
 class ClosedForm(NamedTuple):
-    """Functions of q, or of q and the correlation c, that need no quadrature over phi.
+    """The averages of one activation as functions that need no quadrature over phi.
 
-    sides: the slopes left and right of 0 of a homogeneous phi, else None.
+    averages: q -> Averages. covariance: q, c -> E[phi(u1) phi(u2)]; slope_covariance: q, c -> E[phi'(u1) phi'(u2)],
+        for u1, u2 ~ N(0, q) with correlation c; q and c of one shape, same shape out.
+    sides: the slopes left and right of 0 of a homogeneous phi; None for any other.
     """
 
     averages: Callable[[np.ndarray], Averages]
@@ -38,11 +40,11 @@ class ClosedForm(NamedTuple):
 
 
 def _homogeneous_form(left: float, right: float) -> ClosedForm:
-    """phi(a) = left a below 0 and right a above: (right - left) relu(a) + left a.
+    """The closed form of phi(a) = left a for a < 0 and right a for a > 0, which is (right - left) relu(a) + left a.
 
     Source: Cho and Saul 2009, NIPS (the arc-cosine kernel of degree 1).
     """
-    with np.errstate(all="ignore"):  # slopes of 1e300 have no squares
+    with np.errstate(all="ignore"):  # the squares of slopes near 1e300 overflow
         sides = np.array([left, right])
         kink, line, mean = (sides[1] - sides[0]) ** 2, sides[0] * sides[1], (sides**2).sum() / 2
 
@@ -76,13 +78,13 @@ def _erf_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _erf_averages(q: np.ndarray) -> Averages:
-    # arcsin(s) loses half its digits where s is nearly 1: the same angle by its tangent.
+    # arcsin(s) loses half its digits where s is nearly 1, so the angle is computed from its tangent.
     second = 2 / math.pi * np.arctan2(2 * q, np.sqrt(1 + 4 * q))
     return Averages(second, _erf_slopes(q, np.ones_like(q)), 4 / math.pi / ((1 + 2 * q) * np.sqrt(1 + 4 * q)))
 
 
 def _sin_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-    # (e^(-q(1-c)) - e^(-q(1+c))) / 2, the difference taken without cancellation.
+    # (e^(-q(1-c)) - e^(-q(1+c))) / 2, written so that the difference does not cancel.
     size = np.abs(c)
     covariance: np.ndarray = -0.5 * np.sign(c) * np.exp(-q * (1 - size)) * np.expm1(-2 * q * size)
     return covariance
@@ -116,8 +118,9 @@ def _hard_tanh_averages(q: np.ndarray) -> Averages:
 def _hard_tanh_integral(q: np.ndarray, c: np.ndarray, moment: int) -> np.ndarray:
     """(1/pi) int_0^asin(c) (c - sin t)^moment [e^(-1/(q (1 + sin t))) - e^(-1/(q (1 - sin t)))] dt, c >= 0.
 
-    The bracket over 2 pi cos t is 2 q times the density of (u1, u2) at (1, 1) less that at (1, -1); Price's
-    theorem twice. With s = pi/2 - t on a log scale the change at 1 - sin t ~ 1/q is resolved for every q.
+    The bracket divided by pi cos t is 2 q times (density of (u1, u2) at (1, 1) minus density at (1, -1)): Price's
+    theorem, applied twice. Integrated over log s, s = pi/2 - t, so that the change at 1 - sin t ~ 1/q is resolved for
+    every q.
     """
     x, w = np.polynomial.legendre.leggauss(16)
     panels = 12
@@ -137,9 +140,9 @@ def _hard_tanh_integral(q: np.ndarray, c: np.ndarray, moment: int) -> np.ndarray
 def _hard_tanh_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
     q, c = np.broadcast_arrays(q, c)
     size = np.abs(c)
-    known = _hard_tanh_averages(q)
-    value = q * (size * known.slope_second**2 + _hard_tanh_integral(q, size, 1))
-    covariance: np.ndarray = np.sign(c) * np.where(size == 1, known.second, value)
+    means = _hard_tanh_averages(q)
+    value = q * (size * means.slope_second**2 + _hard_tanh_integral(q, size, 1))
+    covariance: np.ndarray = np.sign(c) * np.where(size == 1, means.second, value)
     return covariance
 
 
@@ -160,7 +163,7 @@ CLOSED_FORMS = {
 
 @lru_cache(maxsize=64)
 def closed_form(activation: Activation) -> ClosedForm | None:
-    """The closed form of an activation, or None: that of every homogeneous one, else by its name."""
+    """The closed form of an activation: by its slopes if it is homogeneous, else by name; None if it has none."""
     if activation.homogeneous:
         with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
             left, right = np.asarray(activation.slope(jnp.asarray([-1.0, 1.0])))

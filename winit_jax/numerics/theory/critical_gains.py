@@ -1,14 +1,15 @@
-"""Gains at which chi1 = 1, and those at which the fixed point that a network reaches jumps.
+"""Gains at which chi1 = 1, and gains at which the fixed point that a network reaches jumps.
 
-Both follow from curves over q alone. With M = E[phi(u)^2], C = E[phi'(u)^2], u ~ N(0, q), weight variance w and bias
-variance b, at a fixed point q = w M + b:
+Both are found from functions of q alone. With M = E[phi(u)^2], C = E[phi'(u)^2], u ~ N(0, q), weight variance w and
+bias variance b, at a fixed point q = w M + b:
 
     chi1 = w C = 1             where  b = q - M / C,         w = 1 / C
     two fixed points meet      where  b = q - M / (dM/dq),   w = 1 / (dM/dq)
     both, the half-stable one  where  dM/dq = C  (Roberts, Yaida and Hanin 2022, arXiv:2106.10165, section 5.3.4)
     the start is a fixed point where  M = (q_1 - b) / w
 
-Between these gains nothing changes sign or jumps, however narrow the windows are.
+The "start" is the first layer's mean square q_1. Between neighbouring gains of this list chi1 - 1 keeps its sign and no
+fixed point jumps, so no window of gains is too narrow to be found.
 """
 
 import math
@@ -22,28 +23,28 @@ from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.theory.fixed_points import ends
 from winit_jax.numerics.theory.length_curves import BEYOND_FLOAT, STILL, Curve, Moments, curve
 
-# Gains within which a critical one is looked for, and how many are tried for the largest and smallest chi1.
+# The range of gains searched, and how many are tried to find the largest and the smallest chi1.
 GAINS, N_GAINS = (0.01, 100.0), 401
 # Differences of logarithms of averages below this may be rounding.
 NOISE = 1e-12
-# How far to either side of a gain its two sides are looked at, in log gain; a difference of log chi1 beyond JUMP is
-# no slope there: at the edge of a fold q goes with the square root, 3e-5.
+# chi1 is compared at BESIDE in log gain below and above a gain; it jumps there if log chi1 differs by more than JUMP.
+# A continuous chi1 differs by less: at the edge of a fold q changes with the square root of BESIDE, 3e-5.
 BESIDE, JUMP = 1e-9, 1e-3
-# Gains are known to about KNOWN: one that is a number of DIGITS digits to within that is this number.
+# Gains have a relative error of about KNOWN. One that is that near to a number of DIGITS digits is rounded to it.
 KNOWN, DIGITS = 1e-14, 12
 
 
 class Start(NamedTuple):
-    """Mean square pre-activation q_1 of the first layer: q, or gain^2 square + bias_std^2 where square is given.
+    """Mean square pre-activation q_1 of the first layer: q, or gain^2 square + bias_std^2 if square is given.
 
-    square: mean square of the inputs' entries, times features over width where all layers have the same std.
+    square: mean square of the inputs' entries; times features / width if all layers have the same std, not gain.
     """
 
     q: float = 1.0
     square: float | None = None
 
     def log_q(self, log_weight: np.ndarray, log_bias: np.ndarray) -> np.ndarray:
-        """log q_1 of networks of these variances."""
+        """log q_1 for natural logarithms of weight and bias variances, [n] each; [n] out."""
         with np.errstate(divide="ignore"):
             if self.square is None:
                 return np.broadcast_arrays(np.log(self.q), log_weight)[0].copy()
@@ -52,7 +53,7 @@ class Start(NamedTuple):
 
     @property
     def words(self) -> str:
-        """From where, for a sentence."""
+        """The start, as words for a sentence."""
         return f"from q = {self.q:g} on" if self.square is None else "from the networks' own q_1 on"
 
 
@@ -60,7 +61,7 @@ FROM_ONE = Start()
 
 
 class Jump(NamedTuple):
-    """A gain at which the fixed point that is reached changes at once: chi1 and log q just below and just above."""
+    """A gain at which the fixed point that is reached jumps, with chi1 and log q there just below and just above it."""
 
     gain: float
     chi_below: float
@@ -75,9 +76,11 @@ class Jump(NamedTuple):
 
 
 class CriticalGain(NamedTuple):
-    """gain: sqrt(weight_var) where chi1 passes through 1, NaN if nowhere; reason: "" or one sentence why.
+    """The result of `critical_gain`.
 
-    jumps: where the fixed point changes at once, by growing gain.
+    gain: sqrt(weight_var) at which chi1 passes through 1; NaN if there is none.
+    reason: a sentence about why there is none, or "".
+    jumps: gains at which the fixed point that is reached jumps, in increasing order.
     """
 
     gain: float
@@ -86,7 +89,10 @@ class CriticalGain(NamedTuple):
 
 
 class HalfStable(NamedTuple):
-    """The point where chi1 = 1 and the slope of the length map is 1: signals from one side reach it."""
+    """A fixed point with chi1 = 1 at which the length map also has slope 1: signals from one side only reach it.
+
+    Source: Roberts, Yaida and Hanin 2022, arXiv:2106.10165, section 5.3.4.
+    """
 
     q: float
     weight_var: float
@@ -98,9 +104,9 @@ class HalfStable(NamedTuple):
 def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_ONE) -> CriticalGain:
     """The gain, sqrt(weight_var), at which chi1 at the fixed point reached from `start` passes through 1.
 
-    Looked for on gains from 0.01 to 100; the first is given if there are several, to the last digits. A jump of chi1
-    across 1, where the fixed point itself jumps or is lost, is no critical gain.
-    Errors: none; without one, `gain` is NaN and `reason` says why.
+    Gains from 0.01 to 100 are searched. If there are several critical ones, the smallest is given, to a relative error
+    of about 1e-14. A gain at which chi1 jumps across 1, because the fixed point jumps or vanishes, is not critical.
+    Errors: none; if there is no critical gain, `gain` is NaN and `reason` says why.
     """
     known = curve(activation)
     log_bias = 2 * math.log(bias_std) if bias_std > 0 else -math.inf
@@ -111,20 +117,20 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_O
         return weight + known.at(log_q).log_chi, log_q
 
     low, high = np.log(GAINS)
-    events = np.array([at for at in _events(known, log_bias, start) if low < at < high])
+    events = np.array([event for event in _events(known, log_bias, start) if low < event < high])
     between = np.concatenate([[low], (events[1:] + events[:-1]) / 2, [high]]) if events.size else np.array([low, high])
     beside = np.minimum(BESIDE, np.diff(between).min() / 4)
     looked_at = reached(np.concatenate([between, events - beside, events + beside]))
     sides = np.split(np.stack(looked_at), [between.size, between.size + events.size], axis=1)
-    (log_chi, _), below_it, beyond_it = sides
-    # Below its critical gain an unbiased tanh has chi1 = gain^2, above it 1 + O((gain - 1)^2): count 1 as above.
+    (log_chi, _), just_below, just_above = sides
+    # An unbiased tanh has chi1 = gain^2 below gain 1, and 1 + O((gain - 1)^2) above it: chi1 = 1 counts as above 1.
     above = log_chi > -STILL
-    gaps = np.abs(np.clip(beyond_it[0], -50, 50) - np.clip(below_it[0], -50, 50))
+    gaps = np.abs(np.clip(just_above[0], -50, 50) - np.clip(just_below[0], -50, 50))
     with np.errstate(over="ignore", under="ignore"):
-        chis = [np.exp(side[0]) for side in (below_it, beyond_it)]
+        chis = [np.exp(side[0]) for side in (just_below, just_above)]
     jumps = tuple(
-        Jump(_rounded(at), *(float(chi[i]) for chi in chis), *map(float, both))
-        for i, (at, both) in enumerate(zip(events, zip(below_it[1], beyond_it[1], strict=True), strict=True))
+        Jump(_rounded(event), *(float(chi[i]) for chi in chis), *map(float, log_qs))
+        for i, (event, log_qs) in enumerate(zip(events, zip(just_below[1], just_above[1], strict=True), strict=True))
         if gaps[i] > JUMP
     )
     for i in np.flatnonzero(above[1:] != above[:-1])[: events.size]:
@@ -142,9 +148,9 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_O
     gains = np.linspace(low, high, N_GAINS)
     log_chi, log_q = reached(gains)
     if np.isnan(log_chi).any():
-        at = int(np.flatnonzero(np.isnan(log_chi))[0])
-        what = "its signals settle nowhere" if np.isnan(log_q[at]) else "its slopes are no numbers where signals go"
-        return CriticalGain(math.nan, f"{where}at gain {math.exp(gains[at]):.4g} {what}.", jumps)
+        first = int(np.flatnonzero(np.isnan(log_chi))[0])
+        what = "its signals settle nowhere" if np.isnan(log_q[first]) else "its slopes are no numbers where signals go"
+        return CriticalGain(math.nan, f"{where}at gain {math.exp(gains[first]):.4g} {what}.", jumps)
     side, which, extreme = (
         ("above", "smallest", int(np.argmin(log_chi))) if above[0] else ("below", "largest", int(np.argmax(log_chi)))
     )
@@ -159,7 +165,10 @@ def critical_gain(activation: Activation, bias_std: float, start: Start = FROM_O
 
 @np.errstate(all="ignore")
 def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
-    """(gain, q) at which two fixed points of the length map meet and are lost, by growing gain."""
+    """Every (gain, q) at which two fixed points of the length map meet and vanish, by increasing gain.
+
+    Errors: none.
+    """
     known = curve(activation)
     log_folds = [] if known.flat else _folds(known, 2 * math.log(bias_std) if bias_std > 0 else -math.inf)
     return sorted((_rounded(weight / 2), float(np.exp(x))) for weight, x in log_folds)
@@ -167,7 +176,10 @@ def folds(activation: Activation, bias_std: float) -> list[tuple[float, float]]:
 
 @np.errstate(all="ignore")
 def half_stable(activation: Activation) -> list[HalfStable]:
-    """The points where chi1 = 1 and two fixed points meet, with the variances that put them there, by growing q."""
+    """Every point at which chi1 = 1 and two fixed points meet, with the variances that lead there, by increasing q.
+
+    Errors: none.
+    """
     known = curve(activation)
     if known.flat:
         return []
@@ -193,7 +205,7 @@ def _fate(log_q: float) -> str:
 
 
 def _written(log: float) -> str:
-    """e^log to four digits, also where that is no float."""
+    """e^log to four digits, also where float64 cannot hold it."""
     if abs(log) < 700 or abs(log) >= BEYOND_FLOAT / 2:
         return f"{np.exp(log):.4g}"
     whole = math.floor(log / math.log(10))
@@ -206,11 +218,11 @@ def _rounded(log_gain: float) -> float:
     return short if abs(short - gain) <= KNOWN * gain else gain
 
 
-# --- Where something changes
+# --- Gains at which something changes
 
 
 def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
-    """log gain, increasing, of every change that the module names and of those in the limits of small and large q."""
+    """log gain, increasing, of every event that the module lists, and of chi1 = 1 in the limits q -> 0 and q -> inf."""
     weights = [-limit for limit in known.limits if not math.isnan(limit)]
     if not known.flat:
         weights += [weight for weight, _ in _folds(known, log_bias)]
@@ -229,18 +241,18 @@ def _events(known: Curve, log_bias: float, start: Start) -> list[float]:
 
 
 def _log_bias_of(x: np.ndarray, surplus: np.ndarray, log_bias: float) -> np.ndarray:
-    """log(q (1 - e^-surplus)), the variance of biases with which q is fixed; -inf where there is none.
+    """log(q (1 - e^-surplus)): of the bias variance that makes q = e^x a fixed point; -inf if there is none.
 
-    NaN where q is so large that a surplus which is rounding could make those of e^log_bias.
+    NaN if the surplus is no more than rounding and q is so large that it may still stand for a variance of e^log_bias.
     """
-    untold = (np.abs(surplus) <= NOISE) & (x + math.log(NOISE) > log_bias)
+    uncertain = (np.abs(surplus) <= NOISE) & (x + math.log(NOISE) > log_bias)
     with np.errstate(invalid="ignore", divide="ignore"):
-        surplus = np.where(untold, np.nan, surplus)
+        surplus = np.where(uncertain, np.nan, surplus)
         return np.where(surplus > NOISE, x + np.log(-np.expm1(-surplus)), np.where(np.isnan(surplus), np.nan, -np.inf))
 
 
 def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
-    """(log weight variance, log q) where two fixed points meet."""
+    """Every (log weight variance, log q) at which two fixed points meet."""
 
     def excess(x: np.ndarray, at: Moments) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -255,7 +267,7 @@ def _folds(known: Curve, log_bias: float) -> list[tuple[float, float]]:
 
 
 def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> list[float]:
-    """log weight variances with which the first layer's q is a fixed point."""
+    """log weight variances for which q_1 is a fixed point."""
     if start.square is None:
         places, per_weight = [math.log(start.q)] if start.q > 0 else [], None
     else:
@@ -270,9 +282,12 @@ def _started_at_a_fixed_point(known: Curve, log_bias: float, start: Start) -> li
 
 
 def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) -> list[float]:
-    """Where a function of log q changes sign, also twice between two places; what is below NOISE has no sign."""
+    """Every log q at which a function changes sign, also twice between two neighbouring places of the curve.
+
+    function: of x and Moments at x; values of at most NOISE in size count as having no sign.
+    """
     places, values = known.places, function(known.places, known.at_places)
-    # Where an average is 0 or infinite to a float, what is made of it has no sign.
+    # Where an average is 0 or infinite in float64, the function's value has no meaning.
     values = np.where(
         np.maximum(np.abs(known.at_places.ratio), np.abs(known.at_places.log_chi)) >= BEYOND_FLOAT / 2, np.nan, values
     )
@@ -285,7 +300,7 @@ def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) 
         if not np.isnan(values[i : j + 1]).any()
     ]
 
-    def at(x: np.ndarray) -> np.ndarray:
+    def value_at(x: np.ndarray) -> np.ndarray:
         return function(x, known.at(x))
 
     with np.errstate(invalid="ignore"):
@@ -297,19 +312,19 @@ def _roots(known: Curve, function: Callable[[np.ndarray, Moments], np.ndarray]) 
         low, high = places[i], places[i + 2]
         for _ in range(5):
             fine = np.linspace(low, high, 65)
-            best = int(np.argmin(side[i] * at(fine)))
+            best = int(np.argmin(side[i] * value_at(fine)))
             low, high = fine[max(best - 1, 0)], fine[min(best + 1, 64)]
-        if side[i] * at(fine)[best] < -NOISE:
+        if side[i] * value_at(fine)[best] < -NOISE:
             pairs += [(places[i], fine[best]), (fine[best], places[i + 2])]
-    return sorted(_bisected(at, low, high) for low, high in pairs)
+    return sorted(_bisected(value_at, low, high) for low, high in pairs)
 
 
 def _bisected(function: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
-    """A sign change between low and high, by cutting into 32 again and again."""
+    """A sign change of the function between low and high, by cutting the interval into 32 eleven times."""
     sign_at_low = np.sign(function(np.array([low]))[0])
     for _ in range(11):
         fine = np.linspace(low, high, 33)
         changed = np.flatnonzero(np.sign(function(fine)) != sign_at_low)
-        at = int(changed[changed > 0][0]) if (changed > 0).any() else 32
-        low, high = fine[at - 1], fine[at]
+        first = int(changed[changed > 0][0]) if (changed > 0).any() else 32
+        low, high = fine[first - 1], fine[first]
     return float((low + high) / 2)

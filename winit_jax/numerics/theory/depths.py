@@ -1,12 +1,12 @@
-"""How many layers a signal and a gradient survive: the maps themselves, from the start on, transients included.
+"""How many layers a signal and a gradient survive, by following the maps from the first layer, transients included.
 
-Where each layer changes little the maps are followed many layers at once. The map x -> x + s(x) of log q is the flow
-for unit time along
+Where one layer changes little, many layers are taken in one leap. The map x -> x + s(x) of x = log q equals following,
+for unit time, the flow
 
-    v = s - s s' / 2 + s s'^2 / 3 + s^2 s'' / 12 - ...
+    dx/dt = v(x) = s - s s' / 2 + s s'^2 / 3 + s^2 s'' / 12 - ...
 
-(the logarithm of the map), and a sum over layers is the integral over that time with the ends of the Euler-Maclaurin
-formula, so that a decay by a power law costs no more over a hundred million layers than over a thousand.
+(the logarithm of the map). A sum over layers is then an integral over time plus the end terms of the Euler-Maclaurin
+formula, so that a power-law decay costs no more over a hundred million layers than over a thousand.
 """
 
 import math
@@ -17,19 +17,20 @@ import numpy as np
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.theory.length_curves import STILL, Curve, Step, curve, step_of
 
-# A leap changes log q by at most this much, and the step by this share; shorter ones are not worth their error.
+# A leap changes log q by about LEAP at most, and the step by that share of itself. Leaps of fewer than SHORTEST layers
+# are not worth their error: those layers are taken one by one.
 LEAP, SHORTEST = 0.2, 30
-# More layers than anybody has: what takes longer is never. Where q stays, log chi1 is known to MARGINAL.
+# What takes more than MOST layers counts as never. Where q stays, an abs(log chi1) of at most MARGINAL counts as 0.
 MOST, MARGINAL = 1e15, 1e-11
-ROUNDS = 20_000
-# Nodes and weights on [0, 1].
+ROUNDS = 20_000  # at most so many steps and leaps
+# Gauss-Legendre nodes and weights on [0, 1].
 _GAUSS = (np.polynomial.legendre.leggauss(6)[0] / 2 + 0.5, np.polynomial.legendre.leggauss(6)[1] / 2)
 
 
 class Depths(NamedTuple):
-    """The first layer, counted from 1, at which something has changed by a factor; inf if never. [n] each.
+    """The first layer l, counted from 1, at which a quantity has grown or shrunk by a factor; inf if never. [n] each.
 
-    signal: sqrt(q_l) against sqrt(q_1). gradient: the product of sqrt(chi(q_k)) over layers k = 1 to l, against 1.
+    signal: for sqrt(q_l / q_1). gradient: for the product of sqrt(chi(q_k)) over layers k = 1 to l.
     """
 
     signal: np.ndarray
@@ -37,7 +38,11 @@ class Depths(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Some rows at a layer: log q, the sum of log chi before it, layers passed, and what moves them; [m] each."""
+    """Some rows at one layer, [m] each.
+
+    x: log q. change: sum of log chi over the layers before. step: how the layer moves x. pace: log chi of the layer.
+    pace_slope: its derivative by x.
+    """
 
     x: np.ndarray
     change: np.ndarray
@@ -50,10 +55,11 @@ class _State(NamedTuple):
 def depths(
     activation: Activation, log_weight: np.ndarray, log_bias: np.ndarray, log_start: np.ndarray, factor: float = 1000.0
 ) -> Depths:
-    """How deep signals and gradients reach from a start; natural logarithms of variances and of q_1, [n] each.
+    """The layers at which the signal and the gradient have changed by `factor`, up or down.
 
-    Layer by layer where q moves fast; else by leaps, to about 1e-3 of a layer (tested).
-    Errors: none; NaN where an average is no number.
+    log_weight, log_bias, log_start: natural logarithms of the variances and of q_1; they broadcast to [n].
+    Layers are taken one by one where q moves fast, else by leaps with an error of about 1e-3 of a layer (tested).
+    Errors: none; NaN where an average is not a number.
     """
     columns = np.broadcast_arrays(
         *(np.atleast_1d(np.asarray(x, np.float64)) for x in (log_weight, log_bias, log_start))
@@ -76,9 +82,9 @@ def depths(
         reached.signal[ended] = _kept(reached.signal[ended], np.inf)
         going = ~(still | unknown | (layers[rows] > MOST))
         going &= np.isnan(reached.signal[rows]) | np.isnan(reached.gradient[rows])
-        late = rows[layers[rows] > MOST]
+        beyond_most = rows[layers[rows] > MOST]
         for column in reached:
-            column[late] = _kept(column[late], np.inf)
+            column[beyond_most] = _kept(column[beyond_most], np.inf)
         rows = rows[going]
         if not rows.size:
             break
@@ -87,25 +93,26 @@ def depths(
         size = _leap(state)
         while True:
             new_x, new_change, passed = _after(known, state, size, weight[rows], bias[rows])
-            lost = np.isnan(reached.signal[rows]) & ~(np.abs(new_x - start[rows]) < limit)
-            gone = np.isnan(reached.gradient[rows]) & ~(np.abs(new_change) < limit)
-            # No leap goes past a threshold: the last layers are taken one by one.
-            shorter = (lost | gone) & (size > 1)
+            signal_moved = np.isnan(reached.signal[rows]) & ~(np.abs(new_x - start[rows]) < limit)
+            gradient_moved = np.isnan(reached.gradient[rows]) & ~(np.abs(new_change) < limit)
+            # No leap may pass a threshold: halve it, down to single layers.
+            shorter = (signal_moved | gradient_moved) & (size > 1)
             if not shorter.any():
                 break
             size = np.where(shorter, np.where(size >= 2 * SHORTEST, np.floor(size / 2), 1.0), size)
         x[rows], change[rows], layers[rows] = new_x, new_change, layers[rows] + passed
-        reached.signal[rows] = np.where(lost & ~np.isnan(new_x), layers[rows] + 1, reached.signal[rows])
-        reached.gradient[rows] = np.where(gone & ~np.isnan(new_change), layers[rows], reached.gradient[rows])
+        reached.signal[rows] = np.where(signal_moved & ~np.isnan(new_x), layers[rows] + 1, reached.signal[rows])
+        reached.gradient[rows] = np.where(gradient_moved & ~np.isnan(new_change), layers[rows], reached.gradient[rows])
     return reached
 
 
 def _kept(earlier: np.ndarray, now: np.ndarray | float) -> np.ndarray:
+    """The earlier value; where that is NaN, the new one."""
     return np.where(np.isnan(earlier), now, earlier)
 
 
 def _left(pace: np.ndarray, change: np.ndarray, limit: float) -> np.ndarray:
-    """Layers until a sum that stands at `change` and grows by `pace` each is at least limit in size."""
+    """Layers until abs(sum) >= limit, for a sum that is now `change` and grows by `pace` each layer; inf if never."""
     with np.errstate(divide="ignore", invalid="ignore"):
         layers = np.ceil((limit - np.sign(pace) * change) / np.abs(pace))
     return np.where(np.abs(pace) <= MARGINAL, np.inf, layers)
@@ -117,13 +124,14 @@ def _look(known: Curve, x: np.ndarray, change: np.ndarray, weight: np.ndarray, b
 
 
 def _leap(state: _State) -> np.ndarray:
-    """How many layers may be taken at once."""
+    """How many layers may be taken at once; [m]."""
     with np.errstate(divide="ignore"):
         size = np.floor(LEAP / np.maximum(np.abs(state.step.size), np.abs(state.step.slope)))
     return np.where(size < SHORTEST, 1.0, np.minimum(size, MOST))
 
 
 def _velocity(step: Step) -> np.ndarray:
+    """v of the module's formula."""
     size, slope, bend = step
     velocity: np.ndarray = size * (1 - slope / 2 + slope**2 / 3 + size * bend / 12)
     return velocity
@@ -132,9 +140,9 @@ def _velocity(step: Step) -> np.ndarray:
 def _after(
     known: Curve, state: _State, size: np.ndarray, weight: np.ndarray, bias: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(log q, sum of log chi, layers passed) one layer on, or about `size` layers where that is more than one.
+    """(log q, sum of log chi, layers passed) after one layer, or after about `size` layers where size > 1; [m] each.
 
-    Along the flow time is the integral of dx / v, here to a place about so far away, and then on to a whole number.
+    A leap goes to x + size v(x), which takes the time int dx / v, then on by the rest to a whole number of layers.
     """
     with np.errstate(invalid="ignore"):
         x, change, passed = state.x + state.step.size, state.change + state.pace, np.ones(size.size)
@@ -143,12 +151,12 @@ def _after(
         return x, change, passed
     start, weight, bias = state.x[far], weight[far], bias[far]
     first = _velocity(Step(*(values[far] for values in state.step)))
-    way = size[far] * first
-    inside = _look(known, start + way * _GAUSS[0][:, None], start, weight, bias)
-    times = way * _GAUSS[1][:, None] / _velocity(inside.step)
+    distance = size[far] * first
+    inside = _look(known, start + distance * _GAUSS[0][:, None], start, weight, bias)
+    times = distance * _GAUSS[1][:, None] / _velocity(inside.step)
     time, total = times.sum(axis=0), (times * inside.pace).sum(axis=0)
     rest = np.ceil(time) - time
-    place = start + way
+    place = start + distance
     half = _look(known, place, place, weight, bias)
     middle = _look(known, place + rest / 2 * _velocity(half.step), place, weight, bias)
     end_at = place + rest * _velocity(middle.step)

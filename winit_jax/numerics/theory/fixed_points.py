@@ -1,7 +1,7 @@
-"""Where lengths and correlations end up: the fixed points of the length map, who is attracted, and depth scales.
+"""Fixed points of the length and correlation maps, the starts that each of them attracts, and depth scales.
 
-Sources: Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232. Maps with two attractors, for
-which the start decides: Roberts, Yaida and Hanin 2022, arXiv:2106.10165, chapter 5.
+Sources: Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232. For maps with two attractors,
+where the start decides which is reached: Roberts, Yaida and Hanin 2022, arXiv:2106.10165, chapter 5.
 """
 
 import math
@@ -17,25 +17,25 @@ from winit_jax.numerics.theory.propagation import CorrelationState, in_units
 
 Number = np.ndarray | float
 
-# Slopes of the correlation map at 1 that differ from 1 by less: what rounding and covariances near 1 leave of it.
+# A slope of the correlation map at c = 1 counts as 1 if it differs from 1 by less: it is no more exact than that.
 MARGINAL = 1e-10
-# Likewise of a function by import path, whose averages may be harder.
+# The same for an activation given by import path, whose averages may be less exact.
 MARGINAL_ELSEWHERE = 1e-7
-# Layers for which a map that is not monotone is repeated before it is said to settle nowhere.
+# Layers for which a map that is not monotone is repeated before the result is that it settles nowhere.
 REPEATED = 2000
-# Steps so small that a turn of theirs may be rounding.
+# In steps smaller than this, a minimum or maximum may be rounding.
 FOLDED = 10 * STILL
 
 
 class FixedPoint(NamedTuple):
-    """Where lengths and correlations end up; arrays of one shape.
+    """The fixed points that lengths and correlations reach; arrays of one shape.
 
-    q: mean square pre-activation; 0 where signals vanish, inf where they explode, NaN where they settle nowhere.
-    c: correlation of two inputs; 1 where they become alike.
+    q: mean square pre-activation; 0 if signals vanish, inf if they explode, NaN if they settle nowhere.
+    c: correlation of two inputs' pre-activations; 1 if they become alike.
     chi1: weight_var E[phi'(u)^2], u ~ N(0, q): the factor of mean square gradients from layer to layer.
-    xi_q, xi_c: layers in which the distance from q and from c changes by a factor e, 1 / |log(slope of
-        the map)|; inf where the slope is 1.
-    log_q: log q, also where q itself is beyond float64.
+    xi_q, xi_c: depth scales, the layers in which the distance from q and from c changes by a factor e:
+        1 / |log(slope of the map)|; inf if the slope is 1.
+    log_q: natural logarithm of q, also where float64 cannot hold q itself.
     """
 
     q: np.ndarray
@@ -47,10 +47,11 @@ class FixedPoint(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """One fixed point of the length map, or infinity where signals explode; all of them in log q.
+    """One fixed point of the length map, or infinity if signals explode. log_q, low and high are log q.
 
-    stability: "stable", "unstable", or "half-stable" (where two fixed points meet: one side is drawn to it, the
-        other driven away). low, high: the starts that end here; equal to log_q where only it itself does.
+    stability: "stable", "unstable", "half-stable" (two fixed points meet: it attracts starts on one side and repels
+        those on the other), or "neutral" (the map keeps every q).
+    low, high: the range of starts that end here; both equal log_q if only the fixed point itself does.
     """
 
     log_q: float
@@ -60,18 +61,19 @@ class Rest(NamedTuple):
 
 
 def fixed_point(activation: Activation, weight_var: Number, bias_var: Number, start: Number = 1.0) -> FixedPoint:
-    """Where q, repeatedly mapped from `start`, ends up, and the correlation of two inputs there.
+    """Where q ends up when the length map is applied again and again from `start`, and the correlation there.
 
-    q: the nearest fixed point of the length map in the direction of its first step, which is where
-        repetition leads whenever E[phi(u)^2] grows with q (true of every activation in the table); else found
-        by repetition.
-    c: 1 where the slope of the correlation map at c = 1 is at most 1 (chi1 <= 1), else its one fixed point
-        in [0, 1): all its Taylor coefficients are positive, so it is convex.
-    Where q is 0 or inf, c and xi_c are those of the map in that limit (where q itself shrinks like the
-    covariance, correlations may stay: slope 1, xi_c inf; a phi that grows in proportion is there a leaky relu).
+    q: the nearest fixed point of the length map in the direction of the first step. Repetition leads there if
+        E[phi(u)^2] grows with q, as it does for every activation in the table; if not, q is found by repetition.
+    c: 1 if the slope of the correlation map at c = 1 is at most 1 (chi1 <= 1); else the map's one fixed point in
+        [0, 1): no Taylor coefficient of the map is negative, so it is convex.
+    Where q is 0 or inf, c and xi_c are those of the map in that limit. If there the covariance changes in proportion
+    to q, correlations may stay (slope 1, xi_c inf); a phi that grows in proportion to its argument acts as a leaky
+    relu at q = inf.
 
     start: mean square pre-activation of the first layer.
     Shapes: weight_var, bias_var and start broadcast; arrays of that shape.
+    Units: variances (the weights' times fan_in) and mean squares.
     Source: Schoenholz et al. 2017, eqs. 5 to 9.
     Errors: none.
     """
@@ -82,7 +84,7 @@ def fixed_point(activation: Activation, weight_var: Number, bias_var: Number, st
 
 @np.errstate(all="ignore")
 def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Number, log_start: Number) -> FixedPoint:
-    """`fixed_point` for the natural logarithms of variances and start, which may lie far outside float64's range."""
+    """`fixed_point` for natural logarithms of the variances and of the start, for values that float64 cannot hold."""
     columns = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (log_weight, log_bias, log_start)))
     shape = columns[0].shape
     log_weight, log_bias, log_start = (x.ravel() for x in columns)
@@ -92,7 +94,7 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     moments = averages(activation, q)
     unit = in_units(activation)[0]
     inside = clip(unit, q)[0]
-    if activation.kinks is not None and not known.flat:  # where a function from elsewhere keeps its digits
+    if activation.kinks is not None and not known.flat:  # where a function given by import path keeps its digits
         inside = np.clip(inside, math.exp(known.low), math.exp(known.high))
     state = CorrelationState(unit, inside)
     step = known.step(log_q, log_weight, log_bias)
@@ -107,7 +109,7 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     if activation.degree_at_infinity is not None and max(activation.degree_at_infinity) == 1:
         far = log_q == np.inf
         c, slope = np.where(far, 1.0, c), np.where(far, 1.0, slope)
-    # Beyond the last q that is followed, powers that are known by no degree are the curve's.
+    # Outside the curve's range, a phi without a known degree follows the powers at the curve's ends.
     degrees = (activation.degree_at_zero, activation.degree_at_infinity)
     unknown = ((log_q < known.low) & (degrees[0] is None)) | ((log_q > known.high) & (degrees[1] is None))
     at_end = known.at(log_q)
@@ -116,10 +118,10 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
     nowhere = np.isnan(log_q)
     c = np.where(np.isnan(slope), np.nan, c)
     xi_q, xi_c = _layers(growth), _layers(slope, marginal)
-    beyond = np.isfinite(log_q) & ((q == np.inf) | (q == 0))  # q is no float, though it has a logarithm
+    beyond = np.isfinite(log_q) & ((q == np.inf) | (q == 0))  # float64 holds log q but not q
     chi1 = np.where(beyond, np.exp(log_weight + known.at(log_q).log_chi), chi1)
     xi_q = np.where(beyond, _layers(1 + step.slope), xi_q)
-    if known.flat:  # also where chi1 is no float
+    if known.flat:  # also where float64 cannot hold chi1
         level = np.abs(log_weight + known.edge.ratio[0])
         xi_q = np.where(level <= STILL, np.inf, 1 / level)
     values = q, np.where(nowhere, np.nan, c), chi1, xi_q, np.where(nowhere, np.nan, xi_c), log_q
@@ -128,10 +130,10 @@ def fixed_point_of_logs(activation: Activation, log_weight: Number, log_bias: Nu
 
 @np.errstate(all="ignore")
 def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Rest]:
-    """Every fixed point of the length map by growing q, and infinity where signals explode from some start.
+    """Every fixed point of the length map by increasing q, and infinity if signals explode from some start.
 
-    Basins are those of a map that grows with q. Where every q is kept, that is one entry, "neutral"; where an average
-    is no number at some q, there is none.
+    log_weight, log_bias: natural logarithms of the variances. The ranges of starts assume a map that grows with q. A
+    map that keeps every q gives one "neutral" entry; an average that is NaN at some q gives an empty list.
     Errors: none.
     """
     known = curve(activation)
@@ -151,7 +153,7 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
         marks += [math.inf] * row.explodes
     if neutral:
         return [Rest(0.0, "neutral", -math.inf, math.inf)]
-    # Between neighbors all move the same way; below the first they grow, above the last they fall.
+    # Between two neighboring marks every q moves the same way; below the first q grows, above the last it falls.
     between = [_middle(known, low, high) for low, high in pairwise(marks)]
     ways = [1.0, *known.step(np.array(between), weight, bias).size.tolist(), -1.0]
     described = []
@@ -159,7 +161,7 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
         drawn = ways[i] > 0, ways[i + 1] < 0
         stability = "stable" if all(drawn) else "half-stable" if any(drawn) and math.isfinite(x) else "unstable"
         if math.isfinite(x) and known.step(np.array(x), log_weight, log_bias).slope < -2:
-            stability = "unstable"  # it jumps over the fixed point, farther each time
+            stability = "unstable"  # q jumps from side to side of the fixed point, farther each time
         if x == -math.inf:
             described.append(Rest(x, stability, x, [*marks, math.inf][i + 1] if drawn[1] else x))
             continue
@@ -170,7 +172,7 @@ def rests(activation: Activation, log_weight: float, log_bias: float) -> list[Re
 
 
 def _middle(known: Curve, low: float, high: float) -> float:
-    """A place between two marks, either of which may be infinite."""
+    """A finite log q between two marks, either of which may be infinite."""
     if math.isinf(low) and math.isinf(high):
         return 0.0
     if math.isinf(low):
@@ -179,7 +181,7 @@ def _middle(known: Curve, low: float, high: float) -> float:
 
 
 def _scaled(log_weight: np.ndarray, average: np.ndarray) -> np.ndarray:
-    """Variance of the weights times an average, where either may be beyond float64."""
+    """exp(log_weight) times an average, also where float64 cannot hold one of the factors."""
     weight = np.exp(log_weight)
     usual = np.isfinite(weight) & (weight > 0) & np.isfinite(average) & (average != 0)
     scaled: np.ndarray = np.where(usual, weight * average, np.exp(log_weight + np.log(average)))
@@ -187,7 +189,7 @@ def _scaled(log_weight: np.ndarray, average: np.ndarray) -> np.ndarray:
 
 
 def _correlations(state: CorrelationState, share: np.ndarray, marginal: float) -> tuple[np.ndarray, np.ndarray]:
-    """(c*, slope of the correlation map there); share: of the mean square that weights make up; [n] each."""
+    """(fixed point c, slope of the correlation map there). share: the weights' part of the mean square. [n] each."""
     split = state.map_correlation(np.ones(share.size), share)[1] > 1 + marginal
     lower, upper = np.zeros(share.size), np.where(split, 1 - 2.0**-52, 1.0)
     for _ in range(60):
@@ -210,7 +212,10 @@ def _layers(slope: np.ndarray, marginal: float = STILL) -> np.ndarray:
 
 
 def ends(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_start: np.ndarray) -> np.ndarray:
-    """log q where repetition from log_start leads; -inf, inf and NaN as in FixedPoint; [n] in and out."""
+    """log q that repetition from log_start leads to; -inf if signals vanish, inf if they explode, NaN if neither; [n].
+
+    known: the activation's curve. log_weight, log_bias, log_start: natural logarithms, [n] each.
+    """
     first = known.step(log_start, log_weight, log_bias).size
     if known.flat:
         level = log_weight + known.edge.ratio[0]
@@ -228,30 +233,30 @@ def ends(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_start: 
         if way == 0:
             continue
         if way > 0:
-            there = np.flatnonzero(row.holds & (row.upper > start))[:1]
-            touched = row.touching[row.touching > start][:1]
+            bracket = np.flatnonzero(row.holds & (row.upper > start))[:1]
+            contact = row.touching[row.touching > start][:1]
             log_q[i] = np.inf
-            if touched.size and not (there.size and row.lower[there[0]] < touched[0]):
-                log_q[i] = touched[0]
-            elif there.size:
-                lower[i], upper[i] = max(start, row.lower[there[0]]), row.upper[there[0]]
+            if contact.size and not (bracket.size and row.lower[bracket[0]] < contact[0]):
+                log_q[i] = contact[0]
+            elif bracket.size:
+                lower[i], upper[i] = max(start, row.lower[bracket[0]]), row.upper[bracket[0]]
         else:
-            there = np.flatnonzero(row.holds & (row.lower < start))[-1:]
-            touched = row.touching[row.touching < start][-1:]
+            bracket = np.flatnonzero(row.holds & (row.lower < start))[-1:]
+            contact = row.touching[row.touching < start][-1:]
             log_q[i] = -np.inf
-            if touched.size and not (there.size and row.upper[there[0]] > touched[0]):
-                log_q[i] = touched[0]
-            elif there.size:
-                lower[i], upper[i] = row.lower[there[0]], min(start, row.upper[there[0]])
+            if contact.size and not (bracket.size and row.upper[bracket[0]] > contact[0]):
+                log_q[i] = contact[0]
+            elif bracket.size:
+                lower[i], upper[i] = row.lower[bracket[0]], min(start, row.upper[bracket[0]])
     rows = np.flatnonzero(~np.isnan(lower))
     log_q[rows] = _refined(known, log_weight[rows], log_bias[rows], lower[rows], upper[rows])
     return log_q
 
 
 def _drift(known: Curve, log_weight: float, log_bias: float, row: "_Brackets", start: float) -> float:
-    """Where q goes, however slowly, that one layer moves by less than rounding; 0 where it stays.
+    """The direction, 1 or -1, in which q drifts when one layer moves it by less than rounding; 0 if it stays.
 
-    All around such a start where no fixed point is, steps have one sign, if one too small to be told.
+    If no fixed point lies near the start, all steps around it have one sign: that of the nearest steps above rounding.
     """
     size = step_of(known.at_places, known.places, np.array(log_weight), np.array(log_bias)).size
     signed = np.abs(size) > STILL
@@ -268,11 +273,11 @@ def _drift(known: Curve, log_weight: float, log_bias: float, row: "_Brackets", s
 
 
 class _Brackets(NamedTuple):
-    """Where the step of one row changes sign, by growing x; [m] each.
+    """Where the step of one row changes sign, by increasing x; [m] each.
 
-    lower, upper: one root lies between. holds: the step is positive below it and negative above.
-    touching: roots at which it does not change sign. explodes: whether it is positive far out.
-    neutral: whether it is 0 everywhere.
+    lower, upper: one root lies between them. holds: whether the step is positive below the root and negative above it,
+    so that the root attracts. touching: roots at which the step does not change sign. explodes: whether the step is
+    positive at the largest x. neutral: whether the step is 0 everywhere.
     """
 
     lower: np.ndarray
@@ -284,7 +289,7 @@ class _Brackets(NamedTuple):
 
 
 def _brackets(known: Curve, log_weight: float, log_bias: float) -> _Brackets:
-    """Sign changes between places, and those of a minimum or maximum within a cell, as near a fold."""
+    """Sign changes between neighboring places, and those at an extremum between two places, as near a fold."""
     x = known.places
     size, slope, _ = step_of(known.at_places, x, np.array(log_weight), np.array(log_bias))
     signed = np.flatnonzero(np.abs(size) > STILL)  # leaves NaN out, too
@@ -301,10 +306,10 @@ def _brackets(known: Curve, log_weight: float, log_bias: float) -> _Brackets:
     touching = []
     for i in _folded(x, size, slope):
         at = _turning(known, log_weight, log_bias, x[i], x[i + 1])
-        there = float(known.step(np.array(at), log_weight, log_bias).size)
-        if abs(there) <= STILL:
+        extreme_step = float(known.step(np.array(at), log_weight, log_bias).size)
+        if abs(extreme_step) <= STILL:
             touching.append(at)
-        elif there * size[i] < 0:
+        elif extreme_step * size[i] < 0:
             pairs += [(x[i], at, signs[i] > 0), (at, x[i + 1], signs[i] < 0)]
     pairs.sort()
     lower, upper, holds = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else np.zeros((3, 0))
@@ -312,18 +317,18 @@ def _brackets(known: Curve, log_weight: float, log_bias: float) -> _Brackets:
 
 
 def _folded(x: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Cells i to i + 1 of one sign, between whose ends the step may turn round and reach 0."""
+    """Indices i such that the step has one sign at places i and i + 1, but may turn and reach 0 between them."""
     with np.errstate(all="ignore"):
         side, fall, rise, width = np.sign(size[:-1]), slope[:-1], slope[1:], np.diff(x)
         signed = np.abs(size) > FOLDED
         turns = signed[:-1] & signed[1:] & (side == np.sign(size[1:])) & (side * fall < 0) & (side * rise > 0)
-        # Where the tangents at both ends meet is below a minimum.
+        # A minimum lies above the point where the tangents at both ends meet.
         meet = (size[1:] - size[:-1] - rise * width) / (fall - rise)
         return np.flatnonzero(turns & (side * (size[:-1] + fall * meet) <= STILL))
 
 
 def _turning(known: Curve, log_weight: float, log_bias: float, low: float, high: float) -> float:
-    """Where the slope of the step is 0, between places at which its signs differ."""
+    """The x at which the step's slope is 0, by bisection between places at which its sign differs."""
     sign_at_low = np.sign(known.step(np.array(low), log_weight, log_bias).slope)
     for _ in range(60):
         middle = (low + high) / 2
@@ -337,7 +342,7 @@ def _turning(known: Curve, log_weight: float, log_bias: float, low: float, high:
 def _refined(
     known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """The root in each bracket, by Newton's method, halving the bracket where it would leave it; [n]."""
+    """The root in each bracket [n], by Newton's method, with bisection where Newton would leave the bracket."""
     lower, upper = lower.astype(float), upper.astype(float)
     x: np.ndarray = (lower + upper) / 2
     with np.errstate(invalid="ignore"):
@@ -361,7 +366,7 @@ def _refined(
 
 
 def _repeated(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_start: np.ndarray) -> np.ndarray:
-    """`ends` of a map that is not monotone, layer by layer; NaN where nothing is settled in the end."""
+    """`ends` of a map that is not monotone, layer by layer; NaN if it has not settled after REPEATED layers."""
     x = log_start.copy()
     size = known.step(x, log_weight, log_bias).size
     for _ in range(REPEATED):
@@ -378,7 +383,7 @@ def _repeated(known: Curve, log_weight: np.ndarray, log_bias: np.ndarray, log_st
 
 
 def _flat_marks(known: Curve, log_weight: float, log_bias: float) -> tuple[list[float], bool]:
-    """The fixed points of a homogeneous phi, with infinity where signals explode, and whether it keeps every q."""
+    """(log q of the fixed points of a homogeneous phi, with inf if signals explode; whether the map keeps every q)."""
     level = log_weight + float(known.edge.ratio[0])
     if log_bias == -math.inf:
         if abs(level) <= STILL:

@@ -1,18 +1,19 @@
 """Gaussian averages of an activation: E[phi^2], E[phi'^2] and the same for two correlated inputs, in float64.
 
-Closed forms where there are some: every positively homogeneous activation, erf, sin and hard_tanh. All
-others by quadrature on nodes that are the same for every q, so that one matrix product gives the Hermite
-coefficients of phi(sqrt(q) z), and with them the covariance at any correlation:
+Positively homogeneous activations, erf, sin and hard_tanh have closed forms. All others use quadrature on
+nodes that are the same for every q, so that one matrix product gives the Hermite coefficients of
+phi(sqrt(q) z), and with them the covariance at any correlation c:
 
     phi(sqrt(q) z) = sum_k a_k he_k(z)   ->   E[phi(u1) phi(u2)] = sum_k a_k^2 c^k
 
-The nodes lie dense around z = 0, so kinks at 0 and transitions there of any width cost nothing. Those of an
-activation by import path are told apart at its own kinks and jumps (see `winit_jax.quadrature`).
+The nodes lie dense around z = 0, so kinks at 0 and transitions of any width there cost no accuracy. For an
+activation given by import path, panels of nodes also end at its own kinks and jumps (see
+`winit_jax.numerics.theory.quadrature`).
 
-Accuracy for the activations of the table, measured: one-dimensional averages 1e-10 of themselves. By
-closed forms, and by the series at abs(c) <= 0.95, covariances 1e-14 of E[phi^2]. Nearer to 1 the series'
-rest is a model: covariances 1e-7 of E[phi^2] and slope covariances 1e-4 of E[phi'^2] at q <= 30 (3e-6
-and 6e-4 at q <= 300; at larger q 5e-5 and 5e-3, for tanh and sigmoid), exact again at c = 1.
+Measured errors for the activations of the table: averages over one Gaussian, 1e-10 of themselves; covariances
+from closed forms, and from the series at abs(c) <= 0.95, 1e-14 of E[phi^2]. Nearer to 1, where a model stands
+for the rest of the series: covariances 1e-7 of E[phi^2] and slope covariances 1e-4 of E[phi'^2] at q <= 30
+(3e-6 and 6e-4 at q <= 300; 5e-5 and 5e-3 at larger q, for tanh and sigmoid). At c = 1 they are exact again.
 """
 
 from collections.abc import Iterator
@@ -27,16 +28,17 @@ from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.theory.closed_forms import Averages, closed_form
 from winit_jax.numerics.theory.quadrature import ROWS, TERMS, Sums, sums
 
-# Outside, phi follows the powers of its degrees: what is left out is of order sqrt(q) near 0, 1 / sqrt(q) far out.
+# Outside this range of q, phi follows the powers of its degrees, to a relative error of order sqrt(q) below it and
+# 1 / sqrt(q) above it.
 SMALLEST, LARGEST = 1e-32, 1e24
-# As far as a function that oscillates to no end is followed; its averages have settled there.
+# The largest q at which a phi that oscillates without end is evaluated; its averages have settled there.
 FAST = 1e4
-# A rest whose share of q E[phi'^2] is below NO_REST is left out; ROUNDING: what a sum of squares is off by.
+# A series' rest is dropped if its share of q E[phi'^2] is below NO_REST. ROUNDING: relative error of a sum of squares.
 NO_REST, ROUNDING = 1e-11, 1e-15
 
 
 class Degrees(NamedTuple):
-    """Powers of q / clipped(q) by which averages go on outside [SMALLEST, LARGEST]; arrays of q's shape."""
+    """Powers of q / clipped q by which the averages at the clipped q are scaled to those at q; arrays of q's shape."""
 
     second: np.ndarray
     slope_second: np.ndarray
@@ -44,13 +46,13 @@ class Degrees(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Squared Hermite coefficients of phi(sqrt(q) z) at n values of q, even and odd ones apart.
+    """Squared Hermite coefficients a_k^2 of phi(sqrt(q) z) at n values of q, for even and odd k apart.
 
-    squares: [n, 2, TERMS / 2]; [:, 0] are those of he_0, he_2, ..., [:, 1] those of he_1, he_3, ...
-    q: [n]; averages: three of [n].
+    squares: [n, 2, TERMS / 2], a_k^2 for k < TERMS; [:, 0] for k = 0, 2, ..., [:, 1] for k = 1, 3, ...
+    q: [n]. averages: three arrays of [n].
     rest: [n, 2], sum of a_k^2 over k >= TERMS.
     rest_slope: [n, 2], sum of k a_k^2 over k >= TERMS.
-    power, cutoff: [n, 2]; there a_k^2 ~ k^(-power - 1) exp(-cutoff k / TERMS).
+    power, cutoff: [n, 2], the model a_k^2 ~ k^(-power - 1) exp(-cutoff k / TERMS) for k >= TERMS.
     """
 
     q: np.ndarray
@@ -62,7 +64,7 @@ class Series(NamedTuple):
     cutoff: np.ndarray
 
 
-# --- What a caller uses
+# --- The averages
 
 
 def second_moment(activation: Activation, q: np.ndarray | float) -> np.ndarray:
@@ -71,17 +73,17 @@ def second_moment(activation: Activation, q: np.ndarray | float) -> np.ndarray:
 
 
 def mean_square_slope(activation: Activation, q: np.ndarray | float) -> np.ndarray:
-    """E[phi'(u)^2] for u ~ N(0, q); q >= 0 of any shape, same shape out. At q = 0 the limit q -> 0."""
+    """E[phi'(u)^2] for u ~ N(0, q); q >= 0 of any shape, same shape out. q = 0 gives the limit q -> 0, q < 0 NaN."""
     return averages(activation, q).slope_second
 
 
 def covariance(activation: Activation, q: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
-    """E[phi(u1) phi(u2)] for u1, u2 ~ N(0, q) of correlation c in [-1, 1]; shapes broadcast."""
+    """E[phi(u1) phi(u2)] for u1, u2 ~ N(0, q) with correlation c in [-1, 1]; shapes broadcast; q < 0 gives NaN."""
     return covariances(activation, q, c)[0]
 
 
 def slope_covariance(activation: Activation, q: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
-    """E[phi'(u1) phi'(u2)] = (d covariance / dc) / q, of the same arguments (Price's theorem)."""
+    """E[phi'(u1) phi'(u2)] = (d covariance / dc) / q (Price's theorem); arguments as of `covariance`."""
     return covariances(activation, q, c)[1]
 
 
@@ -101,9 +103,10 @@ def averages(activation: Activation, q: np.ndarray | float) -> Averages:
 
 
 def covariances(activation: Activation, q: np.ndarray | float, c: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """E[phi(u1) phi(u2)] and E[phi'(u1) phi'(u2)] for u1, u2 ~ N(0, q) of correlation c; shapes broadcast.
+    """E[phi(u1) phi(u2)] and E[phi'(u1) phi'(u2)] for u1, u2 ~ N(0, q) with correlation c.
 
-    Errors: none; correlations outside [-1, 1] are taken as -1 or 1.
+    Shapes: q and c broadcast; two arrays of that shape.
+    Errors: none; correlations outside [-1, 1] are taken as -1 or 1; q < 0 gives NaN.
     """
     lengths, correlations = np.broadcast_arrays(np.asarray(q, np.float64), np.clip(np.asarray(c, np.float64), -1, 1))
     inside, degrees = clip(activation, lengths)
@@ -111,8 +114,8 @@ def covariances(activation: Activation, q: np.ndarray | float, c: np.ndarray | f
     if form is not None:
         value, slope = form.covariance(inside, correlations), form.slope_covariance(inside, correlations)
     else:
-        values, where = np.unique(inside, return_inverse=True)
-        value, slope = sum_series(series(activation, values), correlations.ravel(), where.ravel())
+        values, rows = np.unique(inside, return_inverse=True)
+        value, slope = sum_series(series(activation, values), correlations.ravel(), rows.ravel())
         value, slope = value.reshape(lengths.shape), slope.reshape(lengths.shape)
     with np.errstate(all="ignore"):
         ratio = np.where(lengths == inside, 1.0, lengths / inside)
@@ -121,14 +124,14 @@ def covariances(activation: Activation, q: np.ndarray | float, c: np.ndarray | f
 
 
 def clip(activation: Activation, q: np.ndarray) -> tuple[np.ndarray, Degrees]:
-    """The q at which averages are evaluated, and the powers of the ratio by which they go on from there.
+    """q clipped to the range in which averages are evaluated, and the powers that scale them from there to q.
 
-    q: any shape; may be 0 or inf. Degrees that are not known count as 1 near 0 and, far out, as that of
-    no power: nothing is clipped there.
+    q: any shape; may be 0 or inf. An unknown degree at 0 counts as 1. If the degree at infinity is unknown, large q
+    are not clipped.
     """
     near = 1 if activation.degree_at_zero is None else activation.degree_at_zero
     far = None if activation.degree_at_infinity is None else max(activation.degree_at_infinity)
-    if activation.homogeneous:  # one q is as good as another
+    if activation.homogeneous:  # every average is exact by scaling from any q
         lowest, highest, far = 1.0, 1.0, 1
     else:
         lowest, highest = SMALLEST, 1e300 if far is None else FAST if activation.oscillates else LARGEST
@@ -139,7 +142,7 @@ def clip(activation: Activation, q: np.ndarray) -> tuple[np.ndarray, Degrees]:
     def power(at_zero: float, at_infinity: float) -> np.ndarray:
         return np.where(below, at_zero, np.where(above, at_infinity, 0.0))
 
-    # A bounded phi is a step seen from far away: slopes matter in a share 1 / sqrt(q) of all u.
+    # At large q a bounded phi acts as a step: its slope differs from 0 only for a share 1 / sqrt(q) of all u.
     step = far == 0 and np.any(above) and not (activation.oscillates or _oscillates(activation))
     return inside, Degrees(
         power(0 if activation.at_zero else near, far),
@@ -150,7 +153,7 @@ def clip(activation: Activation, q: np.ndarray) -> tuple[np.ndarray, Degrees]:
 
 @lru_cache(maxsize=64)
 def _oscillates(activation: Activation) -> bool:
-    """Whether a bounded phi goes on changing far out, like sin: its slopes do not go to 0 there."""
+    """Whether the slopes of a bounded phi do not go to 0 far out, as with sin."""
     far = averages_inside(activation, np.array([LARGEST])).slope_second[0]
     return bool(far > 1e-6 * activation.max_slope**2)
 
@@ -159,30 +162,30 @@ def _oscillates(activation: Activation) -> bool:
 
 
 def _chunks(activation: Activation, q: np.ndarray, coefficients: bool) -> Iterator[tuple[slice, np.ndarray, Sums]]:
-    """Pieces of q [n], each with its slice and the sums there."""
+    """(slice of q, q there, sums there) for consecutive slices of at most ROWS; q: [n]."""
     evaluate = sums(activation, coefficients)
     for start in range(0, q.size, ROWS):
         piece = q[start : start + ROWS]
         n = piece.size
-        of_chunk = evaluate(np.sqrt(np.pad(piece, (0, ROWS - n), constant_values=1.0)))
+        chunk_sums = evaluate(np.sqrt(np.pad(piece, (0, ROWS - n), constant_values=1.0)))
         yield (
             slice(start, start + n),
             piece,
-            jax.tree.map(lambda x, n=n: x[..., :n, :] if x.ndim == 3 else x[..., :n], of_chunk),
+            jax.tree.map(lambda x, n=n: x[..., :n, :] if x.ndim == 3 else x[..., :n], chunk_sums),
         )
 
 
 def averages_inside(activation: Activation, q: np.ndarray) -> Averages:
-    """`averages` for q that need no scaling; any shape."""
+    """`averages` for q in the range that `clip` returns; any shape."""
     form = closed_form(activation)
     return form.averages(q) if form is not None else quadrature_averages(activation, q)
 
 
 def quadrature_averages(activation: Activation, q: np.ndarray) -> Averages:
-    """`averages` by quadrature, for SMALLEST <= q <= LARGEST of any shape; also where a closed form exists."""
+    """`averages` by quadrature, even if a closed form exists; SMALLEST <= q <= LARGEST, any shape."""
     values = np.empty((3, q.size))
-    for rows, piece, of_chunk in _chunks(activation, q.ravel(), coefficients=False):
-        values[:, rows] = _averages_of_sums(activation.at_zero, piece, of_chunk)
+    for rows, piece, chunk_sums in _chunks(activation, q.ravel(), coefficients=False):
+        values[:, rows] = _averages_of_sums(activation.at_zero, piece, chunk_sums)
     if _slope_square_diverges(activation):
         values[1] = np.inf
     return Averages(*values.reshape(3, *q.shape))
@@ -190,7 +193,7 @@ def quadrature_averages(activation: Activation, q: np.ndarray) -> Averages:
 
 @lru_cache(maxsize=64)
 def _slope_square_diverges(activation: Activation) -> bool:
-    """Whether phi' grows so fast towards 0, as 1 / sqrt(a) or faster, that its square has no average."""
+    """Whether phi' grows like 1 / sqrt(a) or faster towards a = 0, so that E[phi'^2] is infinite."""
     if activation.kinks is None:
         return False
     with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
@@ -199,9 +202,9 @@ def _slope_square_diverges(activation: Activation) -> bool:
 
 
 def _averages_of_sums(at_zero: float, q: np.ndarray, sums_of_q: Sums) -> Averages:
-    with np.errstate(all="ignore"):  # a phi without bound may overflow
+    with np.errstate(all="ignore"):  # an unbounded phi may overflow
         return Averages(
-            # A mean of opposite infinities is no number, but without phi(0) nobody needs it.
+            # The mean of opposite infinities is NaN; it is needed only if phi(0) is not 0.
             (at_zero**2 + 2 * at_zero * sums_of_q.mean if at_zero else 0.0) + sums_of_q.square.sum(axis=0),
             sums_of_q.slope_square.sum(axis=0),
             ((at_zero * sums_of_q.slope if at_zero else 0.0) + sums_of_q.product) / np.sqrt(q),
@@ -209,37 +212,38 @@ def _averages_of_sums(at_zero: float, q: np.ndarray, sums_of_q: Sums) -> Average
 
 
 def series(activation: Activation, q: np.ndarray) -> Series:
-    """Hermite coefficients of phi(sqrt(q) z), squared, and what is known of those not computed; q of [n].
+    """Squared Hermite coefficients of phi(sqrt(q) z), with a model of the rest, those of k >= TERMS; q: [n].
 
-    E[phi^2] = sum a_k^2 and q E[phi'^2] = sum k a_k^2 give mass and mean of the rest exactly. Its shape is
-    k^(-power - 1) exp(-cutoff k / TERMS): power 3/2 for a kink in phi, 1/2 for a step, which a bounded phi
-    resembles at large q (erf has exactly this, power 1/2), with a cutoff where both are rounded.
+    E[phi^2] = sum a_k^2 and q E[phi'^2] = sum k a_k^2 give the sums of a_k^2 and k a_k^2 over the rest exactly. The
+    model is a_k^2 ~ k^(-power - 1) exp(-cutoff k / TERMS). A kink in phi has power 3/2. A step has power 1/2; a
+    bounded phi resembles one at large q (erf has exactly this power). The cutoff stands for a rounded kink or step.
     """
     n, at_zero = q.size, activation.at_zero
-    known = np.empty((3, n))
+    means = np.empty((3, n))
     squares, rest, rest_slope = np.empty((n, 2, TERMS // 2)), np.empty((n, 2)), np.empty((n, 2))
-    for rows, piece, of_chunk in _chunks(activation, q, coefficients=True):
-        known[:, rows] = _averages_of_sums(at_zero, piece, of_chunk)
+    for rows, piece, chunk_sums in _chunks(activation, q, coefficients=True):
+        means[:, rows] = _averages_of_sums(at_zero, piece, chunk_sums)
         for parity in (0, 1):
-            coefficients, mass = of_chunk.coefficients[parity], of_chunk.square[parity]
+            coefficients, mass = chunk_sums.coefficients[parity], chunk_sums.square[parity]
             square = coefficients**2
             left = mass - square.sum(axis=1)
-            left_slope = piece * of_chunk.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
+            left_slope = piece * chunk_sums.slope_square[parity] - (square * np.arange(parity, TERMS, 2)).sum(axis=1)
             if parity == 0:
                 square[:, 0] = (at_zero + coefficients[:, 0]) ** 2
             squares[rows, parity] = square
-            kept = left_slope > NO_REST * piece * known[1, rows]
-            # The mass may be rounding where the slope is not; either way no order lies below TERMS.
+            kept = left_slope > NO_REST * piece * means[1, rows]
+            # `left` may be rounding where `left_slope` is not, which bounds it: no order left is below TERMS.
             left = np.clip(left, ROUNDING * mass, np.maximum(left_slope, 0) / (1.003 * _FIRST[parity]))
             rest[rows, parity] = np.where(kept, left, 0.0)
             rest_slope[rows, parity] = np.where(kept, left_slope, 0.0)
     power, cutoff = _fit_rest(rest, rest_slope, bounded=activation.degree_at_infinity == (0, 0))
-    return Series(q, Averages(*known), squares, rest, rest_slope, power, cutoff)
+    return Series(q, Averages(*means), squares, rest, rest_slope, power, cutoff)
 
 
-# The first order not computed is TERMS (even) or TERMS + 1 (odd); each stands for the two around it.
+# Where the integrals over the rest start. The first orders in it are TERMS (even) and TERMS + 1 (odd); each stands for
+# an interval of two orders around it.
 _FIRST = np.array([TERMS - 1.0, TERMS])
-# Trapezoid rule in s = log(k / first - 1): spectrally accurate, and no power is too slow, no cutoff too sharp.
+# Nodes of a trapezoid rule in s = log(k / first - 1): spectrally accurate for every power and cutoff.
 _S = np.arange(-28.0, 64.0, 0.4)
 
 
@@ -253,20 +257,20 @@ def _power_law(power: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 @lru_cache(maxsize=2)
 def _means(power: float) -> tuple[np.ndarray, np.ndarray]:
-    """(log(mean - 1) increasing, log cutoff) of the power law with a cutoff, from 1."""
+    """(log(mean - 1), increasing; log cutoff): tables for the power law with a cutoff on [1, inf)."""
     cutoff = np.geomspace(500, 1e-24, 1000)
     mass, first = _power_law(np.full(cutoff.shape, power), cutoff)
     return np.log(first / mass - 1), np.log(cutoff)
 
 
 def _fit_rest(rest: np.ndarray, rest_slope: np.ndarray, bounded: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Power and cutoff of the rest from its mass and first moment; [n, 2] each."""
+    """(power, cutoff) of the rest's model, from the sums of a_k^2 and k a_k^2 over the rest; [n, 2] each."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(rest > 0, rest_slope / (rest * _FIRST), 2.0)
     mean = np.maximum(mean, 1.003)
     power = np.full(rest.shape, 0.5 if bounded else 1.5)
     cutoff = np.exp(np.interp(np.log(mean - 1), *_means(0.5 if bounded else 1.5)))
-    if not bounded:  # a mean beyond 3 takes a slower power: mean = power / (power - 1)
+    if not bounded:  # a mean above 3 needs a smaller power: mean = power / (power - 1)
         slow = mean >= 3
         power = np.where(slow, np.maximum(mean / (mean - 1), 1.01), power)
         cutoff = np.where(slow, 0.0, cutoff)
@@ -274,7 +278,10 @@ def _fit_rest(rest: np.ndarray, rest_slope: np.ndarray, bounded: bool) -> tuple[
 
 
 def sum_series(known: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance and slope covariance at correlations c [m], each with row rows[m] of the series."""
+    """(covariance, slope covariance) at correlations c [m], each from row rows[m] of the series; [m] each.
+
+    known: the squared coefficients, with the model of their rest.
+    """
     value, slope = np.empty(c.size), np.empty(c.size)
     even = np.arange(0, TERMS, 2.0)
     for start in range(0, c.size, 1024):
@@ -291,15 +298,15 @@ def sum_series(known: Series, c: np.ndarray, rows: np.ndarray) -> tuple[np.ndarr
         value[part] = sums[:, 0] + sums[:, 1]
         slope[part] = slopes_even + slopes_odd
         rest = known.rest[row]
-        touched = np.flatnonzero((rest.max(axis=1) > 0) & (size > 0.5))
-        if touched.size:
-            at = row[touched]
+        with_rest = np.flatnonzero((rest.max(axis=1) > 0) & (size > 0.5))
+        if with_rest.size:
+            at = row[with_rest]
             power, cutoff = known.power[at], known.cutoff[at]
-            x = cutoff - _FIRST * logarithm[touched, None]
+            x = cutoff - _FIRST * logarithm[with_rest, None]
             whole, whole_slope = _power_law(power, cutoff)
             mass, first = _power_law(power, x)
-            signs = np.stack([np.ones(touched.size), sign[touched]], axis=1)
-            value[start + touched] += (signs * known.rest[at] * mass / whole).sum(axis=1)
+            signs = np.stack([np.ones(with_rest.size), sign[with_rest]], axis=1)
+            value[start + with_rest] += (signs * known.rest[at] * mass / whole).sum(axis=1)
             falling = known.rest_slope[at] * first / whole_slope
-            slope[start + touched] += (signs * falling).sum(axis=1) / c[part][touched]
+            slope[start + with_rest] += (signs * falling).sum(axis=1) / c[part][with_rest]
     return value, slope / known.q[rows]

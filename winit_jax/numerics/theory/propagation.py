@@ -1,6 +1,6 @@
 """Signals of infinitely wide networks, layer by layer, from the inputs on.
 
-Everything is carried in logarithms, so that scales far outside float64 are no special case.
+Everything is carried in logarithms, so that scales far outside float64 need no special case.
 """
 
 import math
@@ -20,17 +20,17 @@ from winit_jax.numerics.theory.moments import Series, averages_inside, clip, ser
 
 Number = np.ndarray | float
 
-# Rows of `propagate` held at once: their coefficients take 4 MiB.
+# Points that `propagate` handles together: their Hermite coefficients take 4 MiB.
 BLOCK = 1024
 
 
 class Propagation(NamedTuple):
-    """Infinite-width signals by layer; float64 [layers, N].
+    """Signals of infinitely wide networks by layer; float64 [layers, N] each.
 
     log10_act_rms: log10 sqrt(E[phi(u)^2]), u ~ N(0, q_l).
     input_correlation: correlation of two inputs' pre-activations.
     log10_jacobian: log10 of the RMS singular value of da_l / da_1; 0 at layer 1.
-    chi: weight_var E[phi'(u)^2] at the layer.
+    chi: weight_var E[phi'(u)^2], u ~ N(0, q_l).
     """
 
     log10_act_rms: np.ndarray
@@ -40,7 +40,10 @@ class Propagation(NamedTuple):
 
 
 class CorrelationState:
-    """Averages and, without a closed form, Hermite coefficients at q of [n], none of them in need of scaling."""
+    """Averages at q [n], in the range that `clip` returns; without a closed form, also the Hermite coefficients.
+
+    They are kept from layer to layer, because most q soon stop moving.
+    """
 
     def __init__(self, activation: Activation, q: np.ndarray):
         self.form = closed_form(activation)
@@ -50,7 +53,7 @@ class CorrelationState:
         self.averages: Averages = self.series.averages if self.series else averages_inside(activation, self.q)
 
     def move(self, q: np.ndarray) -> None:
-        """Go to new q; what has not moved, up to rounding, is not computed again."""
+        """Set new q [n]. Only rows whose q changed by more than rounding are computed again."""
         moved = np.abs(q - self.q) > 1e-15 * self.q
         if np.any(moved):
             new = CorrelationState(self.activation, q[moved])
@@ -60,7 +63,7 @@ class CorrelationState:
                 kept[moved] = fresh
 
     def map_correlation(self, c: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The correlation map, and its slope, where weights make up `share` of the mean square; [n] each."""
+        """(correlation one layer on, slope of that map) at c. share: the weights' part of the mean square; [n] each."""
         if self.form is not None:
             value, slope = self.form.covariance(self.q, c), self.form.slope_covariance(self.q, c)
         else:
@@ -74,7 +77,7 @@ class CorrelationState:
 
 @lru_cache(maxsize=256)
 def in_units(activation: Activation) -> tuple[Activation, float]:
-    """(phi over a factor, log10 of the factor): 1 but for a homogeneous phi whose slopes' squares leave float64."""
+    """(phi / factor, log10 factor); factor is 1 unless phi is homogeneous and its slopes' squares leave float64."""
     form = closed_form(activation)
     if form is None or form.sides is None:
         return activation, 0.0
@@ -99,16 +102,16 @@ def propagate(
     layers: int,
     block: Block = DENSE,
 ) -> Propagation:
-    """Signals of infinitely wide networks, layer by layer.
+    """Signals of infinitely wide networks, layer by layer, from the first layer's q and c.
 
     q_{l+1} = length_map(q_l), c_{l+1} = correlation_map(c_l, q_l), jacobian_l = prod_{k<l} sqrt(chi(q_k))
-    with the block's own maps (`Block.mean_field`).
+    for a dense block; other blocks have maps of their own (`Block.mean_field`).
 
-    log10_weight_var, log10_bias_var, log10_q1 (mean square pre-activation of layer 1), c1: [N], or numbers;
-        the first three may be -inf (0) and far outside float64's own range.
+    log10_weight_var, log10_bias_var, log10_q1, c1: [N], or numbers. q1 is the mean square pre-activation of layer 1, c1
+        its correlation. The logarithms may be -inf, for 0, and the values may lie far outside float64's range.
     Shapes: [layers, N] each.
-    Errors: none; no weights and no biases give NaN correlations. Kinks of an activation by import path
-        that are not at 0 cost digits (see `winit_jax.moments`).
+    Errors: none; no weights and no biases give NaN correlations. An activation given by import path loses accuracy
+        at kinks away from 0 (see `winit_jax.numerics.theory.moments`).
     """
     columns = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
     start = np.array(columns, np.float64)
@@ -132,10 +135,12 @@ def from_inputs(
     layers: int,
     block: Block = DENSE,
 ) -> Propagation:
-    """`propagate` from the inputs themselves.
+    """`propagate`, with q1 and c1 of the first layer computed from the inputs.
 
-    first_std: of the first layer's weights, hidden_gain: std * sqrt(width) of the others', bias_std: all [N].
-    square: mean over inputs of |x|^2; correlation: mean x_i . x_j over that, of distinct inputs.
+    first_std: standard deviation of the first layer's weights. hidden_gain: std * sqrt(width) of all others.
+    bias_std: standard deviation of the biases. [N] each.
+    square: mean of |x|^2 over inputs. correlation: mean of x_i . x_j over distinct inputs, divided by `square`.
+    Shapes and errors: as of `propagate`.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         log10_weights = 2 * np.log10(np.asarray(first_std, np.float64)) + np.log10(square)
@@ -148,7 +153,7 @@ def from_inputs(
 
 
 def _propagate_some(activation: Activation, start: np.ndarray, block: Block, propagation: Propagation) -> None:
-    """`propagate` for a few points: start is [4, n], found is written to."""
+    """`propagate` for n points: reads start, [4, n], and writes into `propagation`, [layers, n]."""
     log_weight, log_bias, log_q, c = start
     state: CorrelationState | None = None
     jacobian = np.zeros(c.size)
@@ -173,5 +178,5 @@ def _propagate_some(activation: Activation, start: np.ndarray, block: Block, pro
 
 
 def _times(degree: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
-    # 0 * -inf is 0 here, but what is not known stays so.
+    # 0 * -inf is 0 here, but NaN stays NaN.
     return np.where((degree == 0) & ~np.isnan(logarithm), 0.0, degree * logarithm)

@@ -1,8 +1,8 @@
 """Sums over Gauss-Legendre panels for the averages of phi(sqrt(q) z), z ~ N(0, 1), in float64.
 
-Functions of the table are smooth away from 0, and one set of nodes in z, dense around 0, serves every q. Functions from
-elsewhere bend and jump where they like: panels end at their kinks and at steps of argument that resolve what happens
-between, which lie elsewhere in z for every q.
+Activations of the table are smooth away from 0, so one set of nodes in z, dense around 0, serves every q. Activations
+given by import path may bend and jump anywhere: their panels also end at their kinks and on a fixed grid of arguments
+a = sqrt(q) z that resolves what lies between, so their nodes in z differ from q to q.
 """
 
 import math
@@ -16,33 +16,34 @@ import numpy as np
 
 from winit_jax.numerics.activations import Activation
 
-# Nodes in z: beyond 12 the Gaussian weight is below 1e-31, and times any he_k below 1e-15.
+# Nodes in z end at 12: beyond, the Gaussian weight is below 1e-31, and its product with any he_k below 1e-15.
 LAST_NODE, PANEL, HALVINGS, POINTS = 12.0, 0.5, 40, 16
-# Hermite coefficients that are computed; the rest follows a power law of known mass and mean.
+# How many Hermite coefficients are computed; the rest follows a power law of known mass and mean.
 TERMS = 512
-# Rows evaluated together: one shape, so that each activation is compiled once.
+# Values of q evaluated together: always one shape, so that each activation is compiled once.
 ROWS = 32
-# Arguments at which panels of a function from elsewhere end, beside its kinks; and those of one that oscillates.
+# Arguments at which panels end, beside the kinks, for an activation given by import path; more for one that oscillates.
 RESOLVED = np.concatenate([np.linspace(0, 8, 33)[1:], np.arange(9.0, 51.0)])
 RESOLVED_FAST = np.arange(50.0, 1250.0, 3.0)
-# Nodes of a function that may be 0 about 0 or grow like an exponential: as far as the weight is a float. Where the last
-# panel has more than TAIL of a sum, what lies beyond has more than that.
+# Such an activation may be 0 around 0, or grow exponentially: its nodes reach as far as float64 holds the weight. If
+# the last panel has more than TAIL of a sum, the sum counts as infinite: what lies beyond has even more.
 FARTHEST, TAIL = 38.0, 1e-10
 
 
 def sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], "Sums"]:
-    """Compiled: sqrt(q) of [ROWS] -> Sums."""
+    """The compiled function from sqrt(q), [ROWS], to Sums. coefficients: whether it computes Hermite coefficients."""
     return (_shared_sums if activation.kinks is None else _split_sums)(activation, coefficients)
 
 
 def _edges(last: float) -> np.ndarray:
+    """Panel edges in z from 0 to last: PANEL apart, and halved HALVINGS times towards 0."""
     refined = PANEL * 2.0 ** -np.arange(HALVINGS, 0, -1)
     return np.concatenate([[0.0], refined, np.arange(PANEL, last + PANEL / 2, PANEL)])
 
 
 @lru_cache(maxsize=1)
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Positive nodes z and weights for 2 pdf(z) dz, [m] each: averages of even functions of z."""
+    """Positive nodes z and weights for 2 pdf(z) dz, [m] each. A weighted sum averages an even function of z."""
     edges = _edges(LAST_NODE)
     x, w = np.polynomial.legendre.leggauss(POINTS)
     half = np.diff(edges)[:, None] / 2
@@ -52,7 +53,7 @@ def _nodes() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _hermite() -> tuple[np.ndarray, np.ndarray]:
-    """Weighted Hermite polynomials, normalized, at the nodes: even and odd ones, [m, TERMS / 2] each."""
+    """Normalized Hermite polynomials he_k at the nodes, times the weights: (even k, odd k), [m, TERMS / 2] each."""
     z, weight = _nodes()
     table = np.empty((TERMS, z.size))
     table[0], table[1] = 1.0, z
@@ -62,12 +63,12 @@ def _hermite() -> tuple[np.ndarray, np.ndarray]:
 
 
 class Sums(NamedTuple):
-    """Weighted sums over the nodes at ROWS values of q; psi and phi' split into even and odd parts, by parity.
+    """Averages over z ~ N(0, 1) at ROWS values of q; psi = phi - phi(0) and phi' are taken at sqrt(q) z.
 
-    mean: E[psi]. square, slope_square: [2, ROWS], E of the squares of psi's and phi''s parts; those of phi'
-        stand with the part of psi they are the slope of.
-    product: E[z psi phi']. slope: E[z phi'].
-    coefficients: [2, ROWS, TERMS / 2], Hermite coefficients of psi; None where they are not asked for.
+    mean: E[psi]. product: E[z psi phi']. slope: E[z phi']. [ROWS] each.
+    square: [2, ROWS], E[psi_even^2] and E[psi_odd^2], of the even and odd parts of psi. slope_square: [2, ROWS], the
+        same for the slopes of these two parts.
+    coefficients: [2, ROWS, TERMS / 2], Hermite coefficients of the two parts; None if they are not asked for.
     JAX arrays within a compiled function, NumPy arrays outside.
     """
 
@@ -81,9 +82,9 @@ class Sums(NamedTuple):
 
 @lru_cache(maxsize=128)
 def _shared_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], Sums]:
-    """Compiled: sqrt(q) of [ROWS] -> Sums."""
+    """`sums` on the nodes that all q share."""
 
-    # Matrix products in XLA: beside another busy process NumPy's threads, which spin, took twenty times as long.
+    # Matrix products are XLA's: NumPy's threads spin, and beside another busy process took twenty times as long.
     @jax.jit
     def compiled(scale: jax.Array, z: jax.Array, weight: jax.Array, tables: jax.Array | None) -> Any:
         a = scale[:, None] * z
@@ -114,7 +115,7 @@ def _shared_sums(activation: Activation, coefficients: bool) -> Callable[[np.nda
 
 @lru_cache(maxsize=128)
 def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndarray], Sums]:
-    """`sums` with panels that end where the function bends or jumps."""
+    """`sums` on panels that also end where the activation bends or jumps."""
     assert activation.kinks is not None
     ends = np.concatenate([activation.kinks, RESOLVED, RESOLVED_FAST if activation.oscillates else []])
 
@@ -135,7 +136,8 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
         def total(values: jax.Array) -> jax.Array:
             return jnp.sum(jnp.where(weight > 0, values * weight, 0.0), axis=-1)
 
-        def squares(part: jax.Array, right: jax.Array, left: jax.Array) -> jax.Array:  # of opposite infinities, too
+        def squares(part: jax.Array, right: jax.Array, left: jax.Array) -> jax.Array:
+            # Where right and left are opposite infinities, part is NaN.
             square = jnp.where(jnp.isinf(right) | jnp.isinf(left), jnp.inf, part**2)
             whole = total(square)
             return jnp.where(total(jnp.where(z > FARTHEST - PANEL, square, 0.0)) > TAIL * whole, jnp.inf, whole)
@@ -163,7 +165,7 @@ def _split_sums(activation: Activation, coefficients: bool) -> Callable[[np.ndar
 
 
 def _hermite_sums(part: jax.Array, z: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Coefficients of the even and of the odd part, [n, TERMS / 2] each: sums with he_k as they are made."""
+    """Hermite coefficients of the even and the odd part, [n, TERMS / 2] each, each he_k made from the two before it."""
 
     def step(polynomials: tuple[jax.Array, jax.Array], k: jax.Array) -> Any:
         even, odd = polynomials  # he_2k and he_2k+1
