@@ -57,11 +57,24 @@ class Dense:
         return product(h, weights)
 
     def mean_field(
-        self, log10_q: np.ndarray, log10_branch: np.ndarray, log10_bias: np.ndarray, log10_chi: np.ndarray
+        self,
+        log10_q: np.ndarray,
+        log10_branch: np.ndarray,
+        log10_bias: np.ndarray,
+        log10_chi: np.ndarray,
+        log10_skip: np.ndarray,
     ) -> MeanField:
-        # q' = weight_var E[phi^2] + bias_var; Poole et al. 2016, arXiv:1606.05340.
+        # q' = weight_var E[phi^2] + bias_var, Poole et al. 2016, arXiv:1606.05340; with skip^2 q beside it, and
+        # chi + skip^2 for the Jacobian, Yang and Schoenholz 2017, arXiv:1712.08969.
         following = log10_sum(log10_branch, log10_bias)
-        return MeanField(following, 10.0 ** (log10_branch - following), 0.5 * log10_chi)
+        beside = np.where(log10_skip == -np.inf, -np.inf, log10_skip + log10_q)
+        following = log10_sum(following, beside)
+        return MeanField(
+            following,
+            10.0 ** (log10_branch - following),
+            10.0 ** (beside - following),
+            0.5 * log10_sum(log10_chi, log10_skip),
+        )
 
     def multiplications(self, width: int) -> int:
         return width * width

@@ -17,11 +17,13 @@ class MeanField(NamedTuple):
     """Signals of infinitely wide networks one layer on, float64 [N] each.
 
     log10_q: of the mean square pre-activation. share: of it, what comes through weights that tell inputs apart.
-    log10_jacobian: what the layer adds to the logarithm of the Jacobian's RMS singular value.
+    kept: of it, what a skip hands on as it is. log10_jacobian: what the layer adds to the logarithm of the Jacobian's
+    RMS singular value.
     """
 
     log10_q: np.ndarray
     share: np.ndarray
+    kept: np.ndarray
     log10_jacobian: np.ndarray
 
 
@@ -76,11 +78,17 @@ class Block(Protocol):
         ...
 
     def mean_field(
-        self, log10_q: np.ndarray, log10_branch: np.ndarray, log10_bias: np.ndarray, log10_chi: np.ndarray
+        self,
+        log10_q: np.ndarray,
+        log10_branch: np.ndarray,
+        log10_bias: np.ndarray,
+        log10_chi: np.ndarray,
+        log10_skip: np.ndarray,
     ) -> MeanField:
         """One layer at infinite width.
 
         log10_branch: of the weights' variance times E[phi(u)^2]. log10_chi: of the same times E[phi'(u)^2].
+        log10_skip: of the square of what the stream is multiplied by beside the block; -inf for none.
         """
         ...
 

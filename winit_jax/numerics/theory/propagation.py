@@ -30,7 +30,7 @@ class Propagation(NamedTuple):
     log10_act_rms: log10 sqrt(E[phi(u)^2]), u ~ N(0, q_l).
     input_correlation: correlation of two inputs' pre-activations.
     log10_jacobian: log10 of the RMS singular value of da_l / da_1; 0 at layer 1.
-    chi: weight_var E[phi'(u)^2], u ~ N(0, q_l).
+    chi: weight_var E[phi'(u)^2] + skip^2, u ~ N(0, q_l): what a layer multiplies the mean square of a small change by.
     """
 
     log10_act_rms: np.ndarray
@@ -62,17 +62,22 @@ class CorrelationState:
             for kept, fresh in zip(old_leaves, new_leaves, strict=True):
                 kept[moved] = fresh
 
-    def map_correlation(self, c: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(correlation one layer on, slope of that map) at c. share: the weights' part of the mean square; [n] each."""
+    def map_correlation(
+        self, c: np.ndarray, share: np.ndarray, kept: np.ndarray | float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(correlation one layer on, slope of that map) at c.
+
+        share: the weights' part of the mean square. kept: that of a skip, which hands c on as it is. [n] each.
+        """
         if self.form is not None:
             value, slope = self.form.covariance(self.q, c), self.form.slope_covariance(self.q, c)
         else:
             assert self.series is not None
             value, slope = sum_series(self.series, c, np.arange(c.size))
         second = self.averages.second
-        mapped = np.where(c == 1, 1.0, 1 - share * (1 - value / second))
+        mapped = np.where(c == 1, 1.0, 1 - share * (1 - value / second) - kept * (1 - c))
         slope = np.where(c == 1, self.averages.slope_second, slope)
-        return np.clip(mapped, -1, 1), share * self.q * slope / second
+        return np.clip(mapped, -1, 1), share * self.q * slope / second + kept
 
 
 @lru_cache(maxsize=256)
@@ -101,6 +106,7 @@ def propagate(
     c1: Number,
     layers: int,
     block: Block = DENSE,
+    log10_skip_square: Number = -math.inf,
 ) -> Propagation:
     """Signals of infinitely wide networks, layer by layer, from the first layer's q and c.
 
@@ -109,11 +115,12 @@ def propagate(
 
     log10_weight_var, log10_bias_var, log10_q1, c1: [N], or numbers. q1 is the mean square pre-activation of layer 1, c1
         its correlation. The logarithms may be -inf, for 0, and the values may lie far outside float64's range.
+    log10_skip_square: of the square of what the stream is multiplied by beside each block; -inf without a skip.
     Shapes: [layers, N] each.
     Errors: none; no weights and no biases give NaN correlations. An activation given by import path loses accuracy
         at kinks away from 0 (see `winit_jax.numerics.theory.moments`).
     """
-    columns = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1))
+    columns = np.broadcast_arrays(*np.atleast_1d(log10_weight_var, log10_bias_var, log10_q1, c1, log10_skip_square))
     start = np.array(columns, np.float64)
     activation, factor = in_units(activation)
     start[0] += 2 * factor
@@ -134,11 +141,13 @@ def from_inputs(
     correlation: float,
     layers: int,
     block: Block = DENSE,
+    skip: np.ndarray | float = 0.0,
+    branch: np.ndarray | float = 1.0,
 ) -> Propagation:
     """`propagate`, with q1 and c1 of the first layer computed from the inputs.
 
     first_std: standard deviation of the first layer's weights. hidden_gain: std * sqrt(width) of all others.
-    bias_std: standard deviation of the biases. [N] each.
+    bias_std: standard deviation of the biases. [N] each. skip, branch: skip_scale and branch_scale, numbers or [N].
     square: mean of |x|^2 over inputs. correlation: mean of x_i . x_j over distinct inputs, divided by `square`.
     Shapes and errors: as of `propagate`.
     """
@@ -148,13 +157,15 @@ def from_inputs(
         log10_hidden = 2 * np.log10(np.asarray(hidden_gain, np.float64))
         log10_q = log10_sum(log10_weights, log10_bias)
         share = np.where(np.isinf(log10_q), np.nan, 10.0 ** (log10_weights - log10_q))
+        log10_branch, log10_skip = (2 * np.log10(np.abs(np.asarray(scale, np.float64))) for scale in (branch, skip))
     c = share * correlation + (1 - share)
-    return propagate(activation, log10_hidden, log10_bias, log10_q, c, layers, block)
+    of_block = (log10_hidden + log10_branch, log10_bias + log10_branch)
+    return propagate(activation, *of_block, log10_q, c, layers, block, log10_skip)
 
 
 def _propagate_some(activation: Activation, start: np.ndarray, block: Block, propagation: Propagation) -> None:
-    """`propagate` for n points: reads start, [4, n], and writes into `propagation`, [layers, n]."""
-    log_weight, log_bias, log_q, c = start
+    """`propagate` for n points: reads start, [5, n], and writes into `propagation`, [layers, n]."""
+    log_weight, log_bias, log_q, c, log_skip = start
     state: CorrelationState | None = None
     jacobian = np.zeros(c.size)
     with np.errstate(all="ignore"):
@@ -170,11 +181,11 @@ def _propagate_some(activation: Activation, start: np.ndarray, block: Block, pro
             propagation.log10_act_rms[layer] = 0.5 * log_second
             propagation.input_correlation[layer] = c
             propagation.log10_jacobian[layer] = jacobian
-            propagation.chi[layer] = 10.0**log_chi
-            following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi)
+            following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi, log_skip)
+            propagation.chi[layer] = 10.0 ** (2 * following.log10_jacobian)
             jacobian = jacobian + following.log10_jacobian
             log_q = following.log10_q
-            c = state.map_correlation(c, following.share)[0]
+            c = state.map_correlation(c, following.share, following.kept)[0]
 
 
 def _times(degree: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
