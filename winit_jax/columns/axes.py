@@ -71,6 +71,44 @@ _AXES = (
         aliases=("epsilon", "eps"),
     ),
     Axis(
+        "block",
+        "What stands between one stream of pre-activations and the next: `a_l = skip_scale a_{l-1} + branch_scale "
+        "block(a_{l-1})`. `dense` is `phi(u) W + b` without a skip, `residual` the same beside the stream.",
+        tables=(*PARTS, "theory"),
+        holds=str,
+        changes="function",
+        default="dense",
+        aliases=("blocks", "architecture", "arch", "network"),
+    ),
+    Axis(
+        "norm_position",
+        "Where the normalization stands: `pre`, between the stream and phi, or `post`, on the stream behind each block "
+        "and its skip. The first layer is the stem, which nothing stands behind.",
+        tables=(*PARTS, "theory"),
+        holds=str,
+        changes="function",
+        default="pre",
+        names=("pre", "post"),
+        given_with="normalization",
+        label="position of normalization",
+    ),
+    Axis(
+        "skip_scale",
+        "What the stream is multiplied by beside each block; the block's own unless it is given: 0 for `dense`, 1 for "
+        "`residual`.",
+        tables=(*PARTS, "theory"),
+        label="scale of skips",
+        aliases=("skip", "skip_gain"),
+    ),
+    Axis(
+        "branch_scale",
+        "What the output of each block is multiplied by, beside the skip.",
+        tables=(*PARTS, "theory"),
+        default=1.0,
+        label="scale of branches",
+        aliases=("branch", "residual_scale", "branch_gain"),
+    ),
+    Axis(
         "width",
         "Units a layer; `inf` asks for mean-field theory alone.",
         tables=PARTS,

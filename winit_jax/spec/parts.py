@@ -19,7 +19,7 @@ from winit_jax.columns import AXES
 class Point:
     """Where one family lies on the axes that its job does not fix.
 
-    scale: the value on the std or gain axis; None for a scheme. learning_rate: None where nothing is trained.
+    scale: the value on the std or gain axis; None for a scheme. skip_scale: None for the block's own. learning_rate: None where nothing is trained.
     described: whether the tables that speak of the network before training (layers, gradients, histograms) have its
     rows from here; of the networks that differ only in learning rate, one does.
     """
@@ -28,6 +28,8 @@ class Point:
     scale: float | None
     bias_std: float
     norm_epsilon: float = AXES["norm_epsilon"].default
+    skip_scale: float | None = None
+    branch_scale: float = AXES["branch_scale"].default
     learning_rate: float | None = None
     described: bool = True
 
@@ -51,6 +53,8 @@ class Job:
     seed: int
     points: tuple[Point, ...]
     depth: int | None = None
+    block: str = AXES["block"].default
+    norm_position: str = AXES["norm_position"].default
 
     def families(self) -> Iterator[tuple[Any, ...]]:
         """Each family's key: every axis but depth; that too where networks are trained."""
@@ -62,6 +66,10 @@ class Job:
                 point.bias_std,
                 self.normalization,
                 point.norm_epsilon,
+                self.block,
+                self.norm_position,
+                point.skip_scale,
+                point.branch_scale,
                 self.width,
                 self.seed,
                 self.depth,

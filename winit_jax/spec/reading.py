@@ -222,7 +222,8 @@ def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
     """The names that the axes of names take."""
-    open_names = {"activation": vocabulary.activations, "init": (*vocabulary.shapes, *vocabulary.schemes)}
+    inits = (*vocabulary.shapes, *vocabulary.schemes)
+    open_names = {"activation": vocabulary.activations, "init": inits, "block": vocabulary.blocks}
     return {axis.name: open_names.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
 
 

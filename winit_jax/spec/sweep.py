@@ -38,6 +38,7 @@ class Vocabulary:
     check_threshold: Callable[[str, float], str | None]
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
+    blocks: tuple[str, ...]
     predicted: tuple[str, ...]
     gradient_mib: Callable[[int, int, int, str], float]
     optimizers: tuple[str, ...]
@@ -131,6 +132,10 @@ class Grid(Table):
     bias_std: list[float]
     normalization: list[str]
     norm_epsilon: list[float]
+    block: list[str]
+    norm_position: list[str]
+    skip_scale: list[float] | None = None  # None is each block's own
+    branch_scale: list[float]
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
@@ -244,11 +249,12 @@ def difference(old: Sweep, new: Sweep) -> list[str]:
         differences.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
     else:
         for axis in AXES:
-            old_values, new_values = getattr(old.grid, axis) or [], getattr(new.grid, axis) or []
+            none: list[Any] = [] if axis in WEIGHT_SCALES else [None]
+            old_values, new_values = (getattr(sweep.grid, axis) or none for sweep in (old, new))
             there = set(new_values)
             gone = [value for value in old_values if value not in there]
             if gone:
-                shown = ", ".join(str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
+                shown = ", ".join("unset" if value is None else str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
                 differences.append(
                     f"grid.{axis}: {len(gone)} of {len(old_values)} values of the folder are not in the new sweep: "
                     f"{shown}"

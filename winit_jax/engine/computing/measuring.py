@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from winit_jax.engine.computing.predicting import Predicting
-from winit_jax.engine.computing.scales import hidden_gain, standard_deviation
+from winit_jax.engine.computing.scales import hidden_gain, skips, standard_deviation
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
 from winit_jax.engine.computing.verdicts import Evidence, Verdicts
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -47,6 +48,7 @@ class Measuring:
             NORMALIZATIONS[job.normalization],
             measure.saturation_threshold,
             sweep.compute.matmul_precision,
+            norm_position=job.norm_position,
         )
         inputs, budget_mib, findings = self._inputs(job.width), sweep.compute.batch_mib, Found()
         findings.layers, findings.histogram = families.forward(
@@ -60,7 +62,7 @@ class Measuring:
             platform=self.platform,
         )
         self.verdicts.check(Evidence(job, data.x, family, settings, findings.layers), shared=histogram is None)
-        findings.layers |= self._predicting.columns(job, family.first_std, max(depths))
+        findings.layers |= self._predicting.columns(job, family, max(depths))
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(
                 family,
@@ -80,7 +82,7 @@ class Measuring:
         """The key columns of a job's networks. hidden_std: of the hidden layers' weights, [points]."""
         sweep = self.work.sweep
         gains = np.array([hidden_gain(point, sweep.scale_axis, job.width) for point in job.points])
-        return Points(sweep, job, hidden_std, gains)
+        return Points(sweep, job, hidden_std, gains, skips(job))
 
     def _family(self, job: Job, features: int) -> families.Family:
         fans = ((features, job.width), (job.width, job.width))
@@ -88,7 +90,10 @@ class Measuring:
         stds = np.array([[standard_deviation(point, scale_axis, *fan) for fan in fans] for point in job.points])
         biases = np.array([point.bias_std for point in job.points])
         epsilons = np.array([point.norm_epsilon for point in job.points])
-        return families.Family(job.seed, job.shape, job.width, stds[:, 0], stds[:, 1], biases, epsilons)
+        branches = np.array([point.branch_scale for point in job.points])
+        scales = (stds[:, 0], stds[:, 1], biases, epsilons)
+        draws_of = (job.seed, job.shape, job.width)
+        return families.Family(*draws_of, *scales, BLOCKS.find(job.block), skips(job), branches)
 
     def _inputs(self, width: int) -> Inputs:
         with self._lock:

@@ -16,6 +16,7 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.initializers import SHAPES
+from winit_jax.numerics.measure.families import Family
 from winit_jax.spec.parts import Job
 
 # So many jobs' predictions are kept, for the same points come again with every seed.
@@ -30,30 +31,37 @@ class Predicting:
     _kept: dict[tuple[Any, ...], dict[str, np.ndarray]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def columns(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:
-        """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement.
-
-        first_std: standard deviation of the first layer's weights, [points].
-        """
+    def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
+        """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement."""
         if not SHAPES[job.shape].is_predicted or job.normalization != "none":
             return {}
-        key = (job.activation, job.width, job.points, layers)  # the same for every seed
+        key = (job.activation, job.block, job.width, job.points, layers)  # the same for every seed
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
             return kept
-        predicted = self._predict(job, first_std, layers)
+        predicted = self._predict(job, family, layers)
         with self._lock:
             while len(self._kept) >= KEPT_PREDICTIONS:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[key] = predicted
         return predicted
 
-    def _predict(self, job: Job, first_std: np.ndarray, layers: int) -> dict[str, np.ndarray]:
-        biases = np.array([point.bias_std for point in job.points])
+    def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         gains = np.array([hidden_gain(point, self.work.sweep.scale_axis, job.width) for point in job.points])
         square, correlation = theories.similarity(self.work.inputs[job.width].x)
-        columns = theory.from_inputs(activation(job.activation), first_std, gains, biases, square, correlation, layers)
+        columns = theory.from_inputs(
+            activation(job.activation),
+            family.first_std,
+            gains,
+            family.bias_std,
+            square,
+            correlation,
+            layers,
+            family.block,
+            family.skips,
+            family.branches,
+        )
         return dict(zip(PREDICTED, columns, strict=True))
 
 

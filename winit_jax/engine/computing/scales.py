@@ -1,8 +1,11 @@
 """How large the weights of a network are, from its point in the grid."""
 
+import numpy as np
+
 from winit_jax.numerics import initializers
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.spec.exact import gain_of, std_of
-from winit_jax.spec.parts import Point
+from winit_jax.spec.parts import Job, Point
 
 
 def standard_deviation(point: Point, scale_axis: str | None, fan_in: int, fan_out: int) -> float:
@@ -20,3 +23,9 @@ def hidden_gain(point: Point, scale_axis: str | None, width: int) -> float:
     if point.scale is None:
         return initializers.scheme_gain(point.init, width)
     return point.scale if scale_axis == "gain" else gain_of(point.scale, width)
+
+
+def skips(job: Job) -> np.ndarray:
+    """skip_scale of a job's points, that of the block itself where the sweep does not say: [points]."""
+    own = BLOCKS.find(job.block).skip
+    return np.array([own if point.skip_scale is None else point.skip_scale for point in job.points])

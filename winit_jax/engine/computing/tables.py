@@ -142,19 +142,20 @@ def gradient_edges(histogram: Histogram) -> np.ndarray:
 class Points:
     """The points of one job as columns, each repeated for the rows that it has in a table.
 
-    std, gain: of the hidden layers, [points].
+    std, gain: of the hidden layers, [points]. skip: skip_scale, [points].
     """
 
     sweep: Sweep
     job: Job
     std: np.ndarray
     gain: np.ndarray
+    skip: np.ndarray
 
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
         job, grid = self.job, self.sweep.grid
-        columns = {"std": self.std, "gain": self.gain}
+        columns = {"std": self.std, "gain": self.gain, "skip_scale": self.skip}
         for axis in KEYS if job.depth is None else LEARNER_KEYS:
             if axis in columns or axis == "depth":
                 continue
@@ -199,7 +200,7 @@ def trained_tables(points: Points, measured: Found, learnt: Learnt) -> dict[str,
         described_job = replace(job, points=tuple(job.points[i] for i in described))
         deepest = depth == max(points.sweep.grid.depth)
         tables |= detail_tables(
-            Points(points.sweep, described_job, points.std[described], points.gain[described]),
+            Points(points.sweep, described_job, *(of[described] for of in (points.std, points.gain, points.skip))),
             (depth,),
             measured.of(described),
             deepest,

@@ -58,11 +58,14 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
     if (data := inputs.get("inf")) is not None:
         (square, correlation), features = similarity(data.x), data.x.shape[1]
 
-    def from_inputs(name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int) -> theory.Propagation:
-        first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
+    def from_inputs(
+        name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, block: str, skip: float | None, branch: float
+    ) -> theory.Propagation:
+        first, nothing, of = gain / math.sqrt(features), np.full((layers, gain.size), np.nan), BLOCKS.find(block)
+        scales = (first, gain, bias_std, square, correlation, layers, of, of.skip if skip is None else skip, branch)
         return unless_it_fails(
             name,
-            lambda: theory.from_inputs(activation(name), first, gain, bias_std, square, correlation, layers),
+            lambda: theory.from_inputs(activation(name), *scales),
             theory.Propagation(*[nothing] * len(theory.Propagation._fields)),
         )
 
@@ -94,6 +97,7 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
     return MeanField(
         scales=_scales(of_width),
         from_inputs=from_inputs,
+        skip=lambda block: BLOCKS.find(block).skip,
         fixed_point=fixed_point,
         critical_gain=critical_gain,
     )

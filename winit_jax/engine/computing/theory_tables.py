@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import NAMES
+from winit_jax.columns import AXES, NAMES
 from winit_jax.spec.exact import gain_of
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -71,14 +71,16 @@ class Scales:
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    from_inputs: (activation, gain, bias_std, layers) -> the columns PREDICTED, [layers, N] each.
+    from_inputs: (activation, gain, bias_std, layers, block, skip_scale or None, branch_scale) -> the columns PREDICTED,
+    [layers, N] each. skip: block -> the skip_scale that it has by itself.
     fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
     layer has mean square gain^2 square + bias_std^2.
     critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
     """
 
     scales: Scales
-    from_inputs: Callable[[str, np.ndarray, np.ndarray, int], Sequence[np.ndarray]]
+    from_inputs: Callable[[str, np.ndarray, np.ndarray, int, str, float | None, float], Sequence[np.ndarray]]
+    skip: Callable[[str], float]
     fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
 
@@ -123,14 +125,27 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     bias = np.tile(grid.bias_std, len(points))
     count = len(gain) * len(depths)
     rows = []
-    for code, name in enumerate(grid.activation):
-        propagation = known.from_inputs(name, gain, bias, max(grid.depth))
-        for (norm, normalization), epsilon in itertools.product(enumerate(grid.normalization), grid.norm_epsilon):
+    streams = itertools.product(enumerate(grid.block), grid.skip_scale or [None], grid.branch_scale)
+    for (code, name), ((block, block_name), skip, branch) in itertools.product(enumerate(grid.activation), streams):
+        propagation = known.from_inputs(name, gain, bias, max(grid.depth), block_name, skip, branch)
+        normalizations = itertools.product(enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position)))
+        for (norm, normalization), epsilon, position in normalizations:
             spoken_of = stated & (normalization == "none")
             predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in propagation]
-            keys = [np.repeat(key, len(depths)) for key in (codes, gain, bias)]
-            depth = np.tile(depths, len(gain))
-            rows.append((np.full(count, code), *keys, np.full(count, norm), np.full(count, epsilon), depth, *predicted))
+            keys = {
+                "activation": code,
+                "init": np.repeat(codes, len(depths)),
+                "gain": np.repeat(gain, len(depths)),
+                "bias_std": np.repeat(bias, len(depths)),
+                "normalization": norm,
+                "norm_epsilon": epsilon,
+                "block": block,
+                "norm_position": position,
+                "skip_scale": known.skip(block_name) if skip is None else skip,
+                "branch_scale": branch,
+                "depth": np.tile(depths, len(gain)),
+            }
+            rows.append([*(np.broadcast_to(keys[axis], count) for axis in AXES if axis in keys), *predicted])
     categories = {name: getattr(grid, name) for name in NAMES}
     return schema.make_table("theory", _joined("theory", rows), categories)
 

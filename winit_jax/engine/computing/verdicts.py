@@ -65,7 +65,8 @@ class Verdicts:
         if len(evidence.x) * job.width > CHECKED_PAIRS:
             return
         for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
-            program = (job.activation, job.normalization, job.width, group.is_rescaled)
+            function = (job.activation, job.normalization, job.norm_position, job.block)
+            program = (*function, job.width, group.networks.skip is None, group.is_rescaled)
             with self._lock:
                 lock = self._locks.setdefault(program, threading.Lock())
             with lock:
@@ -94,7 +95,10 @@ class Verdicts:
                 job.normalization,
                 job.points[at].norm_epsilon,
                 product_roundoff(settings.precision, self.platform),
-                settings.block,
+                family.block,
+                family.skips[at],
+                family.branches[at],
+                settings.norm_position,
             )
             if compared or wrong:
                 break

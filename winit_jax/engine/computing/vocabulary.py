@@ -12,7 +12,7 @@ from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
 from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
-from winit_jax.numerics.blocks import DENSE
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.measure import backward
 from winit_jax.numerics.training import trainer
 from winit_jax.registry import UnknownName
@@ -60,6 +60,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         check_threshold=check_threshold,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
+        blocks=tuple(BLOCKS),
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
         gradient_mib=backward.gradient_mib,
         optimizers=tuple(trainer.OPTIMIZERS),
@@ -84,8 +85,9 @@ def planner(
     """
     return Planner(
         shape_of=initializers.shape_of,
-        multiplications=DENSE.multiplications,
-        entries=DENSE.entries,
+        skip=lambda block: BLOCKS.find(block).skip,
+        multiplications=lambda block, width: BLOCKS.find(block).multiplications(width),
+        entries=lambda block, width: BLOCKS.find(block).entries(width),
         one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),

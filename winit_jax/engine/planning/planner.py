@@ -33,7 +33,7 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     grouped: dict[str, list[Point]] = {}
     for init, scale in sweep.init_points():
         points = grouped.setdefault(shape_of(init), [])
-        others = itertools.product(*(getattr(sweep.grid, axis) for axis in SCALES))
+        others = itertools.product(*(getattr(sweep.grid, axis) or [None] for axis in SCALES))
         points.extend(Point(init, scale, *values) for values in others)
     return grouped
 
@@ -46,26 +46,34 @@ class Count:
     shared: int
 
     @classmethod
-    def of(cls, points: list[Point]) -> "Count":
-        return cls(len(points), sum(can_share(point) for point in points))
+    def of(cls, points: list[Point], skip: float) -> "Count":
+        """skip: the block's own."""
+        return cls(len(points), sum(can_share(point, skip) for point in points))
 
 
-def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, Count]:
-    """How many points `points_by_shape` would list, by multiplication."""
+def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) -> dict[str, Count]:
+    """How many points `points_by_shape` would list, by multiplication. skip: the block's own."""
     counts: dict[str, Count] = {}
-    biases = sweep.grid.bias_std
-    others = math.prod(len(getattr(sweep.grid, axis)) for axis in SCALES if axis != "bias_std")
+    values = {axis: getattr(sweep.grid, axis) or [None] for axis in SCALES}
+    each = math.prod(map(len, values.values()))
     for init, scale in sweep.init_points():
-        shared = biases.count(0.0) if can_share(Point(init, scale, 0.0)) else 0
+        shared = math.prod(
+            sum(
+                can_share(replace(Point(init, scale, 0.0), **{axis: value}), 0.0 if axis != "skip_scale" else skip)
+                for value in of_axis
+            )
+            for axis, of_axis in values.items()
+        )
         count = counts.get(shape_of(init), Count(0, 0))
-        counts[shape_of(init)] = Count(count.all + len(biases) * others, count.shared + shared * others)
+        counts[shape_of(init)] = Count(count.all + each, count.shared + shared)
     return counts
 
 
 def batch_size(sweep: Sweep, together: int) -> int:
     """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
     grid = sweep.grid
-    count = sweep.n_networks // (len(grid.width) * len(grid.depth) * len(grid.normalization) * len(grid.activation))
+    of_programs = (grid.width, grid.depth, grid.normalization, grid.norm_position, grid.block, grid.activation)
+    count = sweep.n_networks // math.prod(map(len, of_programs))
     return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
 
 
@@ -74,15 +82,17 @@ class Planner:
     """What planning needs to know of the numerics and the machine.
 
     shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
-    multiplications, entries: of a block of a width, for a sample and in its weights (`blocks.Block`).
+    skip: block -> the skip_scale that it has by itself. multiplications, entries: (block, width) -> what a sample costs
+    and what its weights hold (`blocks.Block`).
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
     at once. fixed_points: rows of the mean_field table.
     """
 
     shape_of: Callable[[str], str]
     one_pass: Callable[[str], bool]
-    multiplications: Callable[[int], int]
-    entries: Callable[[int], int]
+    skip: Callable[[str], float]
+    multiplications: Callable[[str, int], int]
+    entries: Callable[[str, int], int]
     flops_a_second: float
     together: Callable[[int, int], int] = lambda width, depth: 1
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
@@ -97,9 +107,9 @@ class Planner:
         """Estimated time of one layer of one network, with so many multiplications a sample."""
         return sweep.inputs.samples * (2 * multiplications + FLOPS_AN_ACTIVATION * width) / self.flops_a_second
 
-    def family_seconds(self, sweep: Sweep, width: int) -> float:
+    def family_seconds(self, sweep: Sweep, block: str, width: int) -> float:
         """Estimated time of one pass through the deepest network."""
-        layer_seconds = self.layer_seconds(sweep, width, self.multiplications(width))
+        layer_seconds = self.layer_seconds(sweep, width, self.multiplications(block, width))
         measure, depths = sweep.measure, sweep.grid.depth
         seconds = (max(depths) - 1) * layer_seconds + self.layer_seconds(sweep, width, 0)
         if measure.jacobian:
@@ -123,7 +133,9 @@ class Planner:
         grid, rates = sweep.grid, sweep.grid.learning_rate or []
         by_shape = points_by_shape(sweep, self.shape_of)
 
-        def batches(width: int, depth: int, normalization: str, activation: str) -> Iterator[Part]:
+        def batches(
+            block: str, width: int, depth: int, position: str, normalization: str, activation: str
+        ) -> Iterator[Part]:
             networks = (
                 (shape, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
                 for shape, points in by_shape.items()
@@ -133,12 +145,24 @@ class Planner:
             while batch := list(itertools.islice(networks, size)):
                 yield Part(
                     tuple(
-                        Job(activation, shape, normalization, width, seed, tuple(p for *_, p in same), depth)
+                        Job(
+                            activation,
+                            shape,
+                            normalization,
+                            width,
+                            seed,
+                            tuple(p for *_, p in same),
+                            depth,
+                            block,
+                            position,
+                        )
                         for (shape, seed), same in itertools.groupby(batch, key=lambda network: network[:2])
                     )
                 )
 
-        programs = itertools.product(grid.width, grid.depth, grid.normalization, grid.activation)
+        programs = itertools.product(
+            grid.block, grid.width, grid.depth, grid.norm_position, grid.normalization, grid.activation
+        )
         waiting = [batches(*program) for program in programs]
         while waiting:
             next_parts = [(program, part) for program in waiting if (part := next(program, None)) is not None]
@@ -147,40 +171,43 @@ class Planner:
 
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
-        by_shape, counts = points_by_shape(sweep, self.shape_of), count_by_shape(sweep, self.shape_of)
+        grid, by_shape = sweep.grid, points_by_shape(sweep, self.shape_of)
+        counts = {block: count_by_shape(sweep, self.shape_of, self.skip(block)) for block in grid.block}
         target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
-        for width, shape, seed, normalization, activation in itertools.product(
-            sweep.grid.width, by_shape, sweep.grid.seed, sweep.grid.normalization, sweep.grid.activation
+        for block, width, shape, seed, position, normalization, activation in itertools.product(
+            grid.block, grid.width, by_shape, grid.seed, grid.norm_position, grid.normalization, grid.activation
         ):
             points = by_shape[shape]
-            pass_seconds = self.family_seconds(sweep, width)
-            shared = self.passes(sweep, activation, normalization, counts[shape]) < len(points)
+            pass_seconds = self.family_seconds(sweep, block, width)
+            shared = self.passes(sweep, activation, normalization, counts[block][shape]) < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
             most = max(1, int(min(PART_SECONDS / pass_seconds, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
-                seconds = pass_seconds * self.passes(sweep, activation, normalization, Count.of(chunk))
+                count = Count.of(chunk, self.skip(block))
+                seconds = pass_seconds * self.passes(sweep, activation, normalization, count)
                 full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
-                pending.append(Job(activation, shape, normalization, width, seed, tuple(chunk)))
+                of_job = (activation, shape, normalization, width, seed, tuple(chunk))
+                pending.append(Job(*of_job, block=block, norm_position=position))
                 pending_seconds += seconds
                 pending_families += len(chunk)
         if pending:
             yield Part(tuple(pending))
 
-    def training_seconds(self, sweep: Sweep, width: int, depth: int) -> float:
+    def training_seconds(self, sweep: Sweep, block: str, width: int, depth: int) -> float:
         """Estimated time of training one network: two products a weight on the way forth and back, and one more."""
         if (train := sweep.train) is None:
             return 0.0
         features, samples = USUAL_DATA.get(train.source, USUAL_DATA["mnist5k"])
-        weights = features * width + (depth - 1) * self.entries(width) + width * USUAL_CLASSES
+        weights = features * width + (depth - 1) * self.entries(block, width) + width * USUAL_CLASSES
         units = train.steps * train.batch_size * 3 + len(train.evaluated) * samples
         return units * (2 * weights + FLOPS_AN_ACTIVATION * width * depth / 10) / self.flops_a_second
 
@@ -188,39 +215,38 @@ class Planner:
         """Estimated time of a whole sweep, after compiling."""
         grid = sweep.grid
         layers = max(grid.depth) * len(grid.activation) * (len(grid.width) + grid.infinite)
-        predicting = PREDICTED_LAYER_SECONDS * layers * ("none" in grid.normalization)
+        predicting = PREDICTED_LAYER_SECONDS * layers * len(grid.block) * ("none" in grid.normalization)
         return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + predicting
 
     def all_training_seconds(self, sweep: Sweep) -> float:
         """Of training every network."""
         if not sweep.train:
             return 0.0
-        a_kind = sweep.n_networks // (len(sweep.grid.width) * len(sweep.grid.depth) or 1)
-        kinds = itertools.product(sweep.grid.width, sweep.grid.depth)
-        return a_kind * sum(self.training_seconds(sweep, width, depth) for width, depth in kinds)
+        kinds = list(itertools.product(sweep.grid.block, sweep.grid.width, sweep.grid.depth))
+        a_kind = sweep.n_networks // (len(kinds) or 1)
+        return a_kind * sum(self.training_seconds(sweep, *kind) for kind in kinds)
 
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
-        by_shape = count_by_shape(sweep, self.shape_of)
-        family_seconds = sum(self.family_seconds(sweep, width) for width in sweep.grid.width) * len(sweep.grid.seed)
-        return family_seconds * sum(
-            self.passes(sweep, activation, normalization, points)
-            for activation in sweep.grid.activation
-            for normalization in sweep.grid.normalization
-            for points in by_shape.values()
+        return sum(
+            self.family_seconds(sweep, block, width) * self._passes_of_a_width(sweep, block)
+            for block in sweep.grid.block
+            for width in sweep.grid.width
         )
+
+    def _passes_of_a_width(self, sweep: Sweep, block: str) -> int:
+        """How many networks of one block and width really run."""
+        grid, by_shape = sweep.grid, count_by_shape(sweep, self.shape_of, self.skip(block))
+        functions = itertools.product(grid.activation, grid.normalization, by_shape.values())
+        passes = sum(self.passes(sweep, *function) for function in functions)
+        return passes * len(grid.norm_position) * len(grid.seed)
 
     def summary(self, sweep: Sweep) -> dict[str, Any]:
         """Counts and estimates by arithmetic alone, without making a part."""
-        by_shape = count_by_shape(sweep, self.shape_of)
         grid = sweep.grid
-        seeds = len(grid.seed)
-        passes, programs, seconds = 0, 0, 0.0
-        for activation in grid.activation:
-            for normalization in grid.normalization:
-                a_draw = sum(self.passes(sweep, activation, normalization, points) for points in by_shape.values())
-                passes += seeds * a_draw * len(grid.width)
-        kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)
+        programs, seconds = 0, 0.0
+        passes = sum(self._passes_of_a_width(sweep, block) for block in grid.block) * len(grid.width)
+        kinds = math.prod(map(len, (grid.activation, grid.normalization, grid.norm_position, grid.block, grid.width)))
         for name, count in self.programs(sweep).items():
             programs += count * kinds
             seconds += count * kinds * COMPILE_SECONDS[name]
@@ -231,7 +257,7 @@ class Planner:
             "families": sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]),
             "passes": passes,
             "compilations": programs,
-            "draws": seeds * len(by_shape) * len(grid.width),
+            "draws": len(grid.seed) * len({self.shape_of(init) for init in grid.init}) * len(grid.width),
             "rows": sum(rows.values()),
             "rows_by_table": rows,
             "bytes": sum(sizes.values()),
@@ -280,6 +306,7 @@ PREDICTED_LAYER_SECONDS = 1e-3
 COMPILE_SECONDS = {"forward": 5.0, "gradients": 4.0, "singular_values": 3.0, "training": 4.0}
 
 
-def can_share(point: Point) -> bool:
-    """Whether a point of a positively homogeneous activation is another one rescaled."""
-    return point.bias_std == 0 and point.scale != 0 and point.init != "zeros"
+def can_share(point: Point, skip: float) -> bool:
+    """Whether a point of a positively homogeneous activation is another one rescaled. skip: the block's own."""
+    scaled = point.scale != 0 and point.init != "zeros" and point.branch_scale != 0
+    return scaled and point.bias_std == 0 and (skip if point.skip_scale is None else point.skip_scale) == 0
