@@ -16,7 +16,9 @@ from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.initializers import SHAPES
 
 # One pass serves several tests of an activation, which --dist=loadfile keeps in one worker.
-EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+# One of each kind: bounded, one-sided, two-sided, smooth, constant at 0, periodic. `-m slow` takes the others.
+KINDS = ("elu", "gelu", "identity", "relu", "sigmoid", "sin", "tanh")
+EVERY = pytest.mark.parametrize("name", slow_but(KINDS, sorted(ACTIVATIONS)))
 # A share moves by one over the number of pairs when rounding moves one pair over the threshold.
 COUNTS = ("saturated", "dead", "zero", "nonfinite")
 
