@@ -19,9 +19,9 @@ from winit_jax.columns import AXES
 class Point:
     """Where one family lies on the axes that its job does not fix.
 
-    scale: the value on the std or gain axis; None for a scheme. skip_scale: None for the block's own. learning_rate: None where nothing is trained.
-    described: whether the tables that speak of the network before training (layers, gradients, histograms) have its
-    rows from here; of the networks that differ only in learning rate, one does.
+    scale: the value on the std or gain axis; None for a scheme. skip_scale: None for the block's own. learning_rate:
+    None where nothing is trained. described: whether the tables that speak of the network before training (layers,
+    gradients, histograms) have its rows from here; of the networks that differ only in learning rate, one does.
     """
 
     init: str

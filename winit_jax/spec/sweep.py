@@ -254,7 +254,9 @@ def difference(old: Sweep, new: Sweep) -> list[str]:
             there = set(new_values)
             gone = [value for value in old_values if value not in there]
             if gone:
-                shown = ", ".join("unset" if value is None else str(value) for value in gone[:5]) + (", ..." if len(gone) > 5 else "")
+                shown = ", ".join("unset" if value is None else str(value) for value in gone[:5]) + (
+                    ", ..." if len(gone) > 5 else ""
+                )
                 differences.append(
                     f"grid.{axis}: {len(gone)} of {len(old_values)} values of the folder are not in the new sweep: "
                     f"{shown}"

@@ -13,6 +13,7 @@ from winit_jax.engine.computing.theory_tables import MeanField, Scales
 from winit_jax.errors import described
 from winit_jax.numerics import initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.spec.sweep import Sweep
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.

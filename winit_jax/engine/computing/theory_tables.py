@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -125,14 +126,17 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     bias = np.tile(grid.bias_std, len(points))
     count = len(gain) * len(depths)
     rows = []
-    streams = itertools.product(enumerate(grid.block), grid.skip_scale or [None], grid.branch_scale)
+    skips: Sequence[float | None] = grid.skip_scale or [None]
+    streams = itertools.product(enumerate(grid.block), skips, grid.branch_scale)
     for (code, name), ((block, block_name), skip, branch) in itertools.product(enumerate(grid.activation), streams):
         propagation = known.from_inputs(name, gain, bias, max(grid.depth), block_name, skip, branch)
-        normalizations = itertools.product(enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position)))
+        normalizations = itertools.product(
+            enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position))
+        )
         for (norm, normalization), epsilon, position in normalizations:
             spoken_of = stated & (normalization == "none")
             predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in propagation]
-            keys = {
+            keys: dict[str, Any] = {
                 "activation": code,
                 "init": np.repeat(codes, len(depths)),
                 "gain": np.repeat(gain, len(depths)),

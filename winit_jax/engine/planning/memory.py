@@ -44,12 +44,13 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     width = max(grid.width, default=1)
     features = [_features(sweep, each) for each in grid.width] or [1]
     array = samples * width * 4 / MIB
-    layer, first = planner.entries(width) * 4 / MIB, max(features) * width * 4 / MIB
+    entries = max(planner.entries(block, width) for block in grid.block)
+    layer, first = entries * 4 / MIB, max(features) * width * 4 / MIB
     stack = min(max(layer, STACK_SHARE * budget), layer * max(deepest - 1, 0))
     if measure.gradients or measure.singular_values:  # these need every layer at once
         stack = layer * max(deepest - 1, 0)
     families = max(sweep.n_networks // len(grid.depth), 1)
-    family_seconds = planner.family_seconds(sweep, width) if grid.width else 0.0
+    family_seconds = min(planner.family_seconds(sweep, block, width) for block in grid.block) if grid.width else 0.0
     together = min(families, MAX_FAMILIES, max(1, int(PART_SECONDS / family_seconds)) if family_seconds else 1)
     if any(planner.one_pass(name) for name in grid.activation):
         together = min(families, MAX_FAMILIES)
@@ -62,7 +63,7 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         results += padded * deepest * (histogram.bins + 3) * 8 * (2 + 12) / MIB
     if measure.gradients:
         results += together * sum(grid.depth) * 14 * 8 / MIB
-    kinds = len(grid.activation) * len(grid.normalization) * len(grid.width)
+    kinds = planner.kinds(sweep)
     programs = {name: min(count * kinds, MAX_PROGRAMS) for name, count in planner.programs(sweep).items()}
     memory_shares = [
         Share("programs", sum(PROGRAM_MIB[name] * count for name, count in programs.items()), "the number of names"),
@@ -83,7 +84,7 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
     if sweep.train:
         columns, count = USUAL_DATA.get(sweep.train.source, USUAL_DATA["mnist5k"])
         # Parameters, gradients and two moments; signals of a minibatch and their gradients.
-        learner = 16 * (columns * width + (deepest - 1) * planner.entries(width)) / MIB
+        learner = 16 * (columns * width + (deepest - 1) * entries) / MIB
         learner += 16 * deepest * sweep.train.batch_size * width / MIB
         batch = min(float(budget), planner.together(width, deepest) * learner)
         # Whole-number pixels, float64, then float32 twice.

@@ -72,8 +72,8 @@ def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) ->
 def batch_size(sweep: Sweep, together: int) -> int:
     """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
     grid = sweep.grid
-    of_programs = (grid.width, grid.depth, grid.normalization, grid.norm_position, grid.block, grid.activation)
-    count = sweep.n_networks // math.prod(map(len, of_programs))
+    functions = len(grid.activation) * len(grid.normalization) * len(grid.norm_position) * len(grid.block)
+    count = sweep.n_networks // (len(grid.width) * len(grid.depth) * functions)
     return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
 
 
@@ -246,7 +246,7 @@ class Planner:
         grid = sweep.grid
         programs, seconds = 0, 0.0
         passes = sum(self._passes_of_a_width(sweep, block) for block in grid.block) * len(grid.width)
-        kinds = math.prod(map(len, (grid.activation, grid.normalization, grid.norm_position, grid.block, grid.width)))
+        kinds = self.kinds(sweep)
         for name, count in self.programs(sweep).items():
             programs += count * kinds
             seconds += count * kinds * COMPILE_SECONDS[name]
@@ -267,8 +267,14 @@ class Planner:
             "compile_seconds": seconds,
         }
 
+    def kinds(self, sweep: Sweep) -> int:
+        """How many functions of how many shapes are compiled, each for all that `programs` says."""
+        grid = sweep.grid
+        functions = len(grid.activation) * len(grid.normalization) * len(grid.norm_position) * len(grid.block)
+        return functions * len(grid.width)
+
     def programs(self, sweep: Sweep) -> dict[str, int]:
-        """Programs to compile for each activation, normalization and width, by what they do."""
+        """Programs to compile for each kind, by what they do."""
         measure = sweep.measure
         return {
             "forward": 1,

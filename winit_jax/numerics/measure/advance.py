@@ -1,11 +1,10 @@
 """From one layer's signal to the next stream: the block, what stands beside it, and the normalization behind both.
 
-    a_l = post(skip a_{l-1} + block(h_{l-1}))
+a_l = post(skip a_{l-1} + block(h_{l-1}))
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.blocks.protocol import Tangent, push_linear

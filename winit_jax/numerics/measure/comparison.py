@@ -16,7 +16,7 @@ from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure.definitions import root_mean_square as _rms
 from winit_jax.numerics.measure.reference import HIGHEST, Functions, Observed, forward, functions_of
-from winit_jax.numerics.measure.rounding import UNIT_ROUNDOFF, Array, Rounding
+from winit_jax.numerics.measure.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding
 from winit_jax.numerics.signals import BOUNDED
 
 # Errors of pre-activations beyond this may pass where phi turns.
@@ -122,12 +122,13 @@ def compare(
     weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
     biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
     settings = (functions_of(activation), saturation_threshold, normalization, epsilon)
-    beside = {"block": block, "skip": skip, "branch": branch, "norm_position": norm_position}
-    expected = list(forward(x, weights, biases, *settings, tangents=tangents, **beside))
+    given = (x, weights, biases, *settings, tangents)
+    beside = (block, skip, branch, norm_position)
+    expected = list(forward(*given, EXACT, *beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):
         rounding = Rounding(run, product_roundoff)
-        jolted = forward(x, weights, biases, *settings, tangents=tangents, rounding=rounding, **beside)
+        jolted = forward(*given, rounding, *beside)
         for exact, moves, moved_layer in zip(expected, moved, jolted, strict=True):
             moves.add(exact, moved_layer)
     for exact, moves in zip(expected, moved, strict=True):

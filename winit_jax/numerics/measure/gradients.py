@@ -29,7 +29,7 @@ from winit_jax.numerics.measure.statistics import count_histogram, mean_square, 
 from winit_jax.numerics.measure.tangents import normalized_slope, pull, settled
 from winit_jax.numerics.measure.watched import Cotangents
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
-from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
+from winit_jax.numerics.signals import Argument, Signal, lowered, respond
 
 
 class Readout(NamedTuple):

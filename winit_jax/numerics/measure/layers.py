@@ -16,7 +16,14 @@ from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import advance, is_watched
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
-from winit_jax.numerics.measure.statistics import Sums, count_histogram, count_nonfinite, mean_square, measure, preactivation_mean_square
+from winit_jax.numerics.measure.statistics import (
+    Sums,
+    count_histogram,
+    count_nonfinite,
+    mean_square,
+    measure,
+    preactivation_mean_square,
+)
 from winit_jax.numerics.measure.tangents import careful_push, push, rescaled, slope
 from winit_jax.numerics.scaled import Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
@@ -81,6 +88,7 @@ def descend(
     states: State, networks: Networks, hidden: Layer, edges: jax.Array | None, settings: Settings, layers: jax.Array
 ) -> tuple[State, Measured]:
     """Networks through a stack of hidden layers: states out, and what was measured at each."""
+
     def step(states: State, layer: Layer) -> tuple[State, Measured]:
         def of_network(state: State, network: Networks) -> tuple[Preactivation, Tangent | None]:
             advanced = advance(state.signal, state.change, state.stream, layer, network, settings)
@@ -150,7 +158,9 @@ def _leave(
         histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response.value, exponents, edges)
     streams = None
     if networks.skip is not None:
-        mean_squares = jax.vmap(lambda of_one: preactivation_mean_square(of_one, responses.shape[1], responses.shape[2]))(sums)
+        mean_squares = jax.vmap(
+            lambda of_one: preactivation_mean_square(of_one, responses.shape[1], responses.shape[2])
+        )(sums)
         streams = jax.vmap(as_stream)(preactivations, mean_squares, tangents)
     return State(signals, changes, alike, streams), Measured(sums, squares, counted, histogram)
 

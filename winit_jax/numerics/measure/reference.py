@@ -86,7 +86,7 @@ def forward(
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
     at_zero, change, arriving, removed = 0.0, tangents, tangents, False
-    beside = _Stream(psi, psi, 0.0)  # nothing stands beside the stem
+    beside = _Stream(psi, psi, np.zeros(1))  # nothing stands beside the stem
     with np.errstate(all="ignore"):
         for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             linear = partial(block.naive, product=rounding.product) if layer else rounding.product
@@ -106,11 +106,11 @@ def forward(
                 normalized = _normalize(stream, a, size, change, behind, epsilon, rounding)
                 removed |= normalized.loses(change)
                 a, change = normalized.u, normalized.change
-                stream, size = _Stream(a, a.mean(axis=0, keepdims=True), 0.0), _rms(a)
-            u, normalized = a, None
+                stream, size = _Stream(a, a.mean(axis=0, keepdims=True), np.zeros(1)), _rms(a)
+            u, pushed_on = a, change
             if before != "none":
                 normalized = _normalize(stream, a, size, change, before, epsilon, rounding)
-                u = normalized.u
+                u, pushed_on = normalized.u, normalized.change
             seen, lowering = _clipped(u, size, activation) if rounding.clips else (u, 1.0)
             psi, slopes = _respond(functions, seen, size, saturation_threshold, rounding)
             psi, slopes = psi / lowering, slopes if seen is u else functions.slope(seen)
@@ -121,9 +121,9 @@ def forward(
             columns = _columns(a, stream.product - stream.means, psi, at_zero)
             if change is not None and tangents is not None:
                 columns["log10_jacobian"] = np.nan if removed else np.log10(_rms(change) / _rms(tangents))
-                if normalized is not None:
-                    removed |= normalized.loses(change, slopes) and not skip
-                arriving = slopes * (change if normalized is None else normalized.change)
+                if before != "none" and not skip:
+                    removed |= normalized.loses(change, slopes)
+                arriving = slopes * pushed_on
             beside = stream
             yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
 
@@ -133,7 +133,7 @@ class _Stream(NamedTuple):
 
     product: Array
     means: Array
-    offset: Array | float
+    offset: Array
 
     def add(self, skip: float, branch: float, block: "_Stream", rounding: Rounding) -> "_Stream":
         """skip times this and branch times what a block makes of it."""
@@ -146,7 +146,7 @@ class _Stream(NamedTuple):
     def together(self, rounding: Rounding) -> tuple[Array, float]:
         """(The pre-activations, the root of the summed squares of both parts' RMS, by which scale is carried)."""
         a = rounding.off(self.product + self.offset, np.abs(self.product) + np.abs(self.offset))
-        size = float(np.hypot(_rms(self.product), _rms(np.asarray(self.offset))))
+        size = float(np.hypot(_rms(self.product), _rms(self.offset)))
         return rounding.forget(a, size), size
 
 

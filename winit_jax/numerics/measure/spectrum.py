@@ -27,9 +27,7 @@ class Spectrum(NamedTuple):
     exponent: np.ndarray
 
 
-def spectrum(
-    kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[int], settings: Settings
-) -> Spectrum:
+def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[int], settings: Settings) -> Spectrum:
     """The singular values of one network at each of its depths.
 
     kept: NumPy arrays of every layer, for a few inputs, leading axis layers. draws: Z of the hidden layers,
