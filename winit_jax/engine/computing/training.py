@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.data.datasets import Dataset
-from winit_jax.engine.computing.scales import standard_deviation
+from winit_jax.engine.computing.scales import skips, standard_deviation
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import batch_size
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier, trainer
 from winit_jax.spec.parts import Part
@@ -104,23 +105,28 @@ class Training:
         fans = ((self._dataset.features, width), (width, width), (width, self._dataset.classes))
         trainees = []
         for job in part.jobs:
-            for point in job.points:
+            for point, skip in zip(job.points, skips(job).tolist(), strict=True):
                 first, hidden, readout = (standard_deviation(point, scale_axis, *fan) for fan in fans)
                 stds = (first, hidden, readout, point.bias_std)
                 rate = point.learning_rate or 0.0
-                trainees.append(trainer.Trainee(job.seed, job.shape, *stds, rate, point.norm_epsilon))
+                scales = (point.norm_epsilon, skip, point.branch_scale)
+                trainees.append(trainer.Trainee(job.seed, job.shape, *stds, rate, *scales))
         return trainees
 
     def _settings(self, part: Part) -> trainer.Settings:
         job, train = part.jobs[0], self._train
         return trainer.Settings(
-            activation=activation(job.activation),
-            normalization=NORMALIZATIONS[job.normalization],
+            network=classifier.Architecture(
+                activation(job.activation),
+                NORMALIZATIONS[job.normalization],
+                BLOCKS.find(job.block),
+                job.norm_position,
+                self.work.sweep.compute.matmul_precision,
+            ),
             optimizer=train.optimizer,
             options=tuple(sorted(train.optimizer_options.items())),
             batch_size=train.batch_size,
             data_seed=train.seed,
-            precision=self.work.sweep.compute.matmul_precision,
         )
 
     def _belongs_to(self, part: Part, settings: trainer.Settings, program: list[Any]) -> str:
@@ -128,7 +134,7 @@ class Training:
         dataset = self._dataset
         sizes = (dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test))
         made_with = versions()
-        settled = [self._train.model_dump(), settings.precision, {name: made_with.get(name) for name in DECISIVE}]
+        settled = [self._train.model_dump(), settings.network.precision, {name: made_with.get(name) for name in DECISIVE}]
         return fingerprint([part.to_json(), [dataset.sha256, *sizes], program, settled])
 
     def _mib(self, width: int, depth: int) -> float:

@@ -5,6 +5,7 @@ all networks share. Weights of the first layer are kept as [features, N, width],
 of every network in one matrix product; the others lead with their layer or with N.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from winit_jax.numerics.activations.record import Activation, Function
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.initializers import stream_key
-from winit_jax.numerics.normalization import NORM_EPSILON, Normalization
+from winit_jax.numerics.normalization import NONE, NORM_EPSILON, Normalization
 
 # The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalization,
 # which would cancel it, `scale` and `shift` without normalization.
@@ -27,6 +28,34 @@ WRITTEN_OUT_LAYERS = 8
 EVALUATED_SAMPLES = 500
 
 Parameters = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a classifier computes, beside its shapes. norm_position: `pre`, before phi, or `post`, behind each block."""
+
+    activation: Activation
+    normalization: Normalization = NONE
+    block: Block = DENSE
+    norm_position: str = "pre"
+    precision: str = "highest"
+
+    @property
+    def before(self) -> Normalization:
+        return self.normalization if self.norm_position == "pre" else NONE
+
+    @property
+    def behind(self) -> Normalization:
+        return self.normalization if self.norm_position == "post" else NONE
+
+
+class Scales(NamedTuple):
+    """What is not learnt, [N] each. epsilon: of the normalization. skip: of the stream beside each block, and branch: of
+    what the block makes; None where no network has a skip or a branch_scale other than 1."""
+
+    epsilon: jax.Array | float = NORM_EPSILON
+    skip: jax.Array | None = None
+    branch: jax.Array | None = None
 
 
 class Data(NamedTuple):
@@ -85,42 +114,57 @@ def minibatch(data_seed: int, step: int | jax.Array, samples: int, batch_size: i
 def answer(
     parameters: Parameters,
     x: jax.Array,
-    activation: Activation,
-    normalization: Normalization,
+    network: Architecture,
+    scales: Scales = Scales(),  # noqa: B008 - a tuple of constants
     running: Moments | None = None,
-    precision: str = "highest",
-    epsilon: jax.Array | float = NORM_EPSILON,
-    block: Block = DENSE,
 ) -> tuple[jax.Array, jax.Array, Moments | None]:
     """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
 
     x: [samples, features]. running: what batch normalization is evaluated with; None uses the samples' own
-    mean and variance, which are then the moments returned. epsilon: of the normalization, [N] or one for all.
+    mean and variance, which are then the moments returned.
     """
-    phi = differentiable(activation)
+    phi, precision = differentiable(network.activation), network.precision
     features, n_networks, width = parameters["first"].shape
     in_layers: Parameters = {name: parameters[name] for name in ("bias", "scale", "shift") if name in parameters}
     if running is not None:
         in_layers["mean"], in_layers["variance"] = running
 
-    def respond(a: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
-        if "bias" in layer:
-            a = a + layer["bias"][:, None]
+    def biased(product: jax.Array, layer: Parameters) -> jax.Array:
+        return product + layer["bias"][:, None] if "bias" in layer else product
+
+    def respond(a: jax.Array, layer: Parameters) -> tuple[jax.Array, Moments | None]:
         moments = None
-        if not normalization.is_none:
-            a, moments = _normalize(a, layer, normalization, epsilon)
+        if not network.before.is_none:
+            a, moments = _normalize(a, layer, network.before, scales.epsilon)
         return phi(a), moments
 
-    def hidden_layer(h: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Moments | None]:
-        return respond(block.linear(h, layer["hidden"], precision), layer)
+    def hidden_layer(
+        state: tuple[jax.Array | None, jax.Array], layer: Parameters
+    ) -> tuple[tuple[jax.Array | None, jax.Array], Moments | None]:
+        stream, h = state
+        a = biased(network.block.linear(h, layer["hidden"], precision), layer)
+        if scales.branch is not None:
+            a = scales.branch[:, None, None] * a
+        if stream is not None and scales.skip is not None:
+            a = scales.skip[:, None, None] * stream + a
+        behind = None
+        if not network.behind.is_none:
+            a, behind = _normalize(a, layer, network.behind, scales.epsilon)
+        h, before = respond(a, layer)
+        return (None if stream is None else a, h), before if behind is None else behind
 
     product = jnp.matmul(x, parameters["first"].reshape(features, -1), precision=precision)
     product = jnp.moveaxis(product.reshape(len(x), n_networks, width), 1, 0)
-    h, moments = respond(product, jax.tree.map(lambda p: p[0], in_layers))
+    of_the_stem = jax.tree.map(lambda p: p[0], in_layers)
+    a = biased(product, of_the_stem)
+    h, moments = respond(a, of_the_stem)
+    if network.behind.joins_samples:  # nothing stands behind the stem
+        moments = Moments(jnp.zeros((n_networks, width)), jnp.ones((n_networks, width)))
     if "hidden" in parameters:
         layers = {"hidden": parameters["hidden"]} | jax.tree.map(lambda p: p[1:], in_layers)
         written_out = len(parameters["hidden"]) < WRITTEN_OUT_LAYERS
-        h, rest = jax.lax.scan(hidden_layer, h, layers, unroll=written_out)
+        state = (None if scales.skip is None else a, h)
+        (_, h), rest = jax.lax.scan(hidden_layer, state, layers, unroll=written_out)
         moments = jax.tree.map(lambda moment, more: jnp.concatenate([moment[None], more]), moments, rest)
     elif moments is not None:
         moments = jax.tree.map(lambda moment: moment[None], moments)
@@ -163,16 +207,13 @@ def gradients(
     parameters: Parameters,
     x: jax.Array,
     y: jax.Array,
-    activation: Activation,
-    normalization: Normalization,
-    precision: str,
-    epsilon: jax.Array | float = NORM_EPSILON,
-    block: Block = DENSE,
+    network: Architecture,
+    scales: Scales = Scales(),  # noqa: B008 - a tuple of constants
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """(Mean loss of each network on a minibatch [N], its moments, gradients of each network's own loss)."""
 
     def total(parameters: Parameters) -> tuple[jax.Array, tuple[jax.Array, Moments | None]]:
-        logits, _, moments = answer(parameters, x, activation, normalization, None, precision, epsilon, block)
+        logits, _, moments = answer(parameters, x, network, scales)
         means = jnp.mean(losses(logits, y), axis=1)
         return jnp.sum(means), (means, moments)
 
@@ -200,12 +241,9 @@ def evaluate(
     parameters: Parameters,
     x: jax.Array,
     y: jax.Array,
-    activation: Activation,
-    normalization: Normalization,
-    running: Moments | None,
-    precision: str,
-    epsilon: jax.Array | float = NORM_EPSILON,
-    block: Block = DENSE,
+    network: Architecture,
+    scales: Scales = Scales(),  # noqa: B008 - a tuple of constants
+    running: Moments | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
     samples = len(x)
@@ -218,7 +256,7 @@ def evaluate(
 
     def of_chunk(chunk: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, y, counts = chunk
-        logits, _, _ = answer(parameters, x, activation, normalization, running, precision, epsilon, block)
+        logits, _, _ = answer(parameters, x, network, scales, running)
         right = jnp.argmax(logits, axis=-1) == y
         return (
             jnp.sum(jnp.where(counts, losses(logits, y), 0.0), axis=1),

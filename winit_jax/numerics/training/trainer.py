@@ -17,17 +17,18 @@ import numpy as np
 import optax
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.normalization import NONE, NORM_EPSILON, Normalization
+from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training.classifier import (
     NETWORK_AXIS,
     NORM_MOMENTUM,
+    Architecture,
     Data,
     Evaluation,
     Moments,
     Parameters,
+    Scales,
 )
 from winit_jax.registry import Registry
 
@@ -52,19 +53,16 @@ OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": 
 class Settings:
     """What a training is compiled for, beside its shapes. options: of the optimizer, in a fixed order."""
 
-    activation: Activation
-    normalization: Normalization = NONE
+    network: Architecture
     optimizer: str = "sgd"
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 128
     data_seed: int = 0
-    precision: str = "highest"
-    block: Block = DENSE
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """One network before training: its draws, and the standard deviations that scale them."""
+    """One network before training: its draws, the standard deviations that scale them, and what is not learnt."""
 
     seed: int
     shape: str
@@ -74,19 +72,18 @@ class Trainee:
     bias_std: float
     learning_rate: float
     norm_epsilon: float = NORM_EPSILON
+    skip: float = 0.0
+    branch: float = 1.0
 
 
 class State(NamedTuple):
-    """Of N networks. running: of batch normalization, else None. diverged_at: int32 [N], -1 where it did not.
-
-    epsilon: of the normalization, [N].
-    """
+    """Of N networks. running: of batch normalization, else None. diverged_at: int32 [N], -1 where it did not."""
 
     parameters: Parameters
     optimizer: Any
     running: Moments | None
     diverged_at: jax.Array
-    epsilon: jax.Array
+    scales: Scales
 
 
 def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
@@ -120,23 +117,38 @@ def begin(
     }
     drawn = []
     for seed, shape in unit:
-        hidden = settings.block.draws(seed, shape, width, 2, depth - 1) if depth > 1 else None
+        hidden = settings.network.block.draws(seed, shape, width, 2, depth - 1) if depth > 1 else None
         drawn.append(draws.classifier(seed, shape, width, features, classes, hidden))
     with np.errstate(over="ignore", under="ignore"):
         scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
-        epsilon = jnp.asarray(np.array([trainee.norm_epsilon for trainee in trainees]).astype(np.float32))
+        kept = _not_learnt(trainees)
     parameters = _scaled(drawn, jnp.asarray(index), scales)
-    if settings.normalization.joins_samples:
+    network = settings.network
+    if network.before.joins_samples:  # which takes every offset of a unit out again
         del parameters["bias"]
     running = None
-    if not settings.normalization.is_none:
+    if not network.normalization.is_none:
         parameters["scale"] = jnp.ones((depth, len(trainees), width))
         parameters["shift"] = jnp.zeros((depth, len(trainees), width))
-    if settings.normalization.joins_samples:
+    if network.normalization.joins_samples:
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
         running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
     diverged_at = jnp.full(len(trainees), -1, jnp.int32)
-    return State(parameters, _begin(parameters, settings), running, diverged_at, epsilon)
+    return State(parameters, _begin(parameters, settings), running, diverged_at, kept)
+
+
+def _not_learnt(trainees: Sequence[Trainee]) -> Scales:
+    """The scales of networks in float32, without those that would change nothing."""
+
+    def of_all(name: str) -> np.ndarray:
+        return np.array([getattr(trainee, name) for trainee in trainees]).astype(np.float32)
+
+    epsilon, skip, branch = (of_all(name) for name in ("norm_epsilon", "skip", "branch"))
+    return Scales(
+        jnp.asarray(epsilon),
+        jnp.asarray(skip) if np.any(skip) else None,
+        jnp.asarray(branch) if np.any(branch != 1) else None,
+    )
 
 
 @jax.jit
@@ -194,7 +206,7 @@ def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop:
         loss, moments, gradients = _gradients(state, data, number, settings)
         parameters, optimizer = updated(gradients, state.optimizer, state.parameters, learning_rates)
         running = state.running and moments and _averaged(state.running, moments, number)
-        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number), state.epsilon)
+        return State(parameters, optimizer, running, _diverged(state.diverged_at, loss, number), state.scales)
 
     learnt: State = jax.lax.fori_loop(start, stop, step, state)
     return learnt
@@ -209,14 +221,7 @@ def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[j
     _, moments, gradients = _gradients(state, data, step, settings)
     # Before training, batch normalization has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
-    network_settings = (
-        settings.activation,
-        settings.normalization,
-        running,
-        settings.precision,
-        state.epsilon,
-        settings.block,
-    )
+    network_settings = (settings.network, state.scales, running)
     train = training.evaluate(state.parameters, data.x_train, data.y_train, *network_settings)
     test = training.evaluate(state.parameters, data.x_test, data.y_test, *network_settings)
     _, last, _ = training.answer(state.parameters, data.x_train[: training.EVALUATED_SAMPLES], *network_settings)
@@ -234,8 +239,8 @@ def _gradients(
 ) -> tuple[jax.Array, Moments | None, Parameters]:
     """training.gradients on the minibatch of a step."""
     chosen = training.minibatch(settings.data_seed, step, len(data.x_train), settings.batch_size)
-    network_settings = (settings.activation, settings.normalization, settings.precision, state.epsilon, settings.block)
-    return training.gradients(state.parameters, data.x_train[chosen], data.y_train[chosen], *network_settings)
+    minibatch = (data.x_train[chosen], data.y_train[chosen])
+    return training.gradients(state.parameters, *minibatch, settings.network, state.scales)
 
 
 def _averaged(running: Moments, moments: Moments, step: jax.Array) -> Moments:
