@@ -109,7 +109,7 @@ def test_a_correct_pass_is_let_through_whatever_it_is_fed(normalization, shape):
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_a_correct_pass_of_any_activation_is_let_through(name):
     sizes, place = ((40, 12, 10), (1, 5, 3), (30, 1, 1)), sorted(ACTIVATIONS).index(name)
-    # Each activation with one normalization and size, each of these with every kind; and all of them for one activation.
+    # Each activation with one normalization and size, and each of these with every kind; one activation with all.
     thorough = name == "gelu"
     for normalization in NORMALIZATIONS if thorough else [list(NORMALIZATIONS)[place % 3]]:
         for samples, features, width in sizes if thorough else [sizes[place // 3 % 3]]:
