@@ -62,8 +62,15 @@ def written(folder):
                 [*TINY, "measure.singular_values=true", "measure.jacobian=false"],
                 [*TINY[:1], "width=4,inf", "gain=1,2", "depth=1,2", "inputs.samples=5", "bias_std=0.1,0.2"],
                 [*TINY, "learning_rate=0.1,0.2", *TRAINED, "measure.gradients=true", "measure.histogram.bins=2"],
-                [*TINY, "normalization=none,batch,layer", "norm_epsilon=1e-5,1e-3", "measure.gradients=true"],
-                [*TINY, "normalization=batch,layer", "learning_rate=0.1", *TRAINED, "measure.singular_values=true"],
+                [*TINY, "normalization=none,batch", "norm_epsilon=1e-5,1e-3", "measure.gradients=true"],
+                [
+                    *TINY[:1],
+                    "normalization=layer",
+                    *TINY[2:],
+                    "learning_rate=0.1",
+                    *TRAINED,
+                    "measure.singular_values=true",
+                ],
                 [*TINY[1:], "activation=jax.numpy:arctan", "width=4,inf", "measure.histogram.bins=2"],
             )
         ),

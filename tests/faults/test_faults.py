@@ -9,8 +9,8 @@ from replay import SCENARIOS
 pytestmark = pytest.mark.slow
 # Calls of the run that is disturbed, at the least: each is disturbed in three ways.
 LEAST_CALLS = {"forward": 60, "gradients": 70, "growing": 60, "training": 80, "growing-training": 60}
-# Of `forward` every call is disturbed, of the others every second one; the last is two others together: every third.
-SHARES = {"forward": 2, "growing-training": 6}
+# Of `forward` every second call is disturbed, by two processes; of the others every third.
+SHARES = {"forward": 4}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def recording(tmp_path_factory):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_fault_at_a_call_loses_nothing_and_shows_no_half_part(recording, tmp_path, scenario):
     """A write, fsync, rename, mkdir or unlink fails (EIO), finds the disk full from there on, or is the last."""
-    shares, processes = SHARES.get(scenario, 4), 2
+    shares, processes = SHARES.get(scenario, 6), 2
     runs = [
         python("inject.py", recording, tmp_path / str(share), scenario, share, shares) for share in range(processes)
     ]
