@@ -146,8 +146,12 @@ def test_a_skip_of_zero_is_the_dense_network_to_the_bit():
 
 @pytest.mark.parametrize(
     ("name", "layer", "q", "log_jacobian"),
-    [("tanh", 1, 1.3942944904, 0.3814475843), ("tanh", 2, 1.8492747821, 0.7228733533)]
-    + [("tanh", 10, 6.7767983596, 2.6432063527), ("relu", 10, 2.0**10, 10 * np.log(2))],
+    [
+        ("tanh", 1, 1.3942944904, 0.3814475843),
+        ("tanh", 2, 1.8492747821, 0.7228733533),
+        ("tanh", 10, 6.7767983596, 2.6432063527),
+        ("relu", 10, 2.0**10, 10 * np.log(2)),
+    ],
 )
 def test_residual_recursions_have_the_values_of_yang_and_schoenholz(name, layer, q, log_jacobian):
     gain = {"tanh": 1.0, "relu": 2.0}[name]
@@ -158,7 +162,7 @@ def test_residual_recursions_have_the_values_of_yang_and_schoenholz(name, layer,
 
 
 @pytest.mark.parametrize(
-    ("branch", "layer", "c"), [(1.0, 10, 0.7075574803), (1.0, 50, 0.9597043306)] + [(10**-0.5, 10, 0.2392526101)]
+    ("branch", "layer", "c"), [(1.0, 10, 0.7075574803), (1.0, 50, 0.9597043306), (10**-0.5, 10, 0.2392526101)]
 )
 def test_residual_correlations_have_the_values_of_the_field(branch, layer, c):
     found = propagate(ACTIVATIONS["relu"], np.log10(2 * branch**2), -np.inf, 0.0, 0.0, layer + 1, RESIDUAL, 0.0)

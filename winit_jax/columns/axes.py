@@ -1,6 +1,6 @@
 """The axes of a grid, in the order in which they are keys of the tables."""
 
-from winit_jax.columns.records import Axis
+from winit_jax.columns.records import Axis, Column
 
 MAX_SEED = 2**32 - 1
 # Inits that std or gain scales; every other one is a scheme, which fixes its own std.
@@ -158,3 +158,18 @@ AXES: dict[str, Axis] = {axis.name: axis for axis in _AXES}
 SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.given_with != "training")
 # The axes of which a grid gives one at most, since both scale the same weights.
 WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")
+# Beside each axis of numbers, the formula as it was written; null for a number.
+RULES = tuple(
+    Column(
+        f"{axis.name}_rule",
+        f"The formula that gave `{axis.name}`, as it is written in the sweep; null for a number. It is there where a "
+        "value of the axis is a formula.",
+        tuple(table for table in axis.tables if table != "mean_field"),
+        role="rule",
+        holds=str,
+        nullable=True,
+        label=f"{axis.words}, rule",
+    )
+    for axis in _AXES
+    if axis.holds is float
+)

@@ -103,6 +103,7 @@ def _filled() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "axes": _axes,
+    "rules": _of("rule"),
     "rows": _of("row"),
     "tables": _tables,
     "other names": _other_names,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["growth", "factor", "gradient", "share", "accuracy", "correlation", "loss", "step", "level"]
-Role = Literal["axis", "row", "measured", "predicted", "gradient", "singular value", "learnt", "fixed point", "derived"]
+Role = Literal[
+    "axis", "rule", "row", "measured", "predicted", "gradient", "singular value", "learnt", "fixed point", "derived"
+]
 Need = Literal["training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units"]
 
 # What kind of number a column holds: it decides the color map, the norm and the scale of figures.

@@ -3,12 +3,13 @@
 from collections.abc import Container
 
 from winit_jax.columns import learnt, measured, predicted
-from winit_jax.columns.axes import AXES
+from winit_jax.columns.axes import AXES, RULES
 from winit_jax.columns.records import Column, Kind, Need, Role, Table
 
 # A table has those of these that name it, in this order.
 COLUMNS: tuple[Column, ...] = (
     *AXES.values(),
+    *RULES,
     learnt.STEP,
     *measured.ROWS,
     *measured.MEASURED,

@@ -8,6 +8,7 @@ from typing import Any
 
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.exact import geometric, linear
+from winit_jax.spec.formulas import FormulaError, looks_like_one, names_of, value_of
 from winit_jax.spec.problems import ALL_PROBLEMS, Problem, briefly
 
 MAX_AXIS = 1_000_000
@@ -187,7 +188,7 @@ def _expand_item(item: Any, kind: type) -> list[Value]:
         for word in split_words(item):
             spread = expand_range(word, whole=kind is int)
             values.extend(spread if spread is not None else [_parse(word, kind)])
-        return [_as_kind(value, kind) for value in values]
+        return [value if isinstance(value, str) else _as_kind(value, kind) for value in values]
     return [_as_kind(item, kind)]
 
 
@@ -204,7 +205,17 @@ def _parse(word: str, kind: type) -> Value:
         hint = f"; write int:{':'.join(part for part in parts if part)}"
     elif spread:
         hint = f"; write lin:{word} or log:{word}"
+    elif kind is float and looks_like_one(word):
+        return _formula(word)
     raise AxisError(f"{briefly(word)} is not {_wanted(kind)}, nor a range{'' if hint[0] == ';' else ' '}{hint}.")
+
+
+def _formula(word: str) -> Value:
+    """A formula as it is written, or its number where it holds no name. Errors: AxisError."""
+    try:
+        return word.strip() if names_of(word) else value_of(word)
+    except FormulaError as error:
+        raise AxisError(str(error)) from None
 
 
 def _as_kind(value: Value, kind: type) -> Value:

@@ -1,7 +1,7 @@
 """Formulas: values of an axis that follow from the network, such as `0.02/sqrt(2*depth)`.
 
-A formula is a text of numbers, the names in NAMES, + - * / **, parentheses and sqrt(). It is parsed, never run as Python.
-On a numeric axis a number stands for itself, and a text is a formula.
+A formula is a text of numbers, the names in NAMES, + - * / **, parentheses and sqrt(). It is parsed, never run as
+Python. On a numeric axis a number stands for itself, and a text is a formula.
 """
 
 import ast
@@ -13,7 +13,6 @@ from functools import lru_cache
 NAMES = {
     "width": "units of a hidden layer",
     "depth": "layers of the network",
-    "layer": "the layer that the value is for; 1 is the first",
     "fan_in": "rows of the weights that the value is for",
     "fan_out": "columns of the weights that the value is for",
     "features": "columns of the inputs",
@@ -34,6 +33,11 @@ _UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.USub: operator.
 
 class FormulaError(ValueError):
     """One sentence about a formula."""
+
+
+def looks_like_one(text: str) -> bool:
+    """Whether a text that is no number is meant as a formula: it has a sign of one, or a name."""
+    return any(sign in text for sign in "*/+(") or text.strip() in NAMES
 
 
 def names_of(text: str) -> frozenset[str]:

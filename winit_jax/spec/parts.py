@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from winit_jax.columns import AXES
+from winit_jax.columns import AXES, SCALES
+from winit_jax.spec.formulas import names_of
+
+
+def holds_depth(value: float | str | None) -> bool:
+    """Whether a value is a formula of the depth."""
+    return isinstance(value, str) and "depth" in names_of(value)
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,18 @@ class Point:
     """
 
     init: str
-    scale: float | None
-    bias_std: float
-    norm_epsilon: float = AXES["norm_epsilon"].default
-    skip_scale: float | None = None
-    branch_scale: float = AXES["branch_scale"].default
-    learning_rate: float | None = None
+    scale: float | str | None
+    bias_std: float | str
+    norm_epsilon: float | str = AXES["norm_epsilon"].default
+    skip_scale: float | str | None = None
+    branch_scale: float | str = AXES["branch_scale"].default
+    learning_rate: float | str | None = None
     described: bool = True
+
+    @property
+    def depends_on_depth(self) -> bool:
+        """Whether layers of a deeper network are not those of one that is less deep."""
+        return any(map(holds_depth, (self.scale, *(getattr(self, axis) for axis in SCALES))))
 
     @property
     def untrained(self) -> "Point":
@@ -43,7 +54,8 @@ class Point:
 class Job:
     """Families that share draws and static shape. Only scales and learning rates differ between its points.
 
-    depth: of networks that are trained; None where a pass serves every depth of the sweep.
+    depth: of networks that are trained, or whose scales depend on it; None where a pass serves every depth of the
+    sweep.
     """
 
     activation: str
@@ -55,6 +67,11 @@ class Job:
     depth: int | None = None
     block: str = AXES["block"].default
     norm_position: str = AXES["norm_position"].default
+
+    @property
+    def depends_on_depth(self) -> bool:
+        """Whether its networks have scales of their own at each depth: all or none of a job's points do."""
+        return any(point.depends_on_depth for point in self.points)
 
     def families(self) -> Iterator[tuple[Any, ...]]:
         """Each family's key: every axis but depth; that too where networks are trained."""
@@ -98,7 +115,7 @@ class Part:
 
     @property
     def is_training(self) -> bool:
-        return self.jobs[0].depth is not None
+        return any(point.learning_rate is not None for job in self.jobs for point in job.points)
 
     def n_networks(self, depths: set[int]) -> int:
         """Networks of these depths."""

@@ -10,6 +10,7 @@ from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
 from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.files import read_file, too_large
+from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sweep import (
@@ -92,6 +93,7 @@ def load_sweep(
             Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
         )
     if grid is not None:
+        problems += check_formulas(grid, inputs)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
     if problems or grid is None:
         raise SpecError(label, problems)
@@ -248,6 +250,8 @@ def _wrong_name(value: Value, axis: Axis, names: Sequence[str]) -> str | None:
 
 
 def _beyond(value: Any, axis: Axis) -> str | None:
+    if isinstance(value, str):  # a formula, which is valued at the networks of the grid (`formula_checks`)
+        return None
     if value < axis.low:
         return f"{value:g} is less than {axis.low:g}."
     return f"{value:,} is more than {axis.high:,}." if value > axis.high else None

@@ -122,25 +122,29 @@ class Compute(Table):
     )
 
 
+# A number, or a formula of the network (`formulas`).
+Scale = float | str
+
+
 class Grid(Table):
-    """The resolved axes, every value spelled out."""
+    """The resolved axes, every value spelled out; a formula as it is written."""
 
     activation: list[str]
     init: list[str]
-    std: list[float] | None = None
-    gain: list[float] | None = None
-    bias_std: list[float]
+    std: list[Scale] | None = None
+    gain: list[Scale] | None = None
+    bias_std: list[Scale]
     normalization: list[str]
-    norm_epsilon: list[float]
+    norm_epsilon: list[Scale]
     block: list[str]
     norm_position: list[str]
-    skip_scale: list[float] | None = None  # None is each block's own
-    branch_scale: list[float]
+    skip_scale: list[Scale] | None = None  # None is each block's own
+    branch_scale: list[Scale]
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
     seed: list[int]
-    learning_rate: list[float] | None = None
+    learning_rate: list[Scale] | None = None
 
 
 TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}
@@ -171,9 +175,18 @@ class Sweep:
         """`std`, `gain`, or None where every init is a scheme."""
         return next((axis for axis in WEIGHT_SCALES if getattr(self.grid, axis) is not None), None)
 
-    def init_points(self) -> list[tuple[str, float | None]]:
+    @property
+    def formula_axes(self) -> tuple[str, ...]:
+        """The axes with a formula among their values."""
+        return tuple(
+            name
+            for name, axis in AXES.items()
+            if axis.holds is float and any(isinstance(value, str) for value in getattr(self.grid, name) or ())
+        )
+
+    def init_points(self) -> list[tuple[str, Scale | None]]:
         """(init, value on the scale axis): shapes are crossed with it, schemes are one point each."""
-        points: list[tuple[str, float | None]] = []
+        points: list[tuple[str, Scale | None]] = []
         for init in self.grid.init:
             if init in self.schemes:
                 points.append((init, None))

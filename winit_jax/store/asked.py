@@ -12,7 +12,7 @@ from typing import Any
 
 from winit_jax.columns import AXES, WEIGHT_SCALES
 from winit_jax.spec.parts import Job, Part, Point
-from winit_jax.spec.sweep import FREE, TABLES, Sweep
+from winit_jax.spec.sweep import FREE, TABLES, Scale, Sweep
 from winit_jax.store.journal import Record
 
 
@@ -35,7 +35,7 @@ class Asked:
         return {axis: frozenset(getattr(grid, axis) or [None]) for axis in others}
 
     @cached_property
-    def _inits(self) -> frozenset[tuple[str, float | None]]:
+    def _inits(self) -> frozenset[tuple[str, Scale | None]]:
         return frozenset(self.sweep.init_points())
 
     def axes_within(self, other: "Asked") -> bool:

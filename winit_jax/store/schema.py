@@ -38,8 +38,8 @@ def make_table(
     """An Arrow table of a table's columns.
 
     columns: arrays of equal length [rows]. One that is absent is filled with NaN, or with null if it is nullable; in a
-    nullable column NaN means null. Names come as integer codes into `categories[column]`, and the whole list of names
-    is stored in every file. without: columns to leave out.
+    nullable column NaN means null. Names come as integer codes into `categories[column]`, below 0 for null, and the
+    whole list of names is stored in every file. without: columns to leave out.
     """
     rows = len(columns["activation"])
     arrays = []
@@ -49,7 +49,8 @@ def make_table(
             continue
         values = np.asarray(columns[name] if name in columns else np.full(rows, np.nan))
         if column.holds is str:
-            codes = pa.array(np.asarray(columns[name], np.int16), pa.int16())
+            numbers = np.asarray(columns[name], np.int16)
+            codes = pa.array(numbers, pa.int16(), mask=numbers < 0)
             arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[name], pa.string())))
         elif column.nullable:
             values = values.astype(np.float64)
@@ -61,8 +62,18 @@ def make_table(
 
 
 def widened(table: str, narrow: pa.Table, without: Container[str] = ()) -> pa.Table:
-    """A table with all columns of its schema: those that `narrow` lacks are filled with NaN. Its metadata are kept."""
+    """A table with all columns of its schema.
+
+    Those that `narrow` lacks are filled with NaN, or null where they hold names. Its metadata are kept.
+    """
     wanted = schema(table, without).with_metadata(narrow.schema.metadata)
     empty = pa.array(np.full(narrow.num_rows, np.nan))
-    columns = [narrow.column(name) if name in narrow.column_names else empty for name in wanted.names]
+    columns = [
+        narrow.column(field.name)
+        if field.name in narrow.column_names
+        else pa.nulls(narrow.num_rows, field.type)
+        if pa.types.is_dictionary(field.type)
+        else empty
+        for field in wanted
+    ]
     return pa.Table.from_arrays(columns, schema=wanted)

@@ -5,7 +5,7 @@ They depend on the sweep alone, so that all parts have the same columns.
 
 from functools import lru_cache
 
-from winit_jax.columns import Need
+from winit_jax.columns import RULES, Need
 from winit_jax.columns import never_filled as _never_filled
 from winit_jax.spec.sweep import Sweep
 
@@ -27,7 +27,8 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
 
 def never_filled(sweep: Sweep) -> frozenset[str]:
     """Names of the columns that no network of the sweep can fill; its tables leave them out."""
-    return _without(needs_met(sweep))
+    axes = sweep.formula_axes
+    return _without(needs_met(sweep)) | {rule.name for rule in RULES if rule.name.removesuffix("_rule") not in axes}
 
 
 @lru_cache

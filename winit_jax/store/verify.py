@@ -157,19 +157,21 @@ def rows(record: Record, sweep: Sweep) -> dict[str, int]:
         return {}
     measure, deepest = sweep.measure, max(sweep.grid.depth)
     counts = {"networks": _networks(record)}
-    described = sum(sum(point.described for point in job.points) for job in record.jobs)
-    layers = described * max(record.depths, default=0)
-    depths: tuple[int, ...] = record.depths
-    if record.part.is_training:
+    is_training, layers, back = record.part.is_training, 0, 0
+    for job in record.jobs:
+        described = sum(point.described for point in job.points)
+        depths = record.depths if job.depth is None else (job.depth,)
+        back += described * sum(depths)
+        last = max(depths, default=0)
+        layers += described * last if not is_training or last == deepest or job.depends_on_depth else 0
+    if is_training:
         assert sweep.train is not None
         counts["training"] = counts["networks"] * len(sweep.train.evaluated)
-        depths = (record.jobs[0].depth or 0,)
-        layers = described * deepest if depths[0] == deepest else 0
     bins = 0 if measure.histogram is None else measure.histogram.bins + 3
     counts |= {
         "layers": layers * measure.layers,
         "histograms": layers * bins,
-        "gradients": described * sum(depths) * measure.gradients,
+        "gradients": back * measure.gradients,
         "gradient_histograms": layers * bins * measure.gradients,
     }
     return {table: count for table, count in counts.items() if count}

@@ -28,28 +28,36 @@ class BeforeTraining:
 
     depths: Sequence[int]
     points: Mapping[str, list[Point]]
-    measure: Callable[[Job], Measured]
+    measure: Callable[[Job, tuple[int, ...]], Measured]
     _known: dict[Job, Measured] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, job: Job) -> Measured:
         """Of the points of a job, in their order, and at its depth."""
-        position = {point: i for i, point in enumerate(self.points[job.shape])}
+        points = [point for point in self.points[job.shape] if point.depends_on_depth == job.depends_on_depth]
+        position = {point: i for i, point in enumerate(points)}
         wanted = np.array([position[point.untrained] for point in job.points])
         chunks = np.unique(wanted // TOGETHER)
-        chunks_measured = [self._chunk(job, chunk) for chunk in chunks.tolist()]
+        chunks_measured = [
+            self._chunk(job, tuple(points[chunk * TOGETHER : (chunk + 1) * TOGETHER])) for chunk in chunks.tolist()
+        ]
         index = np.searchsorted(chunks, wanted // TOGETHER) * TOGETHER + wanted % TOGETHER
         stds = np.concatenate([stds for stds, _ in chunks_measured])[index]
-        at = list(self.depths).index(job.depth or 0)
-        return stds, Found.joined([measured for _, measured in chunks_measured]).of(index).at_depth(at)
+        return stds, Found.joined([measured for _, measured in chunks_measured]).of(index)
 
-    def _chunk(self, job: Job, chunk: int) -> Measured:
-        points = self.points[job.shape][chunk * TOGETHER : (chunk + 1) * TOGETHER]
-        key = replace(job, points=tuple(points), depth=None)
+    def _chunk(self, job: Job, points: tuple[Point, ...]) -> Measured:
+        """What is measured of the points of a chunk, at the depth of the job."""
+        assert job.depth is not None
+        if job.depends_on_depth:  # each depth is measured by itself
+            return self._measured(replace(job, points=points), (job.depth,))
+        stds, found = self._measured(replace(job, points=points, depth=None), tuple(self.depths))
+        return stds, found.at_depth(list(self.depths).index(job.depth))
+
+    def _measured(self, key: Job, depths: tuple[int, ...]) -> Measured:
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = self.measure(key)
+            known = self.measure(key, depths)
             with self._lock:
                 while self._known and (len(self._known) + 1) * TOGETHER * max(self.depths) > KEPT_LAYERS:
                     self._known.pop(next(iter(self._known)))

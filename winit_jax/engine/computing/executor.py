@@ -42,7 +42,7 @@ class Executor:
         self.measuring = Measuring(self.work, platform, self.verdicts)
         self.training = Training(self.work, platform)
         points = points_by_shape(self.sweep, initializers.shape_of)
-        self._before = BeforeTraining(depths, points, lambda job: self.measuring.measure(job, depths))
+        self._before = BeforeTraining(depths, points, self.measuring.measure)
 
     @property
     def sweep(self) -> Sweep:
@@ -80,6 +80,8 @@ class Executor:
 
     def _measure(self, job: Job, depths: tuple[int, ...]) -> dict[str, pa.Table]:
         """The tables of a job whose networks are measured as they are initialized."""
+        if job.depth is not None:
+            depths = (job.depth,)
         stds, findings = self.measuring.measure(job, depths)
         points = self.measuring.points(job, stds[:, 1])
         return detail_tables(points, depths, findings) | {"networks": networks_table(points, depths, findings)}

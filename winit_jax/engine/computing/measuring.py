@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from winit_jax.columns import SCALES
 from winit_jax.engine.computing.predicting import Predicting
-from winit_jax.engine.computing.scales import hidden_gain, skips, standard_deviation
+from winit_jax.engine.computing.scales import Sizes
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
 from winit_jax.engine.computing.verdicts import Evidence, Verdicts
 from winit_jax.engine.computing.work import Work
@@ -81,19 +82,19 @@ class Measuring:
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of the hidden layers' weights, [points]."""
         sweep = self.work.sweep
-        gains = np.array([hidden_gain(point, sweep.scale_axis, job.width) for point in job.points])
-        return Points(sweep, job, hidden_std, gains, skips(job))
+        sizes = Sizes.of(job, self.work.inputs[job.width].x.shape[1])
+        gains = np.array([sizes.hidden_gain(point, sweep.scale_axis) for point in job.points])
+        scales = {axis: sizes.values(job, axis) for axis in SCALES if axis != "skip_scale"}
+        return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
 
     def _family(self, job: Job, features: int) -> families.Family:
         fans = ((features, job.width), (job.width, job.width))
-        scale_axis = self.work.sweep.scale_axis
-        stds = np.array([[standard_deviation(point, scale_axis, *fan) for fan in fans] for point in job.points])
-        biases = np.array([point.bias_std for point in job.points])
-        epsilons = np.array([point.norm_epsilon for point in job.points])
-        branches = np.array([point.branch_scale for point in job.points])
+        scale_axis, sizes = self.work.sweep.scale_axis, Sizes.of(job, features)
+        stds = np.array([[sizes.standard_deviation(point, scale_axis, *fan) for fan in fans] for point in job.points])
+        biases, epsilons, branches = (sizes.values(job, axis) for axis in ("bias_std", "norm_epsilon", "branch_scale"))
         scales = (stds[:, 0], stds[:, 1], biases, epsilons)
         draws_of = (job.seed, job.shape, job.width)
-        return families.Family(*draws_of, *scales, BLOCKS.find(job.block), skips(job), branches)
+        return families.Family(*draws_of, *scales, BLOCKS.find(job.block), sizes.skips(job), branches)
 
     def _inputs(self, width: int) -> Inputs:
         with self._lock:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from winit_jax.columns import PREDICTED
 from winit_jax.engine.computing import theories
-from winit_jax.engine.computing.scales import hidden_gain
+from winit_jax.engine.computing.scales import Sizes
 from winit_jax.engine.computing.theory_tables import prediction_tables
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
@@ -35,7 +35,7 @@ class Predicting:
         """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement."""
         if not SHAPES[job.shape].is_predicted or job.normalization != "none":
             return {}
-        key = (job.activation, job.block, job.width, job.points, layers)  # the same for every seed
+        key = (job.activation, job.block, job.width, job.depth, job.points, layers)  # the same for every seed
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
@@ -48,7 +48,8 @@ class Predicting:
         return predicted
 
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
-        gains = np.array([hidden_gain(point, self.work.sweep.scale_axis, job.width) for point in job.points])
+        sizes = Sizes.of(job, self.work.inputs[job.width].x.shape[1])
+        gains = np.array([sizes.hidden_gain(point, self.work.sweep.scale_axis) for point in job.points])
         square, correlation = theories.similarity(self.work.inputs[job.width].x)
         columns = theory.from_inputs(
             activation(job.activation),

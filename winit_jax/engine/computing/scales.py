@@ -1,31 +1,57 @@
-"""How large the weights of a network are, from its point in the grid."""
+"""The scales of a network as numbers, from its point in the grid and the formulas there."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from winit_jax.numerics import initializers
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.spec.exact import gain_of, std_of
+from winit_jax.spec.formulas import value_of
 from winit_jax.spec.parts import Job, Point
 
 
-def standard_deviation(point: Point, scale_axis: str | None, fan_in: int, fan_out: int) -> float:
-    """Standard deviation of the weights of one layer, [fan_in, fan_out].
+@dataclass(frozen=True)
+class Sizes:
+    """What formulas may hold of the networks of a job. depth: None where one pass serves every depth."""
 
-    A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
-    """
-    if point.scale is None:
-        return initializers.scheme_std(point.init, fan_in, fan_out)
-    return point.scale if scale_axis == "std" else std_of(point.scale, fan_in)
+    width: int
+    depth: int | None
+    features: int
 
+    @classmethod
+    def of(cls, job: Job, features: int) -> "Sizes":
+        return cls(job.width, job.depth, features)
 
-def hidden_gain(point: Point, scale_axis: str | None, width: int) -> float:
-    """std * sqrt(width) of the hidden layers' weights; the value asked for, to the digit."""
-    if point.scale is None:
-        return initializers.scheme_gain(point.init, width)
-    return point.scale if scale_axis == "gain" else gain_of(point.scale, width)
+    def value(self, scale: float | str, **fans: int) -> float:
+        """A number as it is, a formula at these sizes. Errors: `formulas.FormulaError`."""
+        if not isinstance(scale, str):
+            return scale
+        known = {"width": self.width, "depth": self.depth, "features": self.features, **fans}
+        return value_of(scale, **{name: size for name, size in known.items() if size is not None})
 
+    def values(self, job: Job, axis: str) -> np.ndarray:
+        """A scale of a job's points that the sweep gives: [points]."""
+        return np.array([self.value(getattr(point, axis)) for point in job.points])
 
-def skips(job: Job) -> np.ndarray:
-    """skip_scale of a job's points, that of the block itself where the sweep does not say: [points]."""
-    own = BLOCKS.find(job.block).skip
-    return np.array([own if point.skip_scale is None else point.skip_scale for point in job.points])
+    def skips(self, job: Job) -> np.ndarray:
+        """skip_scale of a job's points, that of the block itself where the sweep does not say: [points]."""
+        own = BLOCKS.find(job.block).skip
+        return np.array([own if point.skip_scale is None else self.value(point.skip_scale) for point in job.points])
+
+    def standard_deviation(self, point: Point, scale_axis: str | None, fan_in: int, fan_out: int) -> float:
+        """Standard deviation of the weights of one layer, [fan_in, fan_out].
+
+        A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
+        """
+        if point.scale is None:
+            return initializers.scheme_std(point.init, fan_in, fan_out)
+        scale = self.value(point.scale, fan_in=fan_in, fan_out=fan_out)
+        return scale if scale_axis == "std" else std_of(scale, fan_in)
+
+    def hidden_gain(self, point: Point, scale_axis: str | None) -> float:
+        """std * sqrt(width) of the hidden layers' weights; the value asked for, to the digit."""
+        if point.scale is None:
+            return initializers.scheme_gain(point.init, self.width)
+        scale = self.value(point.scale, fan_in=self.width, fan_out=self.width)
+        return scale if scale_axis == "gain" else gain_of(scale, self.width)

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from winit_jax.columns import EVALUATED, KEYS, LEARNER_KEYS, LEARNT, NAMES
-from winit_jax.spec.parts import Job
+from winit_jax.engine.computing.rules import categories, codes_of
+from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Histogram, Sweep
 from winit_jax.store import schema
 from winit_jax.store.unfilled import never_filled
@@ -142,27 +143,29 @@ def gradient_edges(histogram: Histogram) -> np.ndarray:
 class Points:
     """The points of one job as columns, each repeated for the rows that it has in a table.
 
-    std, gain: of the hidden layers, [points]. skip: skip_scale, [points].
+    scales: the numeric axes that the points do not fix alike, [points] each: `std` and `gain` of the hidden layers,
+    and those whose values may be formulas.
     """
 
     sweep: Sweep
     job: Job
-    std: np.ndarray
-    gain: np.ndarray
-    skip: np.ndarray
+    scales: Mapping[str, np.ndarray]
 
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
         job, grid = self.job, self.sweep.grid
-        columns = {"std": self.std, "gain": self.gain, "skip_scale": self.skip}
-        for axis in KEYS if job.depth is None else LEARNER_KEYS:
+        columns = dict(self.scales)
+        for axis in LEARNER_KEYS if Part((job,)).is_training else KEYS:
             if axis in columns or axis == "depth":
                 continue
             values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
             columns[axis] = np.array(
                 [getattr(grid, axis).index(value) for value in values] if axis in NAMES else values
             )
+        for axis in self.sweep.formula_axes:
+            of_points = "scale" if axis == self.sweep.scale_axis else axis
+            columns[f"{axis}_rule"] = codes_of(self.sweep, axis, [getattr(point, of_points) for point in job.points])
         return columns
 
     def long(self, rows: int, **extra: np.ndarray) -> dict[str, np.ndarray]:
@@ -171,8 +174,7 @@ class Points:
         return {**repeated, **{name: np.tile(values, len(self.job.points)) for name, values in extra.items()}}
 
     def table(self, name: str, columns: dict[str, np.ndarray]) -> pa.Table:
-        categories = {name: getattr(self.sweep.grid, name) for name in NAMES}
-        return schema.make_table(name, columns, categories, never_filled(self.sweep))
+        return schema.make_table(name, columns, categories(self.sweep), never_filled(self.sweep))
 
 
 def networks_table(points: Points, depths: tuple[int, ...], measured: Found, learnt: Learnt | None = None) -> pa.Table:
@@ -198,9 +200,9 @@ def trained_tables(points: Points, measured: Found, learnt: Learnt) -> dict[str,
     described = np.array([i for i, point in enumerate(job.points) if point.described], int)
     if described.size:
         described_job = replace(job, points=tuple(job.points[i] for i in described))
-        deepest = depth == max(points.sweep.grid.depth)
+        deepest = depth == max(points.sweep.grid.depth) or job.depends_on_depth
         tables |= detail_tables(
-            Points(points.sweep, described_job, *(of[described] for of in (points.std, points.gain, points.skip))),
+            Points(points.sweep, described_job, {axis: of[described] for axis, of in points.scales.items()}),
             (depth,),
             measured.of(described),
             deepest,

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import AXES, NAMES
+from winit_jax.columns import PREDICTED
+from winit_jax.engine.computing.rules import categories, codes_of
 from winit_jax.spec.exact import gain_of
-from winit_jax.spec.sweep import Sweep
+from winit_jax.spec.formulas import value_of
+from winit_jax.spec.parts import holds_depth
+from winit_jax.spec.sweep import Grid, Scale, Sweep
 from winit_jax.store import schema
+from winit_jax.store.unfilled import never_filled
 
 # Stands for infinity in a scheme's variance, which is of the order of 1 / width.
 WIDE = 1 << 20
@@ -49,10 +53,17 @@ class Scales:
         return norm / (width if scale is not None and scale_axis == "std" else features)
 
     def distinct(self, sweep: Sweep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(square, gain, bias_std) of the rows of `mean_field` for an activation; empty if none, or too many."""
+        """(square, gain, bias_std) of the rows of `mean_field` for an activation; empty if none, or too many.
+
+        They speak of dense stacks whose scales are numbers.
+        """
         grid = sweep.grid
         widths = [*grid.width, *([math.inf] if grid.infinite else [])]
-        points = [point for point in sweep.init_points() if self.predicted(point[0])]
+        points = [
+            (init, scale)
+            for init, scale in sweep.init_points()
+            if self.predicted(init) and not isinstance(scale, str) and _is_dense(grid)
+        ]
         # To twelve digits: the start of a scheme differs in its last ones from width to width.
         scales = {
             tuple(float(f"{x:.12g}") for x in place): place
@@ -60,7 +71,7 @@ class Scales:
             for width in widths
             for place in [tuple(of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))]
         }
-        biases = sorted(set(grid.bias_std))
+        biases = sorted({bias for bias in grid.bias_std if not isinstance(bias, str)})
         rows = len(scales) * len(biases)
         if "none" not in grid.normalization or not 0 < rows * len(grid.activation) <= MAX_FIXED_POINTS:
             return (np.empty(0),) * 3
@@ -84,6 +95,11 @@ class MeanField:
     skip: Callable[[str], float]
     fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
+
+
+def _is_dense(grid: Grid) -> bool:
+    """Whether any network of a grid is a dense stack, without skip and with a branch_scale of 1."""
+    return "dense" in grid.block and 0 in (grid.skip_scale or [0]) and 1 in grid.branch_scale
 
 
 def prediction_tables(sweep: Sweep, known: MeanField) -> dict[str, pa.Table]:
@@ -118,40 +134,68 @@ def _mean_field(sweep: Sweep, known: MeanField) -> pa.Table | None:
 
 def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     """Every point of the grid at infinite width and each depth; NaN where there is no prediction."""
-    grid, depths, points = sweep.grid, np.array(sweep.grid.depth), sweep.init_points()
-    biases = len(grid.bias_std)
-    gain = np.repeat([known.scales.gain(*point, sweep.scale_axis, math.inf) for point in points], biases)
-    codes = np.repeat([grid.init.index(init) for init, _ in points], biases)
-    stated = np.array([known.scales.predicted(grid.init[code]) for code in codes])
-    bias = np.tile(grid.bias_std, len(points))
-    count = len(gain) * len(depths)
-    rows = []
-    skips: Sequence[float | None] = grid.skip_scale or [None]
-    streams = itertools.product(enumerate(grid.block), skips, grid.branch_scale)
-    for (code, name), ((block, block_name), skip, branch) in itertools.product(enumerate(grid.activation), streams):
-        propagation = known.from_inputs(name, gain, bias, max(grid.depth), block_name, skip, branch)
-        normalizations = itertools.product(
-            enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position))
+    grid, scale_axis = sweep.grid, str(sweep.scale_axis)
+    rows: list[dict[str, Any]] = []
+    # One propagation serves every depth, unless a formula depends on it.
+    several = [[depth] for depth in grid.depth] if any(map(holds_depth, _formulas(sweep))) else [grid.depth]
+    skips: Sequence[Scale | None] = grid.skip_scale or [None]
+    functions = list(itertools.product(*(enumerate(names) for names in (grid.activation, grid.block))))
+    for depths, ((code, name), (block, block_name)), skip, branch in itertools.product(
+        several, functions, skips, grid.branch_scale
+    ):
+        points = list(itertools.product(sweep.init_points(), grid.bias_std))
+        deepest = max(depths)
+
+        def value(scale: Scale, depth: int = deepest) -> float:
+            return value_of(scale, depth=depth, features=known.scales.inputs(math.inf)[1])
+
+        gain = np.array(
+            [
+                known.scales.gain(init, None if scale is None else value(scale), sweep.scale_axis, math.inf)
+                for (init, scale), _ in points
+            ]
         )
-        for (norm, normalization), epsilon, position in normalizations:
-            spoken_of = stated & (normalization == "none")
-            predicted = [np.where(spoken_of, column[depths - 1], np.nan).T.ravel() for column in propagation]
+        bias = np.array([value(of_point) for _, of_point in points])
+        own = known.skip(block_name) if skip is None else value(skip)
+        propagation = known.from_inputs(name, gain, bias, deepest, block_name, own, value(branch))
+        for (norm, normalization), epsilon, position in itertools.product(
+            enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position))
+        ):
+            stated = np.array([known.scales.predicted(init) for (init, _), _ in points]) & (normalization == "none")
+            predicted = [np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel() for column in propagation]
+            rules: dict[str, list[Scale | None]] = {
+                scale_axis: [scale for (_, scale), _ in points],
+                "bias_std": [of_point for _, of_point in points],
+            }
+            each = {"norm_epsilon": epsilon, "skip_scale": skip, "branch_scale": branch}
+            rules |= {axis: [of_axis] * len(points) for axis, of_axis in each.items()}
             keys: dict[str, Any] = {
                 "activation": code,
-                "init": np.repeat(codes, len(depths)),
+                "init": np.repeat([grid.init.index(init) for (init, _), _ in points], len(depths)),
                 "gain": np.repeat(gain, len(depths)),
                 "bias_std": np.repeat(bias, len(depths)),
                 "normalization": norm,
-                "norm_epsilon": epsilon,
+                "norm_epsilon": value(epsilon),
                 "block": block,
                 "norm_position": position,
-                "skip_scale": known.skip(block_name) if skip is None else skip,
-                "branch_scale": branch,
+                "skip_scale": own,
+                "branch_scale": value(branch),
                 "depth": np.tile(depths, len(gain)),
+                **{
+                    f"{axis}_rule": np.repeat(codes_of(sweep, axis, rules[axis]), len(depths))
+                    for axis in sweep.formula_axes
+                    if axis in rules
+                },
             }
-            rows.append([*(np.broadcast_to(keys[axis], count) for axis in AXES if axis in keys), *predicted])
-    categories = {name: getattr(grid, name) for name in NAMES}
-    return schema.make_table("theory", _joined("theory", rows), categories)
+            count = len(gain) * len(depths)
+            of_rows = {key: np.broadcast_to(column, count) for key, column in keys.items()}
+            rows.append(of_rows | dict(zip(PREDICTED, predicted, strict=True)))
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return schema.make_table("theory", columns, categories(sweep), never_filled(sweep))
+
+
+def _formulas(sweep: Sweep) -> list[Scale]:
+    return [value for axis in sweep.formula_axes for value in getattr(sweep.grid, axis) if isinstance(value, str)]
 
 
 def _joined(table: str, rows: Sequence[Sequence[np.ndarray]]) -> dict[str, np.ndarray]:

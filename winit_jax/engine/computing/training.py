@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.data.datasets import Dataset
-from winit_jax.engine.computing.scales import skips, standard_deviation
+from winit_jax.engine.computing.scales import Sizes
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import batch_size
@@ -105,12 +105,12 @@ class Training:
         fans = ((self._dataset.features, width), (width, width), (width, self._dataset.classes))
         trainees = []
         for job in part.jobs:
-            for point, skip in zip(job.points, skips(job).tolist(), strict=True):
-                first, hidden, readout = (standard_deviation(point, scale_axis, *fan) for fan in fans)
-                stds = (first, hidden, readout, point.bias_std)
-                rate = point.learning_rate or 0.0
-                scales = (point.norm_epsilon, skip, point.branch_scale)
-                trainees.append(trainer.Trainee(job.seed, job.shape, *stds, rate, *scales))
+            sizes = Sizes.of(job, self._dataset.features)
+            axes = ("bias_std", "learning_rate", "norm_epsilon")
+            of_axes = (*(sizes.values(job, axis) for axis in axes), sizes.skips(job), sizes.values(job, "branch_scale"))
+            for point, *scales in zip(job.points, *(of.tolist() for of in of_axes), strict=True):
+                first, hidden, readout = (sizes.standard_deviation(point, scale_axis, *fan) for fan in fans)
+                trainees.append(trainer.Trainee(job.seed, job.shape, first, hidden, readout, *scales))
         return trainees
 
     def _settings(self, part: Part) -> trainer.Settings:
@@ -134,7 +134,11 @@ class Training:
         dataset = self._dataset
         sizes = (dataset.features, dataset.classes, len(dataset.x_train), len(dataset.x_test))
         made_with = versions()
-        settled = [self._train.model_dump(), settings.network.precision, {name: made_with.get(name) for name in DECISIVE}]
+        settled = [
+            self._train.model_dump(),
+            settings.network.precision,
+            {name: made_with.get(name) for name in DECISIVE},
+        ]
         return fingerprint([part.to_json(), [dataset.sha256, *sizes], program, settled])
 
     def _mib(self, width: int, depth: int) -> float:

@@ -11,6 +11,7 @@ from winit_jax.numerics import draws
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings
 from winit_jax.numerics.measure.rounding import product_roundoff
+from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.spec.parts import Job
 
 CHECKED_LAYERS = 3
@@ -93,7 +94,7 @@ class Verdicts:
                 settings.activation,
                 settings.saturation_threshold,
                 job.normalization,
-                job.points[at].norm_epsilon,
+                family.epsilon[at] if family.epsilon is not None else NORM_EPSILON,
                 product_roundoff(settings.precision, self.platform),
                 family.block,
                 family.skips[at],

@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from winit_jax.columns import SCALES
-from winit_jax.spec.parts import Job, Part, Point
-from winit_jax.spec.sweep import Sweep
+from winit_jax.spec.parts import Job, Part, Point, holds_depth
+from winit_jax.spec.sweep import Scale, Sweep
 
 # Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
@@ -38,34 +38,49 @@ def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, l
     return grouped
 
 
+def families_by_draw(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[tuple[str, int | None], list[Point]]:
+    """The same by shape and depth: None where one pass serves every depth, else each depth by itself."""
+    draws: dict[tuple[str, int | None], list[Point]] = {}
+    for shape, points in points_by_shape(sweep, shape_of).items():
+        free = [point for point in points if not point.depends_on_depth]
+        bound = [point for point in points if point.depends_on_depth]
+        if free:
+            draws[shape, None] = free
+        if bound:
+            draws |= {(shape, depth): bound for depth in sweep.grid.depth}
+    return draws
+
+
 @dataclass(frozen=True)
 class Count:
-    """Points, and how many of them are others rescaled where the activation is positively homogeneous."""
+    """Points, how many of them are others rescaled where the activation is positively homogeneous, and how many have
+    scales that depend on depth, so that each depth takes a pass."""
 
     all: int
     shared: int
+    bound: int
 
     @classmethod
-    def of(cls, points: list[Point], skip: float) -> "Count":
+    def of(cls, points: Sequence[Point], skip: float) -> "Count":
         """skip: the block's own."""
-        return cls(len(points), sum(can_share(point, skip) for point in points))
+        bound = sum(point.depends_on_depth for point in points)
+        return cls(len(points), sum(can_share(point, skip) for point in points), bound)
 
 
 def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) -> dict[str, Count]:
     """How many points `points_by_shape` would list, by multiplication. skip: the block's own."""
     counts: dict[str, Count] = {}
     values = {axis: getattr(sweep.grid, axis) or [None] for axis in SCALES}
-    each = math.prod(map(len, values.values()))
+    all_others = math.prod(map(len, values.values()))
+    sharing = math.prod(sum(_shares(axis, value, skip) for value in of_axis) for axis, of_axis in values.items())
+    free = math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
     for init, scale in sweep.init_points():
-        shared = math.prod(
-            sum(
-                can_share(replace(Point(init, scale, 0.0), **{axis: value}), 0.0 if axis != "skip_scale" else skip)
-                for value in of_axis
-            )
-            for axis, of_axis in values.items()
+        count = counts.get(shape_of(init), Count(0, 0, 0))
+        counts[shape_of(init)] = Count(
+            count.all + all_others,
+            count.shared + sharing * _scale_shares(init, scale),
+            count.bound + all_others - free * (not holds_depth(scale)),
         )
-        count = counts.get(shape_of(init), Count(0, 0))
-        counts[shape_of(init)] = Count(count.all + each, count.shared + shared)
     return counts
 
 
@@ -98,19 +113,20 @@ class Planner:
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
 
     def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
-        """How many networks really run: one for all points that a homogeneous activation can share."""
+        """How many passes serve every depth: one for all points that a homogeneous activation can share."""
+        free = points.all - points.bound
         if not self.one_pass(activation) or normalization != "none" or sweep.measure.histogram:
-            return points.all
-        return points.all - points.shared + (points.shared > 0)
+            return free
+        return free - points.shared + (points.shared > 0)
 
     def layer_seconds(self, sweep: Sweep, width: int, multiplications: int) -> float:
         """Estimated time of one layer of one network, with so many multiplications a sample."""
         return sweep.inputs.samples * (2 * multiplications + FLOPS_AN_ACTIVATION * width) / self.flops_a_second
 
-    def family_seconds(self, sweep: Sweep, block: str, width: int) -> float:
-        """Estimated time of one pass through the deepest network."""
+    def family_seconds(self, sweep: Sweep, block: str, width: int, depth: int | None = None) -> float:
+        """Estimated time of one pass through the deepest network, or through that of one depth alone."""
         layer_seconds = self.layer_seconds(sweep, width, self.multiplications(block, width))
-        measure, depths = sweep.measure, sweep.grid.depth
+        measure, depths = sweep.measure, sweep.grid.depth if depth is None else [depth]
         seconds = (max(depths) - 1) * layer_seconds + self.layer_seconds(sweep, width, 0)
         if measure.jacobian:
             seconds *= 2
@@ -132,13 +148,19 @@ class Planner:
         """
         grid, rates = sweep.grid, sweep.grid.learning_rate or []
         by_shape = points_by_shape(sweep, self.shape_of)
+        # Those whose scales depend on depth stand in jobs of their own.
+        kinds = [
+            (shape, [point for point in points if point.depends_on_depth == bound])
+            for shape, points in by_shape.items()
+            for bound in (False, True)
+        ]
 
         def batches(
             block: str, width: int, depth: int, position: str, normalization: str, activation: str
         ) -> Iterator[Part]:
             networks = (
                 (shape, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
-                for shape, points in by_shape.items()
+                for shape, points in kinds
                 for seed, point, rate in itertools.product(grid.seed, points, rates)
             )
             size = batch_size(sweep, self.together(width, depth))
@@ -156,7 +178,9 @@ class Planner:
                             block,
                             position,
                         )
-                        for (shape, seed), same in itertools.groupby(batch, key=lambda network: network[:2])
+                        for (shape, seed, _), same in itertools.groupby(
+                            batch, key=lambda network: (*network[:2], network[2].depends_on_depth)
+                        )
                     )
                 )
 
@@ -171,32 +195,35 @@ class Planner:
 
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
-        grid, by_shape = sweep.grid, points_by_shape(sweep, self.shape_of)
-        counts = {block: count_by_shape(sweep, self.shape_of, self.skip(block)) for block in grid.block}
+        grid, by_draw = sweep.grid, families_by_draw(sweep, self.shape_of)
         target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
-        for block, width, shape, seed, position, normalization, activation in itertools.product(
-            grid.block, grid.width, by_shape, grid.seed, grid.norm_position, grid.normalization, grid.activation
+        for block, width, (shape, depth), seed, position, normalization, activation in itertools.product(
+            grid.block, grid.width, by_draw, grid.seed, grid.norm_position, grid.normalization, grid.activation
         ):
-            points = by_shape[shape]
-            pass_seconds = self.family_seconds(sweep, block, width)
-            shared = self.passes(sweep, activation, normalization, counts[block][shape]) < len(points)
+            points, skip = by_draw[shape, depth], self.skip(block)
+            pass_seconds = self.family_seconds(sweep, block, width, depth)
+            passes = len(points)
+            if depth is None:
+                passes = self.passes(sweep, activation, normalization, Count.of(points, skip))
+            shared = passes < len(points)
             signal_mib = sweep.inputs.samples * width * 4 / 2**20
             most = max(1, int(min(PART_SECONDS / pass_seconds, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
             for i in range(chunks):  # of near-equal size, so that few shapes are compiled
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
-                count = Count.of(chunk, self.skip(block))
-                seconds = pass_seconds * self.passes(sweep, activation, normalization, count)
+                seconds = pass_seconds * len(chunk)
+                if shared:
+                    seconds = pass_seconds * self.passes(sweep, activation, normalization, Count.of(chunk, skip))
                 full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
                 of_job = (activation, shape, normalization, width, seed, tuple(chunk))
-                pending.append(Job(*of_job, block=block, norm_position=position))
+                pending.append(Job(*of_job, depth, block, position))
                 pending_seconds += seconds
                 pending_families += len(chunk)
         if pending:
@@ -228,24 +255,28 @@ class Planner:
 
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
-        return sum(
-            self.family_seconds(sweep, block, width) * self._passes_of_a_width(sweep, block)
-            for block in sweep.grid.block
-            for width in sweep.grid.width
-        )
+        seconds = 0.0
+        for block, width in itertools.product(sweep.grid.block, sweep.grid.width):
+            free, bound = self._passes_of_a_width(sweep, block)
+            seconds += free * self.family_seconds(sweep, block, width)
+            if bound:
+                seconds += bound * sum(self.family_seconds(sweep, block, width, depth) for depth in sweep.grid.depth)
+        return seconds
 
-    def _passes_of_a_width(self, sweep: Sweep, block: str) -> int:
-        """How many networks of one block and width really run."""
+    def _passes_of_a_width(self, sweep: Sweep, block: str) -> tuple[int, int]:
+        """Of one block and width: (passes that serve every depth, those that are made anew at each depth)."""
         grid, by_shape = sweep.grid, count_by_shape(sweep, self.shape_of, self.skip(block))
-        functions = itertools.product(grid.activation, grid.normalization, by_shape.values())
-        passes = sum(self.passes(sweep, *function) for function in functions)
-        return passes * len(grid.norm_position) * len(grid.seed)
+        functions = list(itertools.product(grid.activation, grid.normalization, by_shape.values()))
+        each = len(grid.norm_position) * len(grid.seed)
+        free = sum(self.passes(sweep, *function) for function in functions)
+        return free * each, sum(points.bound for *_, points in functions) * each
 
     def summary(self, sweep: Sweep) -> dict[str, Any]:
         """Counts and estimates by arithmetic alone, without making a part."""
         grid = sweep.grid
         programs, seconds = 0, 0.0
-        passes = sum(self._passes_of_a_width(sweep, block) for block in grid.block) * len(grid.width)
+        of_blocks = [self._passes_of_a_width(sweep, block) for block in grid.block]
+        passes = sum(free + bound * len(grid.depth) for free, bound in of_blocks) * len(grid.width)
         kinds = self.kinds(sweep)
         for name, count in self.programs(sweep).items():
             programs += count * kinds
@@ -254,7 +285,7 @@ class Planner:
         sizes = {table: count * BYTES_A_ROW[table] for table, count in rows.items()}
         return {
             "networks": sweep.n_networks,
-            "families": sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]),
+            "families": sum(self._families(sweep)),
             "passes": passes,
             "compilations": programs,
             "draws": len(grid.seed) * len({self.shape_of(init) for init in grid.init}) * len(grid.width),
@@ -283,17 +314,26 @@ class Planner:
             "training": len(sweep.grid.depth) if sweep.train else 0,
         }
 
+    def _families(self, sweep: Sweep) -> tuple[int, int]:
+        """(Families whose layers are those of every depth, networks that are a family by themselves at each depth)."""
+        grid = sweep.grid
+        counts = count_by_shape(sweep, self.shape_of, 0.0).values()
+        points, bound = sum(count.all for count in counts), sum(count.bound for count in counts)
+        each = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]) // points if points else 0
+        return each * (points - bound), each * bound * len(grid.depth)
+
     def rows(self, sweep: Sweep) -> dict[str, int]:
         """Rows of every table that a run writes."""
         grid, measure = sweep.grid, sweep.measure
-        families = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None])
+        free, bound = self._families(sweep)
         a_layer = measure.histogram.bins + 3 if measure.histogram else 0
+        layers = free * max(grid.depth) + bound // len(grid.depth) * sum(grid.depth)
         rows = {
             "networks": sweep.n_networks,
-            "layers": families * max(grid.depth) if measure.layers else 0,
-            "gradients": families * sum(grid.depth) if measure.gradients else 0,
-            "histograms": families * max(grid.depth) * a_layer,
-            "gradient_histograms": families * max(grid.depth) * a_layer if measure.gradients else 0,
+            "layers": layers if measure.layers else 0,
+            "gradients": (free + bound // len(grid.depth)) * sum(grid.depth) if measure.gradients else 0,
+            "histograms": layers * a_layer,
+            "gradient_histograms": layers * a_layer if measure.gradients else 0,
             "training": sweep.n_networks * len(sweep.train.evaluated) if sweep.train else 0,
             "mean_field": self.fixed_points(sweep),
             "theory": sweep.n_predictions,
@@ -314,5 +354,17 @@ COMPILE_SECONDS = {"forward": 5.0, "gradients": 4.0, "singular_values": 3.0, "tr
 
 def can_share(point: Point, skip: float) -> bool:
     """Whether a point of a positively homogeneous activation is another one rescaled. skip: the block's own."""
-    scaled = point.scale != 0 and point.init != "zeros" and point.branch_scale != 0
-    return scaled and point.bias_std == 0 and (skip if point.skip_scale is None else point.skip_scale) == 0
+    return _scale_shares(point.init, point.scale) and all(_shares(axis, getattr(point, axis), skip) for axis in SCALES)
+
+
+def _scale_shares(init: str, scale: Scale | None) -> bool:
+    return init != "zeros" and scale != 0 and not holds_depth(scale)
+
+
+def _shares(axis: str, value: Scale | None, skip: float) -> bool:
+    """Whether this value of a scale leaves a network one that others are rescaled to."""
+    if axis == "bias_std":
+        return value == 0
+    if axis == "skip_scale":
+        return (skip if value is None else value) == 0
+    return not (axis == "branch_scale" and value == 0) and not holds_depth(value)

@@ -4,7 +4,7 @@ from typing import Any
 
 from winit_jax.engine.computing.vocabulary import fingerprints
 from winit_jax.engine.computing.work import Work
-from winit_jax.spec.parts import Job
+from winit_jax.spec.parts import Job, Part
 from winit_jax.store.folder import RunFolder
 from winit_jax.system.provenance import changed_values, differences
 
@@ -29,7 +29,7 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
         then = journal.environments.get(made_by, {})
         then_inputs = then.get("inputs", {})
         pairs = [(then_inputs.get(str(job.width)), now["inputs"].get(str(job.width))) for job in jobs]
-        pairs += [(then.get("train"), now.get("train"))] if any(job.depth is not None for job in jobs) else []
+        pairs += [(then.get("train"), now.get("train"))] if Part(tuple(jobs)).is_training else []
         for held, loaded in pairs:
             if held and loaded and held.get("sha256") != loaded["sha256"]:
                 return _data_changed(folder, held, loaded)

@@ -92,8 +92,9 @@ def missing(
     for stem, stored in committed.items():
         done.update(family for job in stored.part.jobs for family in job.families())
         described.update(stored.part.described())
-        if not stored.part.is_training and wanted.depths - set(stored.depths) and (lacking := wanted.part(stored.part)):
-            yield Task(stem, stored.part, lacking.n_networks(set(wanted.depths) - set(stored.depths)))
+        more = set(wanted.depths) - set(stored.depths)
+        if not stored.part.is_training and more and (lacking := wanted.part(stored.part)) and lacking.n_networks(more):
+            yield Task(stem, stored.part, lacking.n_networks(more))
     programs: dict[Job | None, tuple[int, int]] = {}
     for part in planner.parts(sweep):
         # Where a part stands depends on the sweep alone, not on how it was cut.

@@ -32,7 +32,7 @@ Parameters = dict[str, jax.Array]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a classifier computes, beside its shapes. norm_position: `pre`, before phi, or `post`, behind each block."""
+    """What a classifier computes, beside its shapes. norm_position: `pre`, before phi, or `post`, behind blocks."""
 
     activation: Activation
     normalization: Normalization = NONE
