@@ -7,6 +7,7 @@ Python. On a numeric axis a number stands for itself, and a text is a formula.
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
@@ -37,7 +38,7 @@ class FormulaError(ValueError):
 
 def looks_like_one(text: str) -> bool:
     """Whether a text that is no number is meant as a formula: it has a sign of one, or a name."""
-    return any(sign in text for sign in "*/+(") or text.strip() in NAMES
+    return any(sign in text for sign in "*/+(") or not NAMES.keys().isdisjoint(re.findall(r"[a-z_]+", text))
 
 
 def names_of(text: str) -> frozenset[str]:

@@ -50,8 +50,11 @@ class Architecture:
 
 
 class Scales(NamedTuple):
-    """What is not learnt, [N] each. epsilon: of the normalization. skip: of the stream beside each block, and branch: of
-    what the block makes; None where no network has a skip or a branch_scale other than 1."""
+    """What is not learnt, [N] each.
+
+    epsilon: of the normalization. skip: of the stream beside each block, None where no network has one. branch: of what
+    the block makes, None where it is 1 for all.
+    """
 
     epsilon: jax.Array | float = NORM_EPSILON
     skip: jax.Array | None = None
