@@ -44,7 +44,9 @@ def test_each_network_trains_with_its_own_epsilon():
         "readout": jnp.zeros((3, 5, 2)),
         "readout_bias": jnp.zeros((3, 2)),
     }
-    _, last, _ = training.answer(parameters, jnp.asarray(x), activation("identity"), BATCH, epsilon=epsilons)
+    _, last, _ = training.answer(
+        parameters, jnp.asarray(x), training.Architecture(activation("identity"), BATCH), training.Scales(epsilons)
+    )
     a = x.astype(float) @ weights.astype(float)
     for found, epsilon in zip(np.asarray(last), epsilons.astype(float), strict=True):
         # a of 1e-3 and its mean in float32: 1e-7 of each, over a standard deviation of 1e-3.
@@ -60,6 +62,6 @@ def test_a_unit_that_does_not_vary_trains_without_epsilon():
         "readout_bias": jnp.zeros((1, 2)),
     }
     y = jnp.zeros(6, jnp.int32)
-    how = (activation("tanh"), BATCH, "highest", np.zeros(1, np.float32))
+    how = (training.Architecture(activation("tanh"), BATCH), training.Scales(np.zeros(1, np.float32)))
     _, _, found = training.gradients(parameters, jnp.ones((6, 4)), y, *how)
     assert all(np.all(np.isfinite(gradient)) for gradient in found.values())

@@ -26,8 +26,8 @@ def preactivation(exponent=0, offset=0.7):
 def by_definition(a, name, epsilon):
     if name == "none":
         return a
-    axis = {"batch": 0, "layer": 1}[name]
-    centred = a - a.mean(axis=axis, keepdims=True)
+    axis = {"batch": 0, "layer": 1, "rms": 1}[name]
+    centred = a - a.mean(axis=axis, keepdims=True) if name != "rms" else a
     return centred / np.sqrt((centred**2).mean(axis=axis, keepdims=True) + epsilon)
 
 
@@ -43,7 +43,7 @@ def test_arguments_are_those_of_the_definition_at_any_scale(name, exponent):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["batch", "layer"])
+@pytest.mark.parametrize("name", ["batch", "layer", "rms"])
 def test_the_derivative_is_that_of_autodiff_forward_and_back(name):
     given, normalization = preactivation(), NORMALIZATIONS[name]
     argument = normalization.argument(given, activation("tanh"), epsilon_of(0.3))
@@ -53,7 +53,7 @@ def test_the_derivative_is_that_of_autodiff_forward_and_back(name):
         axis = normalization.axis
 
         def u(a):
-            centred = a - jnp.mean(a, axis=axis, keepdims=True)
+            centred = a - jnp.mean(a, axis=axis, keepdims=True) if name != "rms" else a
             return centred / jnp.sqrt(jnp.mean(centred**2, axis=axis, keepdims=True) + 0.3)
 
         forward, (back,) = jax.jvp(u, (a,), (t,))[1], jax.vjp(u, a)[1](t)
@@ -66,7 +66,7 @@ def test_the_derivative_is_that_of_autodiff_forward_and_back(name):
         np.testing.assert_allclose(true, forward, rtol=1e-4, atol=1e-5 * np.abs(np.asarray(forward)).max())
 
 
-@pytest.mark.parametrize("name", ["batch", "layer"])
+@pytest.mark.parametrize("name", ["batch", "layer", "rms"])
 def test_where_the_projection_leaves_nothing_epsilon_alone_goes_on(name):
     given, normalization = preactivation(), NORMALIZATIONS[name]
     argument = normalization.argument(given, activation("tanh"), epsilon_of(1e-5))
@@ -76,7 +76,7 @@ def test_where_the_projection_leaves_nothing_epsilon_alone_goes_on(name):
         a = jnp.asarray(np.asarray(given.value), float)
 
         def u(a):
-            centred = a - jnp.mean(a, axis=normalization.axis, keepdims=True)
+            centred = a - jnp.mean(a, axis=normalization.axis, keepdims=True) if name != "rms" else a
             return centred / jnp.sqrt(jnp.mean(centred**2, axis=normalization.axis, keepdims=True) + 1e-5)
 
         expected = jax.jvp(u, (a,), (u(a),))[1]
@@ -87,4 +87,4 @@ def test_where_the_projection_leaves_nothing_epsilon_alone_goes_on(name):
 
 def test_what_is_removed_whatever_the_scales_follows_from_the_axis():
     names = {name: [entry.removes(constant) for constant in (False, True)] for name, entry in NORMALIZATIONS.items()}
-    assert names == {"none": ["", ""], "batch": ["offset", "offset"], "layer": ["", "product"]}
+    assert names == {"none": ["", ""], "batch": ["offset", "offset"], "layer": ["", "product"], "rms": ["", ""]}

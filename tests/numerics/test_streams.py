@@ -1,6 +1,7 @@
 """Blocks beside a stream: a_l = post(skip a_{l-1} + branch block(pre(a_{l-1}))), against plain float64 networks."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,13 +15,14 @@ from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.theory import propagate
+from winit_jax.numerics.training import classifier, trainer
 
 WIDTH, DEPTH, SAMPLES, FEATURES = 32, 5, 40, 12
 STREAMS = [Stream(1.0), Stream(0.5, 0.3), Stream(-2.0, 1.0, "post"), Stream(1.0, 1.0, "post"), Stream(0.0, 2.0, "post")]
 CASES = [
     (name, normalization, stream)
     for at, stream in enumerate(STREAMS)
-    for name, normalization in (("tanh", "none"), ("relu", "batch"), ("sigmoid", "layer"))
+    for name, normalization in (("tanh", "none"), ("relu", "batch"), ("sigmoid", "layer"), ("gelu", "rms"))
     if stream.position == "pre" or normalization != "none" or at == 2
 ]
 EACH = pytest.mark.parametrize(("name", "normalization", "stream"), CASES)
@@ -193,3 +195,36 @@ def test_wide_residual_networks_do_as_predicted():
         error = np.std(values, axis=0, ddof=1) / np.sqrt(seeds)
         # Five standard errors, and what a width of 512 is away from infinite: a few 1/512 in 12 layers.
         assert np.all(np.abs(np.mean(values, axis=0) - getattr(predicted, name)[:, 0]) < 5 * error + 0.01), name
+
+
+@EACH
+def test_networks_are_trained_by_the_gradient_of_their_own_loss(name, normalization, stream):
+    x, y = inputs(SAMPLES, FEATURES).astype(np.float32), np.arange(SAMPLES) % 3
+    network = classifier.Architecture(
+        ACTIVATIONS[name], NORMALIZATIONS[normalization], RESIDUAL, stream.position, "highest"
+    )
+    trainees = [trainer.Trainee(0, "normal", 0.4, 0.3, 0.2, 0.1, 0.1, 1e-5, stream.skip, stream.branch)] * 2
+    chosen = trainer.Settings(network, batch_size=8)
+    state = trainer.begin(trainees, WIDTH, 3, FEATURES, 3, chosen)
+    loss, _, found = classifier.gradients(state.parameters, jnp.asarray(x), jnp.asarray(y), network, state.scales)
+    run = plain.network(name, normalization, stream)
+    with jax.enable_x64(True):
+        own = {
+            key: jnp.asarray(np.take(np.asarray(value, np.float64), 1, classifier.NETWORK_AXIS[key]))
+            for key, value in state.parameters.items()
+        }
+
+        def expected(own):
+            biases = own.get("bias", jnp.zeros((3, WIDTH)))
+            _, h = run(jnp.asarray(x, float), [own["first"], *own["hidden"]], list(biases), [0.0] * 3)
+            logits = h @ own["readout"] + own["readout_bias"]
+            return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(SAMPLES), y])
+
+        value, gradients = jax.value_and_grad(expected)(own)
+    assert float(loss[1]) == pytest.approx(float(value), rel=1e-5)
+    for key, gradient in gradients.items():
+        if key in ("scale", "shift"):  # which are 1 and 0, and not in the plain network
+            continue
+        one = np.take(np.asarray(found[key]), 1, classifier.NETWORK_AXIS[key])
+        # Float32 sums over samples, of terms that cancel under batch normalization.
+        np.testing.assert_allclose(one, gradient, rtol=1e-3, atol=2e-6, err_msg=key)

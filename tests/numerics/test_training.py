@@ -13,7 +13,7 @@ from support.marks import slow_but
 from winit_jax.columns import EVALUATED
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.numerics.activations import ACTIVATIONS, activation
-from winit_jax.numerics.normalization import NONE, NORMALIZATIONS
+from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training import trainer
 
@@ -32,9 +32,8 @@ def trainees(*stds, rate=0.1, shape="normal", bias_std=0.1):
 
 
 def settings(name="tanh", normalization="none", optimizer="sgd", **options):
-    return trainer.Settings(
-        activation(name), NORMALIZATIONS[normalization], optimizer, tuple(sorted(options.items())), batch_size=BATCH
-    )
+    network = training.Architecture(activation(name), NORMALIZATIONS[normalization])
+    return trainer.Settings(network, optimizer, tuple(sorted(options.items())), batch_size=BATCH)
 
 
 def begin(networks, chosen, depth=DEPTH):
@@ -266,9 +265,10 @@ def test_the_norm_of_gradients_holds_where_squares_leave_float32():
 def test_evaluation_in_chunks_is_that_of_the_whole(samples):
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.standard_normal((samples, FEATURES)), jnp.float32), jnp.asarray(rng.integers(0, 5, samples))
-    state, act = begin(trainees(0.3, 0.5), settings("tanh")), activation("tanh")
-    loss, right = training.evaluate(state.parameters, x, y, act, NONE, None, "highest")
-    logits, _, _ = training.answer(state.parameters, x, act, NONE)
+    state = begin(trainees(0.3, 0.5), settings("tanh"))
+    network = training.Architecture(activation("tanh"))
+    loss, right = training.evaluate(state.parameters, x, y, network)
+    logits, _, _ = training.answer(state.parameters, x, network)
     expected = jax.vmap(optax.softmax_cross_entropy_with_integer_labels, in_axes=(0, None))(logits, y)
     np.testing.assert_allclose(loss, expected.mean(axis=1), rtol=1e-5)
     assert right.dtype == jnp.int32

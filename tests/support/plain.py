@@ -25,6 +25,8 @@ def normalized(a, normalization):
         return (a - a.mean(axis=0)) / jnp.sqrt(a.var(axis=0) + 1e-5)
     if normalization == "layer":
         return (a - a.mean(axis=1, keepdims=True)) / jnp.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
+    if normalization == "rms":
+        return a / jnp.sqrt((a**2).mean(axis=1, keepdims=True) + 1e-5)
     return a
 
 

@@ -84,6 +84,8 @@ def input_decorrelation(a):
 def normalize(a, normalization, epsilon=1e-5):
     if normalization == "none":
         return a
+    if normalization == "rms":
+        return a / np.sqrt(np.mean(a**2, axis=1, keepdims=True) + epsilon)
     axis = {"batch": 0, "layer": 1}[normalization]
     return (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + epsilon)
 

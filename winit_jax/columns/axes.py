@@ -53,12 +53,13 @@ _AXES = (
     ),
     Axis(
         "normalization",
-        "What is done to the pre-activations before phi: nothing, or batch or layer normalization.",
+        "What is done to the stream: nothing, or batch, layer or RMS normalization, which divides by the root mean "
+        "square alone. None of them has a trainable scale or shift before training.",
         tables=(*PARTS, "theory"),
         holds=str,
         changes="function",
         default="none",
-        names=("none", "batch", "layer"),
+        names=("none", "batch", "layer", "rms"),
         aliases=("norm", "normalisation"),
     ),
     Axis(

@@ -1,13 +1,15 @@
 """Normalization: u = (a - mean) / sqrt(var + epsilon), without trainable scale and shift, and its derivative.
 
-Mean and variance are over the samples of a unit (`batch`) or over the units of a sample (`layer`). The derivative
-N is symmetric, so that tangents and cotangents go through it alike:
-    N t = (t - mean t - u mean(u t)) / spread,   spread = sqrt(var + epsilon).
+Mean and variance are over the samples of a unit (`batch`) or over the units of a sample (`layer`); `rms` is `layer`
+without the mean, u = a / sqrt(mean a^2 + epsilon). The derivative N is symmetric, so that tangents and cotangents go
+through it alike:
+    N t = (t - mean t - u mean(u t)) / spread,   spread = sqrt(var + epsilon),
+with `rms` without mean t.
 It is written by hand, and held to `jax.jvp` and `jax.vjp` by the tests: from u and the spread, which are at hand,
 rather than from a, of which JAX would take mean and variance again in every pass.
 In tiny networks N may remove all of t but for epsilon (`measure.removal`): there it is written as
     N t = (P t + kappa v mean(v t)) / spread,   v = u / sqrt(mean u^2),   kappa = epsilon / (var + epsilon),
-with P the projection orthogonal to 1 and v, which gives 0 wherever structure says so.
+with P the projection orthogonal to 1 (but for `rms`) and v, which gives 0 wherever structure says so.
 """
 
 import math
@@ -32,10 +34,12 @@ class Normalization:
     """What is done to pre-activations before phi.
 
     name: as a sweep says it. axis: of [samples, units], over which mean and variance are taken; None for none.
+    centers: whether the mean is taken off.
     """
 
     name: str
     axis: int | None
+    centers: bool = True
 
     @property
     def is_none(self) -> bool:
@@ -54,7 +58,12 @@ class Normalization:
         """
         if self.joins_samples:
             return "offset"
-        return "product" if constant and not self.is_none else ""
+        return "product" if constant and self.centers and not self.is_none else ""
+
+    @property
+    def removed_directions(self) -> int:
+        """Of how many directions changes are removed but for epsilon: u itself, and what is constant."""
+        return 1 + self.centers
 
     def argument(self, preactivation: Preactivation, activation: Activation, epsilon: Scaled | None = None) -> Argument:
         """phi's argument u, at its own scale as far as float32 holds that; 0 where var + epsilon is 0.
@@ -69,6 +78,8 @@ class Normalization:
         epsilon = epsilon_of(NORM_EPSILON) if epsilon is None else epsilon
         if self.joins_samples:  # the offset of a unit is in its mean, and cancels
             centered = preactivation.factor * (preactivation.product - preactivation.product_mean)
+        elif not self.centers:
+            centered = a
         else:
             centered = a - jnp.mean(a, axis=1, keepdims=True)
         variance = jnp.mean(centered * centered, axis=self.axis, keepdims=True)
@@ -98,7 +109,7 @@ class Normalization:
         if removed is not None:
             return self._through_projection(change, argument, removed)
         along = jnp.mean(u * change, axis=self.axis, keepdims=True) * power_of_two(2 * argument.exponent)
-        centered = change - jnp.mean(change, axis=self.axis, keepdims=True)
+        centered = change - jnp.mean(change, axis=self.axis, keepdims=True) if self.centers else change
         return Scaled(argument.shrink.value * (centered - u * along), argument.shrink.exponent)
 
     def noise(self, change: jax.Array, argument: Argument) -> jax.Array:
@@ -115,17 +126,20 @@ class Normalization:
         def mean(x: jax.Array) -> jax.Array:
             return jnp.mean(x, axis=self.axis, keepdims=True)
 
+        def center(x: jax.Array) -> jax.Array:
+            return x - mean(x) if self.centers else x
+
         largest = jnp.max(jnp.abs(argument.value), axis=self.axis, keepdims=True)
         direction = argument.value / jnp.where(largest > 0, largest, 1.0)
         direction = direction / jnp.sqrt(jnp.maximum(mean(jnp.square(direction)), jnp.finfo(jnp.float32).tiny))
-        direction = direction - mean(direction)
+        direction = center(direction)
         # Where u is 0, there is no v to be removed.
         removed = removed & (largest > 0)
-        rest, along = change - mean(change), jnp.zeros_like(argument.shrink.value)
+        rest, along = center(change), jnp.zeros_like(argument.shrink.value)
         for _ in range(2):  # once leaves rounding of t, twice that of P t
             part = mean(direction * rest)
             rest, along = rest - direction * part, along + part
-            rest = rest - mean(rest)
+            rest = center(rest)
         kappa = argument.epsilon.value * jnp.square(argument.shrink.value)
         # Where nothing but epsilon's part is left, its power of two is kept apart.
         exponent = jnp.where(jnp.all(removed), argument.epsilon.exponent, 0)
@@ -137,7 +151,8 @@ class Normalization:
 NONE = Normalization("none", None)
 BATCH = Normalization("batch", 0)
 LAYER = Normalization("layer", -1)
-NORMALIZATIONS = Registry("a normalization", {entry.name: entry for entry in (NONE, BATCH, LAYER)})
+RMS = Normalization("rms", -1, centers=False)
+NORMALIZATIONS = Registry("a normalization", {entry.name: entry for entry in (NONE, BATCH, LAYER, RMS)})
 
 
 def epsilon_of(value: float) -> Scaled:

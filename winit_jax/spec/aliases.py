@@ -38,6 +38,7 @@ ALIASES = (
     Alias("init", "zeros", ("zero",)),
     Alias("normalization", "batch", ("batch_norm", "batch_normalization", "batch_normalisation", "bn")),
     Alias("normalization", "layer", ("layer_norm", "layer_normalization", "layer_normalisation", "ln")),
+    Alias("normalization", "rms", ("rms_norm", "rms_normalization", "root_mean_square")),
     Alias("normalization", "none", ("no", "off")),
     *(Alias("axis", axis.name, axis.aliases) for axis in AXES.values()),
     Alias("source", "normal", ("gaussian", "randn")),

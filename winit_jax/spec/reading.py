@@ -197,7 +197,7 @@ def _grid(
                 Problem(
                     f"grid.{axis}",
                     f"no network of this grid is normalized. Take it away ({axis}= on the command line), or add a "
-                    "normalization: batch or layer.",
+                    "normalization: batch, layer or rms.",
                 )
             )
     if len(problems) > n_before:

@@ -174,19 +174,19 @@ def _normalize(
     rounding: Rounding,
 ) -> _Normalized:
     """(a - mean) / sqrt(var + epsilon), as its definition reads, with the derivative at it."""
-    axis = 0 if normalization == "batch" else 1
-    # The offset of a unit is in its mean over samples, and cancels.
-    centered = (
-        rounding.forget(stream.product - stream.means, size)
-        if normalization == "batch"
-        else a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
-    )
+    axis, centered = 0 if normalization == "batch" else 1, a
+    if normalization == "batch":  # the offset of a unit is in its mean over samples, and cancels
+        centered = rounding.forget(stream.product - stream.means, size)
+    elif normalization == "layer":
+        centered = a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
     spread = np.sqrt(np.mean(centered**2, axis, keepdims=True) + epsilon)
     u = np.where(spread > 0, centered / spread, 0.0)
     if change is None:
         return _Normalized(u, None, None)
     along = u * np.mean(u * change, axis, keepdims=True)
-    left = change - change.mean(axis, keepdims=True) - along
+    left = change - along
+    if normalization != "rms":
+        left = left - change.mean(axis, keepdims=True)
     terms = np.abs(change) + np.abs(along) + _rms(change)
     return _Normalized(u, np.where(spread > 0, rounding.off(left, terms, 4.0) / spread, 0.0), left)
 

@@ -1,6 +1,6 @@
 """Where a normalization removes all of a change but for its epsilon, told by structure rather than by digits.
 
-Layer normalization removes changes along a itself. Where at most one unit of a sample responds, its change is a
+Layer and RMS normalization remove changes along a itself. Where at most one unit of a sample responds, its change is a
 multiple of its response, and without biases so is the change of the next a, which N then multiplies by
 kappa = epsilon / (var + epsilon), 1e-5 or so. The same holds at every further layer where phi is positively
 homogeneous: u kappa goes on as h kappa. Batch normalization leaves a sample n - 2 dimensions: samples that no unit
@@ -75,14 +75,15 @@ def at_first(samples: int) -> Alike:
 def removed(alike: Alike, normalization: Normalization, width: int) -> jax.Array:
     """Where P t is 0 for what comes through the layers below, as [samples, 1] or [1, 1]."""
     if not normalization.joins_samples:
-        return alike.aligned[:, None] | (width <= 2)
+        return alike.aligned[:, None] | (width <= normalization.removed_directions)
     representatives = alike.classes == jnp.arange(alike.classes.size)
     return (jnp.sum(representatives) <= 2)[None, None]
 
 
 def nothing_left(normalization: Normalization, samples: int, width: int) -> jax.Array:
-    """Whether P itself is 0, for want of a third dimension: [1, 1]."""
-    return jnp.full((1, 1), (samples if normalization.joins_samples else width) <= 2)
+    """Whether P itself is 0, for want of a further dimension: [1, 1]."""
+    dimensions = samples if normalization.joins_samples else width
+    return jnp.full((1, 1), dimensions <= normalization.removed_directions)
 
 
 def responding(response: jax.Array, slopes: jax.Array) -> jax.Array:

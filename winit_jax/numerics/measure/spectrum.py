@@ -15,6 +15,7 @@ import numpy as np
 from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.measure.gradients import Kept
 from winit_jax.numerics.measure.networks import Networks, Settings
+from winit_jax.numerics.normalization import Normalization
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
 RESOLUTION = 2.0**-52
@@ -44,7 +45,8 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     for index, draw in enumerate(draws[: max(depths) - 1]):
         beside, beside_exponent = jacobian, exponent
         if not settings.before.is_none:
-            jacobian, shift = _through_layer_normalization(jacobian, kept.argument, kept.watched, index)
+            before = (settings.before, kept.argument, kept.watched)
+            jacobian, shift = _through_layer_normalization(jacobian, *before, index)
             exponent += shift
         with np.errstate(over="ignore", invalid="ignore"):
             weights = float(weight.value) * draw.astype(np.float64)
@@ -55,7 +57,7 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
             exponent = max(power for _, power in terms)
             jacobian = np.sum([np.ldexp(term, power - exponent) for term, power in terms], axis=0)
         if kept.behind is not None:
-            jacobian, shift = _through_layer_normalization(jacobian, kept.behind, None, index + 1)
+            jacobian, shift = _through_layer_normalization(jacobian, settings.behind, kept.behind, None, index + 1)
             exponent += shift
         largest = float(np.max(np.abs(jacobian)))
         if largest > 0 and np.isfinite(largest):
@@ -71,7 +73,7 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
 
 
 def _through_layer_normalization(
-    jacobian: np.ndarray, argument: Any, watched: Any, index: int
+    jacobian: np.ndarray, normalization: Normalization, argument: Any, watched: Any, index: int
 ) -> tuple[np.ndarray, int]:
     """(J N for each input, the power of two left out), with N as in `Normalization.through`.
 
@@ -82,17 +84,19 @@ def _through_layer_normalization(
     shrink = np.asarray(argument.shrink.value[index], np.float64)[:, None]
     epsilon = float(argument.epsilon.value[index]) * 2.0 ** max(int(argument.epsilon.exponent[index]), -1000)
     # Centred, so that it and 1 are orthogonal to all digits: each of both is then taken out by one product.
-    u = u - u.mean(axis=-1, keepdims=True)
+    if normalization.centers:
+        u = u - u.mean(axis=-1, keepdims=True)
     norm = np.sqrt(np.sum(u**2, axis=-1, keepdims=True))
     direction = (u / np.where(norm > 0, norm, 1.0))[:, None]
     both = np.concatenate([np.full_like(direction, u.shape[-1] ** -0.5), direction], axis=1)
+    both = both[:, -normalization.removed_directions :]
     shares = jacobian @ both.mT
     rest = jacobian - shares @ both
     again = rest @ both.mT  # once leaves rounding of J, twice that of what is left
     rest -= again @ both
     if watched is not None:
         rest = np.where(watched.removed[index][:, None], 0.0, rest)
-    along = (shares + again)[..., 1:]
+    along = (shares + again)[..., -1:]
     rest += epsilon * shrink**2 * along * direction
     return shrink * rest, int(argument.shrink.exponent[index])
 

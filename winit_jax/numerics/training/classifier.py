@@ -180,14 +180,14 @@ def _normalize(
 ) -> tuple[jax.Array, Moments | None]:
     """scale (a - mean) / sqrt(var + epsilon) + shift over samples or units of a [N, samples, width].
 
-    The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
+    RMS normalization has neither mean nor shift. The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
     """
     axis = 1 if normalization.joins_samples else 2
     moments = None
     if "mean" in layer:
         centered, variance = a - layer["mean"][:, None], layer["variance"][:, None]
     else:
-        mean = jnp.mean(a, axis=axis, keepdims=True)
+        mean = jnp.mean(a, axis=axis, keepdims=True) if normalization.centers else jnp.zeros(())
         centered = a - mean
         variance = jnp.mean(centered * centered, axis=axis, keepdims=True)
         if normalization.joins_samples:
@@ -196,7 +196,8 @@ def _normalize(
     # A root that is not taken needs no slope either.
     shrink = jnp.where(total > 0, jax.lax.rsqrt(jnp.where(total > 0, total, 1.0)), 0.0)
     normalized = centered * shrink
-    return layer["scale"][:, None] * normalized + layer["shift"][:, None], moments
+    scaled = layer["scale"][:, None] * normalized
+    return scaled + layer["shift"][:, None] if "shift" in layer else scaled, moments
 
 
 def losses(logits: jax.Array, y: jax.Array) -> jax.Array:

@@ -129,7 +129,8 @@ def begin(
     running = None
     if not network.normalization.is_none:
         parameters["scale"] = jnp.ones((depth, len(trainees), width))
-        parameters["shift"] = jnp.zeros((depth, len(trainees), width))
+        if network.normalization.centers:
+            parameters["shift"] = jnp.zeros((depth, len(trainees), width))
     if network.normalization.joins_samples:
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
         running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
