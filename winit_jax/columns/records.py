@@ -28,7 +28,7 @@ NEEDS: dict[Need, str] = {
     "jacobian": "unless `measure.jacobian = false`",
     "gradients": "with `measure.gradients`",
     "singular_values": "with `measure.singular_values`, where a normalization other than `batch` is in the grid",
-    "predictions": 'where the grid has an init of independent weights and `normalization = "none"`',
+    "predictions": "where the grid has an init of independent weights and a normalization other than `batch`",
     "samples": "for more than one sample",
     "units": "where a width is more than 1",
 }

@@ -61,6 +61,11 @@ class Normalization:
         return "product" if constant and self.centers and not self.is_none else ""
 
     @property
+    def is_predicted(self) -> bool:
+        """Whether mean field speaks of it: what it divides by is the stream's own size at infinite width."""
+        return not self.joins_samples
+
+    @property
     def removed_directions(self) -> int:
         """Of how many directions changes are removed but for epsilon: u itself, and what is constant."""
         return 1 + self.centers

@@ -17,6 +17,7 @@ from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.initializers import SHAPES
 from winit_jax.numerics.measure.families import Family
+from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
 
 # So many jobs' predictions are kept, for the same points come again with every seed.
@@ -33,9 +34,18 @@ class Predicting:
 
     def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement."""
-        if not SHAPES[job.shape].is_predicted or job.normalization != "none":
+        if not (SHAPES[job.shape].is_predicted and NORMALIZATIONS[job.normalization].is_predicted):
             return {}
-        key = (job.activation, job.block, job.width, job.depth, job.points, layers)  # the same for every seed
+        key = (
+            job.activation,
+            job.normalization,
+            job.norm_position,
+            job.block,
+            job.width,
+            job.depth,
+            job.points,
+            layers,
+        )  # the same for every seed
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
@@ -62,6 +72,7 @@ class Predicting:
             family.block,
             family.skips,
             family.branches,
+            theories.norm_of(job.normalization, job.norm_position, family.epsilon),
         )
         return dict(zip(PREDICTED, columns, strict=True))
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
-from winit_jax.engine.computing.theory_tables import MeanField, Scales
+from winit_jax.engine.computing.theory_tables import MeanField, Scales, Stream
 from winit_jax.errors import described
 from winit_jax.numerics import initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
 from winit_jax.spec.sweep import Sweep
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
@@ -26,6 +27,14 @@ Predicted = TypeVar("Predicted")
 def is_predicted(init: str) -> bool:
     """Whether mean field speaks of an init's weights."""
     return initializers.SHAPES[initializers.shape_of(init)].is_predicted
+
+
+def norm_of(normalization: str, position: str, epsilon: np.ndarray | float | None) -> theory.Norm:
+    """A normalization by name, as mean field takes it."""
+    if NORMALIZATIONS[normalization].is_none:
+        return theory.UNNORMALIZED
+    with np.errstate(divide="ignore"):
+        return theory.Norm(position, np.log10(NORM_EPSILON if epsilon is None else epsilon))
 
 
 def similarity(x: np.ndarray) -> tuple[float, float]:
@@ -60,10 +69,12 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
         (square, correlation), features = similarity(data.x), data.x.shape[1]
 
     def from_inputs(
-        name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, block: str, skip: float | None, branch: float
+        name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, stream: Stream
     ) -> theory.Propagation:
-        first, nothing, of = gain / math.sqrt(features), np.full((layers, gain.size), np.nan), BLOCKS.find(block)
-        scales = (first, gain, bias_std, square, correlation, layers, of, of.skip if skip is None else skip, branch)
+        first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
+        norm = norm_of(stream.normalization, stream.norm_position, stream.norm_epsilon)
+        of_stream = (BLOCKS.find(stream.block), stream.skip_scale, stream.branch_scale, norm)
+        scales = (first, gain, bias_std, square, correlation, layers, *of_stream)
         return unless_it_fails(
             name,
             lambda: theory.from_inputs(activation(name), *scales),
@@ -99,6 +110,7 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
         scales=_scales(of_width),
         from_inputs=from_inputs,
         skip=lambda block: BLOCKS.find(block).skip,
+        normalized=lambda name: NORMALIZATIONS[name].is_predicted,
         fixed_point=fixed_point,
         critical_gain=critical_gain,
     )

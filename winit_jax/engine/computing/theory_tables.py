@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -79,20 +79,32 @@ class Scales:
         return np.repeat(square, len(biases)), np.repeat(gain, len(biases)), np.tile(biases, len(scales))
 
 
+class Stream(NamedTuple):
+    """What the layers of a network stand in, with numbers in place of formulas."""
+
+    block: str
+    skip_scale: float
+    branch_scale: float
+    normalization: str
+    norm_position: str
+    norm_epsilon: float
+
+
 @dataclass(frozen=True)
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    from_inputs: (activation, gain, bias_std, layers, block, skip_scale or None, branch_scale) -> the columns PREDICTED,
-    [layers, N] each. skip: block -> the skip_scale that it has by itself.
+    from_inputs: (activation, gain, bias_std, layers, stream) -> the columns PREDICTED, [layers, N] each. skip: block ->
+    the skip_scale that it has by itself. normalized: whether mean field speaks of a normalization.
     fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
     layer has mean square gain^2 square + bias_std^2.
     critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
     """
 
     scales: Scales
-    from_inputs: Callable[[str, np.ndarray, np.ndarray, int, str, float | None, float], Sequence[np.ndarray]]
+    from_inputs: Callable[[str, np.ndarray, np.ndarray, int, Stream], Sequence[np.ndarray]]
     skip: Callable[[str], float]
+    normalized: Callable[[str], bool]
     fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
 
@@ -157,11 +169,13 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
         )
         bias = np.array([value(of_point) for _, of_point in points])
         own = known.skip(block_name) if skip is None else value(skip)
-        propagation = known.from_inputs(name, gain, bias, deepest, block_name, own, value(branch))
-        for (norm, normalization), epsilon, position in itertools.product(
-            enumerate(grid.normalization), grid.norm_epsilon, range(len(grid.norm_position))
+        for (norm, normalization), epsilon, (position, position_name) in itertools.product(
+            enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position)
         ):
-            stated = np.array([known.scales.predicted(init) for (init, _), _ in points]) & (normalization == "none")
+            stream = Stream(block_name, own, value(branch), normalization, position_name, value(epsilon))
+            propagation = known.from_inputs(name, gain, bias, deepest, stream)
+            stated = np.array([known.scales.predicted(init) for (init, _), _ in points])
+            stated &= known.normalized(normalization)
             predicted = [np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel() for column in propagation]
             rules: dict[str, list[Scale | None]] = {
                 scale_axis: [scale for (_, scale), _ in points],

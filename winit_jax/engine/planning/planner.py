@@ -242,7 +242,7 @@ class Planner:
         """Estimated time of a whole sweep, after compiling."""
         grid = sweep.grid
         layers = max(grid.depth) * len(grid.activation) * (len(grid.width) + grid.infinite)
-        predicting = PREDICTED_LAYER_SECONDS * layers * len(grid.block) * ("none" in grid.normalization)
+        predicting = PREDICTED_LAYER_SECONDS * layers * len(grid.block) * (set(grid.normalization) != {"batch"})
         return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + predicting
 
     def all_training_seconds(self, sweep: Sweep) -> float:

@@ -24,15 +24,17 @@ from winit_jax.numerics.theory.critical_gains import (
 from winit_jax.numerics.theory.depths import Depths, depths
 from winit_jax.numerics.theory.fixed_points import FixedPoint, Rest, fixed_point, fixed_point_of_logs, rests
 from winit_jax.numerics.theory.moments import covariance, mean_square_slope, second_moment
-from winit_jax.numerics.theory.propagation import Propagation, from_inputs, propagate
+from winit_jax.numerics.theory.propagation import UNNORMALIZED, Norm, Propagation, from_inputs, propagate
 
 __all__ = [
     "GAINS",
+    "UNNORMALIZED",
     "CriticalGain",
     "Depths",
     "FixedPoint",
     "HalfStable",
     "Jump",
+    "Norm",
     "Propagation",
     "Rest",
     "Start",

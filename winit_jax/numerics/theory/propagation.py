@@ -39,6 +39,30 @@ class Propagation(NamedTuple):
     chi: np.ndarray
 
 
+class Norm(NamedTuple):
+    """A normalization in mean field, where layer and RMS normalization divide by sqrt(q + epsilon) alike.
+
+    position: `pre`, before phi, or `post`, behind each block; "" for none. log10_epsilon: a number or [N].
+    """
+
+    position: str = ""
+    log10_epsilon: Number = -math.inf
+
+    def of(self, points: slice) -> "Norm":
+        """That of some points."""
+        epsilon = np.asarray(self.log10_epsilon)
+        return self if epsilon.ndim == 0 else self._replace(log10_epsilon=epsilon[points])
+
+    def log10_divisor(self, log10_q: np.ndarray, position: str) -> np.ndarray:
+        """log10 of what the mean square of a stream is divided by there; 0 where nothing is normalized."""
+        if self.position != position:
+            return np.zeros_like(log10_q)
+        return log10_sum(log10_q, np.broadcast_to(np.asarray(self.log10_epsilon, np.float64), log10_q.shape))
+
+
+UNNORMALIZED = Norm()
+
+
 class CorrelationState:
     """Averages at q [n], in the range that `clip` returns; without a closed form, also the Hermite coefficients.
 
@@ -107,6 +131,7 @@ def propagate(
     layers: int,
     block: Block = DENSE,
     log10_skip_square: Number = -math.inf,
+    norm: Norm = UNNORMALIZED,
 ) -> Propagation:
     """Signals of infinitely wide networks, layer by layer, from the first layer's q and c.
 
@@ -116,6 +141,7 @@ def propagate(
     log10_weight_var, log10_bias_var, log10_q1, c1: [N], or numbers. q1 is the mean square pre-activation of layer 1, c1
         its correlation. The logarithms may be -inf, for 0, and the values may lie far outside float64's range.
     log10_skip_square: of the square of what the stream is multiplied by beside each block; -inf without a skip.
+    norm: where and by what the stream is normalized.
     Shapes: [layers, N] each.
     Errors: none; no weights and no biases give NaN correlations. An activation given by import path loses accuracy
         at kinks away from 0 (see `winit_jax.numerics.theory.moments`).
@@ -126,8 +152,9 @@ def propagate(
     start[0] += 2 * factor
     propagation = Propagation(*np.empty((4, layers, start.shape[1])))
     for first in range(0, start.shape[1], BLOCK):
-        part = slice(first, first + BLOCK)
-        _propagate_some(activation, start[:, part], block, Propagation(*(values[:, part] for values in propagation)))
+        part = slice(first, min(first + BLOCK, start.shape[1]))
+        of_part = Propagation(*(values[:, part] for values in propagation))
+        _propagate_some(activation, start[:, part], block, norm.of(part), of_part)
     propagation.log10_act_rms[:] += factor
     return propagation
 
@@ -143,11 +170,13 @@ def from_inputs(
     block: Block = DENSE,
     skip: np.ndarray | float = 0.0,
     branch: np.ndarray | float = 1.0,
+    norm: Norm = UNNORMALIZED,
 ) -> Propagation:
     """`propagate`, with q1 and c1 of the first layer computed from the inputs.
 
     first_std: standard deviation of the first layer's weights. hidden_gain: std * sqrt(width) of all others.
     bias_std: standard deviation of the biases. [N] each. skip, branch: skip_scale and branch_scale, numbers or [N].
+    norm: where and by what the stream is normalized.
     square: mean of |x|^2 over inputs. correlation: mean of x_i . x_j over distinct inputs, divided by `square`.
     Shapes and errors: as of `propagate`.
     """
@@ -160,31 +189,37 @@ def from_inputs(
         log10_branch, log10_skip = (2 * np.log10(np.abs(np.asarray(scale, np.float64))) for scale in (branch, skip))
     c = share * correlation + (1 - share)
     of_block = (log10_hidden + log10_branch, log10_bias + log10_branch)
-    return propagate(activation, *of_block, log10_q, c, layers, block, log10_skip)
+    return propagate(activation, *of_block, log10_q, c, layers, block, log10_skip, norm)
 
 
-def _propagate_some(activation: Activation, start: np.ndarray, block: Block, propagation: Propagation) -> None:
+def _propagate_some(
+    activation: Activation, start: np.ndarray, block: Block, norm: Norm, propagation: Propagation
+) -> None:
     """`propagate` for n points: reads start, [5, n], and writes into `propagation`, [layers, n]."""
     log_weight, log_bias, log_q, c, log_skip = start
     state: CorrelationState | None = None
     jacobian = np.zeros(c.size)
     with np.errstate(all="ignore"):
         for layer in range(propagation.chi.shape[0]):
-            inside, degrees = clip(activation, 10.0**log_q)
+            divisor = norm.log10_divisor(log_q, "pre")
+            log_u = log_q - divisor
+            inside, degrees = clip(activation, 10.0**log_u)
             if state is None:
                 state = CorrelationState(activation, inside)
             else:
                 state.move(inside)
-            beyond = log_q - np.log10(inside)
+            beyond = log_u - np.log10(inside)
             log_second = np.log10(state.averages.second) + _times(degrees.second, beyond)
             log_chi = log_weight + np.log10(state.averages.slope_second) + _times(degrees.slope_second, beyond)
             propagation.log10_act_rms[layer] = 0.5 * log_second
             propagation.input_correlation[layer] = c
             propagation.log10_jacobian[layer] = jacobian
-            following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi, log_skip)
-            propagation.chi[layer] = 10.0 ** (2 * following.log10_jacobian)
-            jacobian = jacobian + following.log10_jacobian
-            log_q = following.log10_q
+            following = block.mean_field(log_q, log_weight + log_second, log_bias, log_chi - divisor, log_skip)
+            divisor = norm.log10_divisor(following.log10_q, "post")
+            log10_jacobian = following.log10_jacobian - 0.5 * divisor
+            propagation.chi[layer] = 10.0 ** (2 * log10_jacobian)
+            jacobian = jacobian + log10_jacobian
+            log_q = following.log10_q - divisor
             c = state.map_correlation(c, following.share, following.kept)[0]
 
 

@@ -180,7 +180,8 @@ def _normalize(
 ) -> tuple[jax.Array, Moments | None]:
     """scale (a - mean) / sqrt(var + epsilon) + shift over samples or units of a [N, samples, width].
 
-    RMS normalization has neither mean nor shift. The variance divides by the count, here and in the running statistics; where var + epsilon is 0 so is the quotient.
+    RMS normalization has neither mean nor shift. The variance divides by the count, here and in the running statistics;
+    where var + epsilon is 0 so is the quotient.
     """
     axis = 1 if normalization.joins_samples else 2
     moments = None
