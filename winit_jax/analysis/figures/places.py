@@ -103,8 +103,9 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     check_keys(asked_places)
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
-    across = ["depth", "learning_rate", "bias_std", "width", "normalization", "norm_epsilon", "activation"]
-    up = ["learning_rate", "bias_std", "width", "init", "normalization", "norm_epsilon"]
+    numbers = ["learning_rate", "branch_scale", "skip_scale", "bias_std", "width"]
+    names = ["block", "normalization", "norm_position", "norm_epsilon"]
+    across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
         "x": [*scale, *([] if scale else ["init"]), *across],
         "y": ["depth", *scale, *up],
@@ -130,7 +131,10 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 
 
 # Lines of training unless told otherwise: what the figure compares first.
-HUES = ("init", "normalization", "learning_rate", "std", "gain", "depth", "width", "bias_std", "norm_epsilon")
+HUES = (
+    "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "std", "gain",
+    "depth", "width", "bias_std", "norm_epsilon",
+)  # fmt: skip
 
 
 def of_training(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
@@ -180,8 +184,8 @@ def of_layers(frame: pd.DataFrame, asked_places: Given, expected: Expected | Non
 
 def of_ranking(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A depth a row and an activation a column."""
-    beyond = ("normalization", "norm_epsilon", "bias_std", "width")
-    return Places(row="depth", col="activation", left=tuple(key for key in beyond if key in varying(frame)))
+    ranked = ("init", *SCALES, "learning_rate", "seed", "depth", "activation")
+    return Places(row="depth", col="activation", left=tuple(key for key in varying(frame) if key not in ranked))
 
 
 def _with_hue(places: Places) -> Places:

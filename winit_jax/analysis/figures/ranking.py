@@ -26,8 +26,8 @@ def ranking(
 
     Dots are means over seeds and bars 95% intervals (see `best_learning_rate`), the highest mean of a panel in
     orange where it is well above guessing, the dotted line.
-    networks: with one width, bias_std, normalization and norm_epsilon. Errors: ValueError, also for keys that vary
-    beyond these.
+    networks: with one value of every key but the init and its scale, the activation, the depth, the learning rate and
+    the seed. Errors: ValueError, also where others vary.
     """
     require(networks, "ranking")
     networks = tidy(networks)

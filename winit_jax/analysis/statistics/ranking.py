@@ -8,8 +8,10 @@ import pandas as pd
 from winit_jax.analysis.columns import ACCURACIES
 from winit_jax.analysis.statistics.intervals import at_the_best
 from winit_jax.analysis.tables import NAMES, chance
+from winit_jax.columns import LEARNER_KEYS
 
-KEYS = ("activation", "normalization", "norm_epsilon", "bias_std", "width", "depth", "init", "std", "gain")
+# What tells initializations apart: every key but those that are chosen or averaged over.
+KEYS = tuple(key for key in LEARNER_KEYS if key not in ("learning_rate", "seed"))
 
 
 def best_learning_rate(networks: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
