@@ -9,7 +9,7 @@ from winit_jax.columns import PREDICTIONS, TABLES, Column, columns_of
 
 __all__ = ["METADATA_KEY", "PREDICTIONS", "TABLES", "VERSION", "make_table", "schema", "widened"]
 
-VERSION = 4
+VERSION = 5
 METADATA_KEY = b"winit"
 
 
