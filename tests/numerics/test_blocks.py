@@ -8,7 +8,8 @@ import pytest
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.blocks import BLOCKS
-from winit_jax.numerics.blocks.protocol import Tangent, pull_linear, push_linear
+from winit_jax.numerics.blocks.protocol import pull_linear, push_linear
+from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.scaled import as_scaled

@@ -11,12 +11,12 @@ from support.networks import draws, fast, inputs
 from winit_jax.numerics import draws as shared
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
+from winit_jax.numerics.changes import from_log2
 from winit_jax.numerics.initializers import unit_weights
 from winit_jax.numerics.measure import backward
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
 from winit_jax.numerics.measure.networks import Networks, Settings, as_inputs
-from winit_jax.numerics.measure.tangents import from_log2
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.scaled import as_scaled
 

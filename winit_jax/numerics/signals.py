@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two
+from winit_jax.numerics.folding import mean_square, over_samples
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two, root_exponent
 
 # phi is evaluated at RMS pre-activations of 2^30 (1e9) at most: far enough out that psi follows its degree
 # to float32 rounding, and with room for squares and their sums. The lower end is the activation's own.
@@ -163,3 +164,11 @@ def common_exponent(exponents: tuple[jax.Array, jax.Array], largest: Callable[[]
     if left is right:
         return left
     return jnp.where(largest() < BOUNDED, jnp.minimum(left, right), jnp.maximum(left, right))
+
+
+def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Signal:
+    """The signal alone, of a response at the exponents (left, right)."""
+    means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
+    rms_exponent = root_exponent(mean_square(response))
+    exponent = common_exponent(exponents, lambda: jnp.max(over_samples(jnp.abs(response), jnp.maximum)))
+    return Signal(Scaled(response, exponent), means, rms_exponent)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Preactivation, Signal
@@ -99,17 +100,6 @@ class Block(Protocol):
     def entries(self, width: int) -> int:
         """Numbers in the draws of one layer's weights: what it holds."""
         ...
-
-
-class Tangent(NamedTuple):
-    """A change of [samples, width]; the true one is factor * value * 2^exponent (float32 and int32 scalars).
-
-    The factor waits until somebody reads the change anyway, and costs no pass of its own.
-    """
-
-    value: jax.Array
-    exponent: jax.Array
-    factor: jax.Array
 
 
 def push_linear(block: Block, change: Tangent, layer: Layer, weight: Scaled, precision: str) -> Tangent:

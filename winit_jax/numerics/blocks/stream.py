@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.blocks.protocol import Tangent
+from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, Preactivation, clipped_off
 

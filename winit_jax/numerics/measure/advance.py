@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from winit_jax.numerics.blocks.protocol import Tangent, push_linear
+from winit_jax.numerics.blocks.protocol import push_linear
 from winit_jax.numerics.blocks.stream import Stream, add_changes, add_to_stream, normalized_stream
+from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import removal
 from winit_jax.numerics.measure.networks import Networks, Settings

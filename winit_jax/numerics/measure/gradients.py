@@ -19,14 +19,14 @@ import numpy as np
 
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.blocks.affine import stem
-from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
+from winit_jax.numerics.blocks.protocol import pull_linear
 from winit_jax.numerics.blocks.stream import Stream, add_changes, as_stream
+from winit_jax.numerics.changes import Tangent, normalized_slope, pull, settled
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
 from winit_jax.numerics.measure.networks import Networks, Settings
 from winit_jax.numerics.measure.statistics import count_histogram, mean_square, signal_of
-from winit_jax.numerics.measure.tangents import normalized_slope, pull, settled
 from winit_jax.numerics.measure.watched import Cotangents
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Argument, Signal, lowered, respond

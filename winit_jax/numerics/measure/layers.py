@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.blocks.affine import stem
-from winit_jax.numerics.blocks.protocol import Tangent
 from winit_jax.numerics.blocks.stream import Stream, as_stream
+from winit_jax.numerics.changes import Tangent, careful_push, push, rescaled, slope
 from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import advance, is_watched
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
@@ -20,11 +21,9 @@ from winit_jax.numerics.measure.statistics import (
     Sums,
     count_histogram,
     count_nonfinite,
-    mean_square,
     measure,
     preactivation_mean_square,
 )
-from winit_jax.numerics.measure.tangents import careful_push, push, rescaled, slope
 from winit_jax.numerics.scaled import Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
 

@@ -5,7 +5,6 @@ which is known before the pass (the mean of a product is the product of the mean
 when mean >> std. `columns` runs on the host in float64 and puts the carried scale back.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.folding import over_samples, total
 from winit_jax.numerics.scaled import Scaled, log10_root, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_exponent, unscaled
 
-# Slices per stage of `over_samples`. Adding slices is elementwise work, which XLA turns into wide vector
-# code on every jaxlib; its own reductions over samples are several times slower on some.
-FOLD = 20
 # Counts below this share a float32 sum: 4095 + 4096 * 4095 < 2^24.
 SIDE_BY_SIDE = 4096
 
@@ -48,28 +45,6 @@ class Sums(NamedTuple):
     saturated: jax.Array  # int32 count of (sample, unit) pairs
     dead: jax.Array  # int32 count of units
     zero: jax.Array  # int32 count of pairs
-
-
-def over_samples(x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array] = jnp.add) -> jax.Array:
-    """Combine [samples, width] over samples, pairwise in slices: [m, width] with m about samples / FOLD.
-
-    combine: an elementwise function of two arrays. What is left is small; reduce it as usual.
-    """
-    samples = x.shape[0]
-    length = samples // FOLD
-    if length == 0:
-        return x
-    slices = [jax.lax.slice_in_dim(x, i * length, (i + 1) * length) for i in range(FOLD)]
-    while len(slices) > 1:
-        pairs = [combine(a, b) for a, b in zip(slices[::2], slices[1::2], strict=False)]
-        slices = pairs + slices[len(slices) - len(slices) % 2 :]
-    folded = jax.lax.optimization_barrier(slices[0])
-    rest = jax.lax.slice_in_dim(x, FOLD * length, samples)
-    return folded if rest.shape[0] == 0 else jnp.concatenate([folded, rest])
-
-
-def _total(x: jax.Array) -> jax.Array:
-    return jnp.sum(over_samples(x))
 
 
 def _count(mask: jax.Array) -> jax.Array:
@@ -113,11 +88,11 @@ def measure(
         assert distinct is not None
         units = distinct.offset - jnp.mean(distinct.offset)
         units *= power_of_two(distinct.exponent - preactivation.exponent)
-    product_within = _total(jnp.square(preactivation.product - preactivation.product_mean))
+    product_within = total(jnp.square(preactivation.product - preactivation.product_mean))
 
     means = jnp.sum(over_samples(response), axis=0) / samples
     mean = jnp.mean(means)
-    within = _total(jnp.square(response - means))
+    within = total(jnp.square(response - means))
     between = jnp.sum(jnp.square(means - mean))
     ones = jnp.ones(response.shape[1], response.dtype)
     rows = jnp.matmul(response, ones, precision="highest") - response.shape[1] * mean
@@ -156,19 +131,6 @@ def preactivation_mean_square(sums: Sums, samples: int, width: int) -> jax.Array
     """Mean of a^2 over [samples, width] from the sums of a layer, at scale 4^preact_exponent."""
     within = sums.preact_within * power_of_two(2 * sums.within_exponent)
     return within / (samples * width) + sums.preact_between / width + jnp.square(sums.preact_mean)
-
-
-def signal_of(response: jax.Array, exponents: tuple[jax.Array, jax.Array]) -> Signal:
-    """The signal alone, of a response at the exponents (left, right)."""
-    means = jnp.sum(over_samples(response), axis=0) / response.shape[0]
-    rms_exponent = root_exponent(mean_square(response))
-    exponent = common_exponent(exponents, lambda: jnp.max(over_samples(jnp.abs(response), jnp.maximum)))
-    return Signal(Scaled(response, exponent), means, rms_exponent)
-
-
-def mean_square(x: jax.Array) -> jax.Array:
-    """Mean of x^2 over [samples, width]."""
-    return _total(jnp.square(x)) / x.size
 
 
 def count_nonfinite(response: jax.Array) -> jax.Array:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import Block
-from winit_jax.numerics.blocks.protocol import Tangent, pull_linear
+from winit_jax.numerics.blocks.protocol import pull_linear
+from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.measure import removal
 from winit_jax.numerics.measure.removal import Watched
-from winit_jax.numerics.measure.tangents import settled
 from winit_jax.numerics.normalization import Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Argument

@@ -5,16 +5,28 @@ dLoss/da = N (phi'(u) g), with u = norm(a) and N the derivative of the normaliza
 saturated layers are written by hand, since they underflow long before their products with a change matter.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.activations.table import LOG_2
-from winit_jax.numerics.blocks.protocol import Tangent
-from winit_jax.numerics.measure.statistics import over_samples
+from winit_jax.numerics.folding import over_samples
 from winit_jax.numerics.normalization import Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, unscaled
+
+
+class Tangent(NamedTuple):
+    """A change of [samples, width]; the true one is factor * value * 2^exponent (float32 and int32 scalars).
+
+    The factor waits until somebody reads the change anyway, and costs no pass of its own.
+    """
+
+    value: jax.Array
+    exponent: jax.Array
+    factor: jax.Array
 
 
 def rescaled(tangent: Tangent, mean_square: jax.Array) -> Tangent:
