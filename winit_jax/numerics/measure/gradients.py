@@ -23,13 +23,14 @@ from winit_jax.numerics.blocks.protocol import pull_linear
 from winit_jax.numerics.blocks.stream import Stream, add_changes, as_stream
 from winit_jax.numerics.changes import Tangent, normalized_slope, pull, settled
 from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
 from winit_jax.numerics.measure.networks import Networks, Settings
-from winit_jax.numerics.measure.statistics import count_histogram, mean_square, signal_of
+from winit_jax.numerics.measure.statistics import count_histogram
 from winit_jax.numerics.measure.watched import Cotangents
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
-from winit_jax.numerics.signals import Argument, Signal, lowered, respond
+from winit_jax.numerics.signals import Argument, Signal, lowered, respond, signal_of
 
 
 class Readout(NamedTuple):
