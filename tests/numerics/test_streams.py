@@ -1,5 +1,7 @@
 """Blocks beside a stream: a_l = post(skip a_{l-1} + branch block(pre(a_{l-1}))), against plain float64 networks."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from winit_jax.numerics.blocks import DENSE, RESIDUAL
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
-from winit_jax.numerics.theory import propagate
+from winit_jax.numerics.theory import UNNORMALIZED, Norm, from_inputs, propagate
 from winit_jax.numerics.training import classifier, trainer
 
 WIDTH, DEPTH, SAMPLES, FEATURES = 32, 5, 40, 12
@@ -171,30 +173,47 @@ def test_residual_correlations_have_the_values_of_the_field(branch, layer, c):
     assert found.input_correlation[layer, 0] == pytest.approx(c, abs=1e-9)
 
 
-def test_wide_residual_networks_do_as_predicted():
+@pytest.mark.parametrize(
+    ("normalization", "position"), [("none", "pre"), ("rms", "pre"), ("layer", "pre"), ("layer", "post")]
+)
+def test_wide_residual_networks_do_as_predicted(normalization, position):
     width, seeds, depth, gain = 512, 8, 12, 1.2
     x = np.random.default_rng(5).standard_normal((30, width))
     columns = {"log10_act_rms": [], "log10_jacobian": [], "input_correlation": []}
+    std, bias = np.array([gain / np.sqrt(width)]), np.array([0.2])
     for seed in range(seeds):
-        scales = (np.array([gain / np.sqrt(width)]), np.array([0.2]))
-        of_seed = families.Family(seed, "normal", width, scales[0], *scales, block=RESIDUAL)
-        found, _ = families.forward(
-            of_seed, as_inputs(x), depth, settings("tanh", "none", Stream()), budget_mib=64, platform="cpu"
-        )
+        of_seed = families.Family(seed, "normal", width, std, std, bias, block=RESIDUAL)
+        of_settings = settings("tanh", normalization, Stream(1.0, 1.0, position))
+        found, _ = families.forward(of_seed, as_inputs(x), depth, of_settings, budget_mib=64, platform="cpu")
         for name, values in columns.items():
             values.append(found[name][:, 0])
-    square = np.mean(x**2)
-    gram = (np.sum(x.sum(axis=0) ** 2) - np.sum(x**2)) / ((len(x) - 1) * np.sum(x**2))
-    q = gain**2 * square + 0.04
-    share = gain**2 * square / q
-    predicted = propagate(
-        ACTIVATIONS["tanh"], 2 * np.log10(gain), 2 * np.log10(0.2), np.log10(q), share * gram + 1 - share, depth,
-        RESIDUAL, 0.0,
-    )  # fmt: skip
+    square = np.mean(np.sum(x**2, axis=1))
+    correlation = (np.sum(x.sum(axis=0) ** 2) - np.sum(x**2)) / ((len(x) - 1) * np.sum(x**2))
+    norm = UNNORMALIZED if normalization == "none" else Norm(position, -5.0)
+    scales = (std, np.array([gain]), bias, square, correlation, depth, RESIDUAL, 1.0, 1.0, norm)
+    predicted = from_inputs(ACTIVATIONS["tanh"], *scales)
     for name, values in columns.items():
         error = np.std(values, axis=0, ddof=1) / np.sqrt(seeds)
         # Five standard errors, and what a width of 512 is away from infinite: a few 1/512 in 12 layers.
         assert np.all(np.abs(np.mean(values, axis=0) - getattr(predicted, name)[:, 0]) < 5 * error + 0.01), name
+
+
+def test_a_normalized_stream_grows_linearly_and_its_jacobian_telescopes():
+    """De and Smith 2020, arXiv:2002.10444: p + v each layer, and the product of what changes grow by is p_L / p_1."""
+    norm = Norm("pre", -math.inf)
+    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, np.log10(3.0), 0.0, 50, RESIDUAL, 0.0, norm)
+    p = 3.0 + np.arange(50)  # E relu(z)^2 is 1/2, and the weights' variance 2
+    np.testing.assert_allclose(10 ** (2 * found.log10_jacobian[:, 0]), p / p[0], rtol=1e-12)
+    np.testing.assert_allclose(found.chi[:, 0], 1 + 1 / p, rtol=1e-12)
+    np.testing.assert_allclose(found.log10_act_rms[:, 0], 0.5 * np.log10(0.5), rtol=1e-12)
+
+
+def test_a_stream_normalized_behind_each_block_keeps_its_size():
+    norm = Norm("post", -math.inf)
+    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, 0.0, 0.0, 20, RESIDUAL, 0.0, norm)
+    # Twice the mean square, divided by it: He's ReLU beside a skip doubles both.
+    np.testing.assert_allclose(found.chi[:, 0], 1.0, rtol=1e-12)
+    np.testing.assert_allclose(found.log10_act_rms[:, 0], 0.5 * np.log10(0.5), rtol=1e-12)
 
 
 @EACH
