@@ -40,7 +40,11 @@ def _numbers(word: str) -> list[Any]:
     except grid.AxisError as error:
         raise AxisError(str(error)) from None
     except ValueError:
-        raise AxisError(f"{word!r} is not a number or a range.") from None
+        try:
+            value = grid.formula(word)
+        except grid.AxisError:
+            raise AxisError(f"{word!r} is not a number, a range or a formula.") from None
+        return [value if isinstance(value, str) else _plain(float(value))]
 
 
 def _plain(number: float) -> int | float:

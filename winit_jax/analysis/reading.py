@@ -106,7 +106,8 @@ class Tables:
             if absent := [name for name in columns if name not in there]:
                 guesses = "".join(_guess(name, there) for name in absent)
                 raise RunFolderError(f"{table} has no column {', '.join(absent)}.{guesses} It has: {', '.join(there)}.")
-            wanted = [name for name in there if name in (*KEYS, *of_role("row", table), *columns)]
+            rows = (*of_role("rule", table), *of_role("row", table))
+            wanted = [name for name in there if name in (*KEYS, *rows, *columns)]
         frame = self._table(table, wanted)
         if frame is None:
             raise RunFolderError(f"{self.path} has no rows in its {table} table.")

@@ -53,7 +53,7 @@ def keep(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
     conditions = named(where)
     for key, words in conditions.items():
         known("where", key, [name for name in KEYS if name in frame])
-        frame = _keep_names(frame, key, words) if key in NAMES else _keep_numbers(frame, key, words)
+        frame = _keep_names(frame, key, words) if key in NAMES else _keep_scales(frame, key, words)
     if frame.empty:
         shown = " ".join(f"{key}={','.join(words)}" for key, words in conditions.items())
         raise PlotError(f"where {shown}: no network has all of these.")
@@ -66,6 +66,18 @@ def _keep_names(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataF
     for name in names:
         known(f"where {key}", name, there)
     return frame[frame[key].isin(names)]
+
+
+def _keep_scales(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:
+    """The rows with one of these numbers, or of these formulas as they are written."""
+    rule = f"{key}_rule"
+    formulas = set(frame[rule].dropna()) if rule in frame else set()
+    chosen = [word for word in words if word in formulas]
+    if not chosen:
+        return _keep_numbers(frame[frame[rule].isna()] if formulas else frame, key, words)
+    numbers = [word for word in words if word not in formulas]
+    by_rule = frame[frame[rule].isin(chosen)]
+    return pd.concat([_keep_numbers(frame[frame[rule].isna()], key, numbers), by_rule]) if numbers else by_rule
 
 
 def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.DataFrame:

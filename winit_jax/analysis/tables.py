@@ -60,21 +60,29 @@ def follows_init(frame: pd.DataFrame) -> bool:
     return bool(scales.min(axis=1).max() == 1)
 
 
+def is_named(frame: pd.DataFrame, key: str) -> bool:
+    """Whether the values of a key are words: names, or the formulas and numbers of an axis with formulas (`tidy`)."""
+    return key in NAMES or isinstance(frame[key].dtype, pd.CategoricalDtype)
+
+
 def in_order(frame: pd.DataFrame, key: str, expected: Expected | None = None) -> list[Any]:
     """The values of a key, asked for or there: names as the sweep lists them, numbers ascending."""
     asked = list((expected or {}).get(key, ()))
     present = frame[key].unique()
-    if key in NAMES:
+    if is_named(frame, key):
+        asked = [value if isinstance(value, str) else number(value) for value in asked]
         listed = frame[key].cat.categories if isinstance(frame[key].dtype, pd.CategoricalDtype) else present
         return list(dict.fromkeys([*(name for name in listed if name in {*present}), *asked]))
-    # Scales are tidied to ten digits, values asked for are not.
-    new = [value for value in asked if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
+    # Scales are tidied to ten digits, values asked for are not; a formula has no number before it is run.
+    numbers = [value for value in asked if not isinstance(value, str)]
+    new = [value for value in numbers if not np.isclose(present.astype(float), value, rtol=1e-9, atol=0).any()]
     return sorted([*present.tolist(), *new])
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame ready for figures: names as categories that some row has, scales to ten digits.
 
+    Of an axis with formulas every value becomes a word, the formula as it is written: one for all widths and depths.
     Scales that were computed with floats elsewhere differ in their last digits; those of a run do not.
     """
     columns: dict[str, Any] = {}
@@ -86,7 +94,23 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
             rounded = {value: float(f"{value:.10g}") for value in frame[name].unique()}
             if any(value != short for value, short in rounded.items()):
                 columns[name] = frame[name].map(rounded)
-    return frame.assign(**columns)
+    for name in KEYS:
+        if f"{name}_rule" in frame and frame[f"{name}_rule"].notna().any():
+            columns[name] = _as_written(columns.get(name, frame[name]), frame[f"{name}_rule"])
+    rules = [f"{name}_rule" for name in KEYS if f"{name}_rule" in frame]
+    tidied = frame.assign(**columns).drop(columns=rules)
+    tidied.attrs = frame.attrs
+    return tidied
+
+
+def _as_written(values: pd.Series, rules: pd.Series) -> pd.Series:
+    """Numbers in ascending order, then formulas in that of the sweep, as categories."""
+    by_number = rules.isna()
+    numbers = [number(value) for value in sorted(values[by_number].unique())]
+    there = set(rules.dropna())
+    formulas = [rule for rule in rules.astype("category").cat.categories if rule in there]
+    words = rules.astype(object).where(~by_number, values.map(number))
+    return words.astype(pd.CategoricalDtype([*dict.fromkeys(numbers), *formulas]))
 
 
 def evenly(values: list[Any], most: int) -> list[Any]:

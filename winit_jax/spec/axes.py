@@ -206,11 +206,11 @@ def _parse(word: str, kind: type) -> Value:
     elif spread:
         hint = f"; write lin:{word} or log:{word}"
     elif kind is float and looks_like_one(word):
-        return _formula(word)
+        return formula(word)
     raise AxisError(f"{briefly(word)} is not {_wanted(kind)}, nor a range{'' if hint[0] == ';' else ' '}{hint}.")
 
 
-def _formula(word: str) -> Value:
+def formula(word: str) -> Value:
     """A formula as it is written, or its number where it holds no name. Errors: AxisError."""
     try:
         return word.strip() if names_of(word) else value_of(word)

@@ -14,7 +14,7 @@ from winit_jax.analysis.figures.lines import Look, draw_dot, explain, lines_of
 from winit_jax.analysis.figures.needs import require
 from winit_jax.analysis.figures.page import Holds, Page, Size, open_page
 from winit_jax.analysis.figures.places import Places, of_isometry
-from winit_jax.analysis.tables import NAMES, evenly, in_order, tidy
+from winit_jax.analysis.tables import evenly, in_order, is_named, tidy
 
 SINGULAR_VALUES = ("sv_min", "sv_median", "sv_max")
 SIZE = Size(width=2.3, height=1.7, narrowest=5.4)
@@ -93,7 +93,7 @@ def _nearest(frame: pd.DataFrame, key: str, most: int) -> list[Any]:
     """At most so many values of a key, in order."""
     values = in_order(frame, key)
     deepest = frame[(frame["depth"] == frame["depth"].max()) & (frame["sv_median"] > 0)]
-    if key in NAMES or len(values) <= most or deepest.empty:
+    if is_named(frame, key) or len(values) <= most or deepest.empty:
         return evenly(values, most)
     distance = np.log(deepest["sv_median"]).abs().groupby(deepest[key]).median()
     return sorted(distance.sort_values(kind="stable").index[:most])
@@ -104,7 +104,7 @@ def _left_out(frame: pd.DataFrame, places: Places, holds: list[list[Holds]]) -> 
     words = []
     for key, count in ((places.row, len(holds)), (places.col, max(map(len, holds)))):
         if key and count < frame[key].nunique():
-            nearest = "" if key in NAMES or key == places.row else ", nearest to 1"
+            nearest = "" if is_named(frame, key) or key == places.row else ", nearest to 1"
             words.append(f"{count} of {frame[key].nunique()} values of {key}{nearest}")
     return words
 

@@ -19,7 +19,7 @@ from winit_jax.analysis.axes import is_log_spaced
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.page import Page
 from winit_jax.analysis.figures.places import MAX_LINES
-from winit_jax.analysis.tables import NAMES, evenly, in_order, number
+from winit_jax.analysis.tables import NAMES, evenly, in_order, is_named, number
 
 # Quantiles over seeds of the ends of a band, and its words.
 BANDS = {"range": (0.0, 1.0, "band from least to greatest"), "quantiles": (0.1, 0.9, "band from 10% to 90%")}
@@ -41,12 +41,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a figure: one for each drawn value of a key. asked: how many values the key has."""
+    """The lines of a figure: one for each drawn value of a key.
+
+    asked: how many values the key has. named: whether they are words.
+    """
 
     key: str
     looks: tuple[Look, ...]
     norm: Normalize
     asked: int
+    named: bool
 
     @property
     def values(self) -> list[Any]:
@@ -70,11 +74,11 @@ def lines_of(frame: pd.DataFrame, key: str, most: int | None, plain: bool = Fals
     """
     values = in_order(frame, key)
     drawn = evenly(values, most) if most else values
-    named = key in NAMES
+    named = is_named(frame, key)
     norm, colors = _shades(drawn, named)
     dashes = itertools.cycle(DASHES) if named and not plain else itertools.repeat("-")
     looks = tuple(Look(*look) for look in zip(drawn, colors, dashes, strict=False))
-    return Lines(key, looks, norm, len(values))
+    return Lines(key, looks, norm, len(values), named)
 
 
 def _shades(values: list[Any], named: bool) -> tuple[Normalize, Sequence[Any]]:
@@ -89,7 +93,7 @@ def _shades(values: list[Any], named: bool) -> tuple[Normalize, Sequence[Any]]:
 
 def explain(page: Page, lines: Lines) -> None:
     """A legend of the lines beside the panels; a color bar for more numbers than one reads."""
-    if lines.key not in NAMES and len(lines.looks) > MAX_LINES:
+    if not lines.named and len(lines.looks) > MAX_LINES:
         bar = page.color_bar(ScalarMappable(lines.norm, "viridis"), style.label(lines.key))
         low, high = lines.norm.vmin or 0.0, lines.norm.vmax or 1.0
         if isinstance(lines.norm, LogNorm):

@@ -16,7 +16,7 @@ from winit_jax.analysis.axes import Axis, make_axis
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.page import LETTER, Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import Places
-from winit_jax.analysis.tables import NAMES, Expected, in_order, number
+from winit_jax.analysis.tables import Expected, in_order, is_named, number
 
 SIZE = Size(width=2.5, height=1.95)
 ALONE = Size(width=2.5, height=2.3)
@@ -62,7 +62,7 @@ def sheet(
 ) -> Sheet:
     """Empty panels with names, ticks and labels, for the values there and those asked for."""
     across, up = (
-        make_axis(key, in_order(frame, key, expected), key in NAMES, log)
+        make_axis(key, in_order(frame, key, expected), is_named(frame, key), log)
         for key, log in ((places.x or "", log_x), (places.y or "", log_y))
     )
     rows, columns = (in_order(frame, key, expected) if key else [] for key in (places.row, places.col))

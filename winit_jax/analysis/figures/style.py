@@ -24,7 +24,7 @@ from winit_jax.analysis.columns import (
     SHARES,
     STEPS,
 )
-from winit_jax.analysis.tables import NAMES, number, said
+from winit_jax.analysis.tables import is_named, number, said
 from winit_jax.columns import AXES
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
@@ -162,7 +162,7 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
             continue
         if key == "std" and frame["gain"].nunique() == 1:
             continue
-        words.append(f"{key} {value}" if key in NAMES else said(key, value))
+        words.append(f"{key} {value}" if is_named(frame, key) else said(key, value))
     return ", ".join(words)
 
 

@@ -17,7 +17,7 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.lines import Look, band_rule, check_band, explain, lines_of, spread
 from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_training
-from winit_jax.analysis.tables import NAMES, SCALES, chance, in_order, init_words, measured, number, tidy
+from winit_jax.analysis.tables import SCALES, chance, in_order, init_words, is_named, measured, number, tidy
 
 SIZE = Size(width=2.3, height=1.9, beside=1.8, narrowest=6.2)
 # Of pages with many rows of panels.
@@ -58,7 +58,7 @@ def curves(
     hue, row, col = places.hue or "init", places.row, places.col
     if hue == "init" and not {*SCALES} & {col, row}:
         frame = frame.assign(init=_inits_in_words(frame))
-    lines = lines_of(frame, hue, None if hue in NAMES else MAX_LINES)
+    lines = lines_of(frame, hue, None if is_named(frame, hue) else MAX_LINES)
     keys = [key for key in (row, col, hue, "step") if key]
     numbers = _over_seeds(frame[frame[hue].isin(lines.values)], value, keys, band)
     limits = _limits(frame, numbers, value)
