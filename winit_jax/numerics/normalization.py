@@ -3,8 +3,8 @@
 Mean and variance are over the samples of a unit (`batch`) or over the units of a sample (`layer`). The derivative
 N is symmetric, so that tangents and cotangents go through it alike:
     N t = (t - mean t - u mean(u t)) / spread,   spread = sqrt(var + epsilon).
-It is written by hand, and held to `jax.jvp` and `jax.vjp` by the tests: from u and the spread, which are at hand, rather
-than from a, of which JAX would take mean and variance again in every pass.
+It is written by hand, and held to `jax.jvp` and `jax.vjp` by the tests: from u and the spread, which are at hand,
+rather than from a, of which JAX would take mean and variance again in every pass.
 In tiny networks N may remove all of t but for epsilon (`measure.removal`): there it is written as
     N t = (P t + kappa v mean(v t)) / spread,   v = u / sqrt(mean u^2),   kappa = epsilon / (var + epsilon),
 with P the projection orthogonal to 1 and v, which gives 0 wherever structure says so.
