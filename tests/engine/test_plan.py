@@ -64,9 +64,8 @@ def written(folder):
                 [*TINY, "learning_rate=0.1,0.2", *TRAINED, "measure.gradients=true", "measure.histogram.bins=2"],
                 [*TINY, "normalization=none,batch", "norm_epsilon=1e-5,1e-3", "measure.gradients=true"],
                 [
-                    *TINY[:1],
+                    *TINY,
                     "normalization=layer",
-                    *TINY[2:],
                     "learning_rate=0.1",
                     *TRAINED,
                     "measure.singular_values=true",

@@ -165,7 +165,7 @@ def test_any_file_gets_a_plan_or_a_sentence(raw, words):
 @fuzz(120)
 @given(st.one_of(st.sampled_from(WORDS), TEXT), st.lists(st.one_of(NUMBERS, TEXT), min_size=2, max_size=2))
 def test_any_theory_is_told_or_a_sentence(name, scales):
-    answered(["theory", f"--gain={scales[0]}", f"--bias-std={scales[1]}", "--json", "--", name], seconds=20.0)
+    answered(["theory", f"--gain={scales[0]}", f"--bias-std={scales[1]}", "--json", "--", name], seconds=10.0)
 
 
 OPTION = st.sampled_from(["--value", "--x", "--y", "--row", "--col", "--seeds", "--where", "--format", "--out"])
@@ -192,4 +192,4 @@ def test_any_folder_has_a_status_or_a_sentence(name):
 def test_any_small_run_ends_with_an_exit_code(words):
     small = [word for word in words if not word.startswith(("width", "depth", "init", "normalization"))]
     folder = Path("runs") / str(time.monotonic_ns())
-    answered(["run", "--no-figures", f"--out={folder}", "--", *GOOD, *small], seconds=120.0)
+    answered(["run", "--no-figures", f"--out={folder}", "--", *GOOD, *small], seconds=60.0)

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 def a_moment(seconds: float = 10.0):
     """Fail where the block takes more processor time than `seconds`.
 
-    The bound tells seconds from minutes, not one machine from another: what stands under it takes a second or two on an
-    idle core, and what it is there to catch (hints for every key, powers of decimals, a walk over ten million points)
-    takes minutes.
+    The bound tells seconds from minutes, not one machine from another: what it is there to catch (hints for every
+    key, powers of decimals, a walk over ten million points) takes minutes.
     """
     started = time.process_time()
     yield
