@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 
 from support.folders import commit
 
-KEYS = ["activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed"]
+KEYS = [
+    "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "block", "norm_position",
+    "skip_scale", "branch_scale", "width", "depth", "seed",
+]  # fmt: skip
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
 
 
@@ -37,6 +40,8 @@ def network_rows(
         frame[name] = pd.Categorical(frame[name], categories=list(values))
     frame["normalization"] = pd.Categorical(["none"] * len(frame))
     frame["norm_epsilon"] = 1e-5
+    frame["block"], frame["norm_position"] = pd.Categorical(["dense"] * len(frame)), pd.Categorical(["pre"] * len(frame))
+    frame["skip_scale"], frame["branch_scale"] = 0.0, 1.0
     frame["std"] = frame["gain"] / np.sqrt(frame["width"])
     with np.errstate(divide="ignore"):
         frame["log10_act_rms"] = frame["depth"] * np.log10(frame["gain"]) + frame["seed"] / 100
@@ -93,14 +98,15 @@ STEPS = [0, 10, 20, 30]
 def keys(**changes):
     usual = {
         "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "normalization": "none",
-        "norm_epsilon": 1e-5, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
+        "norm_epsilon": 1e-5, "block": "dense", "norm_position": "pre", "skip_scale": 0.0, "branch_scale": 1.0,
+        "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
     }  # fmt: skip
     return usual | changes
 
 
 def as_table(rows, scale_axis="std", classes=10):
     frame = pd.DataFrame(rows)
-    for name in ("activation", "init", "normalization"):
+    for name in ("activation", "init", "normalization", "block", "norm_position"):
         frame[name] = pd.Categorical(frame[name], categories=list(dict.fromkeys(frame[name])))
     frame.attrs = {"scale_axis": scale_axis, "classes": classes}
     return frame

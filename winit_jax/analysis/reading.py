@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from winit_jax.analysis.axes import AxisError, expand
 from winit_jax.analysis.tables import KEYS, NAMES, NETWORK_KEYS
-from winit_jax.columns import of_role
+from winit_jax.columns import AXES, of_role
 from winit_jax.errors import WinitError
 from winit_jax.spec.aliases import nearest
 from winit_jax.store import journal, schema
@@ -183,6 +183,8 @@ class Tables:
             return self._table(name, columns)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
+        if columns is None:
+            frame = _with_later_axes(frame, name)
         if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
@@ -213,6 +215,19 @@ def read_folder(run_dir: str | Path, kind: type[Kind], owner: object = None) -> 
     if strangers := foreign(path, run._journal):  # and damage is told at once
         warnings.warn(f"{path}: {shown(strangers)} no part of this run, and not read.", stacklevel=3)
     return run
+
+
+def _with_later_axes(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """A table with the axes that were not there yet when it was written, each in its place."""
+    axes = [axis for axis in AXES.values() if table in axis.tables]
+    new = [axis for axis in axes if axis.before is not None and axis.name not in frame]
+    for axis in new:
+        values = [axis.before] * len(frame)
+        frame[axis.name] = pd.Categorical(values) if axis.holds is str else values
+    if not new:
+        return frame
+    keys = [axis.name for axis in axes if axis.name in frame]
+    return frame[[*keys, *(name for name in frame if name not in keys)]]
 
 
 def _finite(axis: Any) -> Any:

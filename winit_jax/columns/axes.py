@@ -79,6 +79,7 @@ _AXES = (
         holds=str,
         changes="function",
         default="dense",
+        before="dense",
         aliases=("blocks", "architecture", "arch", "network"),
     ),
     Axis(
@@ -90,6 +91,7 @@ _AXES = (
         changes="function",
         default="pre",
         names=("pre", "post"),
+        before="pre",
         given_with="normalization",
         label="position of normalization",
     ),
@@ -98,6 +100,7 @@ _AXES = (
         "What the stream is multiplied by beside each block; the block's own unless it is given: 0 for `dense`, 1 for "
         "`residual`.",
         tables=(*PARTS, "theory"),
+        before=0.0,
         label="scale of skips",
         aliases=("skip", "skip_gain"),
     ),
@@ -106,6 +109,7 @@ _AXES = (
         "What the output of each block is multiplied by, beside the skip.",
         tables=(*PARTS, "theory"),
         default=1.0,
+        before=1.0,
         label="scale of branches",
         aliases=("branch", "residual_scale", "branch_gain"),
     ),

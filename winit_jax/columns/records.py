@@ -84,6 +84,7 @@ class Axis(Column):
     infinite: bool = False
     given_with: Literal["", "training", "normalization"] = ""
     aliases: tuple[str, ...] = ()
+    before: Any = None
 
 
 @dataclass(frozen=True)
