@@ -66,14 +66,27 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
             return self.adopt(imported(word), word)
         call = _CALL.fullmatch(word.replace(" ", ""))
         if call and call["name"] in self.makers:
-            maker = self.makers[call["name"]]
-            numbers, wanted = _numbers(word, call["arguments"]), len(inspect.signature(maker).parameters)
-            if len(numbers) != wanted:
-                raise ValueError(f"{word!r}: {call['name']} takes {wanted} number{'s' * (wanted > 1)}.")
-            return maker(*numbers)
+            return _made(word, call["name"], call["arguments"], self.makers[call["name"]])
         if call and call["name"] in self._entries:
             raise ValueError(f"{word!r}: {call['name']} takes no argument.")
         raise UnknownName(f"{word!r} is not {self.kind}.")
+
+
+def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> Thing:
+    """What a maker makes of its arguments as they are written: numbers, then the names of what it can be told beside.
+
+    Errors: ValueError.
+    """
+    parameters = inspect.signature(maker).parameters.values()
+    flags = [parameter.name for parameter in parameters if parameter.default is False]
+    given = arguments.split(",")
+    while given and given[-1] in flags:
+        flags.remove(given.pop())
+    numbers, wanted = _numbers(word, ",".join(given)) if given else [], sum(one.default is one.empty for one in parameters)
+    if len(numbers) != wanted:
+        raise ValueError(f"{word!r}: {name} takes {wanted} number{'s' * (wanted > 1)}.")
+    told = [one.name for one in parameters if one.default is False and one.name not in flags]
+    return maker(*numbers, **dict.fromkeys(told, True))
 
 
 def _numbers(word: str, text: str) -> list[float]:

@@ -5,7 +5,7 @@ from here. Nothing here imports jax, numpy, pandas or pyarrow. `python -m winit_
 writes the page anew.
 """
 
-from winit_jax.columns.axes import AXES, MAX_SEED, RULES, SCALES, SHAPES, WEIGHT_SCALES
+from winit_jax.columns.axes import AXES, DEPTH_SCHEMES, MAX_SEED, RULES, SCALES, SHAPES, WEIGHT_SCALES
 from winit_jax.columns.records import KINDS, NEEDS, Axis, Column, Kind, Need, Role, Table
 from winit_jax.columns.tables import (
     COLUMNS,
@@ -31,6 +31,7 @@ from winit_jax.columns.tables import (
 __all__ = [
     "AXES",
     "COLUMNS",
+    "DEPTH_SCHEMES",
     "EVALUATED",
     "GRADIENTS",
     "KEYS",

@@ -74,7 +74,8 @@ _AXES = (
     Axis(
         "block",
         "What stands between one stream of pre-activations and the next: `a_l = skip_scale a_{l-1} + branch_scale "
-        "block(a_{l-1})`. `dense` is `phi(u) W + b` without a skip, `residual` the same beside the stream.",
+        "block(a_{l-1})`. `dense`, `residual`, `mlp(r)`, `gated(r)`, and for inputs with positions `conv(k)`, "
+        "`conv2d(k)`, `residual_conv(k)`, `residual_conv2d(k)`, `attention(h)` and `transformer(h, r)`.",
         tables=(*PARTS, "theory"),
         holds=str,
         changes="function",
@@ -97,8 +98,8 @@ _AXES = (
     ),
     Axis(
         "skip_scale",
-        "What the stream is multiplied by beside each block; the block's own unless it is given: 0 for `dense`, 1 for "
-        "`residual`.",
+        "What the stream is multiplied by beside each block; the block's own unless it is given: 0 for `dense` and "
+        "convolutions, 1 for the others. `deepnorm` is `(2*depth)**0.25`.",
         tables=(*PARTS, "theory"),
         before=0.0,
         label="scale of skips",
@@ -106,12 +107,23 @@ _AXES = (
     ),
     Axis(
         "branch_scale",
-        "What the output of each block is multiplied by, beside the skip.",
+        "What the output of each block is multiplied by, beside the skip. `skipinit` is 0.",
         tables=(*PARTS, "theory"),
         default=1.0,
         before=1.0,
         label="scale of branches",
         aliases=("branch", "residual_scale", "branch_gain"),
+    ),
+    Axis(
+        "attention_gain",
+        "What the logits of attention are multiplied by, beside `1/sqrt(width / heads)`; 0 is uniform attention. Tables "
+        "give it for networks without attention too.",
+        tables=(*PARTS, "theory"),
+        default=1.0,
+        given_with="attention",
+        before=1.0,
+        label="gain of attention",
+        aliases=("qk_gain", "logit_scale"),
     ),
     Axis(
         "width",
@@ -163,6 +175,8 @@ AXES: dict[str, Axis] = {axis.name: axis for axis in _AXES}
 SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.given_with != "training")
 # The axes of which a grid gives one at most, since both scale the same weights.
 WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")
+# The schemes whose standard deviations follow from the depth.
+DEPTH_SCHEMES = ("gpt2", "fixup", "deepnorm")
 # Beside each axis of numbers, the formula as it was written; null for a number.
 RULES = tuple(
     Column(

@@ -17,6 +17,16 @@ ROWS = (
         holds=int,
     ),
     Column(
+        "site",
+        "The update of the layer that the row speaks of, where a layer has two: `attention` or `mlp` of a `transformer`. "
+        "Null elsewhere, and at the first layer, which is the stem.",
+        ("layers", "gradients", *BINNED),
+        role="row",
+        holds=str,
+        nullable=True,
+        needs=("sites",),
+    ),
+    Column(
         "bin_low",
         "The lower edge of the bin; -inf for what lies below all bins, NaN for what is not finite. Of "
         "`gradient_histograms` in units of the layer's RMS.",
@@ -45,21 +55,29 @@ MEASURED = (
         SIGNALS,
         label="std of pre-activations",
     ),
-    Column("act_mean", "The mean of the activations `h`.", SIGNALS, label="mean activation"),
+    Column(
+        "log10_preact_rms",
+        "log10 sqrt(mean a^2). It is right far outside float32, and -inf when every pre-activation is exactly 0.",
+        SIGNALS,
+        kind="growth",
+        label="log₁₀ RMS pre-activation",
+    ),
+    Column("act_mean", "The mean of the activations `h`.", SIGNALS, label="mean activation", needs=("phi",)),
     Column(
         "act_std",
         "The standard deviation of the activations `h` over samples and units together.",
         SIGNALS,
-        label="std of activations",
+        label="std of activations", needs=("phi",),
     ),
-    Column("act_min", "The least of the activations `h`.", SIGNALS, label="least activation"),
-    Column("act_max", "The greatest of the activations `h`.", SIGNALS, label="greatest activation"),
+    Column("act_min", "The least of the activations `h`.", SIGNALS, label="least activation", needs=("phi",)),
+    Column("act_max", "The greatest of the activations `h`.", SIGNALS, label="greatest activation", needs=("phi",)),
     Column(
         "log10_act_rms",
         "log10 sqrt(mean h^2). It is right far outside float32, and -inf when every activation is exactly 0.",
         SIGNALS,
         kind="growth",
         label="log₁₀ RMS activation",
+        needs=("phi",),
     ),
     Column(
         "saturated",
@@ -69,6 +87,7 @@ MEASURED = (
         SIGNALS,
         kind="share",
         label="saturated share (of input-unit pairs)",
+        needs=("phi",),
     ),
     Column(
         "dead",
@@ -76,6 +95,7 @@ MEASURED = (
         SIGNALS,
         kind="share",
         label="dead share of units",
+        needs=("phi",),
     ),
     Column(
         "zero",
@@ -84,6 +104,7 @@ MEASURED = (
         SIGNALS,
         kind="share",
         label="share of activations that are 0",
+        needs=("phi",),
     ),
     Column(
         "unit_similarity",
@@ -92,7 +113,7 @@ MEASURED = (
         SIGNALS,
         kind="correlation",
         label="similarity of units (1: all say the same)",
-        needs=("units",),
+        needs=("units", "phi"),
     ),
     Column(
         "input_correlation",
@@ -111,6 +132,24 @@ MEASURED = (
         SIGNALS,
         label="1 - correlation of inputs (0: all look the same)",
         needs=("samples",),
+    ),
+    Column(
+        "position_similarity",
+        "The mean product of two distinct positions of a sample over the mean square: (sum_ij (sum_p a_ipj)^2 - "
+        "sum a^2) / ((T - 1) sum a^2). It is 1 where all positions look the same, which is rank collapse.",
+        SIGNALS,
+        kind="correlation",
+        label="similarity of positions (1: all look the same)",
+        needs=("positions",),
+    ),
+    Column(
+        "attention_entropy",
+        "The mean entropy of the attention weights of a query over the logarithm of how many positions it may see, and "
+        "so from 0 to 1, which is uniform; a query that sees itself alone is left out.",
+        SIGNALS,
+        kind="share",
+        label="entropy of attention (1: uniform)",
+        needs=("positions", "attention"),
     ),
     Column(
         "nonfinite",

@@ -8,7 +8,10 @@ Kind = Literal["growth", "factor", "gradient", "share", "accuracy", "correlation
 Role = Literal[
     "axis", "rule", "row", "measured", "predicted", "gradient", "singular value", "learnt", "fixed point", "derived"
 ]
-Need = Literal["training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units"]
+Need = Literal[
+    "training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units", "phi", "positions",
+    "attention", "sites",
+]  # fmt: skip
 
 # What kind of number a column holds: it decides the color map, the norm and the scale of figures.
 KINDS: dict[Kind, str] = {
@@ -31,6 +34,10 @@ NEEDS: dict[Need, str] = {
     "predictions": "where the grid has an init of independent weights and a normalization other than `batch`",
     "samples": "for more than one sample",
     "units": "where a width is more than 1",
+    "phi": "for a block other than `attention`",
+    "positions": "for inputs of more than one position",
+    "attention": "for a block with attention",
+    "sites": "for a `transformer`",
 }
 
 
@@ -82,7 +89,7 @@ class Axis(Column):
     high: float = math.inf
     names: tuple[str, ...] = ()
     infinite: bool = False
-    given_with: Literal["", "training", "normalization"] = ""
+    given_with: Literal["", "training", "normalization", "attention"] = ""
     aliases: tuple[str, ...] = ()
     before: Any = None
 

@@ -25,11 +25,35 @@ class Layer(NamedTuple):
     biases: jax.Array
 
 
+class Place(NamedTuple):
+    """Weights [fan_in, fan_out] in a block. name: of their stream of random numbers, empty for the only ones of a block.
+
+    fan_in: what one unit reads, over all taps of a convolution.
+    """
+
+    name: str
+    fan_in: int
+    fan_out: int
+    has_bias: bool = True
+
+
+# Unit draws of one layer, or of many stacked along a leading axis: of each update, of each place in it.
+Draws = tuple[tuple[Layer, ...], ...]
+
+
 @lru_cache(maxsize=4)
-def layer_stack(seed: int, shape: str, width: int, first: int, count: int) -> Layer:
-    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis."""
-    weights = unit_weight_stack(seed, shape, width, first, count)
-    return Layer(weights, jnp.sum(weights, axis=1), unit_biases(seed, width, first, count))
+def layer_stack(seed: int, shape: str, first: int, count: int, places: tuple[tuple[Place, ...], ...]) -> Draws:
+    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis. places: of each update."""
+
+    def at(place: Place) -> Layer:
+        weights = unit_weight_stack(seed, shape, first, count, place.fan_in, place.fan_out, place.name)
+        if place.has_bias:
+            biases = unit_biases(seed, place.fan_out, first, count, place.name)
+        else:
+            biases = jnp.zeros((count, place.fan_out))
+        return Layer(weights, jnp.sum(weights, axis=1), biases)
+
+    return tuple(tuple(at(place) for place in of_update) for of_update in places)
 
 
 @lru_cache(maxsize=4)
@@ -50,18 +74,3 @@ def readout(seed: int, width: int, classes: int) -> jax.Array:
     """Weights of a linear readout: [width, classes], normal of variance 1 / width."""
     key = stream_key(seed, "readout", width, classes)
     return jax.random.normal(key, (width, classes)) / math.sqrt(width)
-
-
-def classifier(
-    seed: int, shape: str, width: int, features: int, classes: int, hidden: Layer | None
-) -> dict[str, jax.Array]:
-    """The unit draws of a network and its readout, as the parameters of `training`, of one network.
-
-    hidden: of its hidden layers, stacked; None at depth 1.
-    """
-    first = first_layer(seed, shape, width, features)
-    readout_weights, readout_bias = unit_readout(seed, shape, width, classes)
-    parameters = {"first": first.weights, "readout": readout_weights, "readout_bias": readout_bias}
-    if hidden is None:
-        return parameters | {"bias": first.biases[None]}
-    return parameters | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}

@@ -43,6 +43,17 @@ def _orthogonal(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return math.sqrt(max(fan_in, fan_out)) * (q if fan_in >= fan_out else q.T)
 
 
+def _delta_orthogonal(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    """Of a convolution: a Haar-distributed orthogonal matrix at its centre tap, which comes first, and 0 at the others.
+
+    Of variance 1 over all taps. Weights of one tap are `orthogonal`. Source: Xiao et al. 2018, arXiv:1806.05393.
+    """
+    if fan_in <= fan_out or fan_in % fan_out:
+        return _orthogonal(key, fan_in, fan_out)
+    centre = math.sqrt(fan_in // fan_out) * _orthogonal(key, fan_out, fan_out)
+    return jnp.concatenate([centre, jnp.zeros((fan_in - fan_out, fan_out))])
+
+
 def _constant(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jnp.ones((fan_in, fan_out))
 
@@ -69,6 +80,7 @@ _SHAPES = {
     "uniform": Shape(_uniform),
     "truncated_normal": Shape(_truncated_normal),
     "orthogonal": Shape(_orthogonal),
+    "delta_orthogonal": Shape(_delta_orthogonal),
     "constant": Shape(_constant, is_predicted=False),
 }
 _SCHEMES = {
@@ -125,16 +137,19 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
     return _draw(stream_key(seed, f"weights/{shape}", width, fan_in), shape, jnp.array([layer]), fan_in, width)[0]
 
 
-def unit_weight_stack(seed: int, shape: str, width: int, first: int, count: int) -> jax.Array:
-    """Z of layers first .. first + count - 1, each of fan_in = width: [count, width, width]."""
+def unit_weight_stack(
+    seed: int, shape: str, first: int, count: int, fan_in: int, fan_out: int, place: str = ""
+) -> jax.Array:
+    """Z of layers first .. first + count - 1: [count, fan_in, fan_out]. place: in a block, empty for its only weights."""
     layers = first + jnp.arange(count)
-    return _draw(stream_key(seed, f"weights/{shape}", width, width), shape, layers, width, width)
+    key = stream_key(seed, f"weights/{shape}{place and f'/{place}'}", fan_out, fan_in)
+    return _draw(key, shape, layers, fan_in, fan_out)
 
 
-def unit_biases(seed: int, width: int, first: int, count: int) -> jax.Array:
-    """Standard normal biases of layers first .. first + count - 1: [count, width]."""
+def unit_biases(seed: int, width: int, first: int, count: int, place: str = "") -> jax.Array:
+    """Standard normal biases of layers first .. first + count - 1: [count, width]. place: as of `unit_weight_stack`."""
     layers = first + jnp.arange(count)
-    return _draw(stream_key(seed, "biases", width), "normal", layers, 1, width)[:, 0]
+    return _draw(stream_key(seed, f"biases{place and f'/{place}'}", width), "normal", layers, 1, width)[:, 0]
 
 
 def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Array:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from winit_jax.columns import AXES, Axis
-from winit_jax.spec.formulas import FormulaError, names_of, value_of
+from winit_jax.spec.formulas import NAMED, FormulaError, names_of, value_of
 from winit_jax.spec.problems import Problem
 from winit_jax.spec.sweep import Grid, Inputs
 
@@ -26,6 +26,8 @@ def check_formulas(grid: Grid, inputs: Inputs) -> Iterator[Problem]:
 
 def _wrong(text: str, axis: Axis, grid: Grid, inputs: Inputs) -> str | None:
     """A sentence where a formula holds a name that its axis does not have, or has no fitting value somewhere."""
+    if (of_axis := next((name for name, named in NAMED.items() if text in named), axis.name)) != axis.name:
+        return f"{text!r} is a name for {of_axis}, not for {axis.name}."
     names = names_of(text)
     if axis.changes != "weights" and names & set(FANS):
         return f"{text!r}: {axis.name} is of no weights, so that there is no fan_in and fan_out; use width."

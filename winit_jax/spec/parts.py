@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from winit_jax.columns import AXES, SCALES
+from winit_jax.columns import AXES, DEPTH_SCHEMES, SCALES
 from winit_jax.spec.formulas import names_of
 
 
@@ -36,13 +36,15 @@ class Point:
     norm_epsilon: float | str = AXES["norm_epsilon"].default
     skip_scale: float | str | None = None
     branch_scale: float | str = AXES["branch_scale"].default
+    attention_gain: float | str = AXES["attention_gain"].default
     learning_rate: float | str | None = None
     described: bool = True
 
     @property
     def depends_on_depth(self) -> bool:
         """Whether layers of a deeper network are not those of one that is less deep."""
-        return any(map(holds_depth, (self.scale, *(getattr(self, axis) for axis in SCALES))))
+        of_point = (self.scale, *(getattr(self, axis) for axis in SCALES))
+        return self.init in DEPTH_SCHEMES or any(map(holds_depth, of_point))
 
     @property
     def untrained(self) -> "Point":
@@ -87,6 +89,7 @@ class Job:
                 self.norm_position,
                 point.skip_scale,
                 point.branch_scale,
+                point.attention_gain,
                 self.width,
                 self.seed,
                 self.depth,

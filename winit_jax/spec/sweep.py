@@ -22,11 +22,29 @@ MAX_PAIRS = 2**30
 
 
 @dataclass(frozen=True)
+class BlockKind:
+    """What is asked of a block before anything is computed.
+
+    name: as tables have it. positions: how many dimensions of positions inputs must have: 0, 1 or 2. heads: of its
+    attention, 0 without. sites: of its updates where a layer has several. taps: whether its weights are taps of a
+    convolution, or a matrix by themselves. has_phi: whether an activation changes it.
+    """
+
+    name: str
+    positions: int
+    heads: int
+    sites: tuple[str, ...]
+    taps: bool
+    has_phi: bool
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The names that the numerics know.
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
     check_threshold: a sentence if slopes of an activation cannot be held against a saturation threshold, else None.
+    check_block: what a block of the sweep is, a sentence if its name is none.
     predicted: the inits of which mean field makes a statement.
     gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
     check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
@@ -39,6 +57,7 @@ class Vocabulary:
     shapes: tuple[str, ...]
     schemes: tuple[str, ...]
     blocks: tuple[str, ...]
+    check_block: "Callable[[str], str | BlockKind]"
     predicted: tuple[str, ...]
     gradient_mib: Callable[[int, int, int, str], float]
     optimizers: tuple[str, ...]
@@ -140,6 +159,7 @@ class Grid(Table):
     norm_position: list[str]
     skip_scale: list[Scale] | None = None  # None is each block's own
     branch_scale: list[Scale]
+    attention_gain: list[Scale]
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]

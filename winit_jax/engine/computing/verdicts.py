@@ -10,7 +10,7 @@ import numpy as np
 from winit_jax.numerics import draws
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings
-from winit_jax.numerics.measure.rounding import product_roundoff
+from winit_jax.numerics.rounding import product_roundoff
 from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.spec.parts import Job
 

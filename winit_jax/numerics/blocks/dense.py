@@ -1,60 +1,123 @@
-"""A dense layer: a_{l+1} = phi(u_l) W_{l+1} + b_{l+1}."""
+"""phi(u) W + b: fully connected layers, and convolutions along positions, which read neighbours with it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics import draws
-from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.blocks.affine import affine
-from winit_jax.numerics.blocks.protocol import MeanField
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics import naive as plainly
+from winit_jax.numerics.activations.record import Function
+from winit_jax.numerics.blocks.affine import (
+    Gather,
+    affine,
+    linear,
+    multiply,
+    pull_weights,
+    push_weights,
+    weight_square,
+)
+from winit_jax.numerics.blocks.protocol import Branch, Context, MeanField, Scales
+from winit_jax.numerics.blocks.taps import Taps
+from winit_jax.numerics.changes import Tangent
+from winit_jax.numerics.draws import Layer, Place
+from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import Scaled, log10_sum
-from winit_jax.numerics.signals import Preactivation, Signal
+from winit_jax.numerics.signals import Signal
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The update phi(u) W + b. taps: of a convolution, None for a row by itself."""
+
+    taps: Taps | None = None
+    site: str = ""
+    has_phi: bool = False
+    attends: bool = False
+
+    def places(self, width: int) -> tuple[Place, ...]:
+        return (Place("", width, width) if self.taps is None else Place("conv", self.taps.count * width, width),)
+
+    def _gather(self, context: Context) -> Gather | None:
+        return None if self.taps is None else partial(self.taps.gather, layout=context.layout)
+
+    def forward(
+        self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> Branch:
+        (layer,), (weight,), (bias,) = draws, scales.weights, scales.biases
+        gather, precision, removes = self._gather(context), context.precision, context.removes
+        product, product_mean = multiply(signal, layer.weights, precision, gather)
+        if removes == "product":  # normalization has made all samples alike, and the draw all units
+            product = jnp.broadcast_to(product[:1, :1], product.shape)
+            product_mean = product[0]
+        parts = (product, product_mean, signal, layer, weight, bias, context.outer)
+        preactivation = affine(*parts, at_zero=context.activation.at_zero, removes=removes)
+        if change is not None:
+            change = push_weights(change, layer.weights, weight, precision, gather)
+            if removes == "product":  # all units share it
+                change = change._replace(value=jnp.broadcast_to(change.value[:, :1], change.value.shape))
+        return Branch(preactivation, change)
+
+    def backward(
+        self,
+        gradient: Tangent,
+        signal: Signal,
+        draws: Sequence[Layer],
+        scales: Scales,
+        context: Context,
+        *,
+        sums_to_zero: bool = False,
+    ) -> tuple[Tangent, tuple[Scaled, ...]]:
+        (layer,), (weight,) = draws, scales.weights
+        gather, at_zero = self._gather(context), context.activation.at_zero
+        of_weights = weight_square(signal, at_zero, gradient, context.precision, gather, sums_to_zero=sums_to_zero)
+        return pull_weights(gradient, layer.weights, weight, context.precision, gather), (of_weights,)
+
+    def learn(
+        self,
+        h: jax.Array,
+        weights: Sequence[jax.Array],
+        biases: Sequence[jax.Array | None],
+        phi: Function,
+        sharpness: jax.Array | None,
+        context: Context,
+    ) -> jax.Array:
+        product = linear(h, weights[0], context.precision, self._gather(context))
+        return product if biases[0] is None else product + biases[0][:, None]
+
+    def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
+        ((weight, bias),) = draws
+        if self.taps is None:
+            return plainly.affine(signal, weight, bias, naive.rounding)
+        gather = partial(self.taps.naive_gather, naive=naive)
+        return plainly.affine(signal, weight, bias, naive.rounding, gather)
+
+    def multiplications(self, width: int, positions: int) -> int:
+        return self.places(width)[0].fan_in * width
 
 
 @dataclass(frozen=True)
 class Dense:
-    """The block of fully connected networks (`protocol.Block` says what each method does)."""
+    """One affine update a layer: `dense`, `residual`, and convolutions with and without a skip."""
 
     name: str = "dense"
     skip: float = 0.0
-    shares_gains: bool = True
+    taps: Taps | None = None
+    responds: bool = True
 
-    def draws(self, seed: int, shape: str, width: int, first: int, count: int) -> Layer:
-        return draws.layer_stack(seed, shape, width, first, count)
+    @property
+    def updates(self) -> tuple[Affine, ...]:
+        return (Affine(self.taps),)
 
-    def linear(self, h: jax.Array, weights: jax.Array, precision: str) -> jax.Array:
-        return jnp.matmul(h, weights, precision=precision)
+    @property
+    def needs_positions(self) -> int:
+        return 0 if self.taps is None else self.taps.dimensions
 
-    def weight_gradient(self, h: jax.Array, gradient: jax.Array, precision: str) -> jax.Array:
-        return jnp.matmul(h.T, gradient, precision=precision)  # XLA sums JAX's own transposition in another order
-
-    def forward(
-        self,
-        signal: Signal,
-        layer: Layer,
-        weight: Scaled,
-        bias: Scaled,
-        activation: Activation,
-        *,
-        precision: str,
-        removes: str,
-    ) -> Preactivation:
-        product = self.linear(signal.response.value, layer.weights, precision)
-        # The mean of a product is the product of the mean: known before the pass over it.
-        product_mean = self.linear(signal.unit_mean, layer.weights, precision)
-        if removes == "product":  # normalization has made all samples alike, and the draw all units
-            product = jnp.broadcast_to(product[:1, :1], product.shape)
-            product_mean = product[0]
-        parts = (product, product_mean, signal, layer, weight, bias, activation)
-        return affine(*parts, at_zero=activation.at_zero, removes=removes)
-
-    def naive(self, h: np.ndarray, weights: np.ndarray, product: Callable[..., np.ndarray]) -> np.ndarray:
-        return product(h, weights)
+    @property
+    def shares_gains(self) -> bool:
+        return self.taps is None
 
     def mean_field(
         self,
@@ -75,12 +138,6 @@ class Dense:
             10.0 ** (beside - following),
             0.5 * log10_sum(log10_chi, log10_skip),
         )
-
-    def multiplications(self, width: int) -> int:
-        return width * width
-
-    def entries(self, width: int) -> int:
-        return width * width
 
 
 DENSE = Dense()

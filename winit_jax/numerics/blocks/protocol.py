@@ -1,17 +1,89 @@
-"""What a block has to say of itself, and what follows from that for its derivatives."""
+"""What a block has to say of itself.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+A block makes one layer of the stream from the one below, in one or more updates,
+
+    a <- post(skip_scale a + branch_scale update(h)),
+
+where h is phi(pre(a)) for updates that respond themselves to the stream, and pre(a) for those with their phi inside or
+without one. The stem, normalization, what is measured and what is learnt are the same for all; every pass of
+`measure`, `training` and `theory` is written over these methods. Draws have unit variance and are shared by all
+networks of a family; standard deviations come as `Scales`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.activations import ACTIVATIONS, Activation
+from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.changes import Tangent
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Layer, Place
+from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import Scaled
-from winit_jax.numerics.signals import Preactivation, Signal
+from winit_jax.numerics.signals import Argument, Preactivation, Signal
+
+IDENTITY = ACTIVATIONS["identity"]
+# Of taps, heads and ratios.
+MOST = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a signal, [samples x positions, units], lie: sample by sample. grid: (height, width) of them."""
+
+    positions: int = 1
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the programs of a block are compiled for beside its shapes.
+
+    activation: phi. outer: what the stream is fed to before a block, phi or the identity. precision: of matrix
+    products, in JAX's words. removes: see `Normalization.removes`.
+    """
+
+    activation: Activation
+    outer: Activation
+    precision: str = "highest"
+    layout: Layout = Layout()
+    removes: str = ""
+
+
+class Scales(NamedTuple):
+    """The scales of one update of a network, scalars.
+
+    weights, biases: standard deviations at each place; those of the last place are multiplied by branch_scale. sharpness:
+    attention_gain, None where there is no attention.
+    """
+
+    weights: tuple[Scaled, ...]
+    biases: tuple[Scaled, ...]
+    sharpness: Scaled | None = None
+
+
+class Inner(NamedTuple):
+    """phi inside a block: its argument u, and psi(u) at the clipped scale with its exponents and as a signal."""
+
+    argument: Argument
+    exponents: tuple[jax.Array, jax.Array]
+    signal: Signal
+
+
+class Branch(NamedTuple):
+    """What an update adds to the stream.
+
+    preactivation: with its `size_exponent`. change: of it, None where none is carried. inner: None where phi is not
+    inside. entropy: of attention, between 0 and 1; None without.
+    """
+
+    preactivation: Preactivation
+    change: Tangent | None = None
+    inner: Inner | None = None
+    entropy: jax.Array | None = None
 
 
 class MeanField(NamedTuple):
@@ -28,15 +100,78 @@ class MeanField(NamedTuple):
     log10_jacobian: np.ndarray
 
 
+class Update(Protocol):
+    """One addition to the stream.
+
+    site: what rows of it are called where a layer has several, else empty. has_phi: whether phi is inside.
+    attends: whether it has attention weights.
+    """
+
+    @property
+    def site(self) -> str: ...
+
+    @property
+    def has_phi(self) -> bool: ...
+
+    @property
+    def attends(self) -> bool: ...
+
+    def places(self, width: int) -> tuple[Place, ...]:
+        """Where its weights stand, in order; the last one's output is what is added."""
+        ...
+
+    def forward(
+        self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> Branch:
+        """The branch of a signal and of its change, at a scale that float32 holds."""
+        ...
+
+    def backward(
+        self,
+        gradient: Tangent,
+        signal: Signal,
+        draws: Sequence[Layer],
+        scales: Scales,
+        context: Context,
+        *,
+        sums_to_zero: bool = False,
+    ) -> tuple[Tangent, tuple[Scaled, ...]]:
+        """(dLoss/dh at the signal, the mean squares of dLoss/dW at each place) from dLoss at the branch.
+
+        gradient: of RMS near 1 and factor 1. sums_to_zero: over the samples of each unit, by normalization.
+        """
+        ...
+
+    def learn(
+        self,
+        h: jax.Array,
+        weights: Sequence[jax.Array],
+        biases: Sequence[jax.Array | None],
+        phi: Function,
+        sharpness: jax.Array | None,
+        context: Context,
+    ) -> jax.Array:
+        """The branch of N networks at their own scale, for automatic differentiation.
+
+        h: [N, rows, width]. weights: [N, fan_in, fan_out] at each place; biases: [N, fan_out] or None. sharpness: [N].
+        """
+        ...
+
+    def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
+        """The branch in float64 NumPy, as its definition reads. draws: weights and biases at each place."""
+        ...
+
+    def multiplications(self, width: int, positions: int) -> int:
+        """Of one row in one layer: what it costs."""
+        ...
+
+
 class Block(Protocol):
-    """From the response of one layer to the stream of pre-activations of the next, a_{l+1} = block(phi(u_l)).
+    """One layer. name: as a sweep says it. skip: what the stream is multiplied by unless a sweep says skip_scale.
 
-    The stem, phi, normalization, what is measured and what is learnt are the same for all blocks, and every pass of
-    `measure`, `training` and `theory` is written over these methods. Draws have unit variance and are shared by all
-    networks of a family; a block's standard deviations come as `weight` and `bias`.
-
-    name: as a sweep says it. skip: what the stream beside it is multiplied by unless a sweep says skip_scale.
-    shares_gains: whether networks of a positively homogeneous phi without biases and skip are one network rescaled.
+    updates: what is added to the stream, in order. responds: whether phi of the stream is what the updates read.
+    needs_positions: how many dimensions of positions inputs must have: 0, 1 or 2. shares_gains: whether networks of
+    a positively homogeneous phi without biases and skip are one network rescaled.
     """
 
     @property
@@ -46,74 +181,32 @@ class Block(Protocol):
     def skip(self) -> float: ...
 
     @property
+    def updates(self) -> tuple[Update, ...]: ...
+
+    @property
+    def responds(self) -> bool: ...
+
+    @property
+    def needs_positions(self) -> int: ...
+
+    @property
     def shares_gains(self) -> bool: ...
 
-    def draws(self, seed: int, shape: str, width: int, first: int, count: int) -> Layer:
-        """Unit draws of layers first .. first + count - 1, stacked along a leading axis."""
-        ...
 
-    def linear(self, h: jax.Array, weights: jax.Array, precision: str) -> jax.Array:
-        """The part that is linear in h [..., samples, width] and in the weights of one layer, at their own scale."""
-        ...
+@dataclass(frozen=True)
+class Streamed:
+    """A block of updates that read the stream itself, beside a skip of 1."""
 
-    def weight_gradient(self, h: jax.Array, gradient: jax.Array, precision: str) -> jax.Array:
-        """The gradient at the weights of one layer, from the response below and the gradient above, at unit scale."""
-        ...
-
-    def forward(
-        self,
-        signal: Signal,
-        layer: Layer,
-        weight: Scaled,
-        bias: Scaled,
-        activation: Activation,
-        *,
-        precision: str,
-        removes: str,
-    ) -> Preactivation:
-        """The stream one layer on, at a scale that float32 holds. removes: see `Normalization.removes`."""
-        ...
-
-    def naive(self, h: np.ndarray, weights: np.ndarray, product: Callable[..., np.ndarray]) -> np.ndarray:
-        """`linear` in float64 NumPy, as its definition reads. product: multiplies matrices, and may add rounding."""
-        ...
-
-    def mean_field(
-        self,
-        log10_q: np.ndarray,
-        log10_branch: np.ndarray,
-        log10_bias: np.ndarray,
-        log10_chi: np.ndarray,
-        log10_skip: np.ndarray,
-    ) -> MeanField:
-        """One layer at infinite width.
-
-        log10_branch: of the weights' variance times E[phi(u)^2]. log10_chi: of the same times E[phi'(u)^2].
-        log10_skip: of the square of what the stream is multiplied by beside the block; -inf for none.
-        """
-        ...
-
-    def multiplications(self, width: int) -> int:
-        """Of one sample in one layer: what it costs."""
-        ...
-
-    def entries(self, width: int) -> int:
-        """Numbers in the draws of one layer's weights: what it holds."""
-        ...
+    name: str
+    updates: tuple[Update, ...]
+    needs_positions: int = 0
+    skip: float = 1.0
+    responds: bool = False
+    shares_gains: bool = False
 
 
-def push_linear(block: Block, change: Tangent, layer: Layer, weight: Scaled, precision: str) -> Tangent:
-    """The change of the next stream from that of a response, whose factor is 1: forward mode."""
-
-    def linear(h: jax.Array) -> jax.Array:
-        return block.linear(h, layer.weights, precision)
-
-    value: Any = jax.jvp(linear, (jnp.zeros_like(change.value),), (change.value,))[1]
-    return Tangent(value, weight.exponent + change.exponent, weight.value)
-
-
-def pull_linear(block: Block, gradient: jax.Array, weights: jax.Array, precision: str) -> jax.Array:
-    """The gradient at a response from that at the next stream, [samples, width], both at unit scale: reverse mode."""
-    pulled: jax.Array
-    (pulled,) = jax.linear_transpose(lambda h: block.linear(h, weights, precision), gradient)(gradient)
-    return pulled
+def at_least_one(number: float, of: str) -> int:
+    """A whole number in a block's name, from 1 to 64. of: as its name is written. Errors: ValueError."""
+    if number != int(number) or not 1 <= number <= MOST:
+        raise ValueError(f"{of} takes whole numbers from 1 to {MOST}, not {number:g}.")
+    return int(number)

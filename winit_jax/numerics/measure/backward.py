@@ -13,7 +13,7 @@ import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import loops
 from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_back, way_forth
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
@@ -25,17 +25,25 @@ from winit_jax.numerics.scaled import log10_root
 AT_DEPTH_ONE = dict(zip(SINGULAR_VALUES, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
 
 
-def gradient_mib(layers: int, samples: int, width: int, normalization: str, block: Block = DENSE) -> float:
-    """What the way back through one network holds: its draws, and two arrays a layer (four if normalized)."""
+def gradient_mib(
+    layers: int, samples: int, width: int, normalization: str, block: Block = DENSE, positions: int = 1
+) -> float:
+    """What the way back through one network holds: its draws, and two arrays a row of it (four if normalized)."""
     kept = 2 if NORMALIZATIONS[normalization].is_none else 4
-    return layers * (kept * samples * width + block.entries(width)) * 4 / 2**20
+    rows = kept * len(block.updates) * samples * positions * width
+    return layers * (rows + block_entries(block, width)) * 4 / 2**20
+
+
+def block_entries(block: Block, width: int) -> int:
+    """Numbers in the draws of one layer's weights."""
+    return sum(place.fan_in * place.fan_out for update in block.updates for place in update.places(width))
 
 
 def gradients(
     inputs: Inputs,
     networks: Networks,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     loss: jax.Array | Readout,
     depths: Sequence[int],
     settings: Settings,
@@ -43,11 +51,11 @@ def gradients(
     block: int,
     edges: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """log10 RMS of the gradients of N networks, for every depth: two float64 arrays [N, depths, layers].
+    """log10 RMS of the gradients of N networks, for every depth: float64 [N, depths, rows] and [N, depths, rows, places].
 
     hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
-    the RMS, of the deepest network: [N, layers, bins + 3], else None. block: networks at a time.
-    dLoss/da first, dLoss/dW second; NaN beyond the depth.
+    the RMS, of the deepest network: [N, rows, bins + 3], else None. block: networks at a time.
+    dLoss/da first, dLoss/dW at each place of an update second; NaN beyond the depth.
     """
     shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
     wanted = jnp.asarray(depths, jnp.int32)
@@ -57,11 +65,12 @@ def gradients(
         networks,
         block,
     )
-    layers = np.arange(1, squares.preact.value.shape[2] + 1)
-    beyond = layers > np.asarray(depths)[:, None]
-    samples = inputs.samples.shape[0]
+    last = np.array([settings.rows(depth) for depth in depths])
+    beyond = np.arange(1, squares.preact.value.shape[2] + 1) > last[:, None]
+    samples = inputs.samples.shape[0] // settings.layout.positions
     preact, weight = (
-        np.where(beyond, np.nan, log10_root(square) - np.log10(samples)) for square in (squares.preact, squares.weight)
+        np.where(outside, np.nan, log10_root(square) - np.log10(samples))
+        for outside, square in ((beyond, squares.preact), (beyond[:, :, None], squares.weight))
     )
     return preact, weight, squares.histogram
 
@@ -71,7 +80,7 @@ def _gradients(
     inputs: Inputs,
     networks: Networks,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     loss: jax.Array | Readout,
     depths: jax.Array,
     edges: jax.Array | None,
@@ -97,7 +106,7 @@ def singular_values(
     inputs: Inputs,
     networks: Networks,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     depths: Sequence[int],
     settings: Settings,
 ) -> dict[str, np.ndarray]:
@@ -107,12 +116,12 @@ def singular_values(
     """
     if hidden is None:
         return {
-            name: np.zeros((len(depths), len(networks.hidden.value))) + value for name, value in AT_DEPTH_ONE.items()
+            name: np.zeros((len(depths), networks.count)) + value for name, value in AT_DEPTH_ONE.items()
         }
     kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, _length(hidden)), networks, 1)
-    weights = np.asarray(hidden.weights)
+    weights = np.asarray(hidden[0][0].weights)
     summaries = []
-    for network in range(len(networks.hidden.value)):
+    for network in range(networks.count):
         of_one, scales = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks))
         summaries.append(summary(spectrum(of_one, weights, scales, depths, settings)))
     return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
@@ -120,7 +129,7 @@ def singular_values(
 
 @partial(jax.jit, static_argnames="settings")
 def _slopes(
-    inputs: Inputs, networks: Networks, first: Layer, hidden: Layer, settings: Settings, layers: jax.Array
+    inputs: Inputs, networks: Networks, first: Layer, hidden: Draws, settings: Settings, layers: jax.Array
 ) -> Kept:
     def of_network(network: Networks) -> Kept:
         return way_forth(inputs.signal, first, hidden, network, settings, layers)
@@ -128,14 +137,14 @@ def _slopes(
     return jax.vmap(of_network)(networks)
 
 
-def _length(stack: Layer | None) -> jax.Array:
-    length: jax.Array = jnp.int32(0 if stack is None else stack.weights.shape[0])
+def _length(stack: Draws | None) -> jax.Array:
+    length: jax.Array = jnp.int32(0 if stack is None else stack[0][0].weights.shape[0])
     return length
 
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
     """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
-    count = networks.hidden.value.shape[0]
+    count = networks.count
     blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
     parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
     return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))

@@ -13,10 +13,10 @@ import numpy as np
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Draws
 from winit_jax.numerics.measure.definitions import root_mean_square as _rms
 from winit_jax.numerics.measure.reference import HIGHEST, Functions, Observed, forward, functions_of
-from winit_jax.numerics.measure.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding
+from winit_jax.numerics.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding
 from winit_jax.numerics.signals import BOUNDED
 
 # Errors of pre-activations beyond this may pass where phi turns.
@@ -41,6 +41,31 @@ class Compared(NamedTuple):
 
     wrong: list[str]
     layers: int
+
+
+class Network(NamedTuple):
+    """The scales of one network: standard deviations of the stem, of the biases and of the weights at each place of each
+    update, the epsilon of its normalization, skip_scale, branch_scale and attention_gain."""
+
+    first_std: float
+    bias_std: float
+    place_stds: Sequence[float]
+    epsilon: float = 1e-5
+    skip: float = 0.0
+    branch: float = 1.0
+    sharpness: float = 1.0
+
+
+def _scaled(layer: Draws, network: Network) -> list[list[tuple[Array, Array]]]:
+    """A layer's weights and biases in float64, at each place of each update."""
+    stds = iter(network.place_stds)
+    return [
+        [
+            (next(stds) * np.asarray(draw.weights, np.float64), network.bias_std * np.asarray(draw.biases, np.float64))
+            for draw in of_update
+        ]
+        for of_update in layer
+    ]
 
 
 class Moved:
@@ -71,6 +96,8 @@ class Moved:
 
         A few runs do not find them all where a function turns many times within that.
         """
+        if "saturated" not in self.masks:
+            return
         reach = ALLOWANCE * np.where(np.isfinite(self.reach), self.reach, 0.0)
         pairs = np.nonzero(reach > FAR_REACH)
         u = exact.u[pairs] + np.linspace(-1, 1, 65)[:, None] * reach[pairs]
@@ -99,31 +126,30 @@ class Moved:
 def compare(
     measured: dict[str, Array],
     x: Array,
-    stds: tuple[float, float, float],
-    draws: Sequence[Layer],
+    network: Network,
+    draws: Sequence[Draws],
     tangents: Array,
     activation: Activation,
     saturation_threshold: float,
     normalization: str,
-    epsilon: float = 1e-5,
     product_roundoff: float = UNIT_ROUNDOFF,
     block: Block = DENSE,
-    skip: float = 0.0,
-    branch: float = 1.0,
     norm_position: str = "pre",
+    positions: int = 1,
+    grid: tuple[int, int] | None = None,
 ) -> Compared:
-    """What the fast pass got wrong in the first layers of one network (see `disagreements`).
+    """What the fast pass got wrong in the first rows of one network (see `disagreements`).
 
-    measured: columns of [layers], as many as there are `draws`. stds: of the first layer's weights, of the hidden
-    ones' and of the biases. epsilon: of the normalization. product_roundoff: of the matrix products (see the function
-    of that name). skip, branch: skip_scale and branch_scale. norm_position: pre or post.
+    measured: columns of [rows], as many as the layers of `draws` have. product_roundoff: of the matrix products (see
+    the function of that name). norm_position: pre or post. positions, grid: of the rows of x.
     """
-    first, hidden, bias = stds
-    weights = [(hidden if i else first) * np.asarray(draw.weights, np.float64) for i, draw in enumerate(draws)]
-    biases = [bias * np.asarray(draw.biases, np.float64) for draw in draws]
-    settings = (functions_of(activation), saturation_threshold, normalization, epsilon)
-    given = (x, weights, biases, *settings, tangents)
-    beside = (block, skip, branch, norm_position)
+    ((first,),) = draws[0]
+    stem = (network.first_std * np.asarray(first.weights, np.float64), network.bias_std * np.asarray(first.biases, np.float64))
+    hidden = [_scaled(layer, network) for layer in draws[1:]]
+    settings = (functions_of(activation), saturation_threshold, normalization, network.epsilon)
+    given = (x, stem, hidden, *settings, tangents)
+    of_stream = (network.skip, network.branch, norm_position, network.sharpness, positions, grid)
+    beside = (block, *of_stream)
     expected = list(forward(*given, EXACT, *beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):
@@ -151,12 +177,12 @@ def disagreements(
         columns, runs = _sizes(exact.columns), {name: np.array(values) for name, values in layer_moves.columns.items()}
         runs = _sizes(runs)
         preact = float(np.hypot(columns["preact_std"], columns["preact_mean"]))
-        act = max(abs(columns["act_min"]), abs(columns["act_max"]))
+        act = max(abs(columns.get("act_min", 0.0)), abs(columns.get("act_max", 0.0)))
         if not (preact == 0 or SMALLEST < preact < largest) or not act < largest:
             break
         layers += 1
         scale = {"preact_mean": preact} | dict.fromkeys(("act_mean", "act_min", "act_max"), act)
-        scale |= dict.fromkeys(("unit_similarity", "input_correlation"), 1.0)
+        scale |= dict.fromkeys(("unit_similarity", "input_correlation", "position_similarity"), 1.0)
         spreads = {name: float(np.max(np.abs(runs[name] - value))) for name, value in columns.items()}
         spread = float(np.max(np.abs(np.hypot(runs["preact_std"], runs["preact_mean"]) - preact)))
         undefined = _all_rounding(columns, spreads, preact, spread, layer_moves.unstable)
@@ -193,12 +219,12 @@ def _all_rounding(
 
     preact, spread: RMS pre-activation and what moves it. unstable: whether responses are all rounding.
     """
-    sizes = ("preact_std", "act_std", "input_decorrelation", "log10_act_rms", "log10_jacobian")
+    sizes = ("preact_std", "act_std", "input_decorrelation", "log10_preact_rms", "log10_act_rms", "log10_jacobian")
     undefined = {name for name in sizes if name in columns and spreads[name] > UNSTABLE * columns[name]}
     if "input_decorrelation" in undefined:
         undefined.add("input_correlation")
     if spread > UNSTABLE * preact:
-        undefined |= {"preact_mean", "input_correlation", "input_decorrelation"}
+        undefined |= {"preact_mean", "input_correlation", "input_decorrelation", "position_similarity"}
     if "log10_act_rms" in undefined or unstable:
         undefined |= {"act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "unit_similarity"}
     if unstable:

@@ -16,12 +16,14 @@ NONE = np.empty((0, 0))
 
 
 class LayerArrays(NamedTuple):
-    """One layer of one network: all arrays of [samples, units].
+    """One layer of one network: all arrays of [samples, units]; those of phi have units of their own.
 
     response: h - at_zero, which keeps its digits where h is nearly phi(0). at_zero: phi(0), or 0 for a response of h
     itself. deviations: a less the mean over samples of each unit. is_saturated: where abs(phi'(u)) is less than the
     threshold times its maximum, u the argument of phi. is_zero: where h is exactly 0. tangents: where small steps in
-    the first pre-activations, first_tangents, take `a`. Definitions that do not read an array do without it.
+    the first pre-activations, first_tangents, take `a`. positions: of each sample, whose rows lie together; samples of
+    `a` are then samples and positions. weights: of attention, [samples, heads, positions, positions]. Definitions that
+    do not read an array do without it.
     """
 
     a: Array
@@ -32,6 +34,8 @@ class LayerArrays(NamedTuple):
     is_zero: Array = NONE
     tangents: Array = NONE
     first_tangents: Array = NONE
+    positions: int = 1
+    weights: Array = NONE
 
     @property
     def h(self) -> Array:
@@ -39,7 +43,12 @@ class LayerArrays(NamedTuple):
 
     @property
     def samples(self) -> int:
-        return len(self.a)
+        return len(self.a) // self.positions
+
+    @property
+    def laid(self) -> Array:
+        """`a` of each sample and position: [samples, positions, units]."""
+        return self.a.reshape(self.samples, self.positions, self.units)
 
     @property
     def units(self) -> int:
@@ -60,6 +69,11 @@ def preact_mean(layer: LayerArrays) -> float:
 def preact_std(layer: LayerArrays) -> float:
     """The standard deviation of the pre-activations over samples and units."""
     return float(layer.a.std())
+
+
+def log10_preact_rms(layer: LayerArrays) -> float:
+    """log10 of the root mean square of the pre-activations."""
+    return float(np.log10(root_mean_square(layer.a)))
 
 
 def act_mean(layer: LayerArrays) -> float:
@@ -112,18 +126,19 @@ def unit_similarity(layer: LayerArrays) -> float:
 
     sum_i (sum_j h_ij)^2 is the sum of all products of two units; less sum h^2, that of distinct ones.
     """
-    h, squares = layer.h, np.sum(layer.h**2)
-    if layer.units == 1:
+    h, squares, units = layer.h, np.sum(layer.h**2), layer.response.shape[1]
+    if units == 1:
         return np.nan
-    return float((np.sum(h.sum(axis=1) ** 2) - squares) / ((layer.units - 1) * squares))
+    return float((np.sum(h.sum(axis=1) ** 2) - squares) / ((units - 1) * squares))
 
 
 def input_correlation(layer: LayerArrays) -> float:
     """Mean field's c: the mean dot product of the pre-activations of two distinct samples over their mean square norm.
 
-    sum_j (sum_i a_ij)^2 is the sum of all dot products; less sum a^2, that of distinct samples. NaN for one sample.
+    sum_j (sum_i a_ij)^2 is the sum of all dot products; less sum a^2, that of distinct samples. Samples are held against
+    each other at the same position. NaN for one sample.
     """
-    a, squares = layer.a, np.sum(layer.a**2)
+    a, squares = layer.laid, np.sum(layer.a**2)
     if layer.samples == 1:
         return np.nan
     return float((np.sum(a.sum(axis=0) ** 2) - squares) / ((layer.samples - 1) * squares))
@@ -135,6 +150,26 @@ def input_decorrelation(layer: LayerArrays) -> float:
     return float(m * np.sum(layer.deviations**2) / ((m - 1) * squares)) if m > 1 else np.nan
 
 
+def position_similarity(layer: LayerArrays) -> float:
+    """The mean dot product of two distinct positions of a sample over their mean square norm. NaN for one position."""
+    a, squares = layer.laid, np.sum(layer.a**2)
+    if layer.positions == 1:
+        return np.nan
+    return float((np.sum(a.sum(axis=1) ** 2) - squares) / ((layer.positions - 1) * squares))
+
+
+def attention_entropy(layer: LayerArrays) -> float:
+    """The mean entropy of the attention weights of a query over that of uniform ones.
+
+    A query that sees itself alone has no choice and is left out. NaN where all are such.
+    """
+    weights, seen = layer.weights, np.count_nonzero(layer.weights, axis=-1)
+    if not (seen > 1).any():
+        return np.nan
+    terms = weights * np.log(np.where(weights > 0, weights, 1.0))
+    return float(np.mean(-terms.sum(axis=-1)[seen > 1] / np.log(seen[seen > 1])))
+
+
 def log10_jacobian(layer: LayerArrays) -> float:
     """log10 of the RMS size of J v over that of v, the steps in the first pre-activations."""
     return float(np.log10(root_mean_square(layer.tangents) / root_mean_square(layer.first_tangents)))
@@ -144,5 +179,11 @@ def log10_jacobian(layer: LayerArrays) -> float:
 DEFINITIONS: dict[str, Callable[[LayerArrays], float]] = {name: globals()[name] for name in MEASURED}
 # Those that read the signals alone: neither phi, as shares of pairs do, nor tangents.
 OF_SIGNALS = tuple(
-    name for name in DEFINITIONS if name not in ("saturated", "dead", "zero", "nonfinite", "log10_jacobian")
+    name
+    for name in DEFINITIONS
+    if name not in ("saturated", "dead", "zero", "nonfinite", "log10_jacobian", "attention_entropy")
 )
+# Those that speak of phi.
+OF_PHI = (
+    "act_mean", "act_std", "act_min", "act_max", "log10_act_rms", "saturated", "dead", "zero", "unit_similarity",
+)  # fmt: skip

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.blocks import DENSE, Block, Scales
+from winit_jax.numerics.draws import Draws, Layer, Place
 from winit_jax.numerics.measure import backward, batches
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
@@ -25,14 +26,17 @@ STACK_SHARE = 0.125
 SPECTRUM_INPUTS = 4
 
 Columns = dict[str, np.ndarray]
+Places = tuple[tuple[Place, ...], ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """N networks on one draw. first_std, hidden_std, bias_std: of the weights and biases, [N] each.
+    """N networks on one draw. first_std, bias_std: of the stem's weights and biases, and of those of blocks, [N] each.
 
+    hidden_std: of the blocks' weights, [N], or [places, N] where a block has several (see `places`).
     epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
-    skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all.
+    skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all. sharpness: attention_gain, [N]; None
+    is 1.
     """
 
     seed: int
@@ -45,36 +49,74 @@ class Family:
     block: Block = DENSE
     skip: np.ndarray | None = None
     branch: np.ndarray | None = None
+    sharpness: np.ndarray | None = None
 
     @property
     def n_networks(self) -> int:
         return len(self.bias_std)
 
     @property
+    def places(self) -> Places:
+        """Where the weights of a layer stand, of each of the block's updates."""
+        return tuple(update.places(self.width) for update in self.block.updates)
+
+    @property
+    def place_stds(self) -> np.ndarray:
+        """Standard deviations of the weights at each place of each update: [places, N]."""
+        count = sum(map(len, self.places))
+        return np.broadcast_to(self.hidden_std, (count, self.n_networks))
+
+    @property
     def skips(self) -> np.ndarray:
-        """What the stream is multiplied by beside each block: [N]."""
+        """What the stream is multiplied by beside each update: [N]."""
         return np.full(self.n_networks, self.block.skip) if self.skip is None else self.skip
 
     @property
     def branches(self) -> np.ndarray:
-        """What each block is multiplied by: [N]."""
+        """What each update is multiplied by: [N]."""
         return np.ones(self.n_networks) if self.branch is None else self.branch
+
+    @property
+    def sharpnesses(self) -> np.ndarray:
+        """What the logits of attention are multiplied by: [N]."""
+        return np.ones(self.n_networks) if self.sharpness is None else self.sharpness
 
     def first_layer(self, features: int) -> Layer:
         return draws.first_layer(self.seed, self.shape, self.width, features)
 
-    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Layer]:
+    def stack(self, first: int, count: int) -> Draws:
+        """Layers first .. first + count - 1, stacked along a leading axis."""
+        return draws.layer_stack(self.seed, self.shape, first, count, self.places)
+
+    def stacked_layers(self, layers: int, budget_mib: float) -> int:
+        """How many of so many layers are drawn at a time."""
+        return _stacked_layers(backward.block_entries(self.block, self.width), layers, budget_mib)
+
+    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Draws]:
         """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
-        drawn = [self.first_layer(features)]
+        drawn: list[Draws] = [((self.first_layer(features),),)]
         if layers > 1:
-            count = _stacked_layers(self.block.entries(self.width), layers - 1, budget_mib)
-            stack = self.block.draws(self.seed, self.shape, self.width, 2, count)
-            drawn += [Layer(*parts) for parts in zip(*(np.asarray(part[: most - 1]) for part in stack), strict=True)]
+            count = self.stacked_layers(layers - 1, budget_mib)
+            stack = jax.tree.map(lambda x: np.asarray(x[: most - 1]), self.stack(2, count))
+            drawn += [jax.tree.map(lambda x, at=at: x[at], stack) for at in range(min(count, most - 1))]
         return drawn[:most]
 
-    def hidden_layers(self, layers: int) -> Layer | None:
+    def hidden_layers(self, layers: int) -> Draws | None:
         """Layers 2 .. layers; None if there are none."""
-        return self.block.draws(self.seed, self.shape, self.width, 2, layers - 1) if layers > 1 else None
+        return self.stack(2, layers - 1) if layers > 1 else None
+
+    def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
+        """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
+        stds, scales = iter(self.place_stds[:, rows]), []
+        for update, places in zip(self.block.updates, self.places, strict=True):
+            weights, biases = [], []
+            for place in places:
+                branch = self.branches[rows] if place is places[-1] else 1.0
+                weights.append(as_scaled(next(stds) * branch))
+                biases.append(as_scaled(self.bias_std[rows] * branch * place.has_bias))
+            sharpness = as_scaled(self.sharpnesses[rows]) if update.attends else None
+            scales.append(Scales(tuple(weights), tuple(biases), sharpness))
+        return tuple(scales)
 
 
 @dataclass(frozen=True)
@@ -93,7 +135,7 @@ class Group:
 
     @property
     def n_networks(self) -> int:
-        return len(self.networks.hidden.value)
+        return self.networks.count
 
 
 def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
@@ -112,12 +154,13 @@ def can_share(family: Family) -> np.ndarray:
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
     """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
     one_pass = np.zeros(family.n_networks, bool)
-    hidden_std = family.hidden_std * family.branches
     if shared and settings.block.shares_gains and settings.activation.homogeneous and settings.normalization.is_none:
         one_pass = can_share(family)
     if one_pass.any():
         unit = (features**-0.5, family.width**-0.5)
-        networks = Networks(*(as_scaled([value]) for value in (*unit, 0.0)))
+        of_stem, of_hidden, nothing = (as_scaled([value]) for value in (*unit, 0.0))
+        networks = Networks(of_stem, nothing, (Scales((of_hidden,), (nothing,)),))
+        hidden_std = family.hidden_std * family.branches
         first, hidden = (
             np.log10(stds[one_pass] / unit_std)
             for stds, unit_std in zip((family.first_std, hidden_std), unit, strict=True)
@@ -125,15 +168,13 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         yield Group(np.flatnonzero(one_pass), networks, first, hidden, is_rescaled=True)
     if not one_pass.all():
         rest = np.flatnonzero(~one_pass)
-        epsilon, skip, branch_bias = None, None, None
+        epsilon, skip = None, None
         if family.epsilon is not None and not settings.normalization.is_none:
             epsilon = as_scaled(family.epsilon[rest])
         if np.any(family.skips[rest]):
             skip = as_scaled(family.skips[rest])
-        if np.any(family.branches[rest] != 1):
-            branch_bias = as_scaled((family.bias_std * family.branches)[rest])
-        first, hidden, bias = (as_scaled(values[rest]) for values in (family.first_std, hidden_std, family.bias_std))
-        networks = Networks(first, hidden, bias, epsilon, skip, branch_bias)
+        of_stem, bias = (as_scaled(values[rest]) for values in (family.first_std, family.bias_std))
+        networks = Networks(of_stem, bias, family.updates(rest), epsilon, skip)
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 
@@ -148,20 +189,23 @@ def forward(
     jacobian: bool = True,
     edges: np.ndarray | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
-    """(The measured columns of every layer, [layers, N]; counts of a histogram, [layers, N, bins + 3], or None)."""
+    """(The measured columns of every row, [rows, N]; counts of a histogram, [rows, N, bins + 3], or None).
+
+    Rows are the stem and every update of the layers behind it.
+    """
     settings = of_draws(settings, family.shape, family.block)
     samples, features = inputs.samples.shape
     measured_columns: Columns = {}
     histogram = None
     for group in groups(family, features, settings, shared=edges is None):
-        count = _stacked_layers(family.block.entries(family.width), layers - 1, budget_mib)
+        count = family.stacked_layers(layers - 1, budget_mib)
         measured = forward_pass.forward(
             inputs,
             group.networks,
             family.first_layer(features),
             (
                 # The last one as long as the others, which are then one program.
-                family.block.draws(family.seed, family.shape, family.width, start, count)
+                family.stack(start, count)
                 for start in range(2, layers + 1, count)
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
@@ -171,10 +215,10 @@ def forward(
             platform=platform,
             layers=layers,
         )
-        jacobian_scale = np.arange(layers)[:, None] * group.hidden_log10_ratio
+        jacobian_scale = (settings.layer_of(settings.rows(layers)) - 1)[:, None] * group.hidden_log10_ratio
         columns = forward_pass.to_columns(
             measured,
-            settings.activation,
+            settings,
             samples=samples,
             width=family.width,
             log10_scale=group.first_log10_ratio + jacobian_scale,
@@ -196,7 +240,7 @@ def gradients(
     platform: str,
     edges: np.ndarray | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
-    """(log10 RMS of the gradients, [N, depths, layers]; counts of a histogram, [N, layers, bins + 3], or None).
+    """(log10 RMS of the gradients, [N, depths, rows]; counts of a histogram, [N, rows, bins + 3], or None).
 
     labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear.
     """
@@ -209,7 +253,7 @@ def gradients(
     measured_columns: Columns = {}
     deepest, counts = max(depths), None
     one_mib = backward.gradient_mib(deepest, samples, family.width, settings.normalization.name, family.block)
-    layer = np.arange(1, deepest + 1)
+    layer = settings.layer_of(settings.rows(deepest))
     for group in groups(family, features, settings, shared=labels is None and edges is None):
         block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
         preact, weight, counts = backward.gradients(
@@ -223,16 +267,37 @@ def gradients(
             block=block,
             edges=edges,
         )
+        weight = _together(weight, family, group)
         # A gradient at layer l of a network of depth L comes back through L - l layers of weights.
         hidden = group.hidden_log10_ratio[:, None, None]
         back = (np.array(depths)[:, None] - layer) * hidden
         below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None]) + np.maximum(layer - 2, 0) * hidden
-        with np.errstate(divide="ignore"):  # of the weights as they are, which a block's branch_scale multiplies
-            branch = np.log10(np.abs(family.branches[group.positions]))[:, None, None]
-        of_weights = weight + back + below + np.where(layer == 1, 0.0, branch)
+        of_weights = weight + back + below
         columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": of_weights}
         _put(measured_columns, columns, group.positions, family.n_networks, axis=0)
     return measured_columns, counts
+
+
+def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
+    """log10 RMS of dLoss/dW over all weights of each row, [N, depths, rows], from those at each place.
+
+    weight: [N or 1, depths, rows, places], of the last place of an update with branch_scale in the weights.
+    """
+    with np.errstate(divide="ignore"):
+        branch = np.log10(np.abs(family.branches[group.positions]))[:, None]
+    joined = np.empty((len(branch), *weight.shape[1:3]))
+    joined[:, :, 0] = weight[:, :, 0, 0]
+    for at, places in enumerate(family.places):
+        of_update = weight[:, :, 1 + at :: len(family.places), : len(places)]
+        of_update = np.broadcast_to(of_update, (len(branch), *of_update.shape[1:])).copy()
+        of_update[..., -1] += branch[..., None]
+        sizes = np.array([place.fan_in * place.fan_out for place in places], float)
+        largest = np.max(of_update, axis=-1, keepdims=True)
+        largest = np.where(np.isneginf(largest), 0.0, largest)
+        with np.errstate(divide="ignore"):
+            mean = np.sum(sizes * 10.0 ** (2 * (of_update - largest)), axis=-1) / sizes.sum()
+            joined[:, :, 1 + at :: len(family.places)] = largest[..., 0] + 0.5 * np.log10(mean)
+    return joined
 
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:

@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import batches, loops
 from winit_jax.numerics.measure.layers import Measured, State, descend, enter
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
-from winit_jax.numerics.measure.statistics import Sums, columns
+from winit_jax.numerics.measure.definitions import OF_PHI
+from winit_jax.numerics.measure.statistics import columns
 from winit_jax.numerics.scaled import Scaled
 
 
@@ -30,7 +30,7 @@ def forward(
     inputs: Inputs,
     networks: Networks,
     first: Layer,
-    hidden: Iterable[Layer],
+    hidden: Iterable[Draws],
     tangents: jax.Array | None,
     settings: Settings,
     *,
@@ -46,9 +46,9 @@ def forward(
     tangents: directions at the first pre-activations, [samples, width]; None measures no Jacobian.
     block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
     layers: of a network; the rest of the last stack is left out. All layers by default.
-    Out: NumPy arrays of [layers, N]; the layers are 1 + those of `hidden`.
+    Out: NumPy arrays of [rows, N]: the stem, and every update of the layers of `hidden`.
     """
-    count = networks.hidden.value.shape[0]
+    count = networks.count
     needed = -(-count // block)
     samples, width = inputs.samples.shape[0], first.weights.shape[1]
     room = batches.of_a_call(needed, block, samples, width, platform)
@@ -64,7 +64,7 @@ def forward(
     parts: list[list[Measured]] = []
     left = sys.maxsize if layers is None else layers - 1
     if following is None:
-        length = np.int32(0 if stack is None else min(left, stack.weights.shape[0]))
+        length = np.int32(0 if stack is None else min(left, length_of(stack)))
         shared = (first, stack, tangents, shifted, settings)
         parts.append(
             [_all_layers(inputs, blocks, *shared, turn, length) for blocks, turn in zip(stacked, turns, strict=True)]
@@ -79,7 +79,7 @@ def forward(
             parts.append([measured for _, measured in entered])
             if stack is None:
                 break
-            length = np.int32(min(left, stack.weights.shape[0]))
+            length = np.int32(min(left, length_of(stack)))
             left -= int(length)
             entered = [
                 _next_layers(state, blocks, stack, shifted, settings, turn, length)
@@ -92,7 +92,8 @@ def forward(
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
     of_stacks = [jax.tree.map(join, *jax.device_get(of_calls)) for of_calls in parts]
-    joined: Measured = jax.tree.map(lambda *x: np.concatenate(x)[:layers], *of_stacks)
+    rows = None if layers is None else settings.rows(layers)
+    joined: Measured = jax.tree.map(lambda *x: np.concatenate(x)[:rows], *of_stacks)
     return joined
 
 
@@ -101,7 +102,7 @@ def _all_layers(
     inputs: Inputs,
     stacked: Networks,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     tangents: jax.Array | None,
     edges: jax.Array | None,
     settings: Settings,
@@ -114,7 +115,7 @@ def _all_layers(
         if hidden is None:
             return measured
         _, rest = descend(jax.lax.optimization_barrier(states), networks, hidden, edges, settings, layers)
-        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), measured, rest)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, _row_by_row(b)]), measured, rest)
 
     return loops.each(one_block, stacked, turns)
 
@@ -140,39 +141,65 @@ def _first_layer(
 def _next_layers(
     states: State,
     stacked: Networks,
-    hidden: Layer,
+    hidden: Draws,
     edges: jax.Array | None,
     settings: Settings,
     turns: jax.Array,
     layers: jax.Array,
 ) -> Any:
     def one_block(block: tuple[State, Networks]) -> tuple[State, Measured]:
-        return descend(block[0], block[1], hidden, edges, settings, layers)
+        states, measured = descend(block[0], block[1], hidden, edges, settings, layers)
+        return states, jax.tree.map(_row_by_row, measured)
 
     return loops.each(one_block, (states, stacked), turns)
 
 
+def length_of(stack: Draws) -> int:
+    """How many layers a stack of draws is of."""
+    return int(stack[0][0].weights.shape[0])
+
+
+def _row_by_row(x: jax.Array) -> jax.Array:
+    """[layers, updates, ...] -> [rows, ...]."""
+    return x.reshape(-1, *x.shape[2:])
+
+
 def to_columns(
     measured: Measured,
-    activation: Activation,
+    settings: Settings,
     *,
     samples: int,
     width: int,
     log10_scale: np.ndarray | float = 0.0,
     log10_jacobian_scale: np.ndarray | float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """The measured columns of a pass as float64 arrays of [layers, N] (see statistics.columns)."""
-    sums = Sums._make(np.asarray(x) for x in measured.sums)
+    """The measured columns of a pass as float64 arrays of [rows, N] (see statistics.columns).
+
+    Those of phi are NaN in rows that speak of none. samples: with their positions, as rows.
+    """
+    sums = jax.tree.map(np.asarray, measured.sums)
     tangent = measured.tangent
     if tangent is not None:  # in units of the directions' own length
         tangent = Scaled(tangent.value / tangent.value[:1], tangent.exponent)
-    return columns(
+    positions = settings.layout.positions
+    found = columns(
         sums,
         np.asarray(measured.nonfinite),
         tangent,
-        samples=samples,
+        samples=samples // positions,
+        positions=positions,
         width=width,
-        activation=activation,
+        inner_width=settings.units_of_phi(width),
+        activation=settings.activation,
         log10_scale=log10_scale,
         log10_jacobian_scale=log10_jacobian_scale,
     )
+    if measured.entropy is not None:
+        found["attention_entropy"] = np.asarray(measured.entropy, np.float64)
+    speaks = settings.has_phi(len(found["nonfinite"]))
+    if not speaks.all():
+        units = np.where(speaks, settings.units_of_phi(width), width)[:, None]
+        found["nonfinite"] = found["nonfinite"] * settings.units_of_phi(width) / units
+        of_phi = [name for name in found if name in OF_PHI]
+        found |= {name: np.where(speaks[:, None], found[name], np.nan) for name in of_phi}
+    return found

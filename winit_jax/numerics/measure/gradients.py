@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.blocks.affine import stem
-from winit_jax.numerics.blocks.protocol import pull_linear
+from winit_jax.numerics.blocks import Scales, Update
+from winit_jax.numerics.blocks.affine import stem, weight_gradient
 from winit_jax.numerics.blocks.stream import Stream, add_changes, as_stream
 from winit_jax.numerics.changes import Tangent, normalized_slope, pull, settled
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
@@ -55,7 +54,9 @@ class Kept(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Mean squares at each layer: of dLoss/da and dLoss/dW, times the samples squared. Arrays of [layers]."""
+    """Mean squares at each row: of dLoss/da, [rows], and of dLoss/dW at each place, [rows, places], times the samples
+    squared. The stem is of one place, and 0 at the others.
+    """
 
     preact: Scaled
     weight: Scaled
@@ -78,7 +79,7 @@ def keep(
     advanced: Advanced, alike: removal.Alike | None, network: Networks, settings: Settings
 ) -> tuple[Passing, Kept]:
     """What a layer hands on, with what the next normalization removes, and what its own way back needs."""
-    activation, normalization, preactivation = settings.activation, settings.before, advanced.preactivation
+    activation, normalization, preactivation = settings.outer, settings.before, advanced.preactivation
     argument = normalization.argument(preactivation, activation, network.epsilon)
     response, exponents = respond(argument, activation)
     signal = signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents)
@@ -97,16 +98,16 @@ def keep(
 def way_forth(
     inputs: Signal,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     network: Networks,
     settings: Settings,
     layers: jax.Array,
 ) -> Kept:
-    """Every layer of a network, stacked along a leading axis.
+    """Every row of a network, stacked along a leading axis: the stem, and every update of the layers behind it.
 
     network: scalars. layers: how many `hidden` has (see `loops`). `behind` of the first is zeros: nothing stands there.
     """
-    activation, precision, removes = settings.activation, settings.precision, settings.removes
+    activation, precision, removes = settings.outer, settings.precision, settings.removes
     product = jnp.matmul(inputs.response.value, first.weights, precision=precision)
     product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
     entered = stem(product, product_mean, inputs, first, network.first, network.bias, activation, removes)
@@ -117,11 +118,16 @@ def way_forth(
         alone: Kept = jax.tree.map(lambda x: x[None], of_the_stem)
         return alone
 
-    def step(passing: Passing, layer: Layer) -> tuple[Passing, Kept]:
-        advanced = advance(passing.signal, None, passing.stream, layer, network, settings)
-        return keep(advanced, passing.alike, network, settings)
+    def step(passing: Passing, draws: Draws) -> tuple[Passing, Kept]:
+        rows = []
+        for update, of_update, scales in zip(settings.block.updates, draws, network.updates, strict=True):
+            stream = (passing.signal, None, passing.stream, of_update, scales)
+            passing, kept = keep(advance(update, *stream, network, settings), passing.alike, network, settings)
+            rows.append(kept)
+        return passing, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 
     _, rest = loops.scan(step, passing, hidden, layers)
+    rest = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rest)
     if rest.behind is not None:
         of_the_stem = of_the_stem._replace(behind=jax.tree.map(lambda x: jnp.zeros_like(x[0]), rest.behind))
     stacked: Kept = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), of_the_stem, rest)
@@ -152,79 +158,69 @@ def way_back(
     kept: Kept,
     inputs: Signal,
     first: Layer,
-    hidden: Layer | None,
+    hidden: Draws | None,
     network: Networks,
     loss: jax.Array | Readout,
     settings: Settings,
     edges: jax.Array | None = None,
 ) -> Gradients:
-    """The gradients at every layer of the network of that depth; layers beyond it are 0.
+    """The gradients at every row of the network of that depth; rows beyond it are 0.
 
     edges: of a histogram, in units of the RMS.
     """
-    activation, normalization, precision = settings.activation, settings.before, settings.precision
-    block, weight, layers = settings.block, network.hidden, kept.signal.response.value.shape[0]
+    normalization, precision, at_zero = settings.before, settings.precision, settings.outer.at_zero
+    updates, rows = settings.block.updates, kept.signal.response.value.shape[0]
+    places = max(len(scales.weights) for scales in network.updates)
 
-    def layer_of(stack: Any, index: jax.Array | int) -> Any:
+    def row_of(stack: Any, index: jax.Array | int) -> Any:
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
-    def at_layer(
-        gradient: Tangent | Cotangents,
-        beside: Tangent | None,
-        layer: Kept,
-        below: Signal,
-        at_zero: float,
-        through: Block,
-        behind: Argument | None,
-    ) -> tuple[Tangent | Cotangents, Scaled, Scaled, jax.Array | None]:
-        """(The gradient at what the block and the skip add up to, the mean squares of dLoss/da and dLoss/dW, a
-        histogram of dLoss/da).
+    def at_stream(
+        gradient: Tangent | Cotangents, beside: Tangent | None, row: Kept, behind: Argument | None
+    ) -> tuple[Tangent | Cotangents, Scaled, jax.Array | None]:
+        """(The gradient at what the update and the skip add up to, the mean square of dLoss/da, a histogram of it).
 
-        gradient: at the response. beside: what the layer above hands down beside its block. below: what came in, less
-        at_zero, through the weights of `through`. behind: of the normalization behind it, if any.
+        gradient: at the response. beside: what the row above hands down beside its update. behind: of the
+        normalization behind the row, if any.
         """
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
-            pulled = pull(gradient, layer.slope, layer.argument, normalization)
+            pulled = pull(gradient, row.slope, row.argument, normalization)
             if beside is not None:
                 assert network.skip is not None
                 pulled = add_changes(beside, network.skip, pulled)
             size_square = mean_square(pulled.value)
             square = Scaled(size_square, 2 * pulled.exponent)
-            change = of_weights = going = settled(pulled, size_square)
+            change = going = settled(pulled, size_square)
             if behind is not None:
                 passed = settings.behind.through(change.value, behind)
                 passed = Scaled(passed.value, passed.exponent + change.exponent)
-                of_weights = going = settled(Tangent(*passed, jnp.float32(1.0)), mean_square(passed.value))
+                going = settled(Tangent(*passed, jnp.float32(1.0)), mean_square(passed.value))
         else:
-            going = gradient.through_layer(layer.slope, layer.argument, layer.watched, activation, normalization)
-            change, of_weights = going.whole.together(), going.of_weights(layer.watched, normalization).together()
+            going = gradient.through_layer(row.slope, row.argument, row.watched, settings.outer, normalization)
+            change = going.whole.together()
             square = Scaled(going.whole.known_square(change), 2 * change.exponent)
-        value = change.value
-        # Batch normalization makes dLoss/da of a unit sum to 0: what is constant in h must not round in.
-        response, constant = below.response.value, at_zero
-        sums_to_zero = normalization.joins_samples and beside is None
-        if sums_to_zero or (behind is not None and settings.behind.joins_samples):
-            response, constant = response - below.unit_mean, 0.0
-        product = through.weight_gradient(response, of_weights.value, precision)
-        size = below.response.exponent + below.rms_exponent
-        exponent = jnp.maximum(size, exponent_of(jnp.float32(constant)))
-        unit = power_of_two(below.response.exponent - exponent)
-        product *= unit
-        if constant:
-            ones, total = jnp.ones((1, response.shape[1])), jnp.sum(of_weights.value, axis=0, keepdims=True)
-            product += constant * power_of_two(-exponent) * through.weight_gradient(ones, total, precision)
-        weight_square = jnp.mean(jnp.square(product))
-        if not isinstance(going, Tangent):
-            entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-exponent))
-            source = going.of_weights(layer.watched, normalization)
-            weight_square = source.known_weight_square(weight_square, of_weights, entering, product.size)
-        of_weights_square = Scaled(weight_square, 2 * (exponent + of_weights.exponent))
         histogram = None
         if edges is not None:
-            rms = jnp.sqrt(jnp.maximum(mean_square(value), jnp.finfo(jnp.float32).tiny))
-            histogram = count_histogram(value, (jnp.int32(0), jnp.int32(0)), edges * rms)
-        return going, square, of_weights_square, histogram
+            rms = jnp.sqrt(jnp.maximum(mean_square(change.value), jnp.finfo(jnp.float32).tiny))
+            histogram = count_histogram(change.value, (jnp.int32(0), jnp.int32(0)), edges * rms)
+        return going, square, histogram
+
+    def at_weights(
+        going: Tangent | Cotangents, row: Kept, below: Signal, at_zero: float, sums_to_zero: bool
+    ) -> Scaled:
+        """The mean square of dLoss/dW of weights that read a row by itself: of the stem, and beside watched layers."""
+        gradient = going if isinstance(going, Tangent) else going.of_weights(row.watched, normalization).together()
+        sums_to_zero = sums_to_zero and normalization.joins_samples
+        found = weight_gradient(below, at_zero, gradient.value, precision, sums_to_zero=sums_to_zero)
+        square = jnp.mean(jnp.square(found.value))
+        if not isinstance(going, Tangent):
+            constant = 0.0 if sums_to_zero else at_zero
+            unit = power_of_two(below.response.exponent - found.exponent)
+            entering = jnp.square(below.response.value * unit) + jnp.square(constant * power_of_two(-found.exponent))
+            source = going.of_weights(row.watched, normalization)
+            square = source.known_weight_square(square, gradient, entering, found.value.size)
+        return Scaled(square, 2 * (found.exponent + gradient.exponent))
 
     def record(gradients: Gradients, index: jax.Array | int, *values: Any) -> Gradients:
         recorded: Gradients = jax.tree.map(
@@ -232,39 +228,67 @@ def way_back(
         )
         return recorded
 
+    def through_update(
+        update: Update,
+        scales: Scales,
+        draws: tuple[Layer, ...],
+        index: jax.Array | int,
+        going: Tangent | Cotangents,
+        sums_to_zero: bool,
+    ) -> tuple[Tangent | Cotangents, tuple[Scaled, ...]]:
+        """(The gradient at the response below, the mean squares of dLoss/dW), of the row's own update."""
+        below = row_of(kept.signal, index - 1)
+        if isinstance(going, Tangent):
+            if settings.removes == "product":  # dLoss/da of a sample adds up to 0
+                draws = tuple(layer._replace(weights=jnp.zeros_like(layer.weights)) for layer in draws)
+            return update.backward(going, below, draws, scales, settings.context, sums_to_zero=sums_to_zero)
+        (layer,), (weight,) = draws, scales.weights
+        of_weights = at_weights(going, row_of(kept, index), below, at_zero, True)
+        draw = jnp.zeros_like(layer.weights) if settings.removes == "product" else layer.weights
+        watched = row_of(kept.watched, index - 1)
+        return going.through_weights(draw, weight, precision, normalization, watched), (of_weights,)
+
     def down(step: jax.Array, carry: Carry) -> Carry:
         assert hidden is not None
         gradient, beside, gradients = carry
-        index = depth - 1 - step  # of layer l = index + 1, from the last to the second
-        below = layer_of(kept.signal, index - 1)
-        layer = layer_of(kept, index)
-        going, *values = at_layer(gradient, beside, layer, below, activation.at_zero, block, layer.behind)
-        draw = jax.lax.dynamic_index_in_dim(hidden.weights, index - 1, keepdims=False)
-        if settings.removes == "product":  # dLoss/da of a sample adds up to 0
-            draw = jnp.zeros_like(draw)
-        if isinstance(going, Tangent):
-            value = pull_linear(block, going.value, draw, precision)
-            gradient = Tangent(value, going.exponent + weight.exponent, weight.value)
-        else:
-            watched = layer_of(kept.watched, index - 1)
-            gradient = going.through_weights(block, draw, weight, precision, normalization, watched)
-        if beside is not None and isinstance(going, Tangent):
-            beside = going
-        return gradient, beside, record(gradients, index, *values)
+        layer = depth - 2 - step  # of `hidden`, from the last to the first
+        for place in reversed(range(len(updates))):
+            index = 1 + layer * len(updates) + place
+            row = row_of(kept, index)
+            going, square, histogram = at_stream(gradient, beside, row, row.behind)
+            sums_to_zero = (normalization.joins_samples and beside is None) or settings.behind.joins_samples
+            of_update = (updates[place], network.updates[place], row_of(hidden[place], layer))
+            gradient, of_weights = through_update(*of_update, index, going, sums_to_zero)
+            if isinstance(gradient, Tangent):
+                gradient = Tangent(gradient.value, gradient.exponent, jnp.asarray(gradient.factor, jnp.float32))
+            if beside is not None and isinstance(going, Tangent):
+                beside = going
+            gradients = record(gradients, index, square, _side_by_side(of_weights, places), histogram)
+        return gradient, beside, gradients
 
-    def nothing() -> Scaled:
-        return Scaled(jnp.zeros(layers), jnp.zeros(layers, jnp.int32))
+    def nothing(*shape: int) -> Scaled:
+        return Scaled(jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
 
-    counts = None if edges is None else jnp.zeros((layers, edges.shape[0] + 2), jnp.int32)
-    gradients = Gradients(nothing(), nothing(), counts)
+    counts = None if edges is None else jnp.zeros((rows, edges.shape[0] + 2), jnp.int32)
+    gradients = Gradients(nothing(rows), nothing(rows, places), counts)
     gradient: Tangent | Cotangents
-    gradient = at_the_end(layer_of(kept.signal, depth - 1), loss, activation.at_zero, precision)
+    last = (depth - 1) * len(updates)
+    gradient = at_the_end(row_of(kept.signal, last), loss, at_zero, precision)
     if kept.watched is not None:
         gradient = Cotangents.at_first(gradient, normalization)
     beside = None
-    if network.skip is not None and isinstance(gradient, Tangent):  # nothing stands above the last layer
+    if network.skip is not None and isinstance(gradient, Tangent):  # nothing stands above the last row
         beside = Tangent(jnp.zeros_like(gradient.value), jnp.int32(-EXPONENT_LIMIT), jnp.float32(1.0))
     if hidden is not None:
         gradient, beside, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, beside, gradients))
-    _, *values = at_layer(gradient, beside, layer_of(kept, 0), inputs, 0.0, DENSE, None)  # the stem
-    return record(gradients, 0, *values)
+    of_stem = row_of(kept, 0)
+    going, square, histogram = at_stream(gradient, beside, of_stem, None)
+    of_weights = at_weights(going, of_stem, inputs, 0.0, beside is None)
+    return record(gradients, 0, square, _side_by_side((of_weights,), places), histogram)
+
+
+def _side_by_side(squares: tuple[Scaled, ...], places: int) -> Scaled:
+    """Scalars as one array of so many places, 0 where there are fewer."""
+    missing = (Scaled(jnp.float32(0), jnp.int32(0)),) * (places - len(squares))
+    stacked: Scaled = jax.tree.map(lambda *x: jnp.stack(x), *squares, *missing)
+    return stacked

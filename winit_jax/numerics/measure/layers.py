@@ -9,23 +9,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics.blocks import Update
 from winit_jax.numerics.blocks.affine import stem
+from winit_jax.numerics.blocks.protocol import Inner
 from winit_jax.numerics.blocks.stream import Stream, as_stream
 from winit_jax.numerics.changes import Tangent, careful_push, push, rescaled, slope
-from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
-from winit_jax.numerics.measure.advance import advance, is_watched
+from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
 from winit_jax.numerics.measure.statistics import (
+    OfResponse,
     Sums,
     count_histogram,
     count_nonfinite,
-    measure,
+    measure_response,
+    measure_stream,
+    no_response,
     preactivation_mean_square,
 )
 from winit_jax.numerics.scaled import Scaled, power_of_two
-from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond
+from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond, signal_of
 
 
 class State(NamedTuple):
@@ -42,15 +47,17 @@ class State(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a pass leaves: sums, mean squares of tangents and counts of what is not finite, [layers, N], and histograms.
+    """What a pass leaves of each row: the stem and every update of the layers behind it, [rows, N].
 
-    tangent and histogram are None where they were not asked for.
+    Sums, mean squares of tangents, counts of what is not finite, histograms, and entropies of attention weights.
+    tangent and histogram are None where they were not asked for, entropy where no update attends.
     """
 
     sums: Sums
     tangent: Scaled | None
     nonfinite: jax.Array | np.ndarray
     histogram: jax.Array | np.ndarray | None
+    entropy: jax.Array | np.ndarray | None = None
 
 
 def enter(
@@ -67,7 +74,7 @@ def enter(
     product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
 
     def of_network(weight: Scaled, bias: Scaled) -> Preactivation:
-        return stem(product, product_mean, signal, first, weight, bias, settings.activation, settings.removes)
+        return stem(product, product_mean, signal, first, weight, bias, settings.outer, settings.removes)
 
     preactivations = jax.vmap(of_network)(networks.first, networks.bias)
     changes = None
@@ -80,35 +87,52 @@ def enter(
     if tangents is not None and is_watched(networks, samples, width, settings):
         count = networks.first.value.shape[0]
         alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
-    return _leave(preactivations, changes, alike, networks, edges, settings)
+    return _leave(Advanced(preactivations, changes, None), alike, networks, edges, settings)
 
 
 def descend(
-    states: State, networks: Networks, hidden: Layer, edges: jax.Array | None, settings: Settings, layers: jax.Array
+    states: State, networks: Networks, hidden: Draws, edges: jax.Array | None, settings: Settings, layers: jax.Array
 ) -> tuple[State, Measured]:
-    """Networks through a stack of hidden layers: states out, and what was measured at each."""
+    """Networks through a stack of hidden layers: states out, and what was measured of each layer, [layers, updates]."""
+    updates = settings.block.updates
 
-    def step(states: State, layer: Layer) -> tuple[State, Measured]:
-        def of_network(state: State, network: Networks) -> tuple[Preactivation, Tangent | None]:
-            advanced = advance(state.signal, state.change, state.stream, layer, network, settings)
-            return advanced.preactivation, advanced.change
-
-        preactivations, tangents = jax.vmap(of_network)(states, networks)
-        return _leave(preactivations, tangents, states.alike, networks, edges, settings)
+    def step(states: State, draws: Draws) -> tuple[State, Measured]:
+        rows = []
+        for at, update in enumerate(updates):
+            states, row = _update(at, update, states, draws[at], networks, edges, settings)
+            rows.append(row)
+        return states, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 
     return loops.scan(step, states, hidden, layers)
 
 
-def _leave(
-    preactivations: Preactivation,
-    tangents: Tangent | None,
-    alike: removal.Alike | None,
+def _update(
+    at: int,
+    update: Update,
+    states: State,
+    draws: tuple[Layer, ...],
     networks: Networks,
     edges: jax.Array | None,
     settings: Settings,
 ) -> tuple[State, Measured]:
-    """A block's pre-activations and their changes [B, samples, width] to the next states and what is measured."""
-    activation, normalization = settings.activation, settings.before
+    """Networks through one update of a layer, which is the block's so many-th."""
+
+    def of_network(state: State, network: Networks) -> Advanced:
+        of_update = (draws, network.updates[at], network, settings)
+        advanced = advance(update, state.signal, state.change, state.stream, *of_update)
+        return advanced._replace(behind=None)
+
+    advanced = jax.vmap(of_network)(states, networks)
+    return _leave(advanced, states.alike, networks, edges, settings)
+
+
+def _leave(
+    advanced: Advanced, alike: removal.Alike | None, networks: Networks, edges: jax.Array | None, settings: Settings
+) -> tuple[State, Measured]:
+    """Pre-activations of many networks and their changes, [B, rows, width], to the next states and what is measured."""
+    activation, normalization, preactivations, tangents = (
+        settings.outer, settings.before, advanced.preactivation, advanced.change
+    )  # fmt: skip
 
     def answer(preactivation: Preactivation, epsilon: Scaled | None) -> tuple[Argument, jax.Array, Any]:
         argument = normalization.argument(preactivation, activation, epsilon)
@@ -117,8 +141,13 @@ def _leave(
     def sum_up(
         preactivation: Preactivation, argument: Argument, response: jax.Array, exponents: tuple[jax.Array, jax.Array]
     ) -> tuple[Signal, Sums]:
-        asked = (activation, settings.saturation_threshold, settings.removes)
-        return measure(preactivation, argument, response, exponents, *asked)
+        of_stream = measure_stream(preactivation, settings.removes, settings.layout.positions)
+        if not settings.block.responds:
+            return signal_of(response, exponents), Sums(of_stream, no_response())
+        signal, of_response = measure_response(
+            argument, response, exponents, activation, settings.saturation_threshold
+        )
+        return signal, Sums(of_stream, of_response)
 
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Scaled, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
@@ -129,7 +158,11 @@ def _leave(
     # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
     responses = jax.vmap(lowered)(jax.lax.optimization_barrier(responses), arguments)
     signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
-    counted = _count_nonfinite(signals, sums)
+    spoken_of, inside = signals, advanced.inner
+    if inside is not None:
+        sums = sums._replace(response=jax.vmap(partial(_inside, settings=settings))(inside))
+        spoken_of, exponents = inside.signal, inside.exponents
+    counted = _count_nonfinite(spoken_of, sums, settings)
     squares, changes = None, None
     if tangents is not None:
         squares, tangents = jax.vmap(size)(tangents, alike)
@@ -143,7 +176,8 @@ def _leave(
             removed = watched.removed
         if settings.removes == "product":  # what all units share passes no layer normalization
             tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
-        changes = _push(sources, tangents, signals.response.value, sums.saturated, removed, settings)
+        saturated = sums.response.saturated if settings.block.responds else jnp.zeros_like(counted)
+        changes = _push(sources, tangents, signals.response.value, saturated, removed, settings)
         if alike is not None and watched is not None:
             alike = jax.vmap(partial(_doubt, settings=settings))(
                 alike, watched, tangents, changes, arguments, signals.response.value
@@ -153,15 +187,26 @@ def _leave(
             changes, alike = add_up(changes, alike, arguments, signals.response.value)
     histogram = None
     if edges is not None:
-        exponents = (sums.left_exponent, sums.exponent)
-        histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(signals.response.value, exponents, edges)
+        exponents = (sums.response.left_exponent, sums.response.exponent)
+        histogram = jax.vmap(count_histogram, in_axes=(0, 0, None))(spoken_of.response.value, exponents, edges)
+        if inside is None and not settings.block.responds:
+            histogram = jnp.zeros_like(histogram)
     streams = None
     if networks.skip is not None:
         mean_squares = jax.vmap(
             lambda of_one: preactivation_mean_square(of_one, responses.shape[1], responses.shape[2])
-        )(sums)
+        )(sums.stream)
         streams = jax.vmap(as_stream)(preactivations, mean_squares, tangents)
-    return State(signals, changes, alike, streams), Measured(sums, squares, counted, histogram)
+    entropy = None
+    if any(update.attends for update in settings.block.updates):
+        entropy = jnp.full(counted.shape, jnp.nan) if advanced.entropy is None else advanced.entropy
+    return State(signals, changes, alike, streams), Measured(sums, squares, counted, histogram, entropy)
+
+
+def _inside(inner: Inner, settings: Settings) -> OfResponse:
+    """What is measured of phi inside of an update."""
+    given = (inner.argument, inner.signal.response.value, inner.exponents)
+    return measure_response(*given, settings.activation, settings.saturation_threshold)[1]
 
 
 def _watch(
@@ -173,7 +218,7 @@ def _watch(
     settings: Settings,
 ) -> tuple[removal.Watched, removal.Alike]:
     """(What this layer's normalization removes, what is known before the next one's)."""
-    active = removal.responding(response, slope(argument, response, settings.activation).value)
+    active = removal.responding(response, slope(argument, response, settings.outer).value)
     rough = removal.roughness(preactivation, argument, settings.before)
     return removal.watch(alike, active, settings.activation, bias, settings.before, rough)
 
@@ -188,7 +233,7 @@ def _doubt(
     settings: Settings,
 ) -> removal.Alike:
     """The same with what rounding this layer's change adds to the doubts."""
-    slopes = slope(argument, response, settings.activation)
+    slopes = slope(argument, response, settings.outer)
     assert argument.shrink is not None
     shift = leaving.exponent - arriving.exponent - slopes.exponent - argument.shrink.exponent
     noise = settings.before.noise(arriving.factor * arriving.value, argument)
@@ -202,7 +247,7 @@ def _add_up(
     change: Tangent, alike: removal.Alike, argument: Argument, response: jax.Array, settings: Settings
 ) -> tuple[Tangent, removal.Alike]:
     """The same where the next layer adds up all units, with what rounding leaves of their sum among the doubts."""
-    slopes = slope(argument, response, settings.activation).value
+    slopes = slope(argument, response, settings.outer).value
     value, doubts = removal.through_shared_weights(change.value, argument.value, slopes, settings.activation)
     return change._replace(value=value), alike._replace(doubts=alike.doubts + doubts)
 
@@ -219,7 +264,7 @@ def _push(
 
     Where every activation of a network is saturated its slopes are computed anew, however small.
     """
-    activation, normalization = settings.activation, settings.before
+    activation, normalization = settings.outer, settings.before
     everywhere = saturated == math.prod(responses.shape[1:])
 
     def plainly(
@@ -252,10 +297,13 @@ def _push(
     return pushed
 
 
-def _count_nonfinite(signals: Signal, sums: Sums) -> jax.Array:
+def _count_nonfinite(signals: Signal, sums: Sums, settings: Settings) -> jax.Array:
     """Non-finite responses are looked for only where a sum is not finite, which is rare."""
+    finite = jnp.isfinite(sums.response.within)
+    if not settings.block.responds:
+        finite &= jnp.isfinite(sums.stream.within)
     counts: jax.Array = jax.lax.cond(
-        jnp.all(jnp.isfinite(sums.response_within)),
+        jnp.all(finite),
         lambda response: jnp.zeros(response.shape[0], jnp.int32),
         jax.vmap(count_nonfinite),
         signals.response.value,

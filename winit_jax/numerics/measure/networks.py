@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.blocks import DENSE, Block, Context, Layout, Scales
+from winit_jax.numerics.blocks.protocol import IDENTITY
 from winit_jax.numerics.normalization import NONE, Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 from winit_jax.numerics.signals import Signal
@@ -31,17 +32,20 @@ class Inputs(NamedTuple):
 class Networks(NamedTuple):
     """Scales of N networks, each field Scaled by [N] NumPy arrays.
 
-    first: of the stem's weights. hidden: of a block's, times its branch_scale. bias: of the biases. epsilon: added to
-    the variance by normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside a block;
-    None where no network has a skip. branch_bias: of a block's biases times its branch_scale; None where it is `bias`.
+    first, bias: of the stem's weights and biases. updates: of each update of a layer. epsilon: added to the variance by
+    normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside an update; None where no
+    network has a skip.
     """
 
     first: Scaled
-    hidden: Scaled
     bias: Scaled
+    updates: tuple[Scales, ...]
     epsilon: Scaled | None = None
     skip: Scaled | None = None
-    branch_bias: Scaled | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.first.value)
 
 
 def as_inputs(x: np.ndarray) -> Inputs:
@@ -60,7 +64,7 @@ class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
 
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
-    draw are one number. norm_position: `pre`, before phi, or `post`, on the stream behind each block.
+    draw are one number. norm_position: `pre`, before each update, or `post`, on the stream behind it. layout: of rows.
     """
 
     activation: Activation
@@ -70,21 +74,55 @@ class Settings:
     constant: bool = False
     block: Block = DENSE
     norm_position: str = "pre"
+    layout: Layout = Layout()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
 
     @property
     def before(self) -> Normalization:
-        """The normalization between a stream and phi."""
+        """The normalization between a stream and what updates read."""
         return self.normalization if self.norm_position == "pre" else NONE
 
     @property
     def behind(self) -> Normalization:
-        """The normalization of a stream behind each block."""
+        """The normalization of a stream behind each update."""
         return self.normalization if self.norm_position == "post" else NONE
 
     @property
     def removes(self) -> str:
         """What of a the normalization before phi removes, see `Normalization.removes`."""
         return self.before.removes(self.constant)
+
+    @property
+    def outer(self) -> Activation:
+        """What a stream is fed to before an update reads it."""
+        return self.activation if self.block.responds else IDENTITY
+
+    @property
+    def context(self) -> Context:
+        """What the block's own programs need to know."""
+        return Context(self.activation, self.outer, self.precision, self.layout, self.removes)
+
+    def rows(self, layers: int) -> int:
+        """How many rows are measured of so many layers: the stem, and every update of the others."""
+        return 1 + len(self.block.updates) * (layers - 1)
+
+    def layer_of(self, rows: int) -> np.ndarray:
+        """The layer of each of the rows, 1 for the stem: [rows]."""
+        layers: np.ndarray = 1 + -(-np.arange(rows) // len(self.block.updates))
+        return layers
+
+    def has_phi(self, rows: int) -> np.ndarray:
+        """Which of the rows speak of a phi: boolean [rows]."""
+        if self.block.responds:
+            return np.ones(rows, bool)
+        of_updates = np.resize([update.has_phi for update in self.block.updates], max(rows - 1, 1))
+        return np.array([False, *of_updates])[:rows]
+
+    def units_of_phi(self, width: int) -> int:
+        """Units that phi is applied to."""
+        if self.block.responds:
+            return width
+        inner = [update.places(width)[0].fan_out for update in self.block.updates if update.has_phi]
+        return inner[0] if inner else width

@@ -1,65 +1,56 @@
-"""One network in NumPy and float64, written as the definitions read.
+"""One network in NumPy and float64, put together of the pieces of `numerics.naive` as the definitions read.
 
-Slow on purpose: it shares nothing with the fast pass but the definitions and the function phi itself. Every run and
-`winit doctor` hold a few layers of the fast pass against it (`comparison`).
+Every run and `winit doctor` hold a few layers of the fast pass against it (`comparison`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.measure.definitions import DEFINITIONS, OF_SIGNALS, LayerArrays
-from winit_jax.numerics.measure.definitions import root_mean_square as _rms
-from winit_jax.numerics.measure.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding, norm
-from winit_jax.numerics.signals import LIFT, MAX_EXPONENT
+from winit_jax.numerics.measure.definitions import DEFINITIONS, OF_PHI, OF_SIGNALS, LayerArrays
+from winit_jax.numerics.naive import (
+    FLUSHED,
+    HIGHEST,
+    LEAST_KEPT,
+    Functions,
+    Naive,
+    NaiveBranch,
+    NaiveResponse,
+    NaiveSignal,
+    NaiveStream,
+    affine,
+    functions_of,
+    respond,
+    rms,
+)
+from winit_jax.numerics.rounding import EXACT, Array, Rounding
 
-# Below 2^-126 float32 numbers are 0 on hardware that flushes subnormal ones, and so are sums of products of entries
-# a little larger; below the root, squares are.
-FLUSHED = 2.0**-110
-# Of phi and phi' in float32, in roundoffs: the activations of the table hold to this (tests/test_activations.py).
-EVALUATION_ROUNDOFFS = 16.0
-# A normalization that leaves less than this share of the tangents leaves rounding beside it.
-LEAST_KEPT = 1e-3
-# A function from elsewhere may lose so much, as a share of its largest value, to rounding of its own (float16's is
-# 2^-11); what differs by more is not what it computes in float64.
-OWN_ROUNDING = 2.0**-6
-# RMS pre-activations beyond this may be clipped.
-HIGHEST = 2.0 ** (MAX_EXPONENT + LIFT - 8)
+__all__ = ["HIGHEST", "Functions", "Observed", "forward", "functions_of"]
+
+# The weights and biases of a layer at each place of each update.
+NaiveDraws = Sequence[Sequence[tuple[Array, Array]]]
 
 
 class Observed(NamedTuple):
-    """One layer. columns: by definition. masks: pairs (of units, for `dead`) whose share is a column. psi: of u."""
+    """One row: the stem, or an update of a layer behind it. columns: by definition; those of phi only where there is one.
+
+    masks: pairs (of units, for `dead`) whose share is a column. psi: of u, phi's argument; of the stream where the row
+    has no phi. change: of the stream, None where it is not carried.
+    """
 
     columns: dict[str, float]
     masks: dict[str, Array]
     u: Array
     psi: Array
-
-
-@dataclass(frozen=True)
-class Functions:
-    """An activation in float64, elementwise, and how well float32 evaluates it.
-
-    error: of psi evaluated in float32 at given arguments, absolute; None for an activation of the table.
-    """
-
-    activation: Activation
-    response: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
-    is_zero: Callable[[Array, Array], Array]
-    error: Callable[[Array], Array] | None = None
+    change: Array | None = None
 
 
 def forward(
     x: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Array],
+    first: tuple[Array, Array],
+    hidden: Sequence[NaiveDraws],
     functions: Functions,
     saturation_threshold: float = 0.05,
     normalization: str = "none",
@@ -70,84 +61,126 @@ def forward(
     skip: float = 0.0,
     branch: float = 1.0,
     norm_position: str = "pre",
+    sharpness: float = 1.0,
+    positions: int = 1,
+    grid: tuple[int, int] | None = None,
 ) -> Iterator[Observed]:
-    """What is measured of each layer, one by one.
+    """What is measured of each row, one by one.
 
     log10_jacobian is NaN from where a normalization, or a product after it, removes nearly all of the tangents.
-    x: [samples, features]. weights: [fan_in, width] each. biases: [width] each. tangents: directions at the first
-    pre-activations. rounding: random errors on the way, by default none. skip, branch: skip_scale and branch_scale of
-    the layers behind the first. norm_position: pre or post.
-
-    Definitions are taken as they read but for one thing: the response psi = phi - phi(0) and products without
-    their offset are kept apart, since float64 too loses a signal of 1e-17 beside sigmoid's half.
+    x: [samples x positions, features]. first: weights and biases of the stem; hidden: of each layer behind it, at each
+    place of each update. tangents: directions at the first pre-activations. rounding: random errors on the way, by
+    default none. skip, branch, sharpness: skip_scale, branch_scale and attention_gain. norm_position: pre or post.
     """
-    activation = functions.activation
     before, behind = (normalization, "none") if norm_position == "pre" else ("none", normalization)
+    naive = Naive(functions, saturation_threshold, rounding, positions, grid, sharpness)
     psi = np.asarray(x, dtype=np.float64)
-    psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * _rms(psi))
-    at_zero, change, arriving, removed = 0.0, tangents, tangents, False
-    beside = _Stream(psi, psi, np.zeros(1))  # nothing stands beside the stem
+    psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * rms(psi))
     with np.errstate(all="ignore"):
-        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            linear = partial(block.naive, product=rounding.product) if layer else rounding.product
-            constant = block.naive(np.full((1, psi.shape[1]), at_zero), weight, np.matmul)[0] if at_zero else 0.0
-            offset = constant + bias
-            offset = rounding.off(offset, np.abs(at_zero) * norm(weight, 0)[0] + np.abs(bias), 2.0)
-            product = rounding.flush(linear(psi, weight), FLUSHED * _rms(psi) * _rms(weight))
-            stream = _Stream(product, linear(psi.mean(axis=0, keepdims=True), weight), offset)
-            if layer:
-                stream = beside.add(skip, branch, stream, rounding)
-            a, size = stream.together(rounding)
-            if layer and arriving is not None and change is not None:
-                pushed = branch * linear(arriving, weight)
-                removed |= bool(_rms(pushed) < LEAST_KEPT * abs(branch) * _rms(arriving) * _rms(norm(weight, 0)))
-                change = pushed + skip * change
-            if layer and behind != "none":
-                normalized = _normalize(stream, a, size, change, behind, epsilon, rounding)
-                removed |= normalized.loses(change)
-                a, change = normalized.u, normalized.change
-                stream, size = _Stream(a, a.mean(axis=0, keepdims=True), np.zeros(1)), _rms(a)
-            u, pushed_on = a, change
-            if before != "none":
-                normalized = _normalize(stream, a, size, change, before, epsilon, rounding)
-                u, pushed_on = normalized.u, normalized.change
-            seen, lowering = _clipped(u, size, activation) if rounding.clips else (u, 1.0)
-            psi, slopes = _respond(functions, seen, size, saturation_threshold, rounding)
-            psi, slopes = psi / lowering, slopes if seen is u else functions.slope(seen)
-            flat = np.abs(slopes) < saturation_threshold * activation.max_slope
-            masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(seen, psi)}
-            at_zero = activation.at_zero
-            masks["nonfinite"] = ~np.isfinite(psi)
-            columns = _columns(a, stream.product - stream.means, psi, at_zero)
-            if change is not None and tangents is not None:
-                columns["log10_jacobian"] = np.nan if removed else np.log10(_rms(change) / _rms(tangents))
-                if before != "none" and not skip:
-                    removed |= normalized.loses(change, slopes)
-                arriving = slopes * pushed_on
-            beside = stream
-            yield Observed(columns | {name: mask.mean() for name, mask in masks.items()}, masks, u, psi)
+        entered = affine(NaiveSignal(psi), *first, rounding)
+        row = _Row(entered.stream, *entered.stream.together(rounding), tangents, False)
+        responded = _read(row, skip, before, epsilon, block, naive)
+        yield _observed(row, responded, tangents, block.responds, None, naive)
+        for draws in hidden:
+            for update, of_update in zip(block.updates, draws, strict=True):
+                at_zero = functions.activation.at_zero if block.responds else 0.0
+                signal = NaiveSignal(responded.response.psi, at_zero, responded.change)
+                added = update.naive(signal, of_update, naive)
+                row = _add(row, responded.removed, added, skip, branch, behind, epsilon, naive)
+                responded = _read(row, skip, before, epsilon, block, naive)
+                has_phi = block.responds or update.has_phi
+                yield _observed(row, responded, tangents, has_phi, added, naive)
 
 
-class _Stream(NamedTuple):
-    """Pre-activations in parts: products, [samples, width], their means over samples, and what all samples share."""
+class _Row(NamedTuple):
+    """A stream in parts and together, the size by which its scale is carried, its change, and whether that is rounding."""
 
-    product: Array
-    means: Array
-    offset: Array
+    stream: NaiveStream
+    a: Array
+    size: float
+    change: Array | None
+    removed: bool
 
-    def add(self, skip: float, branch: float, block: "_Stream", rounding: Rounding) -> "_Stream":
-        """skip times this and branch times what a block makes of it."""
-        if skip == 0:
-            return _Stream(*(branch * part for part in block))
-        product, means, offset = (skip * kept + branch * added for kept, added in zip(self, block, strict=True))
-        terms = np.abs(skip * self.product) + np.abs(branch * block.product)
-        return _Stream(rounding.off(product, terms), means, offset)
 
-    def together(self, rounding: Rounding) -> tuple[Array, float]:
-        """(The pre-activations, the root of the summed squares of both parts' RMS, by which scale is carried)."""
-        a = rounding.off(self.product + self.offset, np.abs(self.product) + np.abs(self.offset))
-        size = float(np.hypot(_rms(self.product), _rms(self.offset)))
-        return rounding.forget(a, size), size
+class _Read(NamedTuple):
+    """What updates read of a row: a response, which is the stream itself where they have their phi inside, its change,
+    and whether that is rounding."""
+
+    response: NaiveResponse
+    change: Array | None
+    removed: bool
+
+
+def _add(
+    below: _Row,
+    removed: bool,
+    added: NaiveBranch,
+    skip: float,
+    branch: float,
+    behind: str,
+    epsilon: float,
+    naive: Naive,
+) -> _Row:
+    """skip times the stream and branch times an update, with what normalization makes of both."""
+    stream = below.stream.add(skip, branch, added.stream, naive.rounding)
+    a, size = stream.together(naive.rounding)
+    change = below.change
+    if added.change is not None and change is not None:
+        removed |= added.lost
+        change = branch * added.change + skip * change
+    if behind == "none":
+        return _Row(stream, a, size, change, removed)
+    normalized = _normalize(stream, a, size, change, behind, epsilon, naive.rounding)
+    removed |= normalized.loses(change)
+    a = normalized.u
+    parts = NaiveStream(a, a.mean(axis=0, keepdims=True), np.zeros(1))
+    return _Row(parts, a, rms(a), normalized.change, removed)
+
+
+def _read(row: _Row, skip: float, before: str, epsilon: float, block: Block, naive: Naive) -> _Read:
+    """The response to a row and its change."""
+    u, change, removed, slopes = row.a, row.change, row.removed, np.ones(1)
+    normalized = None
+    if before != "none":
+        normalized = _normalize(row.stream, row.a, row.size, row.change, before, epsilon, naive.rounding)
+        u, change = normalized.u, normalized.change
+    if block.responds:
+        response = respond(naive.functions, u, row.size, naive.saturation_threshold, naive.rounding)
+        slopes = response.slopes
+    else:
+        response = NaiveResponse(u, u, slopes, u)
+    if change is not None:
+        if normalized is not None and not skip:
+            removed |= normalized.loses(row.change, slopes)
+        change = slopes * change
+    return _Read(response, change, removed)
+
+
+def _observed(
+    row: _Row, read: _Read, tangents: Array | None, has_phi: bool, added: NaiveBranch | None, naive: Naive
+) -> Observed:
+    """What is measured of a row."""
+    functions, activation = naive.functions, naive.functions.activation
+    inner = None if added is None else added.inner
+    response = read.response if inner is None else inner
+    samples = len(row.a) // naive.positions
+    deviations = row.stream.product - row.stream.means
+    if naive.positions > 1:
+        laid = row.stream.product.reshape(samples, naive.positions, -1)
+        deviations = (laid - laid.mean(axis=0)).reshape(row.a.shape)
+    layer = LayerArrays(row.a, response.psi, activation.at_zero, deviations=deviations, positions=naive.positions)
+    columns = {name: DEFINITIONS[name](layer) for name in OF_SIGNALS if has_phi or name not in OF_PHI}
+    masks = {}
+    if has_phi:
+        flat = np.abs(response.slopes) < naive.saturation_threshold * activation.max_slope
+        masks = {"saturated": flat, "dead": flat.all(axis=0), "zero": functions.is_zero(response.seen, response.psi)}
+    masks["nonfinite"] = ~np.isfinite(response.psi)
+    if row.change is not None and tangents is not None:
+        columns["log10_jacobian"] = np.nan if row.removed else np.log10(rms(row.change) / rms(tangents))
+    if added is not None and added.entropy is not None:
+        columns["attention_entropy"] = added.entropy
+    columns |= {name: mask.mean() for name, mask in masks.items()}
+    return Observed(columns, masks, response.u, response.psi, row.change)
 
 
 class _Normalized(NamedTuple):
@@ -161,11 +194,11 @@ class _Normalized(NamedTuple):
         """Whether nearly all of a change is removed, so that what is left is rounding."""
         if self.left is None or change is None:
             return False
-        return bool(_rms(slopes * self.left) < LEAST_KEPT * _rms(change) * _rms(np.asarray(slopes)))
+        return bool(rms(slopes * self.left) < LEAST_KEPT * rms(change) * rms(np.asarray(slopes)))
 
 
 def _normalize(
-    stream: _Stream,
+    stream: NaiveStream,
     a: Array,
     size: float,
     change: Array | None,
@@ -187,85 +220,5 @@ def _normalize(
     left = change - along
     if normalization != "rms":
         left = left - change.mean(axis, keepdims=True)
-    terms = np.abs(change) + np.abs(along) + _rms(change)
+    terms = np.abs(change) + np.abs(along) + rms(change)
     return _Normalized(u, np.where(spread > 0, rounding.off(left, terms, 4.0) / spread, 0.0), left)
-
-
-def _clipped(u: Array, size: float, activation: Activation) -> tuple[Array, float]:
-    """u as phi is given it where a layer holds entries of many scales: the largest are clipped, and the least are 0.
-
-    With it, by what psi is then too small. size: RMS of the pre-activation; what it is held against is up to 2^8 times
-    that.
-    """
-    lowest = 2.0**activation.min_exponent
-    if size > HIGHEST and activation.degree_at_infinity is not None:
-        share = HIGHEST / size
-        return u * share, share ** max(activation.degree_at_infinity)
-    smallest = FLUSHED * min(1.0, size / lowest)
-    return np.where(np.abs(u) < smallest, 0.0, u) if np.any((np.abs(u) < smallest) & (u != 0)) else u, 1.0
-
-
-def _respond(
-    functions: Functions, u: Array, size: float, saturation_threshold: float, rounding: Rounding
-) -> tuple[Array, Array]:
-    """(psi(u), phi'(u)). size: RMS of the pre-activation, by which scale is carried."""
-    psi, slopes = functions.response(u), functions.slope(u)
-    if rounding.generator is None:
-        return psi, slopes
-    activation = functions.activation
-    everywhere = np.all(np.abs(slopes) < saturation_threshold * activation.max_slope)
-    roundoffs = EVALUATION_ROUNDOFFS
-    # Far from 1 psi is that of a clipped argument times a power, which holds to the distance from its limit.
-    lowest = 2.0**activation.min_exponent
-    if size < 2**8 * lowest:
-        roundoffs += lowest / UNIT_ROUNDOFF
-    psi = rounding.off(psi, np.abs(psi), roundoffs)
-    if functions.error is not None:
-        psi = rounding.off(psi, functions.error(u) / UNIT_ROUNDOFF, 2.0)
-    unit = min(1.0, size / lowest) ** (activation.degree_at_zero or 0)
-    psi = rounding.flush(psi, FLUSHED * unit)
-    if _rms(psi) < 2.0**10 * np.sqrt(FLUSHED) * unit:  # under normalization no scale is carried, and squares underflow
-        psi = rounding.flush(psi, np.sqrt(FLUSHED) * unit)
-    slopes = rounding.off(slopes, np.abs(slopes), EVALUATION_ROUNDOFFS)
-    if not everywhere:  # there, slopes are computed anew, however small
-        slopes = rounding.off(slopes, activation.max_slope, EVALUATION_ROUNDOFFS)
-    return psi, rounding.flush(slopes, FLUSHED)
-
-
-def _columns(a: Array, centered: Array, psi: Array, at_zero: float) -> dict[str, float]:
-    """centered: a less the means of its units over samples. psi: the response, phi less at_zero."""
-    layer = LayerArrays(a, psi, at_zero, deviations=centered)
-    return {name: DEFINITIONS[name](layer) for name in OF_SIGNALS}
-
-
-@lru_cache(maxsize=8)  # so that compiled functions are found again
-def functions_of(activation: Activation) -> Functions:
-    """An activation's response and slope in float64, with the error of a function that is not of the table."""
-    response = _in_float64(activation.response)
-    error = None
-    if activation.name.split("(")[0] not in {*ACTIVATIONS, *ACTIVATIONS.makers}:
-        single = jax.jit(activation.response)
-
-        def error(u: Array) -> Array:  # a function from elsewhere may lose digits of its own
-            with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
-                rounded = np.asarray(u, np.float32)
-                in_float32 = np.asarray(single(rounded), np.float64)
-            exact = response(rounded)
-            error = np.nan_to_num(np.abs(in_float32 - exact), nan=0.0, posinf=0.0)
-            bound: Array = np.minimum(
-                error, OWN_ROUNDING * np.nanmax(np.abs(exact), initial=0.0, where=np.isfinite(exact))
-            )
-            return bound
-
-    return Functions(activation, response, _in_float64(activation.slope), _in_float64(activation.is_zero), error)
-
-
-def _in_float64(function: Callable[..., jax.Array]) -> Callable[..., Array]:
-    """A JAX function as one of float64 NumPy arrays, on the CPU."""
-    compiled = jax.jit(function)
-
-    def evaluate(*arrays: Array) -> Array:
-        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            return np.asarray(compiled(*(np.asarray(a, np.float64) for a in arrays)))
-
-    return evaluate

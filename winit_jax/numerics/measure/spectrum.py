@@ -34,7 +34,7 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     kept: NumPy arrays of every layer, for a few inputs, leading axis layers. draws: Z of the hidden layers,
     [layers, width, width]. network: scalars. settings: of a normalization that does not join the samples.
     """
-    weight, skip = network.hidden, network.skip
+    (weight,), skip = network.updates[0].weights, network.skip
     slopes = np.asarray(kept.slope.value, np.float64)
     if settings.removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
         slopes = slopes - slopes[:, :, :1]
@@ -50,7 +50,7 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
             exponent += shift
         with np.errstate(over="ignore", invalid="ignore"):
             weights = float(weight.value) * draw.astype(np.float64)
-            jacobian = settings.block.naive(jacobian * slopes[index][:, None], weights, np.matmul)
+            jacobian = (jacobian * slopes[index][:, None]) @ weights
         exponent += int(kept.slope.exponent[index]) + int(weight.exponent)
         if skip is not None and float(skip.value):
             terms = ((jacobian, exponent), (float(skip.value) * beside, beside_exponent + int(skip.exponent)))

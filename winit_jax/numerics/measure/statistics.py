@@ -20,31 +20,48 @@ from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_e
 SIDE_BY_SIDE = 4096
 
 
-class Sums(NamedTuple):
-    """What one layer of one network leaves behind: scalars, float32 unless said.
+class OfStream(NamedTuple):
+    """What the pre-activations of one layer of one network leave behind: scalars, float32 unless said.
 
-    m_j is the mean over samples of unit j's pre-activation, h_j that of its response; a bar is the mean
-    over units. preact_* are at scale 2^preact_exponent, response_* at 2^exponent (all int32), but
-    a negative response_min at 2^left_exponent.
+    m_j is the mean over rows of unit j; a bar is the mean over units. All at scale 2^exponent (int32).
+    at_positions, along_positions: as `within`, about the means over samples at each position and about those over the
+    positions of each sample; None where there is one position.
     """
 
-    preact_exponent: jax.Array
-    preact_mean: jax.Array  # m bar
-    preact_between: jax.Array  # sum_j (m_j - m bar)^2
-    preact_within: jax.Array  # sum_ij (a_ij - m_j)^2, at scale 4^(preact_exponent + within_exponent)
+    exponent: jax.Array
+    mean: jax.Array  # m bar
+    between: jax.Array  # sum_j (m_j - m bar)^2
+    within: jax.Array  # sum_ij (a_ij - m_j)^2, at scale 4^(exponent + within_exponent)
     within_exponent: jax.Array
+    at_positions: jax.Array | None = None
+    along_positions: jax.Array | None = None
+
+
+class OfResponse(NamedTuple):
+    """What the response psi of one layer leaves behind, likewise.
+
+    h_j is the mean over rows of unit j. All at scale 2^exponent, but a negative `least` response at 2^left_exponent.
+    """
+
     exponent: jax.Array
     left_exponent: jax.Array
-    response_mean: jax.Array  # h bar
-    response_between: jax.Array  # sum_j (h_j - h bar)^2
-    response_within: jax.Array  # sum_ij (psi_ij - h_j)^2
-    response_rows: jax.Array  # sum_i (sum_j (psi_ij - h bar))^2
-    response_min: jax.Array
-    least: jax.Array  # the least u where `activation.lower` is to be told from it, else 0
-    response_max: jax.Array
-    saturated: jax.Array  # int32 count of (sample, unit) pairs
+    mean: jax.Array  # h bar
+    between: jax.Array  # sum_j (h_j - h bar)^2
+    within: jax.Array  # sum_ij (psi_ij - h_j)^2
+    rows: jax.Array  # sum_i (sum_j (psi_ij - h bar))^2
+    least: jax.Array
+    least_argument: jax.Array  # the least u where `activation.lower` is to be told from it, else 0
+    most: jax.Array
+    saturated: jax.Array  # int32 count of (row, unit) pairs
     dead: jax.Array  # int32 count of units
     zero: jax.Array  # int32 count of pairs
+
+
+class Sums(NamedTuple):
+    """What one layer of one network leaves behind. response: zeros where there is no phi."""
+
+    stream: OfStream
+    response: OfResponse
 
 
 def _count(mask: jax.Array) -> jax.Array:
@@ -61,34 +78,50 @@ def _count_both(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array
     return both % SIDE_BY_SIDE, both // SIDE_BY_SIDE
 
 
-def measure(
-    preactivation: Preactivation,
-    argument: Argument,
-    response: jax.Array,
-    exponents: tuple[jax.Array, jax.Array],
-    activation: Activation,
-    saturation_threshold: float,
-    removes: str = "",
-) -> tuple[Signal, Sums]:
-    """The sums of one layer, and the signal that the next layer reads.
-
-    response: psi(argument), [samples, width]; exponents: (left, right). removes: see `Normalization.removes`.
-    """
-    samples = response.shape[0]
-    left, right = exponents
-    response_min = jnp.min(over_samples(response, jnp.minimum))
-    response_max = jnp.max(over_samples(response, jnp.maximum))
-    exponent = common_exponent(exponents, lambda: jnp.maximum(-response_min, response_max))
-
-    preact_means = preactivation.unit_mean
-    preact_mean = jnp.mean(preact_means)
-    units = preact_means - preact_mean
+def measure_stream(preactivation: Preactivation, removes: str = "", positions: int = 1) -> OfStream:
+    """The sums of the pre-activations, [samples x positions, width]. removes: see `Normalization.removes`."""
+    means = preactivation.unit_mean
+    mean = jnp.mean(means)
+    units = means - mean
     if removes == "product":
         distinct = preactivation.distinct
         assert distinct is not None
         units = distinct.offset - jnp.mean(distinct.offset)
         units *= power_of_two(distinct.exponent - preactivation.exponent)
-    product_within = total(jnp.square(preactivation.product - preactivation.product_mean))
+    product, scale = preactivation.product, preactivation.scale
+    within = total(jnp.square(product - preactivation.product_mean))
+    at_positions, along_positions = None, None
+    if positions > 1:
+        laid = product.reshape(-1, positions, product.shape[1])
+        by_position, by_sample = (
+            total(jnp.square(laid - jnp.mean(laid, axis=axis, keepdims=True)).reshape(product.shape))
+            for axis in (0, 1)
+        )
+        at_positions, along_positions = (jnp.square(scale.value) * part for part in (by_position, by_sample))
+    return OfStream(
+        exponent=preactivation.exponent,
+        mean=mean,
+        between=jnp.sum(jnp.square(units)),
+        within=jnp.square(scale.value) * within,
+        within_exponent=scale.exponent,
+        at_positions=at_positions,
+        along_positions=along_positions,
+    )
+
+
+def measure_response(
+    argument: Argument,
+    response: jax.Array,
+    exponents: tuple[jax.Array, jax.Array],
+    activation: Activation,
+    saturation_threshold: float,
+) -> tuple[Signal, OfResponse]:
+    """The sums of a response psi(argument), [rows, units], and it as a signal. exponents: (left, right)."""
+    samples = response.shape[0]
+    left, right = exponents
+    response_min = jnp.min(over_samples(response, jnp.minimum))
+    response_max = jnp.max(over_samples(response, jnp.maximum))
+    exponent = common_exponent(exponents, lambda: jnp.maximum(-response_min, response_max))
 
     means = jnp.sum(over_samples(response), axis=0) / samples
     mean = jnp.mean(means)
@@ -104,21 +137,16 @@ def measure(
         activation.is_saturated(argument.value, unscaled(response, argument), saturation_threshold),
         activation.is_zero(argument.value, response),
     )
-    sums = Sums(
-        preact_exponent=preactivation.exponent,
-        preact_mean=preact_mean,
-        preact_between=jnp.sum(jnp.square(units)),
-        preact_within=jnp.square(preactivation.scale.value) * product_within,
-        within_exponent=preactivation.scale.exponent,
+    sums = OfResponse(
         exponent=exponent,
         left_exponent=jnp.where(left < right, left, exponent),
-        response_mean=mean,
-        response_between=between,
-        response_within=within,
-        response_rows=jnp.sum(jnp.square(rows)),
-        response_min=response_min,
-        response_max=response_max,
-        least=least,
+        mean=mean,
+        between=between,
+        within=within,
+        rows=jnp.sum(jnp.square(rows)),
+        least=response_min,
+        least_argument=least,
+        most=response_max,
         saturated=jnp.sum(saturated),
         dead=jnp.sum((saturated == samples).astype(jnp.int32)),
         zero=jnp.sum(zero),
@@ -127,10 +155,18 @@ def measure(
     return Signal(Scaled(response, exponent), means, root_exponent(mean_square)), sums
 
 
-def preactivation_mean_square(sums: Sums, samples: int, width: int) -> jax.Array:
-    """Mean of a^2 over [samples, width] from the sums of a layer, at scale 4^preact_exponent."""
-    within = sums.preact_within * power_of_two(2 * sums.within_exponent)
-    return within / (samples * width) + sums.preact_between / width + jnp.square(sums.preact_mean)
+def no_response() -> OfResponse:
+    """Where a layer has no phi: zeros."""
+    whole = {"exponent", "left_exponent", "saturated", "dead", "zero"}
+    return OfResponse(
+        **{name: jnp.int32(0) if name in whole else jnp.float32(0) for name in OfResponse._fields}
+    )
+
+
+def preactivation_mean_square(sums: OfStream, rows: int, width: int) -> jax.Array:
+    """Mean of a^2 over [rows, width] from the sums of a layer, at scale 4^exponent."""
+    within = sums.within * power_of_two(2 * sums.within_exponent)
+    return within / (rows * width) + sums.between / width + jnp.square(sums.mean)
 
 
 def count_nonfinite(response: jax.Array) -> jax.Array:
@@ -166,6 +202,8 @@ def columns(
     samples: int,
     width: int,
     activation: Activation,
+    positions: int = 1,
+    inner_width: int | None = None,
     log10_scale: np.ndarray | float = 0.0,
     log10_jacobian_scale: np.ndarray | float = 0.0,
 ) -> dict[str, np.ndarray]:
@@ -173,38 +211,83 @@ def columns(
 
     sums, nonfinite, tangent: arrays of one shape (any). tangent: mean squares; without them there is no
     log10_jacobian.
-    activation: what responses are of. log10_scale: broadcast against them, the scale of a network relative to the one
+    activation: what responses are of. inner_width: of those, where phi is inside of blocks; else the width.
+    log10_scale: broadcast against them, the scale of a network relative to the one
     measured (positively homogeneous activations), and log10_jacobian_scale likewise that of its Jacobian.
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
-    so is what one unit or one sample cannot define.
+    so is what one unit, one sample or one position cannot define.
     """
-    s: Any = Sums._make(np.asarray(x, dtype=np.float64) for x in sums)
+    stream, response = (
+        type(part)(*(None if x is None else np.asarray(x, np.float64) for x in part)) for part in sums
+    )
+    broken = nonfinite > 0
+    of_response = _of_response(response, samples * positions, inner_width or width, activation, log10_scale)
+    pairs = samples * positions * (inner_width or width)
+    measured = _of_stream(stream, samples, positions, width, log10_scale)
+    measured |= {name: np.where(broken, np.nan, values) for name, values in of_response.items()}
+    measured["nonfinite"] = nonfinite / pairs
+    if tangent is not None:
+        measured["log10_jacobian"] = log10_root(tangent, log10_jacobian_scale)
+    shape = np.broadcast_shapes(measured["log10_preact_rms"].shape, np.shape(log10_scale))
+    return {name: np.broadcast_to(value, shape) for name, value in measured.items()}
+
+
+def _of_stream(
+    s: Any, samples: int, positions: int, width: int, log10_scale: np.ndarray | float
+) -> dict[str, np.ndarray]:
+    """The columns of the pre-activations."""
+    rows = samples * positions
+    pairs = rows * width
+
+    def true(sum_of_squares: np.ndarray) -> np.ndarray:
+        return np.ldexp(sum_of_squares, np.clip(2 * s.within_exponent, -5000, 5000).astype(np.int32))
+
+    with np.errstate(all="ignore"):
+        unit = _unit(s.exponent, log10_scale)
+        units_square = s.between + width * s.mean**2  # sum_j m_j^2
+        within = true(s.within)
+        within = within if rows > 1 else np.zeros_like(within)
+        square = within + rows * units_square  # sum_ij a_ij^2
+        variance = within / pairs + s.between / width
+        # 1 - c from the centered sum, which keeps its digits where c is nearly 1.
+        centered = within if s.at_positions is None else true(s.at_positions)
+        decorrelation = _ratio(samples * centered, (samples - 1) * square)
+        if samples == 1:
+            decorrelation = np.full_like(square, np.nan)
+        columns = {
+            "preact_mean": _times(unit, s.mean),
+            "preact_std": _times(unit, np.sqrt(variance)),
+            "log10_preact_rms": 0.5 * np.log10(square / pairs) + s.exponent * np.log10(2) + log10_scale,
+            "input_correlation": np.maximum(1 - decorrelation, -1 / max(1, samples - 1)),
+            "input_decorrelation": decorrelation,
+        }
+        if s.along_positions is not None:
+            apart = _ratio(positions * true(s.along_positions), (positions - 1) * square)
+            columns["position_similarity"] = np.maximum(1 - apart, -1 / (positions - 1))
+    return columns
+
+
+def _of_response(
+    s: Any, samples: int, width: int, activation: Activation, log10_scale: np.ndarray | float
+) -> dict[str, np.ndarray]:
+    """The columns of the activations, [samples, width]."""
     pairs, at_zero = samples * width, activation.at_zero
     with np.errstate(all="ignore"):
-        preact_unit = _unit(s.preact_exponent, log10_scale)
         unit = _unit(s.exponent, log10_scale)
-        left_unit = np.where(s.response_min < 0, _unit(s.left_exponent, log10_scale), unit)
-
-        preact_units_square = s.preact_between + width * s.preact_mean**2  # sum_j m_j^2
-        preact_within = np.ldexp(s.preact_within, np.clip(2 * s.within_exponent, -5000, 5000).astype(np.int32))
-        preact_within = preact_within if samples > 1 else np.zeros_like(preact_within)
-        preact_square = preact_within + samples * preact_units_square  # sum_ij a_ij^2
-        preact_variance = preact_within / pairs + s.preact_between / width
-        # 1 - c from the centered sum, which keeps its digits where c is nearly 1.
-        decorrelation = _ratio(samples * preact_within, (samples - 1) * preact_square)
+        left_unit = np.where(s.least < 0, _unit(s.left_exponent, log10_scale), unit)
 
         # Sums of psi, at its own scale; phi = at_zero + unit * psi.
-        variance = s.response_within / pairs + s.response_between / width
-        response_square = variance + s.response_mean**2
-        least = at_zero + _times(left_unit, s.response_min)
+        variance = s.within / pairs + s.between / width
+        response_square = variance + s.mean**2
+        least = at_zero + _times(left_unit, s.least)
         if activation.lower is not None:
-            least = np.where(s.least < 0, activation.lower(s.least), least)
+            least = np.where(s.least_argument < 0, activation.lower(s.least_argument), least)
         # What float32 has rounded out of phi's range, or a mean beyond the extremes.
         least = np.clip(least, activation.lowest, activation.highest)
-        most = np.clip(at_zero + _times(unit, s.response_max), least, activation.highest)
-        mean = np.clip(at_zero + _times(unit, s.response_mean), least, most)
+        most = np.clip(at_zero + _times(unit, s.most), least, activation.highest)
+        mean = np.clip(at_zero + _times(unit, s.mean), least, most)
         log10_rms = 0.5 * np.log10(response_square) + s.exponent * np.log10(2) + log10_scale
-        mean_square, square_of_mean, rows = response_square, s.response_mean**2, s.response_rows
+        mean_square, square_of_mean, rows = response_square, s.mean**2, s.rows
         if at_zero:
             total = unit**2 * variance + mean**2
             held = np.isfinite(total)
@@ -214,11 +297,7 @@ def columns(
             rows = np.where(held, unit**2 * rows, rows)
         # sum_i (sum_j h_ij)^2 - sum h^2, with rows about their mean: where all h are nearly 0 the parts cancel.
         between_units = rows + pairs * (width * square_of_mean - mean_square)
-
-        broken = nonfinite > 0
-        measured = {
-            "preact_mean": _times(preact_unit, s.preact_mean),
-            "preact_std": _times(preact_unit, np.sqrt(preact_variance)),
+        return {
             "act_mean": mean,
             "act_std": _times(unit, np.sqrt(variance)),
             "act_min": least,
@@ -228,18 +307,7 @@ def columns(
             "dead": s.dead / width,
             "zero": s.zero / pairs,
             "unit_similarity": _similarity(between_units, pairs * mean_square, width),
-            "input_correlation": np.maximum(1 - decorrelation, -1 / max(1, samples - 1)),
-            "input_decorrelation": decorrelation,
-            "nonfinite": nonfinite / pairs,
         }
-        if tangent is not None:
-            measured["log10_jacobian"] = log10_root(tangent, log10_jacobian_scale)
-    shape = np.broadcast_shapes(log10_rms.shape, np.shape(log10_scale))
-    of_others = ("preact_", "input_", "nonfinite", "log10_jacobian")
-    return {
-        name: np.broadcast_to(np.where(broken & (not name.startswith(of_others)), np.nan, value), shape)
-        for name, value in measured.items()
-    }
 
 
 def _similarity(products: np.ndarray, squares: np.ndarray, count: int) -> np.ndarray:

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.blocks import Block
-from winit_jax.numerics.blocks.protocol import pull_linear
+from winit_jax.numerics.blocks.affine import pull_unit_weights
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.measure import removal
 from winit_jax.numerics.measure.removal import Watched
@@ -54,10 +53,10 @@ class Cotangent(NamedTuple):
         return Cotangent(change, jnp.ones_like(self.expected), self.doubts + doubts[:, None])
 
     def through_weights(
-        self, block: Block, draw: jax.Array, weight: Scaled, precision: str, normalization: Normalization
+        self, draw: jax.Array, weight: Scaled, precision: str, normalization: Normalization
     ) -> "Cotangent":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
-        value = pull_linear(block, self.change.value, draw, precision)
+        value = pull_unit_weights(self.change.value, draw, precision)
         squares = jnp.sum(jnp.square(self.change.value), axis=1, keepdims=True)
         if normalization.joins_samples:  # rounding of the others reaches every sample
             squares = jnp.broadcast_to(jnp.mean(squares), squares.shape)
@@ -131,7 +130,6 @@ class Cotangents(NamedTuple):
 
     def through_weights(
         self,
-        block: Block,
         draw: jax.Array,
         weight: Scaled,
         precision: str,
@@ -139,7 +137,7 @@ class Cotangents(NamedTuple):
         below: Watched,
     ) -> "Cotangents":
         """From dLoss/da of a layer to dLoss/dh of the one below."""
-        whole, left = (part.through_weights(block, draw, weight, precision, normalization) for part in self)
+        whole, left = (part.through_weights(draw, weight, precision, normalization) for part in self)
         whole = jax.tree.map(lambda x, y: jnp.where(below.aligns, x, y) if x.ndim else x, left, whole)
         return Cotangents(whole, left)
 

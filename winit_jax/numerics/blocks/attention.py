@@ -1,0 +1,232 @@
+"""concat_heads(softmax(attention_gain Q K^T / sqrt(n / h)) V) O, with Q, K, V = u W_q, u W_k, u W_v: self-attention.
+
+Source: Vaswani et al. 2017, arXiv:1706.03762. It has no phi and no biases.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics import naive as plainly
+from winit_jax.numerics.activations.record import Function
+from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
+from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Scales, Streamed, at_least_one
+from winit_jax.numerics.changes import Tangent, settled
+from winit_jax.numerics.draws import Layer, Place
+from winit_jax.numerics.folding import mean_square
+from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
+from winit_jax.numerics.scaled import Scaled, power_of_two, root_exponent
+from winit_jax.numerics.signals import Signal
+
+# Of logits beyond this many powers of two only the largest is told.
+SHARPEST = 60
+# Attention weights of so many numbers are held at a time, a head and sample after another.
+HELD = 2**20
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The update of `attention(h)`. causal: whether a position sees itself and those before it alone."""
+
+    heads: int
+    causal: bool = False
+    site: str = ""
+    has_phi: bool = False
+    attends: bool = True
+
+    def places(self, width: int) -> tuple[Place, ...]:
+        return tuple(Place(name, width, width, has_bias=False) for name in ("query", "key", "value", "out"))
+
+    def _mix(
+        self, u: jax.Array, query: jax.Array, key: jax.Array, value: jax.Array, sharpness: jax.Array, context: Context
+    ) -> tuple[jax.Array, jax.Array]:
+        """(What the heads make of rows u, side by side, [rows, n]; the mean entropy of their weights).
+
+        u: of RMS near 1. query, key, value: unit draws. sharpness: of the logits of such rows.
+        """
+        positions = context.layout.positions
+        rows, width = u.shape
+        samples, head = rows // positions, width // self.heads
+
+        def of_heads(weights: jax.Array) -> jax.Array:  # -> [samples, heads, positions, head]
+            product = linear(u, weights, context.precision) * (1 / math.sqrt(width))
+            return jnp.moveaxis(product.reshape(samples, positions, self.heads, head), 2, 1)
+
+        def of_sample(qkv: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            weights, entropy = self._attend(qkv[0], qkv[1], sharpness, context.precision)
+            return jnp.matmul(weights, qkv[2], precision=context.precision), entropy
+
+        together = max(1, min(samples, HELD // (self.heads * positions**2)))
+        mixed, entropies = jax.lax.map(
+            of_sample, tuple(of_heads(weights) for weights in (query, key, value)), batch_size=together
+        )
+        mixed = jnp.moveaxis(mixed, 1, 2).reshape(rows, width)
+        return mixed, jnp.mean(entropies)
+
+    def _attend(
+        self, queries: jax.Array, keys: jax.Array, sharpness: jax.Array, precision: str
+    ) -> tuple[jax.Array, jax.Array]:
+        """(The weights, [heads, positions, positions]; their entropy over that of uniform ones) of one sample."""
+        heads, positions, head = queries.shape
+        logits = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision) * (sharpness / math.sqrt(head))
+        seen = jnp.arange(1, positions + 1) if self.causal else jnp.full(positions, positions)
+        if self.causal:
+            logits = jnp.where(jnp.tril(jnp.ones((positions, positions), bool)), logits, -jnp.inf)
+        logits = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+        exponentials = jnp.exp(logits)
+        total = jnp.sum(exponentials, axis=-1, keepdims=True)
+        weights = exponentials / total
+        if positions == 1:
+            return weights, jnp.float32(jnp.nan)
+        held = jax.lax.stop_gradient(weights)
+        of_logits = jnp.where(held > 0, held * jax.lax.stop_gradient(logits), 0.0)
+        entropy = jnp.log(jax.lax.stop_gradient(total))[..., 0] - jnp.sum(of_logits, axis=-1)
+        told = seen > 1  # what sees itself alone has no choice
+        shares = jnp.where(told, entropy / jnp.log(jnp.where(told, seen, 2.0)), 0.0)
+        return weights, jnp.sum(shares) / (heads * jnp.sum(told))
+
+    def _settled(self, signal: Signal, scales: Scales) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(Rows of RMS near 1, the exponent of their true scale, the sharpness of their logits)."""
+        shift = jnp.where(signal.rms_exponent < -200, 0, signal.rms_exponent)
+        rows = signal.response.value * power_of_two(-shift)
+        exponent = signal.response.exponent + shift
+        sharp = scales.weights[0].times(scales.weights[1])
+        assert scales.sharpness is not None
+        sharp = sharp.times(scales.sharpness)
+        width = signal.response.value.shape[1]
+        power = jnp.minimum(sharp.exponent + 2 * exponent, SHARPEST)
+        return rows, exponent, sharp.value * power_of_two(power) * width
+
+    def forward(
+        self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> Branch:
+        rows, exponent, sharpness = self._settled(signal, scales)
+        out, precision = draws[3], context.precision
+        units = tuple(layer.weights for layer in draws[:3])
+
+        def mix(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return self._mix(rows, *units, sharpness, context)
+
+        moved = None
+        if change is None:
+            mixed, entropy = mix(rows)
+        else:
+            mixed, moved, entropy = jax.jvp(mix, (rows,), (change.factor * change.value,), has_aux=True)
+        mixed_signal, weight = self._mixed(mixed, exponent, scales)
+        parts = (*multiply(mixed_signal, out.weights, precision), mixed_signal, out, weight, scales.biases[3])
+        preactivation = affine(*parts, IDENTITY, at_zero=0.0)
+        if change is not None and moved is not None:
+            arriving = Tangent(moved, change.exponent, jnp.ones_like(change.factor))
+            change = push_weights(arriving, out.weights, weight, precision)
+        return Branch(preactivation, change, None, entropy)
+
+    def _mixed(self, mixed: jax.Array, exponent: jax.Array, scales: Scales) -> tuple[Signal, Scaled]:
+        """What goes through the last weights, as a signal, and their scale with that of the values."""
+        width = mixed.shape[1]
+        signal = Signal(Scaled(mixed, exponent), jnp.mean(mixed, axis=0), root_exponent(mean_square(mixed)))
+        weight = scales.weights[3].times(scales.weights[2])
+        return signal, Scaled(weight.value * math.sqrt(width), weight.exponent)
+
+    def backward(
+        self,
+        gradient: Tangent,
+        signal: Signal,
+        draws: Sequence[Layer],
+        scales: Scales,
+        context: Context,
+        *,
+        sums_to_zero: bool = False,
+    ) -> tuple[Tangent, tuple[Scaled, ...]]:
+        rows, exponent, sharpness = self._settled(signal, scales)
+        out, precision = draws[3], context.precision
+        units = tuple(layer.weights for layer in draws[:3])
+        width = rows.shape[1]
+
+        def mix(rows: jax.Array, *units: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return self._mix(rows, *units, sharpness, context)
+
+        mixed, pull, _ = jax.vjp(mix, rows, *units, has_aux=True)
+        mixed_signal, weight = self._mixed(mixed, exponent, scales)
+        of_value = scales.weights[2]
+        root = math.sqrt(width)
+        through = mixed_signal._replace(
+            response=Scaled(mixed * (of_value.value * root), exponent + of_value.exponent),
+            unit_mean=mixed_signal.unit_mean * (of_value.value * root),
+        )
+        of_out = weight_square(through, 0.0, gradient, precision, sums_to_zero=sums_to_zero)
+        value = pull_weights(gradient, out.weights, weight, precision)
+        below = settled(
+            Tangent(value.factor * value.value, value.exponent, jnp.float32(1.0)),
+            mean_square(value.factor * value.value),
+        )
+        of_rows, *of_units = pull(below.value)
+        squares = []
+        for place, of_unit in enumerate(of_units):
+            std = scales.weights[place]
+            square = jnp.where(std.value == 0, 0.0, jnp.mean(jnp.square(of_unit / std.value)))
+            squares.append(Scaled(square, 2 * (below.exponent + exponent - std.exponent)))
+        return Tangent(of_rows, below.exponent, jnp.float32(1.0)), (*squares, of_out)
+
+    def learn(
+        self,
+        h: jax.Array,
+        weights: Sequence[jax.Array],
+        biases: Sequence[jax.Array | None],
+        phi: Function,
+        sharpness: jax.Array | None,
+        context: Context,
+    ) -> jax.Array:
+        width = h.shape[-1]
+
+        def of_network(
+            h: jax.Array, query: jax.Array, key: jax.Array, value: jax.Array, sharpness: jax.Array
+        ) -> jax.Array:
+            return math.sqrt(width) * self._mix(h, query, key, value, width * sharpness, context)[0]
+
+        assert sharpness is not None
+        mixed = jax.vmap(of_network)(h, *weights[:3], sharpness)
+        return linear(mixed, weights[3], context.precision)
+
+    def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
+        rounding, (positions, width) = naive.rounding, (naive.positions, signal.psi.shape[1])
+        head = width // self.heads
+        parts = [plainly.affine(signal, *draw, rounding) for draw in draws[:3]]
+        moved = signal.change is not None
+        mixed = np.empty_like(signal.psi)
+        change = np.empty_like(signal.psi) if moved else None
+        entropies = []
+        for start in range(0, len(signal.psi), positions):
+            rows = slice(start, start + positions)
+            for at in range(0, width, head):
+                units = (rows, slice(at, at + head))
+                query, key, value = (part.stream.product[units] for part in parts)
+                logits = naive.sharpness / math.sqrt(head) * query @ key.T
+                sizes = abs(naive.sharpness) / math.sqrt(head) * np.abs(query) @ np.abs(key).T
+                logits = rounding.off(logits, sizes)
+                seen = np.tril(np.ones(logits.shape, bool)) if self.causal else np.ones(logits.shape, bool)
+                powers = np.where(seen, np.exp(logits - np.max(np.where(seen, logits, -np.inf), 1, keepdims=True)), 0.0)
+                weights = powers / powers.sum(axis=1, keepdims=True)
+                mixed[units] = weights @ value
+                told = seen.sum(axis=1) > 1
+                terms = np.where(weights > 0, weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
+                entropies.append(np.mean(-terms.sum(axis=1)[told] / np.log(seen.sum(axis=1)[told])) if told.any() else np.nan)
+                if change is not None:
+                    dq, dk, dv = (np.asarray(part.change)[units] for part in parts)
+                    turned = naive.sharpness / math.sqrt(head) * (dq @ key.T + query @ dk.T)
+                    turned = weights * (turned - np.sum(weights * turned, axis=1, keepdims=True))
+                    change[units] = turned @ value + weights @ dv
+        branch = plainly.affine(NaiveSignal(mixed, 0.0, change), *draws[3], rounding)
+        return branch._replace(entropy=float(np.mean(entropies)))
+
+    def multiplications(self, width: int, positions: int) -> int:
+        return 4 * width * width + 2 * positions * width
+
+
+def attention(heads: float, causal: bool = False) -> Streamed:
+    """The block `attention(h)` or `attention(h, causal)`. Errors: ValueError for what is no number of heads."""
+    whole = at_least_one(heads, "attention(h)")
+    return Streamed(f"attention({whole}{', causal' * causal})", (Attention(whole, causal),), needs_positions=1)
