@@ -36,7 +36,7 @@ def draw(inputs: Inputs, width: int) -> tuple[np.ndarray, str]:
 
 
 def correlated(inputs: Inputs, z: np.ndarray) -> np.ndarray:
-    """C^(1/2) z R^(1/2) in float64 [samples, positions, features], of uncorrelated rows z [samples * positions, features]."""
+    """C^(1/2) z R^(1/2): float64 [samples, positions, features], of uncorrelated z [samples * positions, features]."""
     x = z.reshape(inputs.samples, inputs.positions_known, -1)
     return mixed(mixed(x, inputs.correlation, axis=0), inputs.position_correlation, axis=1)
 
@@ -51,7 +51,8 @@ def mixed(z: np.ndarray, correlation: float, axis: int) -> np.ndarray:
     c may be from -1 / (n - 1) to 1 (unchecked beyond rounding).
     """
     apart, together = (math.sqrt(max(0.0, value)) for value in (1 - correlation, 1 + (z.shape[axis] - 1) * correlation))
-    return apart * z + (together - apart) * z.mean(axis=axis, keepdims=True)
+    x: np.ndarray = apart * z + (together - apart) * z.mean(axis=axis, keepdims=True)
+    return x
 
 
 def orthonormal(z: np.ndarray) -> np.ndarray:

@@ -45,7 +45,8 @@ def count_windows(content: np.ndarray, length: int) -> int:
 
 def windows(content: np.ndarray, length: int, starts: np.ndarray) -> np.ndarray:
     """The bytes from these starts on: uint8 [starts, length]."""
-    return np.lib.stride_tricks.sliding_window_view(content, length)[starts]
+    chosen: np.ndarray = np.lib.stride_tricks.sliding_window_view(content, length)[starts]
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,7 @@ def _check_data(table: str, data: Inputs | Train, named: Sequence[str]) -> Itera
                 f"{table}.positions", f"{data.positions!r} cuts images; of a text say how many bytes a window has."
             )
         if data.features is not None and data.encoding != "random":
-            yield Problem(
-                f"{table}.features", f"one-hot bytes have {BYTES}; take it away, or say encoding = 'random'."
-            )
+            yield Problem(f"{table}.features", f"one-hot bytes have {BYTES}; take it away, or say encoding = 'random'.")
         if data.standardize:
             yield Problem(f"{table}.standardize", "a text has no values before it is encoded; take it away.")
         return
@@ -72,7 +70,7 @@ def _check_normal(inputs: Inputs, grid: Grid | None) -> Iterator[Problem]:
 
 
 def _check_correlation(key: str, correlation: float, count: int, what: str) -> Iterator[Problem]:
-    """The matrix of `count` such correlations has the eigenvalues 1 - c and 1 + (count - 1) c, none of them negative."""
+    """The matrix of `count` such correlations has the eigenvalues 1 - c and 1 + (count - 1) c, none negative."""
     if correlation and count == 1:
         yield Problem(f"inputs.{key}", f"there are no two {what} to have it; say inputs.{what}, 2 or more.")
     elif count > 1 and correlation < -1 / (count - 1):
@@ -92,5 +90,5 @@ def _check_exact(inputs: Inputs, grid: Grid | None) -> Iterator[Problem]:
         there = f"there are {features:,}" if inputs.features else f"the least width is {features:,}"
         yield Problem(
             "inputs.exact_correlation",
-            f"{shown} need at least {rows:,} features, and {there}; give more inputs.features, or fewer inputs.samples.",
+            f"{shown} need at least {rows:,} features, and {there}; raise inputs.features or lower inputs.samples.",
         )

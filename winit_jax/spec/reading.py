@@ -133,8 +133,7 @@ def _check_size(
         problems.append(
             Problem(
                 "inputs.samples",
-                f"{shown} through {widest:,} units are {pairs:,} activations a layer; "
-                f"{MAX_PAIRS:,} can be counted.",
+                f"{shown} through {widest:,} units are {pairs:,} activations a layer; {MAX_PAIRS:,} can be counted.",
             )
         )
     # The way back needs every layer of one network at once.

@@ -84,7 +84,8 @@ def expected_similarity(inputs: Inputs) -> Similarity:
 def mean_field(inputs: Mapping[int | str, InputData], normal: Similarity, say: Callable[[str], None]) -> MeanField:
     """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width.
 
-    normal: what starts it where none do, per feature. say: told of functions from elsewhere that fail in it, whose predictions are NaN.
+    normal: what starts it where none do, per feature. say: told of functions from elsewhere that fail in it, whose
+    predictions are NaN.
     """
     failed: set[str] = set()
 
@@ -159,7 +160,7 @@ def count_fixed_points(sweep: Sweep) -> int:
     """Rows of the mean_field table, without reading the data: normal inputs differ a little with their features."""
 
     def inputs(width: float) -> tuple[float, int]:
-        if sweep.inputs.source != "normal":
+        if sweep.inputs.source != "normal" and not sweep.inputs.follows_width:
             return 1.0, USUAL_FEATURES
         features = 1 if math.isinf(width) else sweep.inputs.features or int(width)
         return features * (1 + 1e-9 * (features - math.isinf(width))), features
