@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from support.pages import ROOT
 from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.spec.json_schema import json_schema
 from winit_jax.spec.reading import load_sweep
+from winit_jax.spec.sources import TEXT_POSITIONS, TEXT_WINDOWS
+from winit_jax.spec.sweep import Inputs
 
 
 @pytest.fixture
@@ -212,3 +215,12 @@ def test_the_json_schema_says_what_positions_are():
         assert {"enum": ["rows", "pixels"], "type": "string"} in tables[table]["properties"]["positions"]["anyOf"]
         assert all("description" in tables[table]["properties"][key] for key in ("positions", "encoding", "features"))
     assert tables["inputs"]["properties"]["correlation"]["minimum"] == -1
+
+
+def test_the_page_of_definitions_has_every_key_of_inputs_and_the_defaults_of_texts():
+    page = (ROOT / "docs" / "definitions.md").read_text()
+    section = page[page.index("| key of `[inputs]`") : page.index("### Positions")]
+    rows = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(Inputs.model_fields)
+    assert f"of a text {TEXT_POSITIONS}" in section
+    assert "up to {:,} and {:,}.".format(*TEXT_WINDOWS) in page
