@@ -76,6 +76,8 @@ class Inputs(Table):
     features: int | None = Field(
         None, ge=1, le=1_000_000, description="for source = normal, or a text in random encoding; default: the width"
     )
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    standardize: bool = False
     positions: Positions = Field(
         None,
         description="of a normal sample, how many (default: none); of a text, the bytes of a window (default: "
@@ -93,8 +95,6 @@ class Inputs(Table):
     encoding: Encoding | None = Field(
         None, description="of a text's bytes: one_hot (default), or random, N(0, 1) numbers for each value of a byte"
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED)
-    standardize: bool = False
 
     @property
     def takes_what_is_there(self) -> bool:
