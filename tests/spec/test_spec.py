@@ -83,7 +83,8 @@ def test_every_problem_is_reported_at_once_with_its_place(tmp_path):
     assert str(caught.value) == (
         "phase.toml: 3 problems\n"
         f"  inputs.sampels: not a key of this table. Did you mean 'samples'? "
-        "Known: features, samples, seed, source, standardize.\n"
+        "Known: correlation, encoding, exact_correlation, features, position_correlation, positions, samples, seed, "
+        "source, standardize.\n"
         f"  grid.activation[1]: 'rellu' is not an activation. Did you mean 'relu'? Known: {known}.\n"
         "  grid.depth: 0 is less than 1."
     )

@@ -1,10 +1,12 @@
-"""What networks learn: a data set cut into training and test samples."""
+"""What networks learn: a data set cut into training and test samples, or the bytes that follow those of a text."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from winit_jax.data import text
+from winit_jax.data.positions import cut
 from winit_jax.data.sources import (
     InputError,
     Source,
@@ -13,19 +15,24 @@ from winit_jax.data.sources import (
     read,
     samples_known,
     samples_of,
+    shape_of,
 )
 from winit_jax.spec.problems import Problem
+from winit_jax.spec.sources import BYTES, TEXT_POSITIONS, TEXT_WINDOWS
 from winit_jax.spec.sweep import Train
 
 # Of the samples of a source without a test set of its own, unless train_samples says otherwise.
 TRAINING_SHARE = 0.8
+# The share of a text, at its end, whose windows test: one byte in so many.
+TEST_BYTES = 5
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """x_*: float32 [samples, features]. y_*: int32 [samples], classes 0 .. classes - 1. sha256: of the bytes read.
+    """x_*: float32 [samples, features], or [samples, positions, features]. sha256: of the bytes read.
 
-    files: the (name, SHA-256) of each file that was read.
+    y_*: int32 [samples], classes 0 .. classes - 1; of a text int64 [samples, positions], the byte that follows each.
+    files: the (name, SHA-256) of each file that was read. grid: the (height, width) of the positions, or None.
     """
 
     x_train: np.ndarray
@@ -36,10 +43,16 @@ class Dataset:
     source: str
     sha256: str
     files: tuple[tuple[str, str], ...] = ()
+    grid: tuple[int, int] | None = None
+
+    @property
+    def positions(self) -> int:
+        """Of a sample; 1 where the data have none."""
+        return self.x_train.shape[1] if self.x_train.ndim == 3 else 1
 
     @property
     def features(self) -> int:
-        return int(self.x_train.shape[1])
+        return int(self.x_train.shape[-1])
 
     def describe(self) -> dict[str, Any]:
         """For run.json."""
@@ -49,6 +62,7 @@ class Dataset:
             "files": dict(self.files),
             "classes": self.classes,
             "features": self.features,
+            **({"positions": self.positions} if self.x_train.ndim == 3 else {}),
             "train_samples": len(self.x_train),
             "test_samples": len(self.x_test),
         }
@@ -62,6 +76,10 @@ def load_dataset(train: Train) -> Dataset:
     largest of the data set; train.standardize subtracts the mean of the training pixels and divides by their std.
     Errors: InputError.
     """
+    return _of_text(train) if train.is_text else _of_arrays(train)
+
+
+def _of_arrays(train: Train) -> Dataset:
     name = train.source
     source = read(name)
     learn, test = _split(source, train)
@@ -78,6 +96,12 @@ def load_dataset(train: Train) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"{name}: all labels are {classes[0]}; there is nothing to tell apart.")
     y_train, y_test = np.split(codes.astype(np.int32), [len(x_train)])
+    grid = None
+    if isinstance(train.positions, str):
+        shape = shape_of(source, name)
+        (x_train, grid), (x_test, _) = (
+            cut(x, shape, train.positions, "train.positions", name) for x in (x_train, x_test)
+        )
     return Dataset(
         np.ascontiguousarray(x_train, np.float32),
         y_train,
@@ -87,7 +111,40 @@ def load_dataset(train: Train) -> Dataset:
         name,
         source.sha256,
         source.files,
+        grid,
     )
+
+
+def _of_text(train: Train) -> Dataset:
+    """Windows of a text, and for each of their bytes the one that follows it.
+
+    The last fifth of the bytes is for tests, and no window reaches from one part into the other. In each part windows
+    start at different bytes by a draw of train.seed, and where more are asked for than there are, some come again.
+    Errors: InputError.
+    """
+    source = text.read_text(train.source)
+    length = train.positions if isinstance(train.positions, int) else TEXT_POSITIONS
+    learn, test = np.split(source.content, [len(source.content) - len(source.content) // TEST_BYTES])
+    if not text.count_windows(test, length + 1):
+        raise InputError(
+            f"{train.source} has {len(source.content):,} bytes; train.positions = {length:,} takes "
+            f"{TEST_BYTES * (length + 1):,}, the last fifth of them for tests."
+        )
+    encoding, rng = (
+        text.encoding(train.encoding, train.features or BYTES, train.seed),
+        np.random.default_rng(train.seed),
+    )
+
+    def drawn(part: np.ndarray, asked: int | None, most: int) -> tuple[np.ndarray, np.ndarray]:
+        there = text.count_windows(part, length + 1)
+        count = asked or min(len(part) // (length + 1), most)
+        starts = rng.permutation(there)[:count] if count <= there else rng.integers(0, there, count)
+        codes = text.windows(part, length + 1, starts)
+        return encoding.encode(codes[:, :-1], train.source), codes[:, 1:].astype(np.int64)
+
+    x_train, y_train = drawn(learn, train.train_samples, TEXT_WINDOWS[0])
+    x_test, y_test = drawn(test, train.test_samples, TEXT_WINDOWS[1])
+    return Dataset(x_train, y_train, x_test, y_test, BYTES, train.source, source.sha256, source.files)
 
 
 def check_dataset(train: Train) -> list[Problem]:

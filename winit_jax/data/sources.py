@@ -4,6 +4,7 @@ Nothing is ever downloaded. Every source comes with the SHA-256 of what was read
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,9 +23,11 @@ class DataSet:
     """A data set that has a name.
 
     read: gives it. Errors: InputError. samples: how many it has, where that is known without reading it.
+    shape: (height, width) of its images, which some of its forms hold flat.
     """
 
     read: Callable[[], Source]
+    shape: tuple[int, int]
     samples: int | None = None
 
 
@@ -80,9 +83,9 @@ def _bundled(name: str, images: np.ndarray, labels: np.ndarray) -> Source:
 SOURCES: Registry[DataSet] = Registry(
     "a source",
     {
-        "digits": DataSet(_digits, samples=1797),
-        "mnist5k": DataSet(_mnist5k, samples=5000),
-        **{name: DataSet(partial(_cached, name)) for name in CACHED},
+        "digits": DataSet(_digits, (8, 8), samples=1797),
+        "mnist5k": DataSet(_mnist5k, (28, 28), samples=5000),
+        **{name: DataSet(partial(_cached, name), (28, 28)) for name in CACHED},
     },
 )
 
@@ -94,6 +97,14 @@ def samples_of(source: Source, name: str) -> int:
     if source.images.ndim < 2 or source.images.size == 0:
         raise InputError(f"{name}: an array of shape {source.images.shape} is not [samples, ...features].")
     return len(source.images)
+
+
+def shape_of(source: Source, name: str) -> tuple[int, ...]:
+    """The shape of one sample: of the array, or the data set's own where its images are held flat."""
+    shape = source.images.shape[1:]
+    if name in SOURCES and len(shape) == 1 and math.prod(SOURCES[name].shape) == shape[0]:
+        return SOURCES[name].shape
+    return shape
 
 
 def pixels(images: np.ndarray, largest: int, name: str) -> np.ndarray:
@@ -115,4 +126,14 @@ def largest_pixel(source: Source) -> int:
     return max(1, int(source.images.max())) if np.issubdtype(source.images.dtype, np.integer) else 1
 
 
-__all__ = ["SOURCES", "InputError", "Source", "largest_pixel", "pixels", "read", "samples_known", "samples_of"]
+__all__ = [
+    "SOURCES",
+    "InputError",
+    "Source",
+    "largest_pixel",
+    "pixels",
+    "read",
+    "samples_known",
+    "samples_of",
+    "shape_of",
+]

@@ -7,6 +7,7 @@ from typing import Any
 from winit_jax.columns import AXES, Axis
 from winit_jax.spec.formulas import NAMED, FormulaError, names_of, value_of
 from winit_jax.spec.problems import Problem
+from winit_jax.spec.sources import BYTES
 from winit_jax.spec.sweep import Grid, Inputs
 
 # Stands for the columns of data that are not read yet.
@@ -51,6 +52,7 @@ def _places(grid: Grid, inputs: Inputs) -> Iterator[Mapping[str, Any]]:
     pairs = [*itertools.islice(itertools.product(grid.width or [1], grid.depth), 0, None, step)]
     last = ((grid.width or [1])[-1], grid.depth[-1])
     for width, depth in dict.fromkeys((*pairs, last)):
-        features = inputs.features or (width if inputs.source == "normal" else USUAL_FEATURES)
+        usual = BYTES if inputs.is_text else USUAL_FEATURES
+        features = inputs.features or (width if inputs.follows_width else usual)
         for fan_in in (features, width):
             yield {"width": width, "depth": depth, "features": features, "fan_in": fan_in, "fan_out": width}

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
+from winit_jax.spec.input_checks import check_inputs, check_train
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
+from winit_jax.spec.sources import BYTES, TEXT_MARK
 from winit_jax.spec.sweep import (
     MAX_EVALUATIONS,
     MAX_NETWORKS,
@@ -72,12 +74,14 @@ def load_sweep(
     train = tables["train"] if "train" in there else None
     if train is not None:
         train = _resolve_train(train, base, vocabulary, problems)
-        if not any(problem.place == "train.source" for problem in problems):
-            tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train)
+        wrong = {problem.place for problem in problems}
+        if "train.source" not in wrong:
+            tables["inputs"] = _inputs_of_training(tables["inputs"], raw_inputs, train, wrong)
     known = ("title", "grid", *TABLES)
     for key in data:
         unknown(key, "not a key of a sweep file.", key, known, problems)
     grid, written = (None, {}) if raw_grid is None else _grid(raw_grid, train is not None, vocabulary, problems)
+    problems += check_inputs(tables["inputs"], vocabulary.sources, grid)
     inputs = _resolve_inputs(tables["inputs"], base, vocabulary.sources, problems)
     problems += vocabulary.check_data(inputs, train)
     histogram = getattr(tables["measure"], "histogram", None)
@@ -123,21 +127,22 @@ def _check_size(
         if sentence := vocabulary.check_threshold(activation, measure.saturation_threshold):
             problems.append(Problem("measure.saturation_threshold", sentence))
     widest, deepest = max(grid.width, default=0), max(grid.depth)
-    if (pairs := inputs.samples * widest) > MAX_PAIRS:
+    rows, positions = inputs.samples * inputs.positions_known, inputs.positions_known
+    shown = f"{inputs.samples:,} samples" + (f" of {positions:,} positions" if positions > 1 else "")
+    if (pairs := rows * widest) > MAX_PAIRS:
         problems.append(
             Problem(
                 "inputs.samples",
-                f"{inputs.samples:,} samples through {widest:,} units are {pairs:,} activations a layer; "
-                f"{MAX_PAIRS:,} can be counted.",
+                f"{shown} through {widest:,} units are {pairs:,} activations a layer; {MAX_PAIRS:,} can be counted.",
             )
         )
     # The way back needs every layer of one network at once.
-    needed = max(vocabulary.gradient_mib(deepest, inputs.samples, widest, norm) for norm in grid.normalization)
+    needed = max(vocabulary.gradient_mib(deepest, rows, widest, norm) for norm in grid.normalization)
     if measure.gradients and needed > compute.batch_mib:
         problems.append(
             Problem(
                 "measure.gradients",
-                f"a network of {deepest:,} layers, {widest:,} units and {inputs.samples:,} samples needs "
+                f"a network of {deepest:,} layers, {widest:,} units and {shown} needs "
                 f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
             )
         )
@@ -275,6 +280,7 @@ def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary
 
 
 def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:
+    problems += check_train(train, vocabulary.sources)
     source = _resolve_source(train.source, "train.source", vocabulary.sources, base, problems)
     optimizer = resolve("optimizer", train.optimizer, vocabulary.optimizers)
     train = train.model_copy(update={"source": source, "optimizer": optimizer})
@@ -295,32 +301,40 @@ def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: l
     return train
 
 
-def _inputs_of_training(inputs: Inputs, raw: Any, train: Train) -> Inputs:
-    """Networks are measured on the data that they learn, unless the file says on what."""
-    if isinstance(raw, dict) and "source" in raw:
+def _inputs_of_training(inputs: Inputs, raw: Any, train: Train, wrong: Collection[str]) -> Inputs:
+    """Networks are measured on the data that they learn, unless the file says on what.
+
+    wrong: places of problems, whose values are not taken over: one problem is told once.
+    """
+    said = raw if isinstance(raw, dict) else {}
+    if "source" in said:
         return inputs
-    changes: dict[str, Any] = {"source": train.source, "standardize": train.standardize}
-    if train.train_samples and not (isinstance(raw, dict) and "samples" in raw):
+    changes: dict[str, Any] = {"source": train.source}
+    if train.train_samples and "samples" not in said:
         changes["samples"] = min(inputs.samples, train.train_samples)
+    if "train.standardize" not in wrong:
+        changes["standardize"] = train.standardize
+    of_data: dict[str, Any] = {"positions": train.positions}
+    if train.is_text:  # the same windows' encoding: numbers for the bytes come from the seed
+        features = train.features or (BYTES if train.encoding == "random" else None)
+        of_data |= {"encoding": train.encoding, "features": features, "seed": train.seed}
+    changes |= {key: value for key, value in of_data.items() if key not in said and f"train.{key}" not in wrong}
     return inputs.model_copy(update=changes)
 
 
 def _resolve_inputs(inputs: Inputs, base: Path, named: Sequence[str], problems: list[Problem]) -> Inputs:
     if inputs.source == "normal":
-        if inputs.standardize:
-            problems.append(Problem("inputs.standardize", "source = 'normal' has mean 0 and variance 1 already."))
         return inputs
-    if inputs.features is not None:
-        what = f"source = {inputs.source!r}" if inputs.source in named else "a file"
-        problems.append(Problem("inputs.features", f"{what} fixes the features; take it away."))
     source = _resolve_source(inputs.source, "inputs.source", ("normal", *named), base, problems)
     return inputs.model_copy(update={"source": source})
 
 
 def _resolve_source(source: str, place: str, known: Sequence[str], base: Path, problems: list[Problem]) -> str:
-    """A name as it is, a path from the folder of the sweep file."""
+    """A name as it is, a path from the folder of the sweep file, also behind the mark of a text."""
     if source in known:
         return source
+    if source.startswith(TEXT_MARK):
+        return TEXT_MARK + _resolve_source(source.removeprefix(TEXT_MARK), place, (), base, problems)
     try:
         path = (base / Path(source).expanduser()).resolve()
         exists = bool(source) and path.exists()
@@ -329,7 +343,7 @@ def _resolve_source(source: str, place: str, known: Sequence[str], base: Path, p
     if not exists and (named := resolve("source", source, known)) in known:
         return named
     if not exists:
-        looks_like_path = any(mark in source for mark in "/\\.")
+        looks_like_path = not known or any(mark in source for mark in "/\\.")
         hint = "" if looks_like_path else did_you_mean(source, known, "source")
         what = "is no file" if looks_like_path else "is neither a source nor a file."
         problems.append(Problem(place, f"{briefly(source)} {what}{hint or '.'}"))

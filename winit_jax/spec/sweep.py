@@ -13,6 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from winit_jax.columns import AXES, MAX_SEED, WEIGHT_SCALES
 from winit_jax.spec.problems import Problem
+from winit_jax.spec.sources import (
+    A_PATH,
+    BYTES,
+    TEXT_POSITIONS,
+    TEXT_WINDOWS,
+    Encoding,
+    Positions,
+    is_text,
+)
 
 MAX_NETWORKS = 100_000_000
 MAX_PREDICTIONS = 1_000_000
@@ -66,10 +75,6 @@ class Vocabulary:
     check_data: "Callable[[Inputs, Train | None], list[Problem]]"
 
 
-# Of data, as the descriptions of keys say it.
-A_PATH = "a path to .npz, .npy, CSV, parquet, IDX or CIFAR's binary files, or to their folder"
-
-
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -87,14 +92,50 @@ class Inputs(Table):
 
     source: str = Field("normal", description=f"normal, digits, mnist5k, mnist, fashion_mnist, or {A_PATH}")
     samples: int = Field(1000, ge=1, le=10_000_000, description="default: 1000, or all of a source that has fewer")
-    features: int | None = Field(None, ge=1, le=1_000_000, description="for source = normal; default: the width")
+    features: int | None = Field(
+        None, ge=1, le=1_000_000, description="for source = normal, or a text in random encoding; default: the width"
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED)
     standardize: bool = False
+    positions: Positions = Field(
+        None,
+        description="of a normal sample, how many (default: none); of a text, the bytes of a window (default: "
+        f"{TEXT_POSITIONS}); of images, rows or pixels (default: flat)",
+    )
+    correlation: float = Field(
+        0.0, ge=-1, le=1, allow_inf_nan=False, description="of distinct normal samples, at the same position"
+    )
+    position_correlation: float = Field(
+        0.0, ge=-1, le=1, allow_inf_nan=False, description="of distinct positions of the same normal sample"
+    )
+    exact_correlation: bool = Field(
+        False, description="normal samples whose products are what is expected of them, and not only on average"
+    )
+    encoding: Encoding | None = Field(
+        None, description="of a text's bytes: one_hot (default), or random, N(0, 1) numbers for each value of a byte"
+    )
 
     @property
     def takes_what_is_there(self) -> bool:
         """Whether a source of fewer samples is used as it is, since the sweep does not say how many there should be."""
         return "samples" not in self.model_fields_set and self.source != "normal"
+
+    @property
+    def is_text(self) -> bool:
+        return is_text(self.source)
+
+    @property
+    def positions_known(self) -> int:
+        """Positions of a sample, 1 where it has none, as far as the sweep says: images alone know their own."""
+        if isinstance(self.positions, int):
+            return self.positions
+        return TEXT_POSITIONS if self.is_text else 1
+
+    @property
+    def follows_width(self) -> bool:
+        """Whether there are as many features as the width of the network."""
+        drawn = self.source == "normal" or (self.is_text and self.encoding == "random")
+        return drawn and self.features is None
 
 
 class Measure(Table):
@@ -117,13 +158,29 @@ class Train(Table):
     steps: int = Field(1000, ge=1, le=100_000_000)
     batch_size: int = Field(128, ge=1, le=1_000_000)
     eval_every: int = Field(50, ge=1)
-    train_samples: int | None = Field(
-        None, ge=1, description="default: four fifths of the data, or all of a source with its own test set"
+    positions: Positions = Field(
+        None,
+        description=f"of a text, the bytes of a window (default: {TEXT_POSITIONS}), each of which is to be followed by "
+        "the right one; of images, rows or pixels (default: flat)",
     )
-    test_samples: int | None = Field(None, ge=1, description="default: all the rest")
+    encoding: Encoding | None = Field(None, description="of a text's bytes, as of the inputs; default: one_hot")
+    features: int | None = Field(None, ge=1, le=1_000_000, description=f"of a random encoding; default: {BYTES}")
+    train_samples: int | None = Field(
+        None,
+        ge=1,
+        description="default: four fifths of the data, or all of a source with its own test set; of a text as many "
+        f"windows as lie side by side, up to {TEXT_WINDOWS[0]:,}",
+    )
+    test_samples: int | None = Field(
+        None, ge=1, description=f"default: all the rest; of a text likewise, up to {TEXT_WINDOWS[1]:,}"
+    )
     standardize: bool = False
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of the split and of the minibatches")
     target_accuracy: float = Field(0.9, gt=0, le=1)
+
+    @property
+    def is_text(self) -> bool:
+        return is_text(self.source)
 
     @property
     def evaluated(self) -> list[int]:

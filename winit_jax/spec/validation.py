@@ -1,10 +1,12 @@
 """Tables of a sweep file against their models: what pydantic finds, as sentences."""
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
 
 from winit_jax.spec.problems import Problem, briefly, did_you_mean, shortened, unknown
+from winit_jax.spec.sources import CUTS, MAX_POSITIONS
 from winit_jax.spec.sweep import TABLES, Histogram
 
 
@@ -51,7 +53,11 @@ def _sentence(item: Any) -> str:
         key, words = bounds[kind]
         return f"{briefly(value)} {words} {context[key]:,}."
     if kind == "literal_error":
-        return f"{briefly(value)} is not allowed.{did_you_mean(str(value), ('default', 'high', 'highest'))}"
+        allowed = re.findall(r"'([^']+)'", context["expected"])
+        return f"{briefly(value)} is not allowed.{did_you_mean(str(value), allowed)}"
+    if kind == "positions":
+        what = f"neither a number of positions (from 1 to {MAX_POSITIONS:,}) nor a way to cut images into them"
+        return f"{briefly(value)} is {what}.{did_you_mean(str(value), CUTS)}"
     wanted = {
         "int_type": "a whole number",
         "float_type": "a number",

@@ -43,7 +43,7 @@ class Measuring:
         """
         sweep, measure = self.work.sweep, self.work.sweep.measure
         data, histogram = self.work.inputs[job.width], sweep.measure.histogram
-        family = self._family(job, data.x.shape[1])
+        family = self._family(job, data.features)
         settings = Settings(
             activation(job.activation),
             NORMALIZATIONS[job.normalization],
@@ -62,13 +62,13 @@ class Measuring:
             budget_mib=budget_mib,
             platform=self.platform,
         )
-        self.verdicts.check(Evidence(job, data.x, family, settings, findings.layers), shared=histogram is None)
+        self.verdicts.check(Evidence(job, data.rows, family, settings, findings.layers), shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(
                 family,
                 inputs,
-                data.labels,
+                data.row_labels,
                 depths,
                 settings,
                 edges=None if histogram is None else gradient_edges(histogram),
@@ -76,13 +76,13 @@ class Measuring:
                 platform=self.platform,
             )
         if measure.singular_values and not settings.normalization.joins_samples:
-            findings.depths = families.singular_values(family, data.x, depths, settings)
+            findings.depths = families.singular_values(family, data.rows, depths, settings)
         return np.stack([family.first_std, family.hidden_std], axis=1), findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of the hidden layers' weights, [points]."""
         sweep = self.work.sweep
-        sizes = Sizes.of(job, self.work.inputs[job.width].x.shape[1])
+        sizes = Sizes.of(job, self.work.inputs[job.width].features)
         gains = np.array([sizes.hidden_gain(point, sweep.scale_axis) for point in job.points])
         scales = {axis: sizes.values(job, axis) for axis in SCALES if axis != "skip_scale"}
         return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
@@ -99,5 +99,5 @@ class Measuring:
     def _inputs(self, width: int) -> Inputs:
         with self._lock:
             if width not in self._prepared:
-                self._prepared[width] = as_inputs(self.work.inputs[width].x)
+                self._prepared[width] = as_inputs(self.work.inputs[width].rows)
             return self._prepared[width]

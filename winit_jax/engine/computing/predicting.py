@@ -58,16 +58,17 @@ class Predicting:
         return predicted
 
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
-        sizes = Sizes.of(job, self.work.inputs[job.width].x.shape[1])
+        inputs = self.work.inputs[job.width]
+        sizes = Sizes.of(job, inputs.features)
         gains = np.array([sizes.hidden_gain(point, self.work.sweep.scale_axis) for point in job.points])
-        square, correlation = theories.similarity(self.work.inputs[job.width].x)
+        start = theories.similarity(inputs.x)
         columns = theory.from_inputs(
             activation(job.activation),
             family.first_std,
             gains,
             family.bias_std,
-            square,
-            correlation,
+            start.square,
+            start.correlation,
             layers,
             family.block,
             family.skips,
@@ -82,5 +83,6 @@ def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:
 
     say: is told of functions of the user's own that have no predictions.
     """
+    start = theories.expected_similarity(work.sweep.inputs)
     with pinned.settings():
-        return prediction_tables(work.sweep, theories.mean_field(work.inputs, say))
+        return prediction_tables(work.sweep, theories.mean_field(work.inputs, start, say))

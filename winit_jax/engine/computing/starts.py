@@ -20,4 +20,4 @@ def load(sweep: Sweep) -> InputData | None:
 
 def mean_square(data: InputData | None) -> float:
     """Of the inputs' entries: q_1 = gain^2 times this + bias_std^2."""
-    return 1.0 if data is None else similarity(data.x)[0] / data.x.shape[1]
+    return 1.0 if data is None else similarity(data.x).square / data.features

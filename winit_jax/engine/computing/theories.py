@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from winit_jax.numerics import initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
-from winit_jax.spec.sweep import Sweep
+from winit_jax.spec.sweep import Inputs, Sweep
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
 LN_10 = math.log(10)
@@ -37,19 +37,55 @@ def norm_of(normalization: str, position: str, epsilon: np.ndarray | float | Non
         return theory.Norm(position, np.log10(NORM_EPSILON if epsilon is None else epsilon))
 
 
-def similarity(x: np.ndarray) -> tuple[float, float]:
-    """(Mean square norm of the inputs, mean dot product of distinct ones over it). x: [samples, features]."""
+class Similarity(NamedTuple):
+    """How alike inputs are. Over square; NaN where there are no such two, or nothing but zeros.
+
+    square: mean square norm of a row, which is a position of a sample, or a sample without positions. correlation: mean
+    product of distinct samples at the same position. position_correlation: of distinct positions of the same sample.
+    cross_correlation: of rows distinct in both.
+    """
+
+    square: float
+    correlation: float
+    position_correlation: float
+    cross_correlation: float
+
+
+def similarity(x: np.ndarray) -> Similarity:
+    """How alike inputs are, in float64. x: [samples, features] or [samples, positions, features].
+
+    With a sum over all i of one sort, |sum_i x_i|^2 = sum_i |x_i|^2 + the products of distinct ones, so that no matrix
+    of products is formed; those distinct in both are what the other two leave of |sum_is x_is|^2.
+    """
     x = np.asarray(x, np.float64)
+    samples, positions = len(x), x.shape[1] if x.ndim == 3 else 1
     total = float(np.sum(x * x))
-    if len(x) == 1 or total == 0:
-        return total / len(x), float("nan")
-    return total / len(x), float((np.sum(x.sum(axis=0) ** 2) - total) / ((len(x) - 1) * total))
+    square = total / (samples * positions)
+    alike = [math.nan] * 3
+    of_samples = x.sum(axis=0)  # of distinct samples: [positions, features], or [features]
+    squares = float(np.sum(of_samples**2))
+    if samples > 1 and total:
+        alike[0] = (squares - total) / ((samples - 1) * total)
+    if positions > 1 and total:
+        of_positions = float(np.sum(x.sum(axis=1) ** 2))
+        alike[1] = (of_positions - total) / ((positions - 1) * total)
+        if samples > 1:
+            of_both = float(np.sum(of_samples.sum(axis=0) ** 2))
+            alike[2] = (of_both - squares - of_positions + total) / ((samples - 1) * (positions - 1) * total)
+    return Similarity(square, *alike)
 
 
-def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]) -> MeanField:
+def expected_similarity(inputs: Inputs) -> Similarity:
+    """Of normal inputs per feature, as their keys say it: what theory of infinite width starts from."""
+    correlation, position_correlation = inputs.correlation, inputs.position_correlation
+    return Similarity(1.0, correlation, position_correlation, correlation * position_correlation)
+
+
+def mean_field(inputs: Mapping[int | str, InputData], normal: Similarity, say: Callable[[str], None]) -> MeanField:
     """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width.
 
-    say: told of functions from elsewhere that fail in it, whose predictions are NaN.
+    normal: what starts it where none do, per feature. say: told of functions from elsewhere that fail in it, whose
+    predictions are NaN.
     """
     failed: set[str] = set()
 
@@ -64,9 +100,9 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
             failed.add(name)
             return instead
 
-    square, correlation, features = 1.0, 0.0, 1
+    start, features = normal, 1
     if (data := inputs.get("inf")) is not None:
-        (square, correlation), features = similarity(data.x), data.x.shape[1]
+        start, features = similarity(data.x), data.features
 
     def from_inputs(
         name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, stream: Stream
@@ -74,7 +110,7 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
         first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
         norm = norm_of(stream.normalization, stream.norm_position, stream.norm_epsilon)
         of_stream = (BLOCKS.find(stream.block), stream.skip_scale, stream.branch_scale, norm)
-        scales = (first, gain, bias_std, square, correlation, layers, *of_stream)
+        scales = (first, gain, bias_std, start.square, start.correlation, layers, *of_stream)
         return unless_it_fails(
             name,
             lambda: theory.from_inputs(activation(name), *scales),
@@ -83,9 +119,9 @@ def mean_field(inputs: Mapping[int | str, InputData], say: Callable[[str], None]
 
     def of_width(width: float) -> tuple[float, int]:
         if math.isinf(width):
-            return square, features
-        x = inputs[int(width)].x
-        return similarity(x)[0], x.shape[1]
+            return start.square, features
+        data = inputs[int(width)]
+        return similarity(data.x).square, data.features
 
     def fixed_point(name: str, gain: np.ndarray, bias_std: np.ndarray, square: np.ndarray) -> list[np.ndarray]:
         with np.errstate(divide="ignore", over="ignore"):
@@ -124,7 +160,7 @@ def count_fixed_points(sweep: Sweep) -> int:
     """Rows of the mean_field table, without reading the data: normal inputs differ a little with their features."""
 
     def inputs(width: float) -> tuple[float, int]:
-        if sweep.inputs.source != "normal":
+        if sweep.inputs.source != "normal" and not sweep.inputs.follows_width:
             return 1.0, USUAL_FEATURES
         features = 1 if math.isinf(width) else sweep.inputs.features or int(width)
         return features * (1 + 1e-9 * (features - math.isinf(width))), features

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from winit_jax.engine.planning.planner import MAX_FAMILIES, PART_SECONDS, SIGNAL_SHARE, USUAL_DATA, Planner
+from winit_jax.engine.planning import shapes
+from winit_jax.engine.planning.planner import MAX_FAMILIES, PART_SECONDS, SIGNAL_SHARE, Planner
 from winit_jax.numerics.measure.batches import CPU_CALL_NETWORKS, CPU_CALL_PAIRS
 from winit_jax.spec.sweep import Sweep
 from winit_jax.system.machine import memory_bytes
@@ -40,9 +41,10 @@ class Share:
 def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int, str], float]) -> list[Share]:
     """Estimated shares of a sweep's peak, in MiB, the largest first. gradient_mib: as in `spec.Vocabulary`."""
     grid, measure, inputs = sweep.grid, sweep.measure, sweep.inputs
-    budget, samples, deepest = sweep.compute.batch_mib, inputs.samples, max(grid.depth)
+    budget, deepest = sweep.compute.batch_mib, max(grid.depth)
     width = max(grid.width, default=1)
-    features = [_features(sweep, each) for each in grid.width] or [1]
+    samples = shapes.of_inputs(inputs, width).rows
+    features = [shapes.of_inputs(inputs, each).features for each in grid.width] or [1]
     array = samples * width * 4 / MIB
     entries = max(planner.entries(block, width) for block in grid.block)
     layer, first = entries * 4 / MIB, max(features) * width * 4 / MIB
@@ -82,14 +84,14 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         matrices = SPECTRUM_INPUTS * SPECTRUM_MATRICES * width * width * 8 / MIB
         memory_shares.append(Share("singular values", LANES * (matrices + stack), "the width"))
     if sweep.train:
-        columns, count = USUAL_DATA.get(sweep.train.source, USUAL_DATA["mnist5k"])
+        data = shapes.of_training(sweep.train)
         # Parameters, gradients and two moments; signals of a minibatch and their gradients.
-        learner = 16 * (columns * width + (deepest - 1) * entries) / MIB
-        learner += 16 * deepest * sweep.train.batch_size * width / MIB
+        learner = 16 * (data.features * width + (deepest - 1) * entries) / MIB
+        learner += 16 * deepest * sweep.train.batch_size * data.positions * width / MIB
         batch = min(float(budget), planner.together(width, deepest) * learner)
         # Whole-number pixels, float64, then float32 twice.
         memory_shares += [
-            Share("data", columns * count * (8 + 8 + 4 + 4) / MIB, "train.train_samples"),
+            Share("data", data.features * data.rows * (8 + 8 + 4 + 4) / MIB, "train.train_samples"),
             Share("training", LANES * batch, "compute.batch_mib, the width or the depth"),
         ]
     return sorted(memory_shares, key=lambda share: -share.mib)
@@ -114,9 +116,3 @@ def too_much(memory_shares: list[Share], available: float) -> str | None:
 def available_mib() -> float:
     """The memory of this machine, or of the container that this process runs in; infinite where nobody says."""
     return memory_bytes() / MIB
-
-
-def _features(sweep: Sweep, width: int) -> int:
-    if sweep.inputs.source == "normal":
-        return sweep.inputs.features or width
-    return USUAL_DATA.get(sweep.inputs.source, USUAL_DATA["mnist5k"])[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from winit_jax.columns import SCALES
+from winit_jax.engine.planning import shapes
 from winit_jax.spec.parts import Job, Part, Point, holds_depth
 from winit_jax.spec.sweep import Scale, Sweep
 
@@ -17,9 +18,6 @@ MAX_FAMILIES = 4096
 LEAST_PARTS = 8
 # A small training sweep is cut in so many batches all the same.
 LEAST_BATCHES = 2
-# (Features, samples) and classes of data sets, for the estimate of time alone.
-USUAL_DATA = {"digits": (64, 1797), "mnist5k": (784, 5000), "mnist": (784, 70_000), "fashion_mnist": (784, 70_000)}
-USUAL_CLASSES = 10
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
 # What one CPU core does, measured on AVX-512 servers with 1000 inputs (docs/performance.md): matrix products
@@ -120,8 +118,12 @@ class Planner:
         return free - points.shared + (points.shared > 0)
 
     def layer_seconds(self, sweep: Sweep, width: int, multiplications: int) -> float:
-        """Estimated time of one layer of one network, with so many multiplications a sample."""
-        return sweep.inputs.samples * (2 * multiplications + FLOPS_AN_ACTIVATION * width) / self.flops_a_second
+        """Estimated time of one layer of one network, with so many multiplications a row of its inputs."""
+        return (
+            shapes.of_inputs(sweep.inputs, width).rows
+            * (2 * multiplications + FLOPS_AN_ACTIVATION * width)
+            / self.flops_a_second
+        )
 
     def family_seconds(self, sweep: Sweep, block: str, width: int, depth: int | None = None) -> float:
         """Estimated time of one pass through the deepest network, or through that of one depth alone."""
@@ -209,7 +211,7 @@ class Planner:
             if depth is None:
                 passes = self.passes(sweep, activation, normalization, Count.of(points, skip))
             shared = passes < len(points)
-            signal_mib = sweep.inputs.samples * width * 4 / 2**20
+            signal_mib = shapes.of_inputs(sweep.inputs, width).rows * width * 4 / 2**20
             most = max(1, int(min(PART_SECONDS / pass_seconds, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
             most = MAX_FAMILIES if shared else min(MAX_FAMILIES, most)
             chunks = -(-len(points) // most)
@@ -233,9 +235,9 @@ class Planner:
         """Estimated time of training one network: two products a weight on the way forth and back, and one more."""
         if (train := sweep.train) is None:
             return 0.0
-        features, samples = USUAL_DATA.get(train.source, USUAL_DATA["mnist5k"])
-        weights = features * width + (depth - 1) * self.entries(block, width) + width * USUAL_CLASSES
-        units = train.steps * train.batch_size * 3 + len(train.evaluated) * samples
+        data = shapes.of_training(train)
+        weights = data.features * width + (depth - 1) * self.entries(block, width) + width * shapes.classes(train)
+        units = (train.steps * train.batch_size * 3 + len(train.evaluated) * data.samples) * data.positions
         return units * (2 * weights + FLOPS_AN_ACTIVATION * width * depth / 10) / self.flops_a_second
 
     def seconds(self, sweep: Sweep) -> float:
