@@ -40,7 +40,10 @@ def network_rows(
         frame[name] = pd.Categorical(frame[name], categories=list(values))
     frame["normalization"] = pd.Categorical(["none"] * len(frame))
     frame["norm_epsilon"] = 1e-5
-    frame["block"], frame["norm_position"] = pd.Categorical(["dense"] * len(frame)), pd.Categorical(["pre"] * len(frame))
+    frame["block"], frame["norm_position"] = (
+        pd.Categorical(["dense"] * len(frame)),
+        pd.Categorical(["pre"] * len(frame)),
+    )
     frame["skip_scale"], frame["branch_scale"] = 0.0, 1.0
     frame["std"] = frame["gain"] / np.sqrt(frame["width"])
     with np.errstate(divide="ignore"):

@@ -116,8 +116,8 @@ _AXES = (
     ),
     Axis(
         "attention_gain",
-        "What the logits of attention are multiplied by, beside `1/sqrt(width / heads)`; 0 is uniform attention. Tables "
-        "give it for networks without attention too.",
+        "What the logits of attention are multiplied by, beside `1/sqrt(width / heads)`; 0 is uniform attention. "
+        "Tables give it for networks without attention too.",
         tables=(*PARTS, "theory"),
         default=1.0,
         given_with="attention",

@@ -18,8 +18,8 @@ ROWS = (
     ),
     Column(
         "site",
-        "The update of the layer that the row speaks of, where a layer has two: `attention` or `mlp` of a `transformer`. "
-        "Null elsewhere, and at the first layer, which is the stem.",
+        "The update of the layer that the row speaks of, where a layer has two: `attention` or `mlp` of a "
+        "`transformer`. Null elsewhere, and at the first layer, which is the stem.",
         ("layers", "gradients", *BINNED),
         role="row",
         holds=str,
@@ -67,7 +67,8 @@ MEASURED = (
         "act_std",
         "The standard deviation of the activations `h` over samples and units together.",
         SIGNALS,
-        label="std of activations", needs=("phi",),
+        label="std of activations",
+        needs=("phi",),
     ),
     Column("act_min", "The least of the activations `h`.", SIGNALS, label="least activation", needs=("phi",)),
     Column("act_max", "The greatest of the activations `h`.", SIGNALS, label="greatest activation", needs=("phi",)),

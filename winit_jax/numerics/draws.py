@@ -11,7 +11,6 @@ from winit_jax.numerics.initializers import (
     stream_key,
     unit_biases,
     unit_directions,
-    unit_readout,
     unit_weight_stack,
     unit_weights,
 )
@@ -26,15 +25,17 @@ class Layer(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Weights [fan_in, fan_out] in a block. name: of their stream of random numbers, empty for the only ones of a block.
+    """Weights [fan_in, fan_out] in a block.
 
-    fan_in: what one unit reads, over all taps of a convolution.
+    name: of their stream of random numbers, empty for the only ones of a block. fan_in: what one unit reads, over all taps of a convolution. role: what an init may know it by: `stem`, `inner`,
+    `logits` (of queries and keys), `out`, which is added to the stream, or `readout`.
     """
 
     name: str
     fan_in: int
     fan_out: int
     has_bias: bool = True
+    role: str = "out"
 
 
 # Unit draws of one layer, or of many stacked along a leading axis: of each update, of each place in it.

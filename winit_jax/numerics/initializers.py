@@ -69,10 +69,30 @@ class Shape(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """An init that fixes its own scale. shape: what it draws. variance: of the entries, from fan_in and fan_out."""
+    """An init that fixes its own scale. shape: what it draws. variance: of the entries, from fan_in and fan_out.
+
+    factor: what the standard deviation is multiplied by at a place, from its role (`draws.Place`) and the depth of the
+    network; None where it is 1 everywhere.
+    """
 
     shape: str
     variance: Callable[[Fan, Fan], float | Fraction]
+    factor: Callable[[str, int], float] | None = None
+
+
+def _gpt2(role: str, depth: int) -> float:
+    """What is added to the stream is 1 / sqrt(2 depth) as large: two updates a layer."""
+    return 1 / math.sqrt(2 * depth) if role == "out" else 1.0
+
+
+def _fixup(role: str, depth: int) -> float:
+    """The last weights of a branch begin as 0, and those before, one in a row, are 1 / sqrt(depth) as large."""
+    return {"out": 0.0, "readout": 0.0, "stem": 1.0}.get(role, 1 / math.sqrt(depth))
+
+
+def _deepnorm(role: str, depth: int) -> float:
+    """Values, outputs and perceptrons are (8 depth)^(-1/4) as large, queries and keys are not."""
+    return math.sqrt(1 / math.sqrt(8 * depth)) if role in ("inner", "out") else 1.0
 
 
 _SHAPES = {
@@ -91,6 +111,9 @@ _SCHEMES = {
     "xavier_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
     "he_normal": Scheme("normal", lambda fan_in, fan_out: 2 / fan_in),
     "he_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / fan_in),
+    "gpt2": Scheme("normal", lambda fan_in, fan_out: 0.02**2, _gpt2),
+    "fixup": Scheme("normal", lambda fan_in, fan_out: 2 / fan_in, _fixup),
+    "deepnorm": Scheme("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out), _deepnorm),
 }
 
 
@@ -103,21 +126,28 @@ def shape_of(init: str) -> str:
     return SCHEMES[init].shape if init in SCHEMES else init
 
 
-def scheme_std(init: str, fan_in: int, fan_out: int) -> float:
-    """Standard deviation of the weights under a scheme.
+def scheme_std(init: str, fan_in: int, fan_out: int, role: str = "out", depth: int | None = None) -> float:
+    """Standard deviation of the weights under a scheme. role: of their place; depth: of the network, if it matters.
 
-    Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852).
+    Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852); Radford et al. 2019 (gpt2);
+    Zhang et al. 2019 (fixup, arXiv:1901.09321); Wang et al. 2022 (deepnorm, arXiv:2203.00555).
     Errors: KeyError for a shape, which has no standard deviation of its own.
     """
-    return math.sqrt(SCHEMES[init].variance(fan_in, fan_out))
+    return math.sqrt(SCHEMES[init].variance(fan_in, fan_out)) * _factor(init, role, depth)
 
 
-def scheme_gain(init: str, width: int) -> float:
-    """std * sqrt(fan_in) of a scheme's hidden layers; exactly the same at every width for schemes without one.
+def scheme_gain(init: str, fan_in: int, fan_out: int, role: str = "out", depth: int | None = None) -> float:
+    """std * sqrt(fan_in) of a scheme; exactly the same at every width for schemes without one. As of `scheme_std`."""
+    variance = SCHEMES[init].variance(Fraction(fan_in), Fraction(fan_out))
+    return math.sqrt(variance * fan_in) * _factor(init, role, depth)
 
-    Errors: KeyError for a shape.
-    """
-    return math.sqrt(SCHEMES[init].variance(Fraction(width), Fraction(width)) * width)
+
+def _factor(init: str, role: str, depth: int | None) -> float:
+    factor = SCHEMES[init].factor
+    if factor is None:
+        return 1.0
+    assert depth is not None
+    return factor(role, depth)
 
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
@@ -140,7 +170,7 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
 def unit_weight_stack(
     seed: int, shape: str, first: int, count: int, fan_in: int, fan_out: int, place: str = ""
 ) -> jax.Array:
-    """Z of layers first .. first + count - 1: [count, fan_in, fan_out]. place: in a block, empty for its only weights."""
+    """Z of layers first .. first + count - 1: [count, fan_in, fan_out]. place: in a block, empty for its only ones."""
     layers = first + jnp.arange(count)
     key = stream_key(seed, f"weights/{shape}{place and f'/{place}'}", fan_out, fan_in)
     return _draw(key, shape, layers, fan_in, fan_out)

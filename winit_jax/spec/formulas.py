@@ -18,8 +18,8 @@ NAMES = {
     "fan_out": "columns of the weights that the value is for",
     "features": "columns of the inputs",
 }
-# What the field calls formulas of an axis. deepnorm: Wang et al. 2022, arXiv:2203.00555, with N = depth; skipinit: De and
-# Smith 2020, arXiv:2002.10444, as a network begins.
+# What the field calls formulas of an axis. deepnorm: Wang et al. 2022, arXiv:2203.00555, with N = depth; skipinit: De
+# and Smith 2020, arXiv:2002.10444, as a network begins.
 NAMED = {"skip_scale": {"deepnorm": "(2*depth)**0.25"}, "branch_scale": {"skipinit": "0"}}
 _BY_NAME = {name: formula for of_axis in NAMED.values() for name, formula in of_axis.items()}
 FORMS = f"{', '.join(NAMES)}, numbers, + - * / **, parentheses and sqrt()"
@@ -42,7 +42,11 @@ class FormulaError(ValueError):
 
 def looks_like_one(text: str) -> bool:
     """Whether a text that is no number is meant as a formula: it has a sign of one, or a name."""
-    return text in _BY_NAME or any(sign in text for sign in "*/+(") or not NAMES.keys().isdisjoint(re.findall(r"[a-z_]+", text))
+    return (
+        text in _BY_NAME
+        or any(sign in text for sign in "*/+(")
+        or not NAMES.keys().isdisjoint(re.findall(r"[a-z_]+", text))
+    )
 
 
 def names_of(text: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     names = {
         "activation": {"anyOf": [{"enum": list(vocabulary.activations)}, {"type": "string"}]},
         "init": {"enum": inits},
-        "block": {"enum": list(vocabulary.blocks)},
+        "block": {"anyOf": [{"enum": list(vocabulary.blocks)}, {"type": "string"}]},
     }
     axes = {}
     for name, axis in AXES.items():

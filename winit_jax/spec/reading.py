@@ -8,7 +8,8 @@ from typing import Any
 
 from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
 from winit_jax.spec.aliases import resolve
-from winit_jax.spec.axes import Value, canonical, expand
+from winit_jax.spec.axes import Value, canonical, expand, split_words
+from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
@@ -21,6 +22,7 @@ from winit_jax.spec.sweep import (
     MAX_PAIRS,
     MAX_PREDICTIONS,
     TABLES,
+    BlockKind,
     Compute,
     Grid,
     Inputs,
@@ -96,7 +98,14 @@ def load_sweep(
         problems.append(
             Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
         )
+    blocks: dict[str, BlockKind] = {}
     if grid is not None:
+        blocks = {name: kind for name in grid.block if not isinstance(kind := vocabulary.check_block(name), str)}
+        if cut := with_positions(inputs, blocks):
+            inputs = inputs.model_copy(update={"positions": cut})
+        if train is not None and (cut := with_positions(train, blocks)):
+            train = train.model_copy(update={"positions": cut})
+        problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
         problems += check_formulas(grid, inputs)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
     if problems or grid is None:
@@ -111,6 +120,7 @@ def load_sweep(
         compute=tables["compute"],
         schemes=vocabulary.schemes,
         predicted=vocabulary.predicted,
+        blocks=tuple(blocks.values()),
         written=written,
     )
     if not name:
@@ -137,7 +147,8 @@ def _check_size(
             )
         )
     # The way back needs every layer of one network at once.
-    needed = max(vocabulary.gradient_mib(deepest, rows, widest, norm) for norm in grid.normalization)
+    kinds = [(norm, block) for norm in grid.normalization for block in grid.block]
+    needed = max(vocabulary.gradient_mib(deepest, rows, widest, *kind) for kind in kinds)
     if measure.gradients and needed > compute.batch_mib:
         problems.append(
             Problem(
@@ -175,6 +186,8 @@ def _grid(
     }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
+    if "block" in written:
+        written["block"] = _blocks_by_name(canonical("block", written["block"], known["block"]), vocabulary)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
         if AXES[axis].infinite:
@@ -191,8 +204,18 @@ def _grid(
                 "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
             )
         )
-    written |= {axis: canonical(axis, written[axis], names) for axis, names in known.items() if axis in written}
+    others = [axis for axis in known if axis in written and axis != "block"]
+    written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
     _check_scale(raw, values.get("init", []), vocabulary, problems)
+    heads = [
+        kind.heads for name in values.get("block", []) if not isinstance(kind := vocabulary.check_block(name), str)
+    ]
+    if heads and not any(heads):
+        if "attention_gain" in raw:
+            what = "no block of this grid has attention. Take it away, or add attention(h) or transformer(h, r)."
+            problems.append(Problem("grid.attention_gain", what))
+        else:
+            written.pop("attention_gain", None)
     if set(values.get("normalization", [])) == {"none"}:
         for axis in (axis.name for axis in AXES.values() if axis.given_with == "normalization"):
             if axis not in raw:
@@ -238,6 +261,8 @@ def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable
     """What says what is wrong with a value of an axis, or None. names: those that an axis of names takes."""
     if axis.name == "activation":
         return lambda value: _wrong_activation(value, vocabulary)
+    if axis.name == "block":
+        return lambda value: _wrong_block(str(value), vocabulary)
     return (lambda value: _wrong_name(value, axis, names)) if axis.holds is str else lambda value: _beyond(value, axis)
 
 
@@ -245,6 +270,24 @@ def _wrong_activation(value: Value, vocabulary: Vocabulary) -> str | None:
     if value in vocabulary.activations:
         return None
     return vocabulary.check_activation(str(value))
+
+
+def _wrong_block(value: str, vocabulary: Vocabulary) -> str | None:
+    found = vocabulary.check_block(value)
+    return found if isinstance(found, str) else None
+
+
+def _blocks_by_name(expression: Any, vocabulary: Vocabulary) -> Any:
+    """A block axis with each block as tables have it, as `mlp(4)`; what is none stays, to be said where it stands."""
+
+    def named(word: str) -> str:
+        found = vocabulary.check_block(word)
+        return word if isinstance(found, str) else found.name
+
+    def each(item: Any) -> Any:
+        return ", ".join(map(named, split_words(item))) if isinstance(item, str) else item
+
+    return [each(item) for item in expression] if isinstance(expression, list) else each(expression)
 
 
 def _wrong_name(value: Value, axis: Axis, names: Sequence[str]) -> str | None:

@@ -55,7 +55,8 @@ class Vocabulary:
     check_threshold: a sentence if slopes of an activation cannot be held against a saturation threshold, else None.
     check_block: what a block of the sweep is, a sentence if its name is none.
     predicted: the inits of which mean field makes a statement.
-    gradient_mib: what the way back through one network holds, from (layers, samples, width, normalization).
+    gradient_mib: what the way back through one network holds, from (layers, rows of
+    its inputs, width, normalization, block).
     check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
     sources: names of data sets. check_data: what can be said of inputs and training without reading their data.
     """
@@ -68,7 +69,7 @@ class Vocabulary:
     blocks: tuple[str, ...]
     check_block: "Callable[[str], str | BlockKind]"
     predicted: tuple[str, ...]
-    gradient_mib: Callable[[int, int, int, str], float]
+    gradient_mib: Callable[[int, int, int, str, str], float]
     optimizers: tuple[str, ...]
     check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
     sources: tuple[str, ...]
@@ -132,6 +133,11 @@ class Inputs(Table):
         return TEXT_POSITIONS if self.is_text else 1
 
     @property
+    def has_positions(self) -> bool:
+        """Whether samples have more than one position; images that are cut have."""
+        return isinstance(self.positions, str) or self.positions_known > 1
+
+    @property
     def follows_width(self) -> bool:
         """Whether there are as many features as the width of the network."""
         drawn = self.source == "normal" or (self.is_text and self.encoding == "random")
@@ -177,6 +183,11 @@ class Train(Table):
     standardize: bool = False
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of the split and of the minibatches")
     target_accuracy: float = Field(0.9, gt=0, le=1)
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether samples have more than one position; images that are cut have."""
+        return isinstance(self.positions, str) or self.is_text or (self.positions or 1) > 1
 
     @property
     def is_text(self) -> bool:
@@ -233,7 +244,8 @@ FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
 class Sweep:
     """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml.
 
-    schemes: the inits that fix their own std. predicted: those of which mean field makes a statement.
+    schemes: the inits that fix their own std. predicted: those of which mean field makes a statement. blocks: what is
+    known of those of the grid, in its order.
     """
 
     name: str
@@ -245,6 +257,7 @@ class Sweep:
     compute: Compute
     schemes: tuple[str, ...]
     predicted: tuple[str, ...]
+    blocks: tuple[BlockKind, ...]
     written: dict[str, Any]
 
     @property

@@ -49,7 +49,7 @@ def make_table(
             continue
         values = np.asarray(columns[name] if name in columns else np.full(rows, np.nan))
         if column.holds is str:
-            numbers = np.asarray(columns[name], np.int16)
+            numbers = np.asarray(columns[name] if name in columns else np.full(rows, -1), np.int16)
             codes = pa.array(numbers, pa.int16(), mask=numbers < 0)
             arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(categories[name], pa.string())))
         elif column.nullable:

@@ -21,6 +21,10 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "predictions": any(init in sweep.predicted for init in grid.init) and set(grid.normalization) != {"batch"},
         "samples": sweep.inputs.samples > 1,
         "units": max(grid.width, default=2) > 1,
+        "phi": any(kind.has_phi for kind in sweep.blocks),
+        "positions": sweep.inputs.has_positions,
+        "attention": any(kind.heads for kind in sweep.blocks),
+        "sites": any(kind.sites for kind in sweep.blocks),
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 

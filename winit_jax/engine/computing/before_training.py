@@ -12,7 +12,7 @@ from winit_jax.spec.parts import Job, Point
 # So many points are measured together, and so many layers of points are kept.
 TOGETHER, KEPT_LAYERS = 64, 400_000
 
-# Of a job, to all depths of the sweep: standard deviations of first and hidden layers [points, 2], what is found.
+# Of a job, to all depths of the sweep: standard deviations of a block's first weights, [points], what is found.
 Measured = tuple[np.ndarray, Found]
 
 

@@ -83,7 +83,7 @@ class Executor:
         if job.depth is not None:
             depths = (job.depth,)
         stds, findings = self.measuring.measure(job, depths)
-        points = self.measuring.points(job, stds[:, 1])
+        points = self.measuring.points(job, stds)
         return detail_tables(points, depths, findings) | {"networks": networks_table(points, depths, findings)}
 
     def _train(
@@ -96,7 +96,7 @@ class Executor:
         for job, (stds, findings) in zip(part.jobs, measured, strict=True):
             of_job = learnt.of(slice(start, start + len(stds)))
             start += len(stds)
-            pieces.append(trained_tables(self.measuring.points(job, stds[:, 1]), findings, of_job))
+            pieces.append(trained_tables(self.measuring.points(job, stds), findings, of_job))
         return pieces
 
 

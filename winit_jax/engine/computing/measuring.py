@@ -7,12 +7,12 @@ import numpy as np
 
 from winit_jax.columns import SCALES
 from winit_jax.engine.computing.predicting import Predicting
-from winit_jax.engine.computing.scales import Sizes
+from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
 from winit_jax.engine.computing.verdicts import Evidence, Verdicts
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -37,7 +37,7 @@ class Measuring:
         self._predicting = Predicting(self.work)
 
     def measure(self, job: Job, depths: tuple[int, ...]) -> tuple[np.ndarray, Found]:
-        """(Standard deviations of first and hidden layers [points, 2], what the passes find of a job's networks).
+        """(Standard deviations of a block's first weights, [points], what the passes find of a job's networks).
 
         depths: of the networks, each as deep as one of them. Errors: SelfCheckError; whatever JAX raises.
         """
@@ -50,6 +50,8 @@ class Measuring:
             measure.saturation_threshold,
             sweep.compute.matmul_precision,
             norm_position=job.norm_position,
+            layout=Layout(data.positions, data.grid),
+            block=family.block,
         )
         inputs, budget_mib, findings = self._inputs(job.width), sweep.compute.batch_mib, Found()
         findings.layers, findings.histogram = families.forward(
@@ -77,24 +79,30 @@ class Measuring:
             )
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings)
-        return np.stack([family.first_std, family.hidden_std], axis=1), findings
+        return family.place_stds[0], findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
-        """The key columns of a job's networks. hidden_std: of the hidden layers' weights, [points]."""
+        """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""
         sweep = self.work.sweep
         sizes = Sizes.of(job, self.work.inputs[job.width].features)
-        gains = np.array([sizes.hidden_gain(point, sweep.scale_axis) for point in job.points])
+        place = places_of(job.block, job.width)[0]
+        gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
         scales = {axis: sizes.values(job, axis) for axis in SCALES if axis != "skip_scale"}
         return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
 
     def _family(self, job: Job, features: int) -> families.Family:
-        fans = ((features, job.width), (job.width, job.width))
         scale_axis, sizes = self.work.sweep.scale_axis, Sizes.of(job, features)
-        stds = np.array([[sizes.standard_deviation(point, scale_axis, *fan) for fan in fans] for point in job.points])
-        biases, epsilons, branches = (sizes.values(job, axis) for axis in ("bias_std", "norm_epsilon", "branch_scale"))
-        scales = (stds[:, 0], stds[:, 1], biases, epsilons)
-        draws_of = (job.seed, job.shape, job.width)
-        return families.Family(*draws_of, *scales, BLOCKS.find(job.block), sizes.skips(job), branches)
+        places = (stem(features, job.width), *places_of(job.block, job.width))
+        stds = np.array(
+            [[sizes.standard_deviation(point, scale_axis, place) for place in places] for point in job.points]
+        ).T
+        biases, epsilons, branches, sharpness = (
+            sizes.values(job, axis) for axis in ("bias_std", "norm_epsilon", "branch_scale", "attention_gain")
+        )
+        hidden = stds[1] if len(stds) == 2 else stds[1:]
+        scales = (stds[0], hidden, biases, epsilons)
+        of_stream = (BLOCKS.find(job.block), sizes.skips(job), branches, sharpness)
+        return families.Family(job.seed, job.shape, job.width, *scales, *of_stream)
 
     def _inputs(self, width: int) -> Inputs:
         with self._lock:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from winit_jax.columns import PREDICTED
 from winit_jax.engine.computing import theories
-from winit_jax.engine.computing.scales import Sizes
+from winit_jax.engine.computing.scales import Sizes, places_of
 from winit_jax.engine.computing.theory_tables import prediction_tables
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
@@ -34,6 +34,8 @@ class Predicting:
 
     def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement."""
+        if job.block not in ("dense", "residual"):
+            return {}
         if not (SHAPES[job.shape].is_predicted and NORMALIZATIONS[job.normalization].is_predicted):
             return {}
         key = (
@@ -60,7 +62,8 @@ class Predicting:
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         inputs = self.work.inputs[job.width]
         sizes = Sizes.of(job, inputs.features)
-        gains = np.array([sizes.hidden_gain(point, self.work.sweep.scale_axis) for point in job.points])
+        place = places_of(job.block, job.width)[0]
+        gains = np.array([sizes.gain(point, self.work.sweep.scale_axis, place) for point in job.points])
         start = theories.similarity(inputs.x)
         columns = theory.from_inputs(
             activation(job.activation),

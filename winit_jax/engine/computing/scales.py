@@ -6,6 +6,7 @@ import numpy as np
 
 from winit_jax.numerics import initializers
 from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.draws import Place
 from winit_jax.spec.exact import gain_of, std_of
 from winit_jax.spec.formulas import value_of
 from winit_jax.spec.parts import Job, Point
@@ -39,19 +40,29 @@ class Sizes:
         own = BLOCKS.find(job.block).skip
         return np.array([own if point.skip_scale is None else self.value(point.skip_scale) for point in job.points])
 
-    def standard_deviation(self, point: Point, scale_axis: str | None, fan_in: int, fan_out: int) -> float:
-        """Standard deviation of the weights of one layer, [fan_in, fan_out].
+    def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
+        """Standard deviation of the weights at a place.
 
         A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
         """
         if point.scale is None:
-            return initializers.scheme_std(point.init, fan_in, fan_out)
-        scale = self.value(point.scale, fan_in=fan_in, fan_out=fan_out)
-        return scale if scale_axis == "std" else std_of(scale, fan_in)
+            return initializers.scheme_std(point.init, place.fan_in, place.fan_out, place.role, self.depth)
+        scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
+        return scale if scale_axis == "std" else std_of(scale, place.fan_in)
 
-    def hidden_gain(self, point: Point, scale_axis: str | None) -> float:
-        """std * sqrt(width) of the hidden layers' weights; the value asked for, to the digit."""
+    def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
+        """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""
         if point.scale is None:
-            return initializers.scheme_gain(point.init, self.width)
-        scale = self.value(point.scale, fan_in=self.width, fan_out=self.width)
-        return scale if scale_axis == "gain" else gain_of(scale, self.width)
+            return initializers.scheme_gain(point.init, place.fan_in, place.fan_out, place.role, self.depth)
+        scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
+        return scale if scale_axis == "gain" else gain_of(scale, place.fan_in)
+
+
+def stem(features: int, width: int) -> Place:
+    """Where the weights of the first layer stand."""
+    return Place("", features, width, role="stem")
+
+
+def places_of(block: str, width: int) -> list[Place]:
+    """Where the weights of a layer stand, of all its updates in order."""
+    return [place for update in BLOCKS.find(block).updates for place in update.places(width)]

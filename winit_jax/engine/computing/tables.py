@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from winit_jax.columns import EVALUATED, KEYS, LEARNER_KEYS, LEARNT, NAMES
-from winit_jax.engine.computing.rules import categories, codes_of
+from winit_jax.engine.computing.rules import categories, codes_of, sites_of
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Histogram, Sweep
 from winit_jax.store import schema
@@ -24,9 +25,9 @@ GRADIENT_RANGE = 4.0
 class Found:
     """What the numerics found of a job's points, in their order.
 
-    layers: columns [layers, points]. depths: columns [depths of the grid, points]. gradients: columns
-    [points, depths of the grid, layers]. histogram: counts [layers, points, bins + 3]: below, the bins, above,
-    not finite. gradient_histogram: likewise [points, layers, bins + 3], of the deepest network.
+    A row is the stem, or an update of a layer behind it. layers: columns [rows, points]. depths: columns [depths of the
+    grid, points]. gradients: columns [points, depths of the grid, rows]. histogram: counts [rows, points, bins + 3]:
+    below, the bins, above, not finite. gradient_histogram: likewise [points, rows, bins + 3], of the deepest network.
     """
 
     layers: dict[str, np.ndarray] = field(default_factory=dict)
@@ -152,6 +153,25 @@ class Points:
     scales: Mapping[str, np.ndarray]
 
     @cached_property
+    def sites(self) -> tuple[str, ...]:
+        """Of the updates of a layer, in order; one empty name where there is one."""
+        return tuple(update.site for update in BLOCKS.find(self.job.block).updates)
+
+    def n_rows(self, depth: int) -> int:
+        """How many rows a network of that depth has: the stem, and every update of the layers behind it."""
+        return 1 + len(self.sites) * (depth - 1)
+
+    def row_keys(self, depth: int) -> dict[str, np.ndarray]:
+        """The layer of each row of a network of that depth, and where layers have several, the code of its site."""
+        rows = np.arange(self.n_rows(depth))
+        layers = {"layer": 1 + -(-rows // len(self.sites))}
+        named = sites_of(self.sweep)
+        if not named:
+            return layers
+        codes = np.array([named.index(site) if site else -1 for site in self.sites])
+        return layers | {"site": np.where(rows == 0, -1, codes[(rows - 1) % len(self.sites)])}
+
+    @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
         job, grid = self.job, self.sweep.grid
@@ -179,7 +199,7 @@ class Points:
 
 def networks_table(points: Points, depths: tuple[int, ...], measured: Found, learnt: Learnt | None = None) -> pa.Table:
     """A row for each point and depth. learnt: of trained networks, whose job has one depth."""
-    wanted = np.array(depths) - 1
+    wanted = np.array([points.n_rows(depth) - 1 for depth in depths])
     columns = points.long(len(depths), depth=np.array(depths))
     columns |= {name: values[wanted].T.ravel() for name, values in measured.layers.items()}
     columns |= {name: values.T.ravel() for name, values in measured.depths.items()}
@@ -225,7 +245,7 @@ def detail_tables(
     deepest: whether the last of these depths is the deepest of the sweep.
     """
     sweep, last = points.sweep, max(depths)
-    layers = np.arange(1, last + 1)
+    of_rows, count = points.row_keys(last), points.n_rows(last)
 
     def of_deepest(**extra: np.ndarray) -> dict[str, np.ndarray]:
         rows = len(next(iter(extra.values())))
@@ -234,22 +254,24 @@ def detail_tables(
     columns = {}
     if sweep.measure.layers and deepest:
         columns["layers"] = (
-            of_deepest(layer=layers)
-            | {name: values[:last].T.ravel() for name, values in measured.layers.items()}
+            of_deepest(**of_rows)
+            | {name: values[:count].T.ravel() for name, values in measured.layers.items()}
             | {name: values[:, np.argmax(depths)].ravel() for name, values in measured.gradients.items()}
         )
     if measured.gradients:
-        at_depth = np.concatenate([np.full(depth, i) for i, depth in enumerate(depths)])
-        at_layer = np.concatenate([np.arange(depth) for depth in depths])
-        columns["gradients"] = points.long(len(at_depth), depth=np.array(depths)[at_depth], layer=at_layer + 1) | {
-            name: values[:, at_depth, at_layer].ravel() for name, values in measured.gradients.items()
+        counts = [points.n_rows(depth) for depth in depths]
+        at_depth = np.concatenate([np.full(rows, i) for i, rows in enumerate(counts)])
+        at_row = np.concatenate([np.arange(rows) for rows in counts])
+        keys = {name: values[at_row] for name, values in of_rows.items()}
+        columns["gradients"] = points.long(len(at_depth), depth=np.array(depths)[at_depth], **keys) | {
+            name: values[:, at_depth, at_row].ravel() for name, values in measured.gradients.items()
         }
     histogram = sweep.measure.histogram
     if histogram is not None and measured.histogram is not None and deepest:
-        bins = _bins(bin_edges(histogram), layers)
+        bins = _bins(bin_edges(histogram), of_rows)
         columns["histograms"] = of_deepest(**bins) | {"count": np.moveaxis(measured.histogram, 0, 1).ravel()}
     if histogram is not None and measured.gradient_histogram is not None and deepest:
-        bins = _bins(gradient_edges(histogram), layers)
+        bins = _bins(gradient_edges(histogram), of_rows)
         rms = measured.gradients["log10_preact_grad_rms"][:, np.argmax(depths)]
         columns["gradient_histograms"] = of_deepest(**bins) | {
             "count": measured.gradient_histogram.ravel(),
@@ -258,12 +280,13 @@ def detail_tables(
     return {name: points.table(name, found_columns) for name, found_columns in columns.items()}
 
 
-def _bins(edges: np.ndarray, layers: np.ndarray) -> dict[str, np.ndarray]:
-    """Layer and edges of each row of a histogram: below first, then the bins, above, not finite (NaN edges)."""
+def _bins(edges: np.ndarray, of_rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Keys and edges of each row of a histogram: below first, then the bins, above, not finite (NaN edges).
+
+    of_rows: the layer, and the site, of each row that has a histogram.
+    """
     low = np.concatenate([[-np.inf], edges, [np.nan]])
     high = np.concatenate([edges, [np.inf, np.nan]])
-    return {
-        "layer": np.repeat(layers, len(low)),
-        "bin_low": np.tile(low, len(layers)),
-        "bin_high": np.tile(high, len(layers)),
-    }
+    rows = len(of_rows["layer"])
+    keys = {name: np.repeat(values, len(low)) for name, values in of_rows.items()}
+    return keys | {"bin_low": np.tile(low, rows), "bin_high": np.tile(high, rows)}

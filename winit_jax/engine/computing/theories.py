@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from winit_jax.columns import DEPTH_SCHEMES
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
 from winit_jax.engine.computing.theory_tables import MeanField, Scales, Stream
@@ -153,7 +154,13 @@ def mean_field(inputs: Mapping[int | str, InputData], normal: Similarity, say: C
 
 
 def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
-    return Scales(is_predicted, initializers.scheme_gain, initializers.scheme_std, cache(inputs))
+    def predicted(init: str) -> bool:  # by a gain that is the same at every depth
+        return is_predicted(init) and init not in DEPTH_SCHEMES
+
+    def scheme_gain(init: str, width: int) -> float:
+        return initializers.scheme_gain(init, width, width)
+
+    return Scales(predicted, scheme_gain, initializers.scheme_std, cache(inputs))
 
 
 def count_fixed_points(sweep: Sweep) -> int:

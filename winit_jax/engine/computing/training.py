@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.data.datasets import Dataset
-from winit_jax.engine.computing.scales import Sizes
+from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import batch_size
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.blocks import BLOCKS, Layout
+from winit_jax.numerics.draws import Place
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier, trainer
 from winit_jax.spec.parts import Part
@@ -68,7 +69,7 @@ class Training:
             np.array(train.evaluated),
             evaluations._asdict(),
             diverged_at,
-            {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+            {"train": dataset.y_train.size, "test": dataset.y_test.size},
             train.target_accuracy,
         )
 
@@ -102,15 +103,17 @@ class Training:
 
     def _trainees(self, part: Part) -> list[trainer.Trainee]:
         width, scale_axis = part.jobs[0].width, self.work.sweep.scale_axis
-        fans = ((self._dataset.features, width), (width, width), (width, self._dataset.classes))
+        readout = Place("readout", width, self._dataset.classes, role="readout")
         trainees = []
         for job in part.jobs:
             sizes = Sizes.of(job, self._dataset.features)
+            places = (stem(self._dataset.features, width), *places_of(job.block, width), readout)
             axes = ("bias_std", "learning_rate", "norm_epsilon")
-            of_axes = (*(sizes.values(job, axis) for axis in axes), sizes.skips(job), sizes.values(job, "branch_scale"))
+            beside = (sizes.skips(job), *(sizes.values(job, axis) for axis in ("branch_scale", "attention_gain")))
+            of_axes = (*(sizes.values(job, axis) for axis in axes), *beside)
             for point, *scales in zip(job.points, *(of.tolist() for of in of_axes), strict=True):
-                first, hidden, readout = (sizes.standard_deviation(point, scale_axis, *fan) for fan in fans)
-                trainees.append(trainer.Trainee(job.seed, job.shape, first, hidden, readout, *scales))
+                first, *hidden, last = (sizes.standard_deviation(point, scale_axis, place) for place in places)
+                trainees.append(trainer.Trainee(job.seed, job.shape, first, tuple(hidden), last, *scales))
         return trainees
 
     def _settings(self, part: Part) -> trainer.Settings:
@@ -122,6 +125,8 @@ class Training:
                 BLOCKS.find(job.block),
                 job.norm_position,
                 self.work.sweep.compute.matmul_precision,
+                Layout(self._dataset.positions, self._dataset.grid),
+                pools=self._dataset.y_train.ndim == 1,
             ),
             optimizer=train.optimizer,
             options=tuple(sorted(train.optimizer_options.items())),
@@ -144,7 +149,9 @@ class Training:
     def _mib(self, width: int, depth: int) -> float:
         """Memory that one network of a (width, depth) takes in training."""
         dataset = self._dataset
-        return trainer.training_mib(dataset.features, width, depth, dataset.classes, self._train.batch_size)
+        sizes = (dataset.features, width, depth, dataset.classes, self._train.batch_size)
+        blocks = [BLOCKS.find(name) for name in self.work.sweep.grid.block]
+        return max(trainer.training_mib(*sizes, block, dataset.positions) for block in blocks)
 
     def _compiled_for(self, networks: int, width: int, depth: int) -> int:
         """How many networks a program runs with: those of a whole batch, unless most of them would be padding."""

@@ -10,8 +10,8 @@ import numpy as np
 from winit_jax.numerics import draws
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings
-from winit_jax.numerics.rounding import product_roundoff
 from winit_jax.numerics.normalization import NORM_EPSILON
+from winit_jax.numerics.rounding import product_roundoff
 from winit_jax.spec.parts import Job
 
 CHECKED_LAYERS = 3
@@ -82,24 +82,33 @@ class Verdicts:
     def _compare(self, evidence: Evidence, positions: np.ndarray) -> list[str]:
         """What the first layers of a network got wrong, in sentences: the first of which float64 can hold any."""
         job, x, family, settings = evidence.job, evidence.x, evidence.family, evidence.settings
-        layers = family.first_layers(x.shape[1], len(evidence.columns["nonfinite"]), self.batch_mib, CHECKED_LAYERS)
+        depth = int(settings.layer_of(len(evidence.columns["nonfinite"]))[-1])
+        layers = family.first_layers(x.shape[1], depth, self.batch_mib, CHECKED_LAYERS)
         directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
         for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
+            network = comparison.Network(
+                family.first_std[at],
+                family.bias_std[at],
+                family.place_stds[:, at].tolist(),
+                family.epsilon[at] if family.epsilon is not None else NORM_EPSILON,
+                family.skips[at],
+                family.branches[at],
+                family.sharpnesses[at],
+            )
             wrong, compared = comparison.compare(
-                {name: values[: len(layers), at] for name, values in evidence.columns.items()},
+                {name: values[: settings.rows(len(layers)), at] for name, values in evidence.columns.items()},
                 x,
-                (family.first_std[at], family.hidden_std[at], family.bias_std[at]),
+                network,
                 layers,
                 directions,
                 settings.activation,
                 settings.saturation_threshold,
                 job.normalization,
-                family.epsilon[at] if family.epsilon is not None else NORM_EPSILON,
                 product_roundoff(settings.precision, self.platform),
                 family.block,
-                family.skips[at],
-                family.branches[at],
                 settings.norm_position,
+                settings.layout.positions,
+                settings.layout.grid,
             )
             if compared or wrong:
                 break

@@ -12,13 +12,20 @@ from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
 from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
-from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.blocks import BLOCKS, entries, measured_units, multiplications
+from winit_jax.numerics.blocks.attention import Attention
 from winit_jax.numerics.measure import backward
 from winit_jax.numerics.training import trainer
 from winit_jax.registry import UnknownName
-from winit_jax.spec.problems import Problem, did_you_mean
-from winit_jax.spec.sweep import Inputs, Sweep, Train, Vocabulary
+from winit_jax.spec.problems import Problem, briefly, did_you_mean
+from winit_jax.spec.sweep import BlockKind, Inputs, Sweep, Train, Vocabulary
 from winit_jax.user_code import check_form, is_import_path
+
+# How a block that takes numbers is written.
+EXAMPLES = {
+    "mlp": "mlp(4)", "gated": "gated(4)", "conv": "conv(3)", "conv2d": "conv2d(3)", "residual_conv": "residual_conv(3)",
+    "residual_conv2d": "residual_conv2d(3)", "attention": "attention(4)", "transformer": "transformer(4, 4)",
+}  # fmt: skip
 
 
 def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
@@ -51,6 +58,22 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         bound = f"less than {least:.3g}" if threshold < least else f"more than {most:.6g}"
         return f"{threshold!r} is {bound}, beyond which float32 cannot tell the slopes of {name} apart."
 
+    def check_block(name: str) -> str | BlockKind:
+        try:
+            block = BLOCKS.find(name)
+        except UnknownName:
+            known = (*BLOCKS, *BLOCKS.makers)
+            if name in BLOCKS.makers:
+                return f"{name!r} needs its numbers, as {EXAMPLES[name]}."
+            return f"{briefly(name)} is not a block.{did_you_mean(name, known, 'block')}"
+        except ValueError as error:
+            return str(error)
+        heads = [update.heads for update in block.updates if isinstance(update, Attention)]
+        sites = tuple(update.site for update in block.updates if update.site)
+        has_phi = block.responds or any(update.has_phi for update in block.updates)
+        taps = getattr(block, "taps", None) is not None or block.name == "dense"
+        return BlockKind(block.name, block.needs_positions, max(heads, default=0), sites, taps, has_phi)
+
     def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
         return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]
 
@@ -60,9 +83,12 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         check_threshold=check_threshold,
         shapes=tuple(initializers.SHAPES),
         schemes=tuple(initializers.SCHEMES),
-        blocks=tuple(BLOCKS),
+        blocks=(*BLOCKS, *BLOCKS.makers),
+        check_block=check_block,
         predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
-        gradient_mib=backward.gradient_mib,
+        gradient_mib=lambda layers, rows, width, normalization, block: backward.gradient_mib(
+            layers, rows, width, normalization, BLOCKS.find(block)
+        ),
         optimizers=tuple(trainer.OPTIMIZERS),
         check_options=trainer.unknown_options,
         sources=tuple(SOURCES),
@@ -86,8 +112,10 @@ def planner(
     return Planner(
         shape_of=initializers.shape_of,
         skip=lambda block: BLOCKS.find(block).skip,
-        multiplications=lambda block, width: BLOCKS.find(block).multiplications(width),
-        entries=lambda block, width: BLOCKS.find(block).entries(width),
+        multiplications=lambda block, width, positions: multiplications(BLOCKS.find(block), width, positions),
+        entries=lambda block, width: entries(BLOCKS.find(block), width),
+        units=lambda block, width: measured_units(BLOCKS.find(block), width),
+        updates=lambda block: len(BLOCKS.find(block).updates),
         one_pass=lambda name: (imports or not is_import_path(name)) and activation(name).homogeneous,
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),

@@ -38,7 +38,7 @@ class Share:
     lower: str
 
 
-def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int, str], float]) -> list[Share]:
+def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int, str, str], float]) -> list[Share]:
     """Estimated shares of a sweep's peak, in MiB, the largest first. gradient_mib: as in `spec.Vocabulary`."""
     grid, measure, inputs = sweep.grid, sweep.measure, sweep.inputs
     budget, deepest = sweep.compute.batch_mib, max(grid.depth)
@@ -78,7 +78,8 @@ def shares(sweep: Sweep, planner: Planner, gradient_mib: Callable[[int, int, int
         Share("the list of networks", families * FAMILY_BYTES / MIB, "the number of points"),
     ]
     if measure.gradients:
-        needed = max(gradient_mib(deepest, samples, width, name) for name in grid.normalization)
+        kinds_of = [(norm, block) for norm in grid.normalization for block in grid.block]
+        needed = max(gradient_mib(deepest, samples, width, *kind) for kind in kinds_of)
         memory_shares.append(Share("gradients", LANES * needed, "inputs.samples or the depth"))
     if measure.singular_values:
         matrices = SPECTRUM_INPUTS * SPECTRUM_MATRICES * width * width * 8 / MIB

@@ -95,8 +95,9 @@ class Planner:
     """What planning needs to know of the numerics and the machine.
 
     shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
-    skip: block -> the skip_scale that it has by itself. multiplications, entries: (block, width) -> what a sample costs
-    and what its weights hold (`blocks.Block`).
+    skip: block -> the skip_scale that it has by itself. multiplications: (block, width, positions) -> of a row in a
+    layer; entries, units: (block, width) -> numbers that its draws hold, and that statistics read of a row; updates:
+    block -> how many a layer has (`blocks.protocol`).
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
     at once. fixed_points: rows of the mean_field table.
     """
@@ -104,8 +105,10 @@ class Planner:
     shape_of: Callable[[str], str]
     one_pass: Callable[[str], bool]
     skip: Callable[[str], float]
-    multiplications: Callable[[str, int], int]
+    multiplications: Callable[[str, int, int], int]
     entries: Callable[[str, int], int]
+    units: Callable[[str, int], int]
+    updates: Callable[[str], int]
     flops_a_second: float
     together: Callable[[int, int], int] = lambda width, depth: 1
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
@@ -117,19 +120,22 @@ class Planner:
             return free
         return free - points.shared + (points.shared > 0)
 
-    def layer_seconds(self, sweep: Sweep, width: int, multiplications: int) -> float:
-        """Estimated time of one layer of one network, with so many multiplications a row of its inputs."""
-        return (
-            shapes.of_inputs(sweep.inputs, width).rows
-            * (2 * multiplications + FLOPS_AN_ACTIVATION * width)
-            / self.flops_a_second
-        )
+    def layer_seconds(self, sweep: Sweep, block: str, width: int) -> float:
+        """Estimated time of one layer of one network."""
+        shape = shapes.of_inputs(sweep.inputs, width)
+        multiplications = self.multiplications(block, width, shape.positions)
+        work = 2 * multiplications + FLOPS_AN_ACTIVATION * self.units(block, width)
+        return shape.rows * work / self.flops_a_second
+
+    def stem_seconds(self, sweep: Sweep, width: int) -> float:
+        """Of its first layer, whose product all networks of a block share."""
+        return shapes.of_inputs(sweep.inputs, width).rows * FLOPS_AN_ACTIVATION * width / self.flops_a_second
 
     def family_seconds(self, sweep: Sweep, block: str, width: int, depth: int | None = None) -> float:
         """Estimated time of one pass through the deepest network, or through that of one depth alone."""
-        layer_seconds = self.layer_seconds(sweep, width, self.multiplications(block, width))
+        layer_seconds = self.layer_seconds(sweep, block, width)
         measure, depths = sweep.measure, sweep.grid.depth if depth is None else [depth]
-        seconds = (max(depths) - 1) * layer_seconds + self.layer_seconds(sweep, width, 0)
+        seconds = (max(depths) - 1) * layer_seconds + self.stem_seconds(sweep, width)
         if measure.jacobian:
             seconds *= 2
         if measure.gradients:  # a way forth, and a way back from each depth with two products a layer
@@ -329,11 +335,18 @@ class Planner:
         grid, measure = sweep.grid, sweep.measure
         free, bound = self._families(sweep)
         a_layer = measure.histogram.bins + 3 if measure.histogram else 0
-        layers = free * max(grid.depth) + bound // len(grid.depth) * sum(grid.depth)
+        of_blocks = [self.updates(block) for block in grid.block]
+        free, bound = free // len(of_blocks), bound // len(grid.depth) // len(of_blocks)
+
+        def rows_of(depth: int) -> int:  # over all blocks: the stem, and every update of the layers behind it
+            return sum(1 + updates * (depth - 1) for updates in of_blocks)
+
+        of_depths = sum(map(rows_of, grid.depth))
+        layers = free * rows_of(max(grid.depth)) + bound * of_depths
         rows = {
             "networks": sweep.n_networks,
             "layers": layers if measure.layers else 0,
-            "gradients": (free + bound // len(grid.depth)) * sum(grid.depth) if measure.gradients else 0,
+            "gradients": (free + bound) * of_depths if measure.gradients else 0,
             "histograms": layers * a_layer,
             "gradient_histograms": layers * a_layer if measure.gradients else 0,
             "training": sweep.n_networks * len(sweep.train.evaluated) if sweep.train else 0,

@@ -4,7 +4,17 @@ from winit_jax.numerics.blocks.attention import attention
 from winit_jax.numerics.blocks.dense import DENSE, RESIDUAL, Dense
 from winit_jax.numerics.blocks.gated import gated
 from winit_jax.numerics.blocks.mlp import mlp
-from winit_jax.numerics.blocks.protocol import Block, Context, Layout, Scales, Update, at_least_one
+from winit_jax.numerics.blocks.protocol import (
+    Block,
+    Context,
+    Layout,
+    Scales,
+    Update,
+    at_least_one,
+    entries,
+    measured_units,
+    multiplications,
+)
 from winit_jax.numerics.blocks.taps import Taps
 from winit_jax.numerics.blocks.transformer import transformer
 from winit_jax.registry import Registry
@@ -41,4 +51,16 @@ MAKERS = {
 }
 BLOCKS: Registry[Block] = Registry("a block", {block.name: block for block in (DENSE, RESIDUAL)}, MAKERS)
 
-__all__ = ["BLOCKS", "DENSE", "RESIDUAL", "Block", "Context", "Layout", "Scales", "Update"]
+__all__ = [
+    "BLOCKS",
+    "DENSE",
+    "RESIDUAL",
+    "Block",
+    "Context",
+    "Layout",
+    "Scales",
+    "Update",
+    "entries",
+    "measured_units",
+    "multiplications",
+]

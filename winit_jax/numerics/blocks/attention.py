@@ -39,14 +39,15 @@ class Attention:
     attends: bool = True
 
     def places(self, width: int) -> tuple[Place, ...]:
-        return tuple(Place(name, width, width, has_bias=False) for name in ("query", "key", "value", "out"))
+        roles = {"query": "logits", "key": "logits", "value": "inner", "out": "out"}
+        return tuple(Place(name, width, width, has_bias=False, role=role) for name, role in roles.items())
 
     def _mix(
-        self, u: jax.Array, query: jax.Array, key: jax.Array, value: jax.Array, sharpness: jax.Array, context: Context
+        self, u: jax.Array, units: Sequence[jax.Array], sharpness: jax.Array, context: Context
     ) -> tuple[jax.Array, jax.Array]:
         """(What the heads make of rows u, side by side, [rows, n]; the mean entropy of their weights).
 
-        u: of RMS near 1. query, key, value: unit draws. sharpness: of the logits of such rows.
+        u: of RMS near 1. units: draws of queries, keys and values. sharpness: of the logits of such rows.
         """
         positions = context.layout.positions
         rows, width = u.shape
@@ -61,9 +62,7 @@ class Attention:
             return jnp.matmul(weights, qkv[2], precision=context.precision), entropy
 
         together = max(1, min(samples, HELD // (self.heads * positions**2)))
-        mixed, entropies = jax.lax.map(
-            of_sample, tuple(of_heads(weights) for weights in (query, key, value)), batch_size=together
-        )
+        mixed, entropies = jax.lax.map(of_sample, tuple(of_heads(weights) for weights in units), batch_size=together)
         mixed = jnp.moveaxis(mixed, 1, 2).reshape(rows, width)
         return mixed, jnp.mean(entropies)
 
@@ -109,7 +108,7 @@ class Attention:
         units = tuple(layer.weights for layer in draws[:3])
 
         def mix(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return self._mix(rows, *units, sharpness, context)
+            return self._mix(rows, units, sharpness, context)
 
         moved = None
         if change is None:
@@ -147,7 +146,7 @@ class Attention:
         width = rows.shape[1]
 
         def mix(rows: jax.Array, *units: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return self._mix(rows, *units, sharpness, context)
+            return self._mix(rows, units, sharpness, context)
 
         mixed, pull, _ = jax.vjp(mix, rows, *units, has_aux=True)
         mixed_signal, weight = self._mixed(mixed, exponent, scales)
@@ -182,13 +181,11 @@ class Attention:
     ) -> jax.Array:
         width = h.shape[-1]
 
-        def of_network(
-            h: jax.Array, query: jax.Array, key: jax.Array, value: jax.Array, sharpness: jax.Array
-        ) -> jax.Array:
-            return math.sqrt(width) * self._mix(h, query, key, value, width * sharpness, context)[0]
+        def of_network(h: jax.Array, units: Sequence[jax.Array], sharpness: jax.Array) -> jax.Array:
+            return math.sqrt(width) * self._mix(h, units, width * sharpness, context)[0]
 
         assert sharpness is not None
-        mixed = jax.vmap(of_network)(h, *weights[:3], sharpness)
+        mixed = jax.vmap(of_network)(h, tuple(weights[:3]), sharpness)
         return linear(mixed, weights[3], context.precision)
 
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
@@ -213,7 +210,9 @@ class Attention:
                 mixed[units] = weights @ value
                 told = seen.sum(axis=1) > 1
                 terms = np.where(weights > 0, weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
-                entropies.append(np.mean(-terms.sum(axis=1)[told] / np.log(seen.sum(axis=1)[told])) if told.any() else np.nan)
+                entropies.append(
+                    np.mean(-terms.sum(axis=1)[told] / np.log(seen.sum(axis=1)[told])) if told.any() else np.nan
+                )
                 if change is not None:
                     dq, dk, dv = (np.asarray(part.change)[units] for part in parts)
                     turned = naive.sharpness / math.sqrt(head) * (dq @ key.T + query @ dk.T)

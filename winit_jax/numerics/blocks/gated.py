@@ -46,15 +46,15 @@ class Gated:
     def places(self, width: int) -> tuple[Place, ...]:
         inner = self.ratio * width
         return (
-            Place("gate", width, inner, has_bias=False),
-            Place("value", width, inner, has_bias=False),
+            Place("gate", width, inner, has_bias=False, role="inner"),
+            Place("value", width, inner, has_bias=False, role="inner"),
             Place("out", inner, width, has_bias=False),
         )
 
     def _meet(self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context) -> Meeting:
         entered = [
-            affine(*multiply(signal, layer.weights, context.precision), signal, layer, *scale, activation, at_zero=0.0)
-            for layer, *scale, activation in zip(
+            affine(*multiply(signal, layer.weights, context.precision), signal, layer, weight, bias, phi, at_zero=0.0)
+            for layer, weight, bias, phi in zip(
                 draws[:2], scales.weights[:2], scales.biases[:2], (context.activation, IDENTITY), strict=True
             )
         ]
@@ -98,9 +98,7 @@ class Gated:
         met = self._meet(signal, draws, scales, context)
         of_out = weight_square(met.signal, 0.0, gradient, precision, sums_to_zero=sums_to_zero)
         gradient = pull_weights(gradient, draws[2].weights, weights[2], precision)
-        of_gate, of_value = (
-            Tangent(*_times(gradient, other), jnp.float32(1.0)) for other in (met.value, met.gate)
-        )
+        of_gate, of_value = (Tangent(*_times(gradient, other), jnp.float32(1.0)) for other in (met.value, met.gate))
         of_gate = pull_answer(of_gate, met.inner, context.activation)
         squares, below = [], []
         for of_place, layer, weight in zip((of_gate, of_value), draws, weights, strict=False):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics import naive as plainly
@@ -30,7 +29,7 @@ class Mlp:
     attends: bool = False
 
     def places(self, width: int) -> tuple[Place, ...]:
-        return Place("up", width, self.ratio * width), Place("down", self.ratio * width, width)
+        return Place("up", width, self.ratio * width, role="inner"), Place("down", self.ratio * width, width)
 
     def _enter(self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context) -> Preactivation:
         up, weight, bias = draws[0], scales.weights[0], scales.biases[0]

@@ -38,6 +38,9 @@ class Layout:
     grid: tuple[int, int] | None = None
 
 
+ROWS = Layout()
+
+
 @dataclass(frozen=True)
 class Context:
     """What the programs of a block are compiled for beside its shapes.
@@ -49,15 +52,15 @@ class Context:
     activation: Activation
     outer: Activation
     precision: str = "highest"
-    layout: Layout = Layout()
+    layout: Layout = ROWS
     removes: str = ""
 
 
 class Scales(NamedTuple):
     """The scales of one update of a network, scalars.
 
-    weights, biases: standard deviations at each place; those of the last place are multiplied by branch_scale. sharpness:
-    attention_gain, None where there is no attention.
+    weights, biases: standard deviations at each place; those of the last place are multiplied by branch_scale.
+    sharpness: attention_gain, None where there is no attention.
     """
 
     weights: tuple[Scaled, ...]
@@ -191,6 +194,22 @@ class Block(Protocol):
 
     @property
     def shares_gains(self) -> bool: ...
+
+
+def entries(block: Block, width: int) -> int:
+    """Numbers in the draws of one layer's weights: what it holds."""
+    return sum(place.fan_in * place.fan_out for update in block.updates for place in update.places(width))
+
+
+def multiplications(block: Block, width: int, positions: int = 1) -> int:
+    """Of one row in one layer: what it costs."""
+    return sum(update.multiplications(width, positions) for update in block.updates)
+
+
+def measured_units(block: Block, width: int) -> int:
+    """Numbers of one row in one layer that statistics read: the stream after each update, and phi inside of it."""
+    inner = sum(update.places(width)[0].fan_out for update in block.updates if update.has_phi)
+    return len(block.updates) * width + inner
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Attention, then a two-layer perceptron, each with its own skip, branch and norm: two updates of the stream a layer."""
+"""Attention, then a two-layer perceptron, each with its own skip, branch and norm: two updates a layer."""
 
 from winit_jax.numerics.blocks.attention import Attention
 from winit_jax.numerics.blocks.mlp import Mlp

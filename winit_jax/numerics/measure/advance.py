@@ -40,7 +40,10 @@ def advance(
     network: Networks,
     settings: Settings,
 ) -> Advanced:
-    """One update on. change: of the signal. stream: None without a skip. draws, scales: of the update. network: scalars."""
+    """One update on.
+
+    change: of the signal. stream: None without a skip. draws, scales: of the update. network: scalars.
+    """
     branch = update.forward(signal, change, draws, scales, settings.context)
     preactivation, change = branch.preactivation, branch.change
     if stream is not None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
-from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.blocks import DENSE, Block, entries
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import loops
 from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_back, way_forth
@@ -25,18 +25,13 @@ from winit_jax.numerics.scaled import log10_root
 AT_DEPTH_ONE = dict(zip(SINGULAR_VALUES, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
 
 
-def gradient_mib(
-    layers: int, samples: int, width: int, normalization: str, block: Block = DENSE, positions: int = 1
-) -> float:
-    """What the way back through one network holds: its draws, and two arrays a row of it (four if normalized)."""
+def gradient_mib(layers: int, rows: int, width: int, normalization: str, block: Block = DENSE) -> float:
+    """What the way back through one network holds: its draws, and two arrays an update (four if normalized).
+
+    rows: samples, or samples and positions.
+    """
     kept = 2 if NORMALIZATIONS[normalization].is_none else 4
-    rows = kept * len(block.updates) * samples * positions * width
-    return layers * (rows + block_entries(block, width)) * 4 / 2**20
-
-
-def block_entries(block: Block, width: int) -> int:
-    """Numbers in the draws of one layer's weights."""
-    return sum(place.fan_in * place.fan_out for update in block.updates for place in update.places(width))
+    return layers * (kept * len(block.updates) * rows * width + entries(block, width)) * 4 / 2**20
 
 
 def gradients(
@@ -51,7 +46,7 @@ def gradients(
     block: int,
     edges: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """log10 RMS of the gradients of N networks, for every depth: float64 [N, depths, rows] and [N, depths, rows, places].
+    """log10 RMS of the gradients of N networks, for every depth: [N, depths, rows], and at places [..., places]; float64.
 
     hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
     the RMS, of the deepest network: [N, rows, bins + 3], else None. block: networks at a time.
@@ -115,13 +110,11 @@ def singular_values(
     hidden: every hidden layer to the deepest. Not for batch normalization, which joins the inputs.
     """
     if hidden is None:
-        return {
-            name: np.zeros((len(depths), networks.count)) + value for name, value in AT_DEPTH_ONE.items()
-        }
+        return {name: np.zeros((len(depths), networks.size)) + value for name, value in AT_DEPTH_ONE.items()}
     kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, _length(hidden)), networks, 1)
     weights = np.asarray(hidden[0][0].weights)
     summaries = []
-    for network in range(networks.count):
+    for network in range(networks.size):
         of_one, scales = (jax.tree.map(lambda x, n=network: x[n], of_all) for of_all in (kept, networks))
         summaries.append(summary(spectrum(of_one, weights, scales, depths, settings)))
     return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
@@ -144,7 +137,7 @@ def _length(stack: Draws | None) -> jax.Array:
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
     """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
-    count = networks.count
+    count = networks.size
     blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
     parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
     return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))

@@ -28,6 +28,8 @@ JOLTED_RUNS = 4
 ALLOWANCE = 4.0
 # Sizes below this are not told apart: float64 itself ends near there.
 NOTHING = 1e-290
+# Columns held against 1, whatever their size.
+SHARES = ("unit_similarity", "input_correlation", "position_similarity", "attention_entropy")
 # A quantity is all rounding once this share of its size is, and so is what is made of it.
 UNSTABLE = 0.5
 # Scales that can be compared: their squares fit float64.
@@ -44,8 +46,11 @@ class Compared(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The scales of one network: standard deviations of the stem, of the biases and of the weights at each place of each
-    update, the epsilon of its normalization, skip_scale, branch_scale and attention_gain."""
+    """The scales of one network.
+
+    Standard deviations of the stem, of the biases and of the weights at each place of each update; the epsilon of its
+    normalization; skip_scale, branch_scale and attention_gain.
+    """
 
     first_std: float
     bias_std: float
@@ -144,7 +149,10 @@ def compare(
     the function of that name). norm_position: pre or post. positions, grid: of the rows of x.
     """
     ((first,),) = draws[0]
-    stem = (network.first_std * np.asarray(first.weights, np.float64), network.bias_std * np.asarray(first.biases, np.float64))
+    stem = (
+        network.first_std * np.asarray(first.weights, np.float64),
+        network.bias_std * np.asarray(first.biases, np.float64),
+    )
     hidden = [_scaled(layer, network) for layer in draws[1:]]
     settings = (functions_of(activation), saturation_threshold, normalization, network.epsilon)
     given = (x, stem, hidden, *settings, tangents)
@@ -182,7 +190,7 @@ def disagreements(
             break
         layers += 1
         scale = {"preact_mean": preact} | dict.fromkeys(("act_mean", "act_min", "act_max"), act)
-        scale |= dict.fromkeys(("unit_similarity", "input_correlation", "position_similarity"), 1.0)
+        scale |= dict.fromkeys(SHARES, 1.0)
         spreads = {name: float(np.max(np.abs(runs[name] - value))) for name, value in columns.items()}
         spread = float(np.max(np.abs(np.hypot(runs["preact_std"], runs["preact_mean"]) - preact)))
         undefined = _all_rounding(columns, spreads, preact, spread, layer_moves.unstable)

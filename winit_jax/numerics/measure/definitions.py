@@ -135,8 +135,8 @@ def unit_similarity(layer: LayerArrays) -> float:
 def input_correlation(layer: LayerArrays) -> float:
     """Mean field's c: the mean dot product of the pre-activations of two distinct samples over their mean square norm.
 
-    sum_j (sum_i a_ij)^2 is the sum of all dot products; less sum a^2, that of distinct samples. Samples are held against
-    each other at the same position. NaN for one sample.
+    sum_j (sum_i a_ij)^2 is the sum of all dot products; less sum a^2, that of distinct samples. Samples are held
+    against each other at the same position. NaN for one sample.
     """
     a, squares = layer.laid, np.sum(layer.a**2)
     if layer.samples == 1:

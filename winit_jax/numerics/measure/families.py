@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.blocks import DENSE, Block, Scales
+from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
 from winit_jax.numerics.measure import backward, batches
 from winit_jax.numerics.measure import forward as forward_pass
@@ -90,7 +90,7 @@ class Family:
 
     def stacked_layers(self, layers: int, budget_mib: float) -> int:
         """How many of so many layers are drawn at a time."""
-        return _stacked_layers(backward.block_entries(self.block, self.width), layers, budget_mib)
+        return _stacked_layers(entries(self.block, self.width), layers, budget_mib)
 
     def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Draws]:
         """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
@@ -135,7 +135,7 @@ class Group:
 
     @property
     def n_networks(self) -> int:
-        return self.networks.count
+        return self.networks.size
 
 
 def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
@@ -252,7 +252,8 @@ def gradients(
         loss = Readout(draws.readout(family.seed, family.width, len(classes)), np.asarray(codes, np.int32))
     measured_columns: Columns = {}
     deepest, counts = max(depths), None
-    one_mib = backward.gradient_mib(deepest, samples, family.width, settings.normalization.name, family.block)
+    of_normalization = settings.normalization.name
+    one_mib = backward.gradient_mib(deepest, samples, family.width, of_normalization, family.block)
     layer = settings.layer_of(settings.rows(deepest))
     for group in groups(family, features, settings, shared=labels is None and edges is None):
         block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))

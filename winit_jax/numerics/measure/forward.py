@@ -19,9 +19,9 @@ import numpy as np
 
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import batches, loops
+from winit_jax.numerics.measure.definitions import OF_PHI
 from winit_jax.numerics.measure.layers import Measured, State, descend, enter
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
-from winit_jax.numerics.measure.definitions import OF_PHI
 from winit_jax.numerics.measure.statistics import columns
 from winit_jax.numerics.scaled import Scaled
 
@@ -48,7 +48,7 @@ def forward(
     layers: of a network; the rest of the last stack is left out. All layers by default.
     Out: NumPy arrays of [rows, N]: the stem, and every update of the layers of `hidden`.
     """
-    count = networks.count
+    count = networks.size
     needed = -(-count // block)
     samples, width = inputs.samples.shape[0], first.weights.shape[1]
     room = batches.of_a_call(needed, block, samples, width, platform)

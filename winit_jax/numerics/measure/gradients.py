@@ -206,9 +206,7 @@ def way_back(
             histogram = count_histogram(change.value, (jnp.int32(0), jnp.int32(0)), edges * rms)
         return going, square, histogram
 
-    def at_weights(
-        going: Tangent | Cotangents, row: Kept, below: Signal, at_zero: float, sums_to_zero: bool
-    ) -> Scaled:
+    def at_weights(going: Tangent | Cotangents, row: Kept, below: Signal, at_zero: float, sums_to_zero: bool) -> Scaled:
         """The mean square of dLoss/dW of weights that read a row by itself: of the stem, and beside watched layers."""
         gradient = going if isinstance(going, Tangent) else going.of_weights(row.watched, normalization).together()
         sums_to_zero = sums_to_zero and normalization.joins_samples

@@ -144,9 +144,7 @@ def _leave(
         of_stream = measure_stream(preactivation, settings.removes, settings.layout.positions)
         if not settings.block.responds:
             return signal_of(response, exponents), Sums(of_stream, no_response())
-        signal, of_response = measure_response(
-            argument, response, exponents, activation, settings.saturation_threshold
-        )
+        signal, of_response = measure_response(argument, response, exponents, activation, settings.saturation_threshold)
         return signal, Sums(of_stream, of_response)
 
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Scaled, Tangent]:

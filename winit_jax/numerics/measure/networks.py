@@ -10,7 +10,7 @@ import numpy as np
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block, Context, Layout, Scales
-from winit_jax.numerics.blocks.protocol import IDENTITY
+from winit_jax.numerics.blocks.protocol import IDENTITY, ROWS
 from winit_jax.numerics.normalization import NONE, Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 from winit_jax.numerics.signals import Signal
@@ -44,7 +44,8 @@ class Networks(NamedTuple):
     skip: Scaled | None = None
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
+        """N."""
         return len(self.first.value)
 
 
@@ -74,7 +75,7 @@ class Settings:
     constant: bool = False
     block: Block = DENSE
     norm_position: str = "pre"
-    layout: Layout = Layout()
+    layout: Layout = ROWS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))

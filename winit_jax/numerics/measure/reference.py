@@ -34,9 +34,9 @@ NaiveDraws = Sequence[Sequence[tuple[Array, Array]]]
 
 
 class Observed(NamedTuple):
-    """One row: the stem, or an update of a layer behind it. columns: by definition; those of phi only where there is one.
+    """One row: the stem, or an update of a layer behind it.
 
-    masks: pairs (of units, for `dead`) whose share is a column. psi: of u, phi's argument; of the stream where the row
+    columns: by definition; those of phi only where there is one. masks: pairs (of units, for `dead`) whose share is a column. psi: of u, phi's argument; of the stream where the row
     has no phi. change: of the stream, None where it is not carried.
     """
 
@@ -93,7 +93,7 @@ def forward(
 
 
 class _Row(NamedTuple):
-    """A stream in parts and together, the size by which its scale is carried, its change, and whether that is rounding."""
+    """A stream in parts and together, the size by which its scale is carried, its change, whether that is rounding."""
 
     stream: NaiveStream
     a: Array

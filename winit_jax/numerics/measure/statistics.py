@@ -94,8 +94,7 @@ def measure_stream(preactivation: Preactivation, removes: str = "", positions: i
     if positions > 1:
         laid = product.reshape(-1, positions, product.shape[1])
         by_position, by_sample = (
-            total(jnp.square(laid - jnp.mean(laid, axis=axis, keepdims=True)).reshape(product.shape))
-            for axis in (0, 1)
+            total(jnp.square(laid - jnp.mean(laid, axis=axis, keepdims=True)).reshape(product.shape)) for axis in (0, 1)
         )
         at_positions, along_positions = (jnp.square(scale.value) * part for part in (by_position, by_sample))
     return OfStream(
@@ -158,9 +157,7 @@ def measure_response(
 def no_response() -> OfResponse:
     """Where a layer has no phi: zeros."""
     whole = {"exponent", "left_exponent", "saturated", "dead", "zero"}
-    return OfResponse(
-        **{name: jnp.int32(0) if name in whole else jnp.float32(0) for name in OfResponse._fields}
-    )
+    return OfResponse(**{name: jnp.int32(0) if name in whole else jnp.float32(0) for name in OfResponse._fields})
 
 
 def preactivation_mean_square(sums: OfStream, rows: int, width: int) -> jax.Array:
@@ -217,9 +214,8 @@ def columns(
     Definitions: docs/definitions.md. A ratio whose denominator is 0 is NaN (no signal, no direction);
     so is what one unit, one sample or one position cannot define.
     """
-    stream, response = (
-        type(part)(*(None if x is None else np.asarray(x, np.float64) for x in part)) for part in sums
-    )
+    stream: Any = OfStream._make(None if x is None else np.asarray(x, np.float64) for x in sums.stream)
+    response: Any = OfResponse._make(np.asarray(x, np.float64) for x in sums.response)
     broken = nonfinite > 0
     of_response = _of_response(response, samples * positions, inner_width or width, activation, log10_scale)
     pairs = samples * positions * (inner_width or width)
@@ -240,7 +236,8 @@ def _of_stream(
     pairs = rows * width
 
     def true(sum_of_squares: np.ndarray) -> np.ndarray:
-        return np.ldexp(sum_of_squares, np.clip(2 * s.within_exponent, -5000, 5000).astype(np.int32))
+        scaled: np.ndarray = np.ldexp(sum_of_squares, np.clip(2 * s.within_exponent, -5000, 5000).astype(np.int32))
+        return scaled
 
     with np.errstate(all="ignore"):
         unit = _unit(s.exponent, log10_scale)

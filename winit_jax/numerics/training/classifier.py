@@ -3,6 +3,9 @@
 A network of the sweep with a linear readout on top, trained on the softmax cross-entropy of minibatches that
 all networks share. Weights of the first layer are kept as [features, N, width], so that a minibatch meets those
 of every network in one matrix product; the others lead with their layer or with N.
+
+Inputs with positions are [samples, positions, features]. Their last stream is read at every position where each has
+a label of its own (`Architecture.pools` is false), else its mean over positions is.
 """
 
 from dataclasses import dataclass
@@ -13,13 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations.record import Activation, Function
-from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.blocks import DENSE, Block, Context, Layout
+from winit_jax.numerics.blocks.protocol import ROWS
 from winit_jax.numerics.initializers import stream_key
 from winit_jax.numerics.normalization import NONE, NORM_EPSILON, Normalization
 
-# The axis of the networks in each parameter; `hidden` is absent at depth 1, `bias` under batch normalization,
-# which would cancel it, `scale` and `shift` without normalization.
-NETWORK_AXIS = {"first": 1, "hidden": 1, "bias": 1, "scale": 1, "shift": 1, "readout": 0, "readout_bias": 0}
 # Of the running statistics that batch normalization is evaluated with.
 NORM_MOMENTUM = 0.9
 # Scanning over layers compiles in the same time at any depth; so few run faster written out.
@@ -27,18 +28,43 @@ WRITTEN_OUT_LAYERS = 8
 # Samples of one step of an evaluation, which bounds its memory.
 EVALUATED_SAMPLES = 500
 
+# `first`, `readout` and `readout_bias`; `hidden` and `bias` of every layer, and of blocks with weights at several
+# places `hidden.NAME` and `bias.NAME` of each, with `bias` of the stem; `scale` and `shift` of every normalization. What
+# is added to a stream that batch normalization stands before every reading of has no bias, which would cancel.
 Parameters = dict[str, jax.Array]
+
+
+# Of one update: weights, and biases or None, at each of its places.
+Weights = tuple[list[jax.Array], list[jax.Array | None]]
+
+
+def network_axis(parameter: str) -> int:
+    """The axis of the networks in a parameter."""
+    return 0 if parameter.startswith("readout") else 1
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a classifier computes, beside its shapes. norm_position: `pre`, before phi, or `post`, behind blocks."""
+    """What a classifier computes, beside its shapes. norm_position: `pre`, before updates, or `post`, behind them.
+
+    pools: whether the readout reads the mean over positions.
+    """
 
     activation: Activation
     normalization: Normalization = NONE
     block: Block = DENSE
     norm_position: str = "pre"
     precision: str = "highest"
+    layout: Layout = ROWS
+    pools: bool = True
+
+    @property
+    def context(self) -> Context:
+        return Context(self.activation, self.activation, self.precision, self.layout)
+
+    def rows(self, depth: int) -> int:
+        """Normalizations of a network: of the stem, and of every update of the layers behind it."""
+        return 1 + len(self.block.updates) * (depth - 1)
 
     @property
     def before(self) -> Normalization:
@@ -52,17 +78,19 @@ class Architecture:
 class Scales(NamedTuple):
     """What is not learnt, [N] each.
 
-    epsilon: of the normalization. skip: of the stream beside each block, None where no network has one. branch: of what
-    the block makes, None where it is 1 for all.
+    epsilon: of the normalization. skip: of the stream beside each update, None where no network has one. branch: of
+    what the update makes, None where it is 1 for all. sharpness: attention_gain, None where nothing attends.
     """
 
     epsilon: jax.Array | float = NORM_EPSILON
     skip: jax.Array | None = None
     branch: jax.Array | None = None
+    sharpness: jax.Array | None = None
 
 
 class Data(NamedTuple):
-    """x_*: float32 [samples, features]. y_*: int32 [samples], classes from 0."""
+    """x_*: float32 [samples, features] or [samples, positions, features]. y_*: int32 classes from 0, [samples], or
+    [samples, positions] where each position has one."""
 
     x_train: jax.Array
     y_train: jax.Array
@@ -71,7 +99,7 @@ class Data(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Mean and variance of the pre-activations over a minibatch, [depth, N, width] each."""
+    """Mean and variance of the pre-activations over a minibatch, [rows, N, width] each; rows as of `Architecture`."""
 
     mean: jax.Array
     variance: jax.Array
@@ -123,56 +151,92 @@ def answer(
 ) -> tuple[jax.Array, jax.Array, Moments | None]:
     """(logits [N, samples, classes], last hidden layer [N, samples, width], moments of each layer).
 
-    x: [samples, features]. running: what batch normalization is evaluated with; None uses the samples' own
-    mean and variance, which are then the moments returned.
+    x: [samples, features], or with positions. running: what batch normalization is evaluated with; None uses the
+    samples' own mean and variance, which are then the moments returned. Out: rows in place of samples where positions
+    are not pooled; hidden ones always.
     """
-    phi, precision = differentiable(network.activation), network.precision
+    phi, precision, block = differentiable(network.activation), network.precision, network.block
     features, n_networks, width = parameters["first"].shape
-    in_layers: Parameters = {name: parameters[name] for name in ("bias", "scale", "shift") if name in parameters}
+    x = x.reshape(-1, features)
+    of_rows: Parameters = {name: parameters[name] for name in ("scale", "shift") if name in parameters}
     if running is not None:
-        in_layers["mean"], in_layers["variance"] = running
+        of_rows["mean"], of_rows["variance"] = running
 
-    def biased(product: jax.Array, layer: Parameters) -> jax.Array:
-        return product + layer["bias"][:, None] if "bias" in layer else product
-
-    def respond(a: jax.Array, layer: Parameters) -> tuple[jax.Array, Moments | None]:
+    def respond(a: jax.Array, norm: Parameters) -> tuple[jax.Array, Moments | None]:
         moments = None
         if not network.before.is_none:
-            a, moments = _normalize(a, layer, network.before, scales.epsilon)
-        return phi(a), moments
+            a, moments = _normalize(a, norm, network.before, scales.epsilon)
+        return phi(a) if block.responds else a, moments
 
-    def hidden_layer(
-        state: tuple[jax.Array | None, jax.Array], layer: Parameters
+    def update(
+        at: int, state: tuple[jax.Array | None, jax.Array], weights: Weights, norm: Parameters
     ) -> tuple[tuple[jax.Array | None, jax.Array], Moments | None]:
         stream, h = state
-        a = biased(network.block.linear(h, layer["hidden"], precision), layer)
+        a = block.updates[at].learn(h, *weights, phi, scales.sharpness, network.context)
         if scales.branch is not None:
             a = scales.branch[:, None, None] * a
         if stream is not None and scales.skip is not None:
             a = scales.skip[:, None, None] * stream + a
         behind = None
         if not network.behind.is_none:
-            a, behind = _normalize(a, layer, network.behind, scales.epsilon)
-        h, before = respond(a, layer)
+            a, behind = _normalize(a, norm, network.behind, scales.epsilon)
+        h, before = respond(a, norm)
         return (None if stream is None else a, h), before if behind is None else behind
 
+    def hidden_layer(
+        state: tuple[jax.Array | None, jax.Array], layer: tuple[list[Weights], Parameters]
+    ) -> tuple[tuple[jax.Array | None, jax.Array], Moments | None]:
+        weights, norms = layer
+        moments = []
+        for at, of_update in enumerate(weights):
+            state, found = update(at, state, of_update, jax.tree.map(lambda p, at=at: p[at], norms))
+            moments.append(found)
+        return state, jax.tree.map(lambda *x: jnp.stack(x), *moments)
+
     product = jnp.matmul(x, parameters["first"].reshape(features, -1), precision=precision)
-    product = jnp.moveaxis(product.reshape(len(x), n_networks, width), 1, 0)
-    of_the_stem = jax.tree.map(lambda p: p[0], in_layers)
-    a = biased(product, of_the_stem)
-    h, moments = respond(a, of_the_stem)
+    a = jnp.moveaxis(product.reshape(len(x), n_networks, width), 1, 0)
+    if "bias" in parameters:
+        a = a + parameters["bias"][0][:, None]
+    h, moments = respond(a, jax.tree.map(lambda p: p[0], of_rows))
     if network.behind.joins_samples:  # nothing stands behind the stem
         moments = Moments(jnp.zeros((n_networks, width)), jnp.ones((n_networks, width)))
-    if "hidden" in parameters:
-        layers = {"hidden": parameters["hidden"]} | jax.tree.map(lambda p: p[1:], in_layers)
-        written_out = len(parameters["hidden"]) < WRITTEN_OUT_LAYERS
-        state = (None if scales.skip is None else a, h)
-        (_, h), rest = jax.lax.scan(hidden_layer, state, layers, unroll=written_out)
-        moments = jax.tree.map(lambda moment, more: jnp.concatenate([moment[None], more]), moments, rest)
-    elif moments is not None:
+    if moments is not None:
         moments = jax.tree.map(lambda moment: moment[None], moments)
-    logits = jnp.matmul(h, parameters["readout"], precision=precision) + parameters["readout_bias"][:, None]
+    weights = hidden_weights(parameters, block, width)
+    if weights is not None:
+        count, per_layer = len(jax.tree.leaves(weights)[0]), len(block.updates)
+        norms = jax.tree.map(lambda p: p[1:].reshape(count, per_layer, *p.shape[1:]), of_rows)
+        written_out = count < WRITTEN_OUT_LAYERS
+        state = (None if scales.skip is None else a, h)
+        (_, h), rest = jax.lax.scan(hidden_layer, state, (weights, norms), unroll=written_out)
+        if moments is not None:
+            moments = jax.tree.map(
+                lambda moment, more: jnp.concatenate([moment, more.reshape(-1, *more.shape[2:])]), moments, rest
+            )
+    read = h
+    if network.pools and network.layout.positions > 1:
+        read = jnp.mean(h.reshape(n_networks, -1, network.layout.positions, width), axis=2)
+    logits = jnp.matmul(read, parameters["readout"], precision=precision) + parameters["readout_bias"][:, None]
     return logits, h, moments
+
+
+def hidden_weights(parameters: Parameters, block: Block, width: int) -> list[Weights] | None:
+    """(Weights, biases or None) at each place of each update, with a leading axis of layers; None at depth 1."""
+    places = [update.places(width) for update in block.updates]
+    if sum(map(len, places)) == 1:
+        if "hidden" not in parameters:
+            return None
+        biases = parameters["bias"][1:] if "bias" in parameters else None
+        return [([parameters["hidden"]], [biases])]
+    if f"hidden.{places[0][0].name}" not in parameters:
+        return None
+    return [
+        (
+            [parameters[f"hidden.{place.name}"] for place in of_update],
+            [parameters.get(f"bias.{place.name}") for place in of_update],
+        )
+        for of_update in places
+    ]
 
 
 def _normalize(
@@ -202,7 +266,8 @@ def _normalize(
 
 
 def losses(logits: jax.Array, y: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of logits [N, samples, classes] for classes y [samples]: [N, samples]."""
+    """Softmax cross-entropy of logits [N, answers, classes] for as many classes y: [N, answers]."""
+    y = y.reshape(-1)
     right = jax.nn.one_hot(y, logits.shape[-1], dtype=logits.dtype)
     # Subtracted before the sum, so that a confident right answer keeps the digits of its small loss.
     return jax.nn.logsumexp(logits - jnp.sum(right * logits, axis=-1, keepdims=True), axis=-1)
@@ -233,7 +298,7 @@ def log10_norm(gradients: Parameters) -> jax.Array:
     """
 
     def rows(name: str, g: jax.Array) -> jax.Array:
-        return jnp.moveaxis(g, NETWORK_AXIS[name], 0).reshape(g.shape[NETWORK_AXIS[name]], -1)
+        return jnp.moveaxis(g, network_axis(name), 0).reshape(g.shape[network_axis(name)], -1)
 
     flat = [rows(name, g) for name, g in gradients.items()]
     largest = jnp.stack([jnp.max(jnp.abs(g), axis=1) for g in flat]).max(axis=0)
@@ -251,13 +316,13 @@ def evaluate(
     running: Moments | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """(Mean loss, int32 count of right answers) over a data set, [N] each; ties go to the first class."""
-    samples = len(x)
-    chunk = min(samples, EVALUATED_SAMPLES)
+    samples, answers = len(x), y.size // len(y)
+    chunk = min(samples, max(1, EVALUATED_SAMPLES // network.layout.positions))
     chunks = -(-samples // chunk)
     padding = chunks * chunk - samples
-    counts = jnp.arange(chunks * chunk).reshape(chunks, chunk) < samples
-    x = jnp.pad(x, ((0, padding), (0, 0))).reshape(chunks, chunk, -1)
-    y = jnp.pad(y, (0, padding)).reshape(chunks, chunk)
+    counts = jnp.repeat(jnp.arange(chunks * chunk) < samples, answers).reshape(chunks, -1)
+    x = jnp.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))).reshape(chunks, chunk, *x.shape[1:])
+    y = jnp.pad(y, ((0, padding), *((0, 0),) * (y.ndim - 1))).reshape(chunks, -1)
 
     def of_chunk(chunk: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, y, counts = chunk
@@ -269,7 +334,7 @@ def evaluate(
         )
 
     lost, right = jax.lax.map(of_chunk, (x, y, counts))
-    return jnp.sum(lost, axis=0) / samples, jnp.sum(right, axis=0, dtype=jnp.int32)
+    return jnp.sum(lost, axis=0) / (samples * answers), jnp.sum(right, axis=0, dtype=jnp.int32)
 
 
 def unit_similarity(h: jax.Array) -> jax.Array:

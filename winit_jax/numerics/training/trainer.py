@@ -17,11 +17,11 @@ import numpy as np
 import optax
 
 from winit_jax.numerics import draws
-from winit_jax.numerics.blocks import DENSE, Block
+from winit_jax.numerics.blocks import DENSE, Block, entries, measured_units
+from winit_jax.numerics.initializers import unit_readout
 from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.training import classifier as training
 from winit_jax.numerics.training.classifier import (
-    NETWORK_AXIS,
     NORM_MOMENTUM,
     Architecture,
     Data,
@@ -29,6 +29,7 @@ from winit_jax.numerics.training.classifier import (
     Moments,
     Parameters,
     Scales,
+    network_axis,
 )
 from winit_jax.registry import Registry
 
@@ -45,8 +46,6 @@ NOT_OPTIONS = ("learning_rate", "accumulator_dtype", "mu_dtype", "mask")
 CPU_BLOCK = 16
 # Steps run in stretches of about so long, each at most so many times the one before: whoever watches is soon heard.
 STRETCH_SECONDS, STRETCH_GROWTH = 2.0, 8
-# Which standard deviation scales each parameter.
-OF_SCALE = {"first": "first", "hidden": "hidden", "readout": "readout", "bias": "bias", "readout_bias": "bias"}
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trainee:
-    """One network before training: its draws, the standard deviations that scale them, and what is not learnt."""
+    """One network before training: its draws, the standard deviations that scale them, and what is not learnt.
+
+    hidden_std: at each place of each update of the block; a number where it is the same at all.
+    """
 
     seed: int
     shape: str
     first_std: float
-    hidden_std: float
+    hidden_std: float | tuple[float, ...]
     readout_std: float
     bias_std: float
     learning_rate: float
     norm_epsilon: float = NORM_EPSILON
     skip: float = 0.0
     branch: float = 1.0
+    sharpness: float = 1.0
 
 
 class State(NamedTuple):
@@ -92,11 +95,14 @@ def unknown_options(optimizer: str, options: Mapping[str, Any]) -> list[tuple[st
     return [(option, known) for option in options if option not in known]
 
 
-def training_mib(features: int, width: int, depth: int, classes: int, batch_size: int, block: Block = DENSE) -> float:
+def training_mib(
+    features: int, width: int, depth: int, classes: int, batch_size: int, block: Block = DENSE, positions: int = 1
+) -> float:
     """Memory of one network in training: parameters, gradients, two moments of each, and the way forth."""
-    parameters = features * width + (depth - 1) * block.entries(width) + (3 * depth + classes) * width + classes
-    signals = 4 * depth * max(batch_size, training.EVALUATED_SAMPLES // depth) * width
-    return 4 * (4 * parameters + signals) / 2**20
+    parameters = features * width + (depth - 1) * entries(block, width) + (3 * depth + classes) * width + classes
+    together = max(batch_size, training.EVALUATED_SAMPLES // depth // positions)
+    held = width + (depth - 1) * measured_units(block, width)
+    return float(4 * (4 * parameters + 4 * together * positions * held) / 2**20)
 
 
 def block_size(one_mib: float, budget_mib: float, platform: str) -> int:
@@ -109,46 +115,81 @@ def begin(
     trainees: Sequence[Trainee], width: int, depth: int, features: int, classes: int, settings: Settings
 ) -> State:
     """The networks before training."""
+    network = settings.network
     unit: dict[tuple[int, str], int] = {}
     index = np.array([unit.setdefault((trainee.seed, trainee.shape), len(unit)) for trainee in trainees])
-    std = {
-        name: np.array([getattr(trainee, f"{name}_std") for trainee in trainees], np.float64)
-        for name in OF_SCALE.values()
-    }
-    drawn = []
-    for seed, shape in unit:
-        hidden = settings.network.block.draws(seed, shape, width, 2, depth - 1) if depth > 1 else None
-        drawn.append(draws.classifier(seed, shape, width, features, classes, hidden))
+    drawn = [_drawn(seed, shape, width, depth, features, classes, network.block) for seed, shape in unit]
     with np.errstate(over="ignore", under="ignore"):
-        scales = {name: jnp.asarray(value.astype(np.float32)) for name, value in std.items()}
-        kept = _not_learnt(trainees)
-    parameters = _scaled(drawn, jnp.asarray(index), scales)
-    network = settings.network
-    if network.before.joins_samples:  # which takes every offset of a unit out again
-        del parameters["bias"]
-    running = None
+        stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in _stds(trainees, network.block, width).items()}
+        kept = _not_learnt(trainees, network.block)
+    parameters = _scaled(drawn, jnp.asarray(index), stds)
+    if network.before.joins_samples:  # which takes every offset of a unit of the stream out again
+        outs = [place.name for update in network.block.updates for place in update.places(width) if place.role == "out"]
+        for name in ("bias", *(f"bias.{place}" for place in outs)):
+            parameters.pop(name, None)
+    running, rows = None, network.rows(depth)
     if not network.normalization.is_none:
-        parameters["scale"] = jnp.ones((depth, len(trainees), width))
+        parameters["scale"] = jnp.ones((rows, len(trainees), width))
         if network.normalization.centers:
-            parameters["shift"] = jnp.zeros((depth, len(trainees), width))
+            parameters["shift"] = jnp.zeros((rows, len(trainees), width))
     if network.normalization.joins_samples:
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
-        running = Moments(jnp.zeros((depth, len(trainees), width)), jnp.ones((depth, len(trainees), width)))
+        running = Moments(jnp.zeros((rows, len(trainees), width)), jnp.ones((rows, len(trainees), width)))
     diverged_at = jnp.full(len(trainees), -1, jnp.int32)
     return State(parameters, _begin(parameters, settings), running, diverged_at, kept)
 
 
-def _not_learnt(trainees: Sequence[Trainee]) -> Scales:
+def _drawn(
+    seed: int, shape: str, width: int, depth: int, features: int, classes: int, block: Block
+) -> dict[str, jax.Array]:
+    """The unit draws of one network and its readout, by the names of `classifier.Parameters`."""
+    first = draws.first_layer(seed, shape, width, features)
+    readout, readout_bias = unit_readout(seed, shape, width, classes)
+    parameters = {"first": first.weights, "readout": readout, "readout_bias": readout_bias}
+    places = tuple(update.places(width) for update in block.updates)
+    if depth == 1:
+        return parameters | {"bias": first.biases[None]}
+    stack = draws.layer_stack(seed, shape, 2, depth - 1, places)
+    if sum(map(len, places)) == 1:
+        hidden = stack[0][0]
+        return parameters | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}
+    for of_update, layers in zip(places, stack, strict=True):
+        for place, layer in zip(of_update, layers, strict=True):
+            parameters[f"hidden.{place.name}"] = layer.weights
+            if place.has_bias:
+                parameters[f"bias.{place.name}"] = layer.biases
+    return parameters | {"bias": first.biases[None]}
+
+
+def _stds(trainees: Sequence[Trainee], block: Block, width: int) -> dict[str, np.ndarray]:
+    """What scales each parameter: [N] each."""
+
+    def of_all(name: str) -> np.ndarray:
+        return np.array([getattr(trainee, name) for trainee in trainees], np.float64)
+
+    bias = of_all("bias_std")
+    stds = {"first": of_all("first_std"), "readout": of_all("readout_std"), "readout_bias": bias, "bias": bias}
+    names = [place.name for update in block.updates for place in update.places(width)]
+    hidden = np.array([np.broadcast_to(trainee.hidden_std, len(names)) for trainee in trainees], np.float64)
+    if len(names) == 1:
+        return stds | {"hidden": hidden[:, 0]}
+    for at, name in enumerate(names):
+        stds |= {f"hidden.{name}": hidden[:, at], f"bias.{name}": bias}
+    return stds
+
+
+def _not_learnt(trainees: Sequence[Trainee], block: Block) -> Scales:
     """The scales of networks in float32, without those that would change nothing."""
 
     def of_all(name: str) -> np.ndarray:
         return np.array([getattr(trainee, name) for trainee in trainees]).astype(np.float32)
 
-    epsilon, skip, branch = (of_all(name) for name in ("norm_epsilon", "skip", "branch"))
+    epsilon, skip, branch, sharpness = (of_all(name) for name in ("norm_epsilon", "skip", "branch", "sharpness"))
     return Scales(
         jnp.asarray(epsilon),
         jnp.asarray(skip) if np.any(skip) else None,
         jnp.asarray(branch) if np.any(branch != 1) else None,
+        jnp.asarray(sharpness) if any(update.attends for update in block.updates) else None,
     )
 
 
@@ -157,11 +198,11 @@ def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array
     """Unit draws as parameters: each network's own, times its standard deviation."""
     parameters = {}
     for name in drawn[0]:
-        axis = NETWORK_AXIS[name]
+        axis = network_axis(name)
         chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
         shape = [1] * chosen.ndim
         shape[axis] = len(index)
-        parameters[name] = chosen * stds[OF_SCALE[name]].reshape(shape)
+        parameters[name] = chosen * stds[name].reshape(shape)
     return parameters
 
 
@@ -171,7 +212,7 @@ def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransfor
 
 def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], Any]:
     """Axes of the networks in parameters and in the state of the optimizer."""
-    axes = {name: NETWORK_AXIS[name] for name in parameters}
+    axes = {name: network_axis(name) for name in parameters}
     of_one_network = jax.tree.map(
         lambda p, axis: jax.ShapeDtypeStruct(p.shape[:axis] + p.shape[axis + 1 :], p.dtype), parameters, axes
     )
@@ -287,7 +328,7 @@ def train(
     """
     padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
     rates = jnp.asarray([row.learning_rate for row in padded], jnp.float32)
-    state = begin(padded, width, depth, data.x_train.shape[1], classes, settings)
+    state = begin(padded, width, depth, data.x_train.shape[-1], classes, settings)
     evaluations: list[tuple[Evaluation, np.ndarray]] = []
     step, stretch = 0, 1
     if resumed is not None and (known := _restored(resumed, state, evaluated)) is not None:

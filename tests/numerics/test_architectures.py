@@ -1,0 +1,99 @@
+"""Every block on its way forth and back, against float64 networks that share only phi and the draws with it."""
+
+import numpy as np
+import pytest
+
+from support import architectures
+from support.architectures import SIDE, Setting, positions_of
+from support.networks import inputs
+from winit_jax.numerics import draws
+from winit_jax.numerics.activations import ACTIVATIONS
+from winit_jax.numerics.blocks import BLOCKS, Layout
+from winit_jax.numerics.measure import comparison, families
+from winit_jax.numerics.measure.networks import Settings, as_inputs
+from winit_jax.numerics.normalization import NORMALIZATIONS
+
+WIDTH, DEPTH, SAMPLES, FEATURES = 16, 4, 12, 6
+FIRST, HIDDEN, BIASES = np.array([0.4, 0.8]), np.array([0.2, 0.4]), np.array([0.0, 0.3])
+BLOCK_NAMES = (
+    "mlp(2)", "gated(2)", "conv(3)", "conv2d(2)", "residual_conv(2)", "residual_conv2d(1)", "attention(2)",
+    "attention(4, causal)", "transformer(2, 2)", "transformer(4, 1, causal)",
+)  # fmt: skip
+SETTINGS = (
+    Setting("tanh", branch=0.7, gain=1.5),
+    Setting("sigmoid", "layer", skip=0.5),
+    Setting("gelu", "rms", "post"),
+    Setting("relu", "batch", gain=0.5),
+)
+# One setting a block in the quick run, so that each is met; all of them in the slow one.
+QUICK = [(name, SETTINGS[at % len(SETTINGS)]) for at, name in enumerate(BLOCK_NAMES)]
+REST = [(name, setting) for name in BLOCK_NAMES for setting in SETTINGS if (name, setting) not in QUICK]
+CASES = [*(pytest.param(*case) for case in QUICK), *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
+EACH = pytest.mark.parametrize(("name", "setting"), CASES)
+
+
+def family(name, setting, seed=0):
+    scales = (np.full(2, 1e-5), BLOCKS.find(name), *(np.full(2, x) for x in setting[3:]))
+    return families.Family(seed, "normal", WIDTH, FIRST, HIDDEN, BIASES, *scales)
+
+
+def settings(name, setting):
+    positions = positions_of(name)
+    return Settings(
+        ACTIVATIONS[setting.activation],
+        NORMALIZATIONS[setting.normalization],
+        norm_position=setting.position,
+        layout=Layout(positions, (SIDE, SIDE) if positions > 1 else None),
+        block=BLOCKS.find(name),
+    )
+
+
+def fed(name):
+    return inputs(SAMPLES * positions_of(name), FEATURES)
+
+
+@EACH
+def test_every_column_is_that_of_the_float64_reference_and_the_jacobian_that_of_autodiff(name, setting):
+    x, of_family, of_settings = fed(name), family(name, setting), settings(name, setting)
+    columns, _ = families.forward(of_family, as_inputs(x), DEPTH, of_settings, budget_mib=64, platform="cpu")
+    layers = of_family.first_layers(FEATURES, DEPTH, 64, DEPTH)
+    tangents = np.asarray(draws.directions(0, "tangents", len(x), WIDTH), float)
+    rows = of_settings.rows(DEPTH)
+    for at in range(2):
+        scales = (FIRST[at], BIASES[at], of_family.place_stds[:, at], 1e-5, *setting[3:])
+        found = comparison.compare(
+            {column: values[:, at] for column, values in columns.items()},
+            x,
+            comparison.Network(*scales),
+            layers,
+            tangents,
+            ACTIVATIONS[setting.activation],
+            0.05,
+            setting.normalization,
+            block=BLOCKS.find(name),
+            norm_position=setting.position,
+            positions=positions_of(name),
+            grid=(SIDE, SIDE),
+        )
+        assert found.layers == rows
+        assert found.wrong == []
+        expected = architectures.log10_jacobian(of_family, at, x, DEPTH, setting)
+        # Layers of float32 products: a few 1e-6 of the size, 4e-7 of log10 each.
+        np.testing.assert_allclose(columns["log10_jacobian"][:, at], expected, atol=3e-5)
+
+
+@EACH
+def test_gradients_are_those_of_autodiff_at_every_row_of_every_depth(name, setting):
+    x, of_family = fed(name), family(name, setting)
+    for labels in (None, np.repeat(np.arange(SAMPLES) % 3, positions_of(name))):
+        columns, _ = families.gradients(
+            of_family, as_inputs(x), labels, (1, 2, DEPTH), settings(name, setting), budget_mib=64, platform="cpu"
+        )
+        for at in range(2):
+            for place, depth in enumerate((1, 2, DEPTH)):
+                expected = architectures.gradients(of_family, at, x, depth, setting, labels)
+                for column, values in zip(("log10_preact_grad_rms", "log10_weight_grad_rms"), expected, strict=True):
+                    found = columns[column][at, place]
+                    # As above, and sums over samples that normalization makes cancel: ten times that.
+                    np.testing.assert_allclose(found[: len(values)], values, atol=2e-4, err_msg=f"{column} {depth}")
+                    assert np.isnan(found[len(values) :]).all()
