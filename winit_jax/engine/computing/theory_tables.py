@@ -176,7 +176,10 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             propagation = known.from_inputs(name, gain, bias, deepest, stream)
             stated = np.array([known.scales.predicted(init) for (init, _), _ in points])
             stated &= known.normalized(normalization)
-            predicted = [np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel() for column in propagation]
+            predicted = [
+                np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel()
+                for column in propagation[: len(PREDICTED)]
+            ]
             rules: dict[str, list[Scale | None]] = {
                 scale_axis: [scale for (_, scale), _ in points],
                 "bias_std": [of_point for _, of_point in points],
