@@ -126,14 +126,14 @@ def propagate(
     if r1 is None and any(isinstance(update, Attention) for update in updates):
         raise ValueError("attention is between positions: r1, their correlation, is missing")
     unit, factor = in_units(activation)
-    weights, biases = (_of_updates(values, len(updates)) for values in (log10_weight_var, log10_bias_var))
-    weights = [
-        [of_place + 2 * factor if place == update.behind_phi else of_place for place, of_place in enumerate(places)]
-        for update, places in (
-            (update, _places(values, len(update.places))) for update, values in zip(updates, weights, strict=True)
-        )
-    ]
-    biases = [_places(values, len(update.places)) for update, values in zip(updates, biases, strict=True)]
+    of_weights, of_biases = (_of_updates(values, len(updates)) for values in (log10_weight_var, log10_bias_var))
+    weights: list[list[np.ndarray]] = []
+    for update, values in zip(updates, of_weights, strict=True):
+        of_update = _places(values, len(update.places))
+        if update.behind_phi >= 0:
+            of_update[update.behind_phi] = of_update[update.behind_phi] + 2 * factor
+        weights.append(of_update)
+    biases = [_places(values, len(update.places)) for update, values in zip(updates, of_biases, strict=True)]
     r1, x1 = _positions(c1, r1, x1)
     start = [np.asarray(values, np.float64) for values in (log10_q1, c1)]
     each = [np.asarray(values, np.float64) for values in (log10_skip_square, log10_branch_square, attention_gain)]

@@ -174,7 +174,8 @@ def _log_t(positions: int, s: float, step: float) -> np.ndarray:
         size = np.log((_g(1, y) * weight).sum(axis=1)) + 0.5 * (positions - 1) * np.log((_g(0, y) * weight).sum(axis=1))
     inside = np.flatnonzero(size > size.max() - 32)
     first, last = coarse[max(inside[0] - 1, 0)], coarse[min(inside[-1] + 1, coarse.size - 1)]
-    return first + step * np.arange(math.ceil((last - first) / step) + 1)
+    places: np.ndarray = first + step * np.arange(math.ceil((last - first) / step) + 1)
+    return places
 
 
 # --- For many points: tables
@@ -213,7 +214,7 @@ def _nodes(count: int) -> np.ndarray:
 
 def _transform(count: int) -> np.ndarray:
     """From values at `_nodes` to Chebyshev coefficients."""
-    table = np.cos(np.outer(np.arange(count), (np.arange(count) + 0.5) * math.pi / count)) * (2 / count)
+    table: np.ndarray = np.cos(np.outer(np.arange(count), (np.arange(count) + 0.5) * math.pi / count)) * (2 / count)
     table[0] /= 2
     return table
 

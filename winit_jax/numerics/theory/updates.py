@@ -39,7 +39,7 @@ class Stream(NamedTuple):
 
     @property
     def displacements(self) -> int:
-        return self.change.shape[0]
+        return int(self.change.shape[0])
 
 
 class Scales(NamedTuple):
@@ -480,6 +480,7 @@ def _affine(stream: Stream, log10_divisor: np.ndarray, log10_weight: np.ndarray,
 
 def _nothing(stream: Stream) -> Added:
     """A stream of which nothing is known."""
-    lost = Stream(*(np.full_like(values, np.nan) for values in stream[:4]), stream.grams)
+    log10_q, c, apart, change = (np.full_like(values, np.nan) for values in stream[:4])
+    lost = Stream(log10_q, c, apart, change, stream.grams)
     nothing = np.full_like(stream.log10_q, np.nan)
     return Added(lost, nothing, nothing)
