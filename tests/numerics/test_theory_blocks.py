@@ -241,7 +241,7 @@ def statistics(u):
 
 
 def test_wide_random_attention_does_as_predicted():
-    """Two layers, so that the change is no longer independent in every position; 5 standard errors, and a few 1/n beside."""
+    """Two layers, so that the change is no longer independent in every position; 5 standard errors and a few 1/n."""
     positions, n, heads, seeds, gain = 6, 512, 16, 24, 1.4
     gains = np.array([1.2, 1.1, 0.9, 1.3])
     covariance = np.full((2, 2, positions, positions), 0.0)
