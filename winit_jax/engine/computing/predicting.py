@@ -78,7 +78,7 @@ class Predicting:
             family.branches,
             theories.norm_of(job.normalization, job.norm_position, family.epsilon),
         )
-        return dict(zip(PREDICTED, columns, strict=True))
+        return dict(zip(PREDICTED, columns[: len(PREDICTED)], strict=True))
 
 
 def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:

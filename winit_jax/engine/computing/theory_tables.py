@@ -173,7 +173,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position)
         ):
             stream = Stream(block_name, own, value(branch), normalization, position_name, value(epsilon))
-            propagation = known.from_inputs(name, gain, bias, deepest, stream)
+            propagation = known.from_inputs(name, gain, bias, deepest, stream)[: len(PREDICTED)]
             stated = np.array([known.scales.predicted(init) for (init, _), _ in points])
             stated &= known.normalized(normalization)
             predicted = [np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel() for column in propagation]

@@ -4,8 +4,9 @@ Networks a_l = h_{l-1} W_l + b_l, h_l = phi(a_l), weights of variance weight_var
 variance bias_var. q is the mean square of pre-activations; c is the correlation between those of two inputs.
 Sources: Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232.
 
-Everything here is float64 NumPy on the host. This module defines the maps. `fixed_points`, `critical_gains`, `depths`
-and `propagation` derive results from them; `moments` and `length_curves` compute the Gaussian averages.
+Everything here is float64 NumPy on the host. This module defines the maps. `fixed_points`, `critical_gains`, `depths`,
+`propagation` and `growth` derive results from them; `updates` has what each block does to a stream; `moments`,
+`length_curves` and `softmax` compute the Gaussian averages.
 """
 
 import numpy as np
@@ -23,22 +24,34 @@ from winit_jax.numerics.theory.critical_gains import (
 )
 from winit_jax.numerics.theory.depths import Depths, depths
 from winit_jax.numerics.theory.fixed_points import FixedPoint, Rest, fixed_point, fixed_point_of_logs, rests
+from winit_jax.numerics.theory.growth import Growth, growth
 from winit_jax.numerics.theory.moments import covariance, mean_square_slope, second_moment
 from winit_jax.numerics.theory.propagation import UNNORMALIZED, Norm, Propagation, from_inputs, propagate
+from winit_jax.numerics.theory.softmax import agreement, concentration
+from winit_jax.numerics.theory.updates import Attention, Conv, Gated, Mlp, Phi, Update, modes
 
 __all__ = [
     "GAINS",
     "UNNORMALIZED",
+    "Attention",
+    "Conv",
     "CriticalGain",
     "Depths",
     "FixedPoint",
+    "Gated",
+    "Growth",
     "HalfStable",
     "Jump",
+    "Mlp",
     "Norm",
+    "Phi",
     "Propagation",
     "Rest",
     "Start",
+    "Update",
+    "agreement",
     "chi",
+    "concentration",
     "correlation_map",
     "critical_gain",
     "depths",
@@ -46,8 +59,10 @@ __all__ = [
     "fixed_point_of_logs",
     "folds",
     "from_inputs",
+    "growth",
     "half_stable",
     "length_map",
+    "modes",
     "propagate",
     "rests",
 ]

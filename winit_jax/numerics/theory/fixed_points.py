@@ -13,7 +13,7 @@ import numpy as np
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.theory.length_curves import STILL, Curve, curve, step_of
 from winit_jax.numerics.theory.moments import averages, clip
-from winit_jax.numerics.theory.propagation import CorrelationState, in_units
+from winit_jax.numerics.theory.responses import CorrelationState, in_units
 
 Number = np.ndarray | float
 
