@@ -6,13 +6,22 @@ BESIDE = ("networks", "layers", "theory")
 
 PREDICTED = (
     Column(
+        "theory_log10_preact_rms",
+        "The log10 of the RMS pre-activation in the limit of large width: 1/2 log10 q_L.",
+        BESIDE,
+        role="predicted",
+        kind="growth",
+        label="log₁₀ RMS pre-activation, mean field",
+        needs=("predictions",),
+    ),
+    Column(
         "theory_log10_act_rms",
         "The log10 of the RMS activation in the limit of large width: 1/2 log10 E[phi(sqrt(q_L) z)^2].",
         BESIDE,
         role="predicted",
         kind="growth",
         label="log₁₀ RMS activation, mean field",
-        needs=("predictions",),
+        needs=("predictions", "phi"),
     ),
     Column(
         "theory_input_correlation",
@@ -22,6 +31,15 @@ PREDICTED = (
         kind="correlation",
         label="correlation of inputs, mean field",
         needs=("predictions", "samples"),
+    ),
+    Column(
+        "theory_position_similarity",
+        "The similarity of two positions of an input in the limit of large width.",
+        BESIDE,
+        role="predicted",
+        kind="correlation",
+        label="similarity of positions, mean field",
+        needs=("predictions", "positions"),
     ),
     Column(
         "theory_log10_jacobian",
@@ -36,7 +54,7 @@ PREDICTED = (
     Column(
         "chi",
         "The factor by which the mean square of a small difference or a gradient grows at layer L: "
-        "gain^2 E[phi'(sqrt(q_L) z)^2].",
+        "gain^2 E[phi'(sqrt(q_L) z)^2] of a dense network, with the skip and the other weights of a block of others.",
         BESIDE,
         role="predicted",
         kind="factor",

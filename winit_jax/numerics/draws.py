@@ -27,8 +27,9 @@ class Layer(NamedTuple):
 class Place(NamedTuple):
     """Weights [fan_in, fan_out] in a block.
 
-    name: of their stream of random numbers, empty for the only ones of a block. fan_in: what one unit reads, over all taps of a convolution. role: what an init may know it by: `stem`, `inner`,
-    `logits` (of queries and keys), `out`, which is added to the stream, or `readout`.
+    name: of their stream of random numbers, empty for the only ones of a block. fan_in: what one unit reads, over all
+    taps of a convolution. role: what an init may know it by: `stem`, `inner`, `logits` (of queries and keys), `out`,
+    which is added to the stream, or `readout`.
     """
 
     name: str

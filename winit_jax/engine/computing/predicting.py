@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import PREDICTED
 from winit_jax.engine.computing import theories
-from winit_jax.engine.computing.scales import Sizes, places_of
+from winit_jax.engine.computing.scales import Sizes
 from winit_jax.engine.computing.theory_tables import prediction_tables
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.blocks import Layout, mean_field
 from winit_jax.numerics.initializers import SHAPES
 from winit_jax.numerics.measure.families import Family
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -33,9 +33,7 @@ class Predicting:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
-        """The columns `PREDICTED` of a job, [layers, points] each; none where mean field makes no statement."""
-        if job.block not in ("dense", "residual"):
-            return {}
+        """The columns `PREDICTED` of a job, [rows, points] each; none where mean field makes no statement."""
         if not (SHAPES[job.shape].is_predicted and NORMALIZATIONS[job.normalization].is_predicted):
             return {}
         key = (
@@ -62,23 +60,25 @@ class Predicting:
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         inputs = self.work.inputs[job.width]
         sizes = Sizes.of(job, inputs.features)
-        place = places_of(job.block, job.width)[0]
-        gains = np.array([sizes.gain(point, self.work.sweep.scale_axis, place) for point in job.points])
-        start = theories.similarity(inputs.x)
-        columns = theory.from_inputs(
+        scale_axis = self.work.sweep.scale_axis
+        gains = tuple(
+            np.array([[sizes.gain(point, scale_axis, place) for point in job.points] for place in places])
+            for places in family.places
+        )
+        found = theory.from_inputs(
             activation(job.activation),
             family.first_std,
             gains,
             family.bias_std,
-            start.square,
-            start.correlation,
-            layers,
-            family.block,
-            family.skips,
-            family.branches,
-            theories.norm_of(job.normalization, job.norm_position, family.epsilon),
+            layers=layers,
+            block=mean_field(family.block, Layout(inputs.positions, inputs.grid)),
+            skip=family.skips,
+            branch=family.branches,
+            norm=theories.norm_of(job.normalization, job.norm_position, family.epsilon),
+            attention_gain=family.sharpnesses,
+            **theories.similarity(inputs.x).as_start(),
         )
-        return dict(zip(PREDICTED, columns[: len(PREDICTED)], strict=True))
+        return theories.as_columns(found)
 
 
 def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:
@@ -88,4 +88,5 @@ def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:
     """
     start = theories.expected_similarity(work.sweep.inputs)
     with pinned.settings():
-        return prediction_tables(work.sweep, theories.mean_field(work.inputs, start, say))
+        layout = theories.expected_layout(work.sweep.inputs)
+        return prediction_tables(work.sweep, theories.mean_field(work.inputs, start, layout, say))

@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from winit_jax.columns import DEPTH_SCHEMES
+from winit_jax.columns import DEPTH_SCHEMES, PREDICTED
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
 from winit_jax.engine.computing.theory_tables import MeanField, Scales, Stream
 from winit_jax.errors import described
-from winit_jax.numerics import initializers, pinned, theory
+from winit_jax.numerics import blocks, initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
@@ -51,6 +51,17 @@ class Similarity(NamedTuple):
     position_correlation: float
     cross_correlation: float
 
+    def as_start(self) -> dict[str, Any]:
+        """What `theory.from_inputs` starts from."""
+        positions = {"position_similarity": self.position_correlation, "cross_similarity": self.cross_correlation}
+        has_positions = not math.isnan(self.position_correlation)
+        return {"square": self.square, "correlation": self.correlation, **(positions if has_positions else {})}
+
+
+def as_columns(found: theory.Propagation) -> dict[str, np.ndarray]:
+    """The columns `PREDICTED`, [rows, points] each."""
+    return {name: getattr(found, name.removeprefix("theory_")) for name in PREDICTED}
+
 
 def similarity(x: np.ndarray) -> Similarity:
     """How alike inputs are, in float64. x: [samples, features] or [samples, positions, features].
@@ -78,15 +89,26 @@ def similarity(x: np.ndarray) -> Similarity:
 
 def expected_similarity(inputs: Inputs) -> Similarity:
     """Of normal inputs per feature, as their keys say it: what theory of infinite width starts from."""
+    if not inputs.has_positions:
+        return Similarity(1.0, inputs.correlation, math.nan, math.nan)
     correlation, position_correlation = inputs.correlation, inputs.position_correlation
     return Similarity(1.0, correlation, position_correlation, correlation * position_correlation)
 
 
-def mean_field(inputs: Mapping[int | str, InputData], normal: Similarity, say: Callable[[str], None]) -> MeanField:
+def expected_layout(inputs: Inputs) -> blocks.Layout:
+    """Of normal inputs, or of a text."""
+    count = inputs.positions_known
+    side = math.isqrt(count)
+    return blocks.Layout(count, (side, side) if side**2 == count else None)
+
+
+def mean_field(
+    inputs: Mapping[int | str, InputData], normal: Similarity, positions: blocks.Layout, say: Callable[[str], None]
+) -> MeanField:
     """What the tables of theory need. inputs: by width; "inf" where data start the theory of infinite width.
 
-    normal: what starts it where none do, per feature. say: told of functions from elsewhere that fail in it, whose
-    predictions are NaN.
+    normal, positions: what starts it where none do, per feature, and its layout. say: told of functions from elsewhere
+    that fail in it, whose predictions are NaN.
     """
     failed: set[str] = set()
 
@@ -101,22 +123,35 @@ def mean_field(inputs: Mapping[int | str, InputData], normal: Similarity, say: C
             failed.add(name)
             return instead
 
-    start, features = normal, 1
+    start, features, layout = normal, 1, positions
     if (data := inputs.get("inf")) is not None:
-        start, features = similarity(data.x), data.features
+        start, features, layout = similarity(data.x), data.features, blocks.Layout(data.positions, data.grid)
 
     def from_inputs(
         name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, stream: Stream
-    ) -> theory.Propagation:
+    ) -> dict[str, np.ndarray]:
         first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
         norm = norm_of(stream.normalization, stream.norm_position, stream.norm_epsilon)
-        of_stream = (BLOCKS.find(stream.block), stream.skip_scale, stream.branch_scale, norm)
-        scales = (first, gain, bias_std, start.square, start.correlation, layers, *of_stream)
-        return unless_it_fails(
-            name,
-            lambda: theory.from_inputs(activation(name), *scales),
-            theory.Propagation(*[nothing] * len(theory.Propagation._fields)),
-        )
+        block = BLOCKS.find(stream.block)
+
+        def follow() -> theory.Propagation:
+            found = theory.from_inputs(
+                activation(name),
+                first,
+                gain,
+                bias_std,
+                layers=layers,
+                block=blocks.mean_field(block, layout),
+                skip=stream.skip_scale,
+                branch=stream.branch_scale,
+                norm=norm,
+                attention_gain=stream.attention_gain,
+                **start.as_start(),
+            )
+            return theory.Propagation(*(rows[:: len(block.updates)] for rows in found))
+
+        lost = theory.Propagation(*[nothing] * len(theory.Propagation._fields))
+        return as_columns(unless_it_fails(name, follow, lost))
 
     def of_width(width: float) -> tuple[float, int]:
         if math.isinf(width):
@@ -158,6 +193,8 @@ def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
         return is_predicted(init) and init not in DEPTH_SCHEMES
 
     def scheme_gain(init: str, width: int) -> float:
+        if init in DEPTH_SCHEMES:
+            return math.nan
         return initializers.scheme_gain(init, width, width)
 
     return Scales(predicted, scheme_gain, initializers.scheme_std, cache(inputs))

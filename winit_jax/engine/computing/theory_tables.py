@@ -2,14 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import PREDICTED
 from winit_jax.engine.computing.rules import categories, codes_of
 from winit_jax.spec.exact import gain_of
 from winit_jax.spec.formulas import value_of
@@ -85,6 +84,7 @@ class Stream(NamedTuple):
     block: str
     skip_scale: float
     branch_scale: float
+    attention_gain: float
     normalization: str
     norm_position: str
     norm_epsilon: float
@@ -94,7 +94,8 @@ class Stream(NamedTuple):
 class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
-    from_inputs: (activation, gain, bias_std, layers, stream) -> the columns PREDICTED, [layers, N] each. skip: block ->
+    from_inputs: (activation, gain, bias_std, layers, stream) -> the columns PREDICTED, [layers, N] each, by name.
+    skip: block ->
     the skip_scale that it has by itself. normalized: whether mean field speaks of a normalization.
     fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
     layer has mean square gain^2 square + bias_std^2.
@@ -102,7 +103,7 @@ class MeanField:
     """
 
     scales: Scales
-    from_inputs: Callable[[str, np.ndarray, np.ndarray, int, Stream], Sequence[np.ndarray]]
+    from_inputs: Callable[[str, np.ndarray, np.ndarray, int, Stream], Mapping[str, np.ndarray]]
     skip: Callable[[str], float]
     normalized: Callable[[str], bool]
     fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
@@ -152,8 +153,8 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     several = [[depth] for depth in grid.depth] if any(map(holds_depth, _formulas(sweep))) else [grid.depth]
     skips: Sequence[Scale | None] = grid.skip_scale or [None]
     functions = list(itertools.product(*(enumerate(names) for names in (grid.activation, grid.block))))
-    for depths, ((code, name), (block, block_name)), skip, branch in itertools.product(
-        several, functions, skips, grid.branch_scale
+    for depths, ((code, name), (block, block_name)), skip, branch, sharpness in itertools.product(
+        several, functions, skips, grid.branch_scale, grid.attention_gain
     ):
         points = list(itertools.product(sweep.init_points(), grid.bias_std))
         deepest = max(depths)
@@ -172,16 +173,25 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
         for (norm, normalization), epsilon, (position, position_name) in itertools.product(
             enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position)
         ):
-            stream = Stream(block_name, own, value(branch), normalization, position_name, value(epsilon))
-            propagation = known.from_inputs(name, gain, bias, deepest, stream)[: len(PREDICTED)]
+            scales = (own, value(branch), value(sharpness))
+            stream = Stream(block_name, *scales, normalization, position_name, value(epsilon))
+            propagation = known.from_inputs(name, gain, bias, deepest, stream)
             stated = np.array([known.scales.predicted(init) for (init, _), _ in points])
             stated &= known.normalized(normalization)
-            predicted = [np.where(stated, column[np.array(depths) - 1], np.nan).T.ravel() for column in propagation]
+            predicted = {
+                column: np.where(stated, values[np.array(depths) - 1], np.nan).T.ravel()
+                for column, values in propagation.items()
+            }
             rules: dict[str, list[Scale | None]] = {
                 scale_axis: [scale for (_, scale), _ in points],
                 "bias_std": [of_point for _, of_point in points],
             }
-            each = {"norm_epsilon": epsilon, "skip_scale": skip, "branch_scale": branch}
+            each = {
+                "norm_epsilon": epsilon,
+                "skip_scale": skip,
+                "branch_scale": branch,
+                "attention_gain": sharpness,
+            }
             rules |= {axis: [of_axis] * len(points) for axis, of_axis in each.items()}
             keys: dict[str, Any] = {
                 "activation": code,
@@ -194,6 +204,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
                 "norm_position": position,
                 "skip_scale": own,
                 "branch_scale": value(branch),
+                "attention_gain": value(sharpness),
                 "depth": np.tile(depths, len(gain)),
                 **{
                     f"{axis}_rule": np.repeat(codes_of(sweep, axis, rules[axis]), len(depths))
@@ -203,7 +214,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             }
             count = len(gain) * len(depths)
             of_rows = {key: np.broadcast_to(column, count) for key, column in keys.items()}
-            rows.append(of_rows | dict(zip(PREDICTED, predicted, strict=True)))
+            rows.append(of_rows | predicted)
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     return schema.make_table("theory", columns, categories(sweep), never_filled(sweep))
 

@@ -12,6 +12,7 @@ from winit_jax.numerics.blocks.protocol import (
     Update,
     at_least_one,
     entries,
+    mean_field,
     measured_units,
     multiplications,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "Scales",
     "Update",
     "entries",
+    "mean_field",
     "measured_units",
     "multiplications",
 ]

@@ -14,13 +14,14 @@ import numpy as np
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
-from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Scales, Streamed, at_least_one
+from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import Scaled, power_of_two, root_exponent
 from winit_jax.numerics.signals import Signal
+from winit_jax.numerics.theory import updates as theory
 
 # Of logits beyond this many powers of two only the largest is told.
 SHARPEST = 60
@@ -220,6 +221,9 @@ class Attention:
                     change[units] = turned @ value + weights @ dv
         branch = plainly.affine(NaiveSignal(mixed, 0.0, change), *draws[3], rounding)
         return branch._replace(entropy=float(np.mean(entropies)))
+
+    def mean_field(self, layout: Layout) -> theory.Attention:
+        return theory.Attention(self.heads, self.causal, layout.positions)
 
     def multiplications(self, width: int, positions: int) -> int:
         return 4 * width * width + 2 * positions * width

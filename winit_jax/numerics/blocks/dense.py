@@ -19,13 +19,14 @@ from winit_jax.numerics.blocks.affine import (
     push_weights,
     weight_square,
 )
-from winit_jax.numerics.blocks.protocol import Branch, Context, MeanField, Scales
+from winit_jax.numerics.blocks.protocol import Branch, Context, Layout, Scales
 from winit_jax.numerics.blocks.taps import Taps
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
-from winit_jax.numerics.scaled import Scaled, log10_sum
+from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Signal
+from winit_jax.numerics.theory import updates as theory
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,12 @@ class Affine:
         gather = partial(self.taps.naive_gather, naive=naive)
         return plainly.affine(signal, weight, bias, naive.rounding, gather)
 
+    def mean_field(self, layout: Layout) -> theory.Phi:
+        if self.taps is None:
+            return theory.Phi()
+        sides = (layout.positions,) if self.taps.dimensions == 1 else layout.grid or (1, 1)
+        return theory.Conv((self.taps.size,) * self.taps.dimensions, sides)
+
     def multiplications(self, width: int, positions: int) -> int:
         return self.places(width)[0].fan_in * width
 
@@ -118,26 +125,6 @@ class Dense:
     @property
     def shares_gains(self) -> bool:
         return self.taps is None
-
-    def mean_field(
-        self,
-        log10_q: np.ndarray,
-        log10_branch: np.ndarray,
-        log10_bias: np.ndarray,
-        log10_chi: np.ndarray,
-        log10_skip: np.ndarray,
-    ) -> MeanField:
-        # q' = weight_var E[phi^2] + bias_var, Poole et al. 2016, arXiv:1606.05340; with skip^2 q beside it, and
-        # chi + skip^2 for the Jacobian, Yang and Schoenholz 2017, arXiv:1712.08969.
-        following = log10_sum(log10_branch, log10_bias)
-        beside = np.where(log10_skip == -np.inf, -np.inf, log10_skip + log10_q)
-        following = log10_sum(following, beside)
-        return MeanField(
-            following,
-            10.0 ** (log10_branch - following),
-            10.0 ** (beside - following),
-            0.5 * log10_sum(log10_chi, log10_skip),
-        )
 
 
 DENSE = Dense()

@@ -16,13 +16,14 @@ from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
 from winit_jax.numerics.blocks.inner import answer, pull_answer, push_answer
-from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Inner, Scales, Streamed, at_least_one
+from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Inner, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two, root_exponent
 from winit_jax.numerics.signals import Signal
+from winit_jax.numerics.theory import updates as theory
 
 
 class Meeting(NamedTuple):
@@ -133,6 +134,9 @@ class Gated:
             change = rounding.off(terms[0] + terms[1], np.abs(terms[0]) + np.abs(terms[1]), 2.0)
         branch = plainly.affine(NaiveSignal(product, 0.0, change), *draws[2], rounding)
         return branch._replace(inner=inner, lost=lost or branch.lost)
+
+    def mean_field(self, layout: Layout) -> theory.Gated:
+        return theory.Gated(self.ratio)
 
     def multiplications(self, width: int, positions: int) -> int:
         return 3 * self.ratio * width * width

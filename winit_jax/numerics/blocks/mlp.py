@@ -10,13 +10,14 @@ from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
 from winit_jax.numerics.blocks.inner import answer, pull_answer, push_answer
-from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Scales, Streamed, at_least_one
+from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Preactivation, Signal
+from winit_jax.numerics.theory import updates as theory
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class Mlp:
         )
         lost = entered.lost or branch.lost or plainly.flattens(inner, entered.change)
         return branch._replace(inner=inner, lost=lost)
+
+    def mean_field(self, layout: Layout) -> theory.Mlp:
+        return theory.Mlp(self.ratio)
 
     def multiplications(self, width: int, positions: int) -> int:
         return 2 * self.ratio * width * width

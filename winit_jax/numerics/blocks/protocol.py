@@ -24,6 +24,7 @@ from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Argument, Preactivation, Signal
+from winit_jax.numerics.theory.updates import Update as OfTheory
 
 IDENTITY = ACTIVATIONS["identity"]
 # Of taps, heads and ratios.
@@ -89,20 +90,6 @@ class Branch(NamedTuple):
     entropy: jax.Array | None = None
 
 
-class MeanField(NamedTuple):
-    """Signals of infinitely wide networks one layer on, float64 [N] each.
-
-    log10_q: of the mean square pre-activation. share: of it, what comes through weights that tell inputs apart.
-    kept: of it, what a skip hands on as it is. log10_jacobian: what the layer adds to the logarithm of the Jacobian's
-    RMS singular value.
-    """
-
-    log10_q: np.ndarray
-    share: np.ndarray
-    kept: np.ndarray
-    log10_jacobian: np.ndarray
-
-
 class Update(Protocol):
     """One addition to the stream.
 
@@ -164,6 +151,10 @@ class Update(Protocol):
         """The branch in float64 NumPy, as its definition reads. draws: weights and biases at each place."""
         ...
 
+    def mean_field(self, layout: Layout) -> OfTheory:
+        """The update at infinite width."""
+        ...
+
     def multiplications(self, width: int, positions: int) -> int:
         """Of one row in one layer: what it costs."""
         ...
@@ -194,6 +185,11 @@ class Block(Protocol):
 
     @property
     def shares_gains(self) -> bool: ...
+
+
+def mean_field(block: Block, layout: Layout) -> tuple[OfTheory, ...]:
+    """The updates of one layer at infinite width."""
+    return tuple(update.mean_field(layout) for update in block.updates)
 
 
 def entries(block: Block, width: int) -> int:

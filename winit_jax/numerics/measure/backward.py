@@ -46,7 +46,7 @@ def gradients(
     block: int,
     edges: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """log10 RMS of the gradients of N networks, for every depth: [N, depths, rows], and at places [..., places]; float64.
+    """log10 RMS of the gradients of N networks, for every depth, in float64: [N, depths, rows] and [..., places].
 
     hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
     the RMS, of the deepest network: [N, rows, bins + 3], else None. block: networks at a time.

@@ -36,8 +36,9 @@ NaiveDraws = Sequence[Sequence[tuple[Array, Array]]]
 class Observed(NamedTuple):
     """One row: the stem, or an update of a layer behind it.
 
-    columns: by definition; those of phi only where there is one. masks: pairs (of units, for `dead`) whose share is a column. psi: of u, phi's argument; of the stream where the row
-    has no phi. change: of the stream, None where it is not carried.
+    columns: by definition; those of phi only where there is one. masks: pairs (of units, for `dead`) whose share is a
+    column. psi: of u, phi's argument; of the stream where the row has no phi. change: of the stream, None where it is
+    not carried.
     """
 
     columns: dict[str, float]

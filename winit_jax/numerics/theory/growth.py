@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.theory.propagation import DENSE, UNNORMALIZED, Norm, Number, OfPlaces, propagate, updates_of
+from winit_jax.numerics.theory.propagation import (
+    DENSE,
+    UNNORMALIZED,
+    Layer,
+    Norm,
+    Number,
+    OfPlaces,
+    propagate,
+    updates_of,
+)
 
 # Layers after which the law is read off, and log10 of a stream beside which nothing finite is left.
 LAYERS, FAR = 400, 60.0
@@ -34,7 +43,7 @@ def growth(
     log10_bias_var: OfPlaces,
     log10_q1: Number,
     c1: Number,
-    block: Any = DENSE,
+    block: Layer = DENSE,
     log10_skip_square: Number = -math.inf,
     norm: Norm = UNNORMALIZED,
     **scales: Any,

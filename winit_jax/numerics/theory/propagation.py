@@ -21,6 +21,7 @@ OfPlaces = Any
 
 # Points that `propagate` handles together: their Hermite coefficients take 4 MiB.
 BLOCK = 1024
+Layer = Update | Sequence[Update]
 DENSE: tuple[Update, ...] = (Phi(),)
 
 
@@ -72,17 +73,9 @@ class Norm(NamedTuple):
 UNNORMALIZED = Norm()
 
 
-def updates_of(block: Any) -> tuple[Update, ...]:
-    """The updates of one layer: of a block by its `updates`, of one update itself, of several as they are.
-
-    A block that does not state them counts as dense: phi(u) W + b, with whatever skip.
-    """
-    stated = getattr(block, "updates", None)
-    if stated is not None:
-        return tuple(stated)
-    if isinstance(block, Sequence):
-        return tuple(block)
-    return (block,) if hasattr(block, "add") and hasattr(block, "places") else DENSE
+def updates_of(block: Layer) -> tuple[Update, ...]:
+    """The updates of one layer, of which a single one may stand by itself."""
+    return tuple(block) if isinstance(block, Sequence) else (block,)
 
 
 def propagate(
@@ -92,7 +85,7 @@ def propagate(
     log10_q1: Number,
     c1: Number,
     layers: int,
-    block: Any = DENSE,
+    block: Layer = DENSE,
     log10_skip_square: Number = -math.inf,
     norm: Norm = UNNORMALIZED,
     *,
@@ -112,7 +105,7 @@ def propagate(
         logarithms may be -inf, for 0, and the values may lie far outside float64's range.
     r1, x1: correlations between positions, of one input and of two: [N] or numbers where all positions are equally
         alike, [D, N] for D displacements of equal number otherwise. Without positions None; x1 is c1 r1 by itself.
-    block: a block, an update, or a layer's updates one after the other.
+    block: an update, or a layer's updates one after the other (`blocks.mean_field`).
     log10_skip_square, log10_branch_square: of the squares of what the stream and each block are multiplied by, -inf
         for none; attention_gain: itself. Numbers or [N], or [updates in all, N].
     norm: where and by what the stream is normalized.
@@ -185,7 +178,7 @@ def from_inputs(
     square: float,
     correlation: float,
     layers: int,
-    block: Any = DENSE,
+    block: Layer = DENSE,
     skip: np.ndarray | float = 0.0,
     branch: np.ndarray | float = 1.0,
     norm: Norm = UNNORMALIZED,

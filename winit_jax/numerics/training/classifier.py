@@ -29,8 +29,8 @@ WRITTEN_OUT_LAYERS = 8
 EVALUATED_SAMPLES = 500
 
 # `first`, `readout` and `readout_bias`; `hidden` and `bias` of every layer, and of blocks with weights at several
-# places `hidden.NAME` and `bias.NAME` of each, with `bias` of the stem; `scale` and `shift` of every normalization. What
-# is added to a stream that batch normalization stands before every reading of has no bias, which would cancel.
+# places `hidden.NAME` and `bias.NAME` of each, with `bias` of the stem; `scale` and `shift` of every normalization.
+# What is added to a stream that batch normalization stands before every reading of has no bias, which would cancel.
 Parameters = dict[str, jax.Array]
 
 
