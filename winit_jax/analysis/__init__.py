@@ -16,6 +16,7 @@ _PUBLIC = {
     "figures.histograms": ("histogram_figures", "histograms"),
     "figures.gradient_histograms": ("gradient_histograms",),
     "figures.profiles": ("profiles",),
+    "figures.against": ("against",),
     "figures.isometry": ("isometry",),
     "figures.ranking": ("ranking",),
     "figures.regimes": ("regime_map",),

@@ -35,6 +35,7 @@ class Run(Tables):
         *,
         x: str | None = None,
         y: str | None = None,
+        hue: str | None = None,
         row: str | None = None,
         col: str | None = None,
         seeds: str | None = None,
@@ -42,11 +43,11 @@ class Run(Tables):
     ) -> Figure:
         """One figure of a kind, by its name.
 
-        value: the column that it shows. x, y, row, col: the keys along its axes and of its panels. seeds: how seeds
-        are put together. where: key -> the value or values to keep. What a kind has no use for is refused.
+        value: the column that it shows. x, y, hue, row, col: the keys along its axes, of its lines and of its panels.
+        seeds: how seeds are put together. where: key -> the value or values to keep. What a kind has no use for is refused.
         Errors: RunFolderError, and PlotError in a sentence, also where keys without a place would make several figures.
         """
-        request = drawings.Request(value, {"x": x, "y": y, "row": row, "col": col}, seeds, where or {})
+        request = drawings.Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, where or {})
         return drawings.single(self, kind, request)
 
     def standard_figures(

@@ -22,6 +22,7 @@ def plot(
     value: Annotated[str | None, typer.Option(help="The column to draw.")] = None,
     x: Annotated[str | None, typer.Option(help="Key along x.")] = None,
     y: Annotated[str | None, typer.Option(help="Key along y.")] = None,
+    hue: Annotated[str | None, typer.Option(help="Key whose values are lines.")] = None,
     row: Annotated[str | None, typer.Option(help="Key whose values are rows of panels.")] = None,
     col: Annotated[str | None, typer.Option(help="Key whose values are columns of panels.")] = None,
     seeds: Annotated[
@@ -52,6 +53,7 @@ def plot(
             value=value,
             x=x,
             y=y,
+            hue=hue,
             row=row,
             col=col,
             seeds=seeds,

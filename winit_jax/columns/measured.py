@@ -236,6 +236,14 @@ DERIVED = (
         needs=("gradients",),
     ),
     Column(
+        "position_decorrelation",
+        "`1 - position_similarity`, and `theory_position_decorrelation` likewise "
+        "(`winit_jax.analysis.statistics.positions`).",
+        role="derived",
+        label="1 - similarity of positions (0: all look the same)",
+        needs=("positions",),
+    ),
+    Column(
         "regime",
         "Overflowed, vanishing, exploding, saturated, collapsed or healthy (`analysis.regimes`).",
         role="derived",

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PLACES = ("x", "y", "row", "col")
+PLACES = ("x", "y", "hue", "row", "col")
+OF_MAPS = ("x", "y", "row", "col")
 FIGURES = "winit_jax.analysis.figures"
 
 
@@ -51,7 +52,7 @@ class Kind:
     the rows that are drawn. learnt: it shows networks after training, else each network once.
     value: the column shown unless told otherwise; None shows none. of_theory: the same at infinite width, from the
     theory table. values: module:tuple of the columns that it may show; None allows all of the table.
-    places: those of x, y, row and col that it takes. pools: how it puts seeds together, in words; None leaves the
+    places: those of x, y, hue, row and col that it takes. pools: how it puts seeds together, in words; None leaves the
     choice, and `seeds` is then the usual one.
     needs: see `Need`. fixed: options of the function that make it this kind. named_by: a key whose value every file
     name has. method: its name on `Run`. standard: the figures of it that belong to every run.
@@ -90,7 +91,7 @@ KINDS = (
         method="heatmap",
         value="log10_act_rms",
         of_theory="theory_log10_act_rms",
-        places=PLACES,
+        places=OF_MAPS,
         standard=(
             Standard("vanishing-exploding", aloud=True),
             Standard("saturation", "saturated", aloud=True),
@@ -110,7 +111,7 @@ KINDS = (
         missing="Ask for it with measure.gradients=true.",
         prepare="winit_jax.analysis.statistics.gradients:gradient_growth",
         value=GROWTH,
-        places=PLACES,
+        places=OF_MAPS,
         needs=(
             Need(("log10_preact_grad_rms", "log10_weight_grad_rms"), "Gradients are not measured in this table.", True),
         ),
@@ -149,7 +150,7 @@ KINDS = (
         table="layers",
         missing="Ask for it with measure.layers=true.",
         value="log10_act_rms",
-        places=("col",),
+        places=("hue", "col"),
         pools="the median and the range of seeds",
         fixed={"most": 16},
         standard=(
@@ -158,12 +159,24 @@ KINDS = (
         ),
     ),
     Kind(
+        name="lines",
+        shows="A column at the last layer against a key, as the depth, in lines.",
+        draw=f"{FIGURES}.against:against",
+        arrangement="lines",
+        method="lines",
+        prepare="winit_jax.analysis.statistics.positions:with_decorrelation",
+        value="log10_act_rms",
+        places=("x", "hue", "row", "col"),
+        pools="the median and the range of seeds",
+        fixed={"most": 16},
+    ),
+    Kind(
         name="isometry",
         shows="Singular values of the Jacobian against the depth.",
         draw=f"{FIGURES}.isometry:isometry",
         arrangement="isometry",
         method="isometry",
-        places=("row", "col"),
+        places=("hue", "row", "col"),
         pools="medians over seeds",
         needs=(Need(("sv_min", "sv_median", "sv_max"), "Singular values are not measured in this table."),),
         standard=(Standard("isometry"),),
@@ -174,7 +187,7 @@ KINDS = (
         draw=f"{FIGURES}.regimes:regime_map",
         arrangement="map",
         method="regime_map",
-        places=PLACES,
+        places=OF_MAPS,
         pools="the regime of most seeds",
     ),
     Kind(
@@ -185,7 +198,7 @@ KINDS = (
         method="deviation_map",
         value="log10_act_rms",
         values="winit_jax.analysis.statistics.deviations:PREDICTED",
-        places=PLACES,
+        places=OF_MAPS,
         pools="the mean of seeds",
         fixed={"show": "difference"},
     ),
@@ -197,7 +210,7 @@ KINDS = (
         method="z_scores",
         value="log10_act_rms",
         values="winit_jax.analysis.statistics.deviations:PREDICTED",
-        places=PLACES,
+        places=OF_MAPS,
         pools="the mean of seeds",
         fixed={"show": "z"},
     ),
@@ -211,7 +224,7 @@ KINDS = (
         missing="Ask for it with a [train] table in the sweep.",
         learnt=True,
         value="train_loss",
-        places=("row", "col"),
+        places=("hue", "row", "col"),
         pools="the median and the range of seeds",
         standard=tuple(
             Standard(f"training-{value}", value, at_most=4, aloud=True)
@@ -226,7 +239,7 @@ KINDS = (
         method="trainability",
         learnt=True,
         value="test_accuracy",
-        places=PLACES,
+        places=OF_MAPS,
         needs=(TRAINED,),
         standard=(Standard("trainability", seeds="mean", two_axes=True, aloud=True),),
     ),

@@ -25,7 +25,7 @@ Drawings = dict[str, Callable[[], Figure]]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a kind of figure. value: a column. places: x, y, row, col -> a key. seeds: how they are put
+    """What is asked of a kind of figure. value: a column. places: x, y, hue, row, col -> a key. seeds: how they are put
     together. where: the rows to keep. None leaves it to the kind."""
 
     value: str | None = None

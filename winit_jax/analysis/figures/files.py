@@ -90,6 +90,7 @@ def plot(
     value: str | None = None,
     x: str | None = None,
     y: str | None = None,
+    hue: str | None = None,
     row: str | None = None,
     col: str | None = None,
     seeds: str | None = None,
@@ -109,7 +110,7 @@ def plot(
     if kind is not None:
         known("kind", kind, NAMES)
     folder, file, fmt = _target(out, fmt)
-    request = Request(value, {"x": x, "y": y, "row": row, "col": col}, seeds, named(where))
+    request = Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, named(where))
     if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.filled:
         if file is not None:
             raise PlotError(f"--out names one file, and the standard figures are several: name a kind, as {NAMES[0]}.")

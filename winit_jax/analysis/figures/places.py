@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from winit_jax.analysis.tables import KEYS, SCALES, SHAPES, Expected, follows_init, init_words, varying
+from winit_jax.analysis.tables import KEYS, SCALES, SHAPES, Expected, follows_init, init_words, is_named, varying
 from winit_jax.spec.aliases import nearest
 
 SAME = {"std": "gain", "gain": "std"}
@@ -167,6 +167,17 @@ def _few_inits(frame: pd.DataFrame, panels: Iterable[str | None]) -> bool:
     return lines <= MAX_LINES and init_words(frame).nunique() == lines
 
 
+def of_lines(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
+    """Depth along x, else another number; lines for what is compared first (see HUES), a panel an activation."""
+    check_keys(asked_places)
+    keys = _wanting(frame, ("seed",))
+    numbers = [key for key in ("depth", *SCALES, "width", *HUES) if key in keys and not is_named(frame, key)]
+    orders = {"x": numbers, "hue": ["branch_scale", "skip_scale", *HUES, ANY], "col": ["activation", ANY], "row": [ANY]}
+    places = _with_hue(arrange(keys, asked_places, orders, _crowded(frame, keys)))
+    spare = next(key for key in ("depth", "width", "gain") if key not in places.shown)
+    return Places(places.x or spare, places.y, places.hue, places.row, places.col, places.left)
+
+
 def of_isometry(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A line an init, the scale across and the activation down."""
     check_keys(asked_places)
@@ -197,6 +208,7 @@ Rule = Callable[[pd.DataFrame, Given, Expected | None], Places]
 RULES: dict[str, Rule] = {
     "map": on_a_map,
     "profiles": of_profiles,
+    "lines": of_lines,
     "training": of_training,
     "isometry": of_isometry,
     "layers": of_layers,

@@ -1,0 +1,171 @@
+"""A column of networks against a key: lines over depth or gain, with bands over seeds and what theory predicts."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from winit_jax.analysis.axes import is_log_spaced
+from winit_jax.analysis.figures import style
+from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, spread
+from winit_jax.analysis.figures.page import Page, Size, facets, open_page
+from winit_jax.analysis.figures.places import MAX_LINES, of_lines
+from winit_jax.analysis.figures.profiles import HALO, PREDICTED
+from winit_jax.analysis.statistics.seeds import after_training
+from winit_jax.analysis.tables import chance, in_order, is_named, measured, number, tidy
+
+SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
+OVERFLOW: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
+GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
+# Positive numbers that span so many times are drawn on a logarithmic axis.
+WIDE = 100.0
+
+
+def against(
+    frame: pd.DataFrame,
+    value: str = "log10_act_rms",
+    *,
+    x: str | None = None,
+    hue: str | None = None,
+    row: str | None = None,
+    col: str | None = None,
+    most: int = MAX_LINES,
+    band: str = "range",
+    title: str | None = None,
+    below: str = "",
+) -> Figure:
+    """A column of the networks table against a key of numbers: median over seeds, and a band.
+
+    x: the key along x (default: depth). hue: the key that tells lines apart, at most `most` of its values, evenly
+    chosen. row, col: the keys of the panels; those left out are chosen as `places.of_lines` says. band: range (least
+    to greatest of seeds) or quantiles (10% to 90%). below: put under the title, before what is held fixed.
+    Each point is a network of its own: of a scale that depends on the depth, that of the depth.
+    Growth far from 0 is drawn on a symmetric logarithmic axis, other positive numbers that span a factor of WIDE on a
+    logarithmic one. A mark at the top tells where any seed first overflows, which then leaves the median and the band.
+    Columns of what was learnt count networks that diverged as `seeds.after_training` says.
+    Where the table has theory_<value>, what mean field predicts is drawn over it, thin and dashed.
+    Errors: ValueError for a column that is empty, for an x of names and for a key that varies without a place.
+    """
+    if not measured(frame, value):
+        raise ValueError(f"{value} is not measured in this table.")
+    check_band(band)
+    frame = tidy(frame)
+    places = of_lines(frame, {"x": x, "hue": hue, "row": row, "col": col}).checked()
+    x, hue, row, col = places.x or "depth", places.hue or "init", places.row, places.col
+    if is_named(frame, x):
+        raise ValueError(f"x = {x!r} has names, or formulas, and lines run along numbers: make it hue, row or col.")
+    theory = f"theory_{value}" if measured(frame, f"theory_{value}") else None
+    lines = lines_of(frame, hue, most, plain=theory is not None)
+    keys = [*(key for key in (row, col) if key), hue, x]
+    numbers = _over_seeds(frame[frame[hue].isin(lines.values)], value, keys, band, theory)
+    holds = facets(row, in_order(frame, row) if row else (), col, in_order(frame, col) if col else ())
+    with style.themed():
+        page = open_page(holds, SIZE)
+        overflowed = False
+        for panel in page.panels:
+            part = panel.rows(numbers)
+            for look in lines.looks:
+                overflowed |= _draw(panel.axes, part[part[hue] == look.value], x, look)
+        page.name_panels()
+        page.label(style.label(x), style.label(value))
+        _scale_x(page, in_order(frame, x))
+        notes = [Line2D([], [], label="mean field", color="#555555", **PREDICTED)] if theory else []
+        if overflowed:
+            notes.append(Line2D([], [], color="#555555", label="first overflow of any seed", **OVERFLOW))
+        if value in style.ACCURACIES:
+            notes.append(Line2D([], [], label=f"guessing: {chance(frame):.0%}", **GUESSING))
+        _scale_y(page, numbers, value, chance(frame))
+        explain(page, lines)
+        held = style.held(frame, (lines.told_apart, x, row, col))
+        heading = f"{style.sentence(style.label(value))} by {x.replace('_', ' ')}"
+        return page.finish(title or heading, below, (held, band_rule(frame, band), lines.left_out), notes)
+
+
+def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str, theory: str | None) -> pd.DataFrame:
+    """One row a panel, line and point: median, low, high over seeds, the prediction, and whether any overflowed."""
+    learnt = value in style.LEARNT and "diverged_at" in frame
+    numbers = after_training(frame, value) if learnt else frame[value]
+    columns = spread(numbers.where(numbers < np.inf), frame[keys], band)
+    broken = frame["nonfinite"] > 0 if "nonfinite" in frame and not learnt else False
+    predicted = frame[theory].where(np.isfinite(frame[theory])) if theory else np.nan
+    groups = frame[keys].assign(broken=broken, predicted=predicted).groupby(keys, observed=True)
+    columns |= {"overflow": groups["broken"].any(), "predicted": groups["predicted"].mean()}
+    return pd.DataFrame(columns).reset_index()
+
+
+def _draw(axes: Axes, part: pd.DataFrame, x: str, look: Look) -> bool:
+    """One line with its band and prediction; whether it is marked because a seed overflowed."""
+    at = part[x].to_numpy()
+    median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
+    axes.plot(at, median, color=look.color, ls=look.dash, lw=1.3, label=look.name)
+    axes.fill_between(at, low, high, color=look.color, alpha=0.22, lw=0)
+    alone: dict[str, Any] = {}
+    if len(at) == 1:
+        draw_dot(axes, at, median, low, high, look.color)
+        alone = {"marker": "_", "ms": 12}
+    if part["predicted"].notna().any():
+        axes.plot(at, part["predicted"], color=look.color, path_effects=HALO, **PREDICTED, **alone)
+    if not part["overflow"].any():
+        return False
+    first = part.loc[part["overflow"], x].min()
+    axes.plot([first], [0.97], color=look.color, transform=axes.get_xaxis_transform(), clip_on=False, **OVERFLOW)
+    return True
+
+
+def _scale_x(page: Page, values: list[Any]) -> None:
+    """Limits, scale and ticks along x, of all panels."""
+    low, high = float(values[0]), float(values[-1])
+    log = is_log_spaced(np.asarray(values, float))
+    for axes in page.axes:
+        if log:
+            axes.set_xscale("log")
+            ticks = style.spaced(style.round_ticks(low, high), low, high, log=True) or [low]
+            axes.xaxis.set_major_locator(FixedLocator(ticks))
+            axes.set_xticks(ticks, labels=[number(tick) if tick < 1 else f"{tick:g}" for tick in ticks])
+            axes.xaxis.set_minor_locator(NullLocator())
+        elif isinstance(values[0], int | np.integer):
+            axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
+        axes.set_xlim(*((low, high) if low < high else (low - 0.5, low + 0.5)))
+
+
+def _scale_y(page: Page, numbers: pd.DataFrame, value: str, guess: float) -> None:
+    """Limits, scale and ticks along y, which all panels share."""
+    drawn = numbers[["median", "low", "high", "predicted"]].to_numpy(float)
+    drawn = drawn[np.isfinite(drawn)]
+    first = page.axes[0]
+    if value in style.GROWTHS:
+        _growths(first, drawn)
+    elif value in (*style.ACCURACIES, *style.SHARES):
+        first.set_ylim(-0.03, 1.03)
+    elif value not in style.GRADIENTS and drawn.min(initial=1) > 0 and drawn.max(initial=1) > WIDE * drawn.min():
+        first.set_yscale("log")
+        first.yaxis.set_major_locator(LogLocator(numticks=7))
+        first.yaxis.set_minor_formatter(NullFormatter())
+    for axes in page.axes:
+        if value in style.GROWTHS:
+            axes.axhline(0, color="#999999", lw=0.6, zorder=0)
+        if value in style.ACCURACIES:
+            axes.axhline(guess, zorder=0, **GUESSING)
+        sns.despine(ax=axes)
+
+
+def _growths(axes: Axes, drawn: np.ndarray) -> None:
+    """A symmetric logarithmic axis where growth goes far, with room for what does not."""
+    low, high = float(drawn.min(initial=0.0)), float(drawn.max(initial=0.0))
+    largest = max(-low, high)
+    if largest <= 5:
+        return
+    axes.set_yscale("symlog", linthresh=1.0, linscale=1.0)
+    ends = axes.transData.transform([(1, low), (1, high)])[:, 1]
+    room = 0.05 * (ends[1] - ends[0])
+    bottom, top = axes.transData.inverted().transform([(1, ends[0] - room), (1, ends[1] + room)])[:, 1]
+    axes.set_ylim(bottom, top)
+    ticks = [tick for tick in style.growth_ticks(largest, 1.0, 4) if bottom <= tick <= top]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
