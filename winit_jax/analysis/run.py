@@ -44,7 +44,8 @@ class Run(Tables):
         """One figure of a kind, by its name.
 
         value: the column that it shows. x, y, hue, row, col: the keys along its axes, of its lines and of its panels.
-        seeds: how seeds are put together. where: key -> the value or values to keep. What a kind has no use for is refused.
+        seeds: how seeds are put together. where: key -> the value or values to keep. What a kind has no use for is
+        refused.
         Errors: RunFolderError, and PlotError in a sentence, also where keys without a place would make several figures.
         """
         request = drawings.Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, where or {})
