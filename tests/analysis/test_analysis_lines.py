@@ -80,13 +80,13 @@ def test_an_overflow_is_marked_where_it_begins_and_leaves_the_line():
 def test_positive_numbers_over_decades_have_a_logarithmic_axis():
     frame = network_rows(("tanh",), gains=(10.0,)).assign(position_decorrelation=1.0)
     assert against(frame, "position_decorrelation").axes[0].get_yscale() == "linear"
-    frame["position_decorrelation"] = 10.0 ** -frame["depth"].astype(float) ** 2
+    frame["position_decorrelation"] = 10.0 ** -(frame["depth"].astype(float) ** 2)
     assert against(frame, "position_decorrelation").axes[0].get_yscale() == "log"
 
 
 def test_how_far_positions_are_apart_is_made_of_their_similarity(tmp_path):
     frame = network_rows(("tanh",), gains=(1.0,), seeds=(0,))
-    apart = 10.0 ** -frame["depth"].astype(float) ** 2
+    apart = 10.0 ** -(frame["depth"].astype(float) ** 2)
     frame = frame.assign(position_similarity=1 - apart, theory_position_similarity=1 - 2 * apart)
     run = load(write_run(tmp_path / "run", frame, gain=[1.0], depth="int:1:3"))
     measured, predicted = run.lines("position_decorrelation").axes[0].lines[:2]
