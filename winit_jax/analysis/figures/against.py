@@ -142,8 +142,9 @@ def _scale_y(page: Page, numbers: pd.DataFrame, value: str, guess: float) -> Non
         _growths(first, drawn)
     elif value in (*style.ACCURACIES, *style.SHARES):
         first.set_ylim(-0.03, 1.03)
-    elif value not in style.GRADIENTS and drawn.min(initial=1) > 0 and drawn.max(initial=1) > WIDE * drawn.min():
-        first.set_yscale("log")
+    elif value not in style.GRADIENTS and _is_wide(drawn):
+        # What is exactly 0 has no place on a logarithmic axis: its line ends.
+        first.set_yscale("log", nonpositive="mask")
         first.yaxis.set_major_locator(LogLocator(numticks=7))
         first.yaxis.set_minor_formatter(NullFormatter())
     for axes in page.axes:
@@ -152,6 +153,12 @@ def _scale_y(page: Page, numbers: pd.DataFrame, value: str, guess: float) -> Non
         if value in style.ACCURACIES:
             axes.axhline(guess, zorder=0, **GUESSING)
         sns.despine(ax=axes)
+
+
+def _is_wide(drawn: np.ndarray) -> bool:
+    """Whether numbers of one sign span a factor of WIDE."""
+    positive = drawn[drawn > 0]
+    return bool(positive.size and drawn.min() >= 0 and positive.max() > WIDE * positive.min())
 
 
 def _growths(axes: Axes, drawn: np.ndarray) -> None:

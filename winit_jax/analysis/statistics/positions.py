@@ -10,7 +10,7 @@ def with_decorrelation(frame: pd.DataFrame) -> pd.DataFrame:
     so that the difference has its own digits down to about 1e-14, where the rounding of float32 signals ends.
     """
     apart = {
-        f"{of}position_decorrelation": 1 - frame[f"{of}position_similarity"]
+        f"{of}position_decorrelation": (1 - frame[f"{of}position_similarity"]).clip(lower=0)
         for of in ("", "theory_")
         if f"{of}position_similarity" in frame
     }
