@@ -17,7 +17,7 @@ from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_lines
 from winit_jax.analysis.figures.profiles import HALO, PREDICTED
 from winit_jax.analysis.statistics.seeds import after_training
-from winit_jax.analysis.tables import chance, in_order, is_named, measured, number, tidy
+from winit_jax.analysis.tables import chance, in_order, is_named, measured, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
 OVERFLOW: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
@@ -124,9 +124,8 @@ def _scale_x(page: Page, values: list[Any]) -> None:
     for axes in page.axes:
         if log:
             axes.set_xscale("log")
-            ticks = style.spaced(style.round_ticks(low, high), low, high, log=True) or [low]
-            axes.xaxis.set_major_locator(FixedLocator(ticks))
-            axes.set_xticks(ticks, labels=[number(tick) if tick < 1 else f"{tick:g}" for tick in ticks])
+            ticks = style.beside(style.round_ticks(low, high) or [low], low, high, True, page.panel_width)
+            axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
         elif isinstance(values[0], int | np.integer):
             axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
