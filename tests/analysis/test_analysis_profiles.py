@@ -1,10 +1,11 @@
 """Profiles: medians and bands over seeds, and what is said where a signal cannot be drawn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from support.drawn import legend, named_lines
-from support.tables import layer_rows, network_rows
+from support.tables import keys, layer_rows, network_rows
 from winit_jax.analysis import profiles
 
 
@@ -76,3 +77,15 @@ def test_columns_and_keys_without_a_place_get_a_sentence():
         profiles(frame)
     with pytest.raises(ValueError, match="hue = 'colour' is not a key"):
         profiles(frame, hue="colour")
+
+
+def test_of_a_scale_that_follows_the_depth_only_the_deepest_network_is_drawn():
+    frame = pd.DataFrame(
+        keys(depth=depth, seed=seed, branch_scale=1 / depth)
+        | {"branch_scale_rule": "1/depth", "layer": layer, "log10_act_rms": layer / depth, "nonfinite": 0.0}
+        for depth in (2, 4)
+        for seed in (0, 1)
+        for layer in range(1, depth + 1)
+    )
+    (line,) = named_lines(profiles(frame).axes[0])
+    np.testing.assert_allclose(line.get_ydata(), [0.25, 0.5, 0.75, 1.0])

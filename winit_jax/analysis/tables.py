@@ -113,6 +113,18 @@ def _as_written(values: pd.Series, rules: pd.Series) -> pd.Series:
     return words.astype(pd.CategoricalDtype([*dict.fromkeys(numbers), *formulas]))
 
 
+def of_the_deepest(frame: pd.DataFrame) -> pd.DataFrame:
+    """The tidy rows of layers without those of shallower networks of the same keys.
+
+    Where a scale depends on the depth, networks of each depth have layers of their own, which are not to be pooled.
+    """
+    keys = [key for key in KEYS if key in frame and key != "depth"]
+    deepest = frame.groupby(keys, observed=True, dropna=False)["depth"].transform("max")
+    kept = frame[frame["depth"] == deepest]
+    kept.attrs = frame.attrs
+    return kept
+
+
 def evenly(values: list[Any], most: int) -> list[Any]:
     """At most `most` of the values, first and last among them, evenly spaced."""
     if len(values) <= most:

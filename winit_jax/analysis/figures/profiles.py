@@ -15,7 +15,7 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, spread
 from winit_jax.analysis.figures.page import Panel, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_profiles
-from winit_jax.analysis.tables import in_order, measured, tidy
+from winit_jax.analysis.tables import in_order, measured, of_the_deepest, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
 MARKS = {
@@ -48,12 +48,13 @@ def profiles(
     A mark at the edge tells where any seed first overflows, which then leaves the median and the band, and
     where the median becomes exactly zero; gradients go backwards, so theirs is the last such layer.
     Where the table has theory_<value>, what mean field predicts is drawn over it, thin and dashed.
+    Of a scale that depends on the depth the layers of the deepest network are drawn.
     Errors: ValueError for a column that is empty or a key that varies without a place.
     """
     if not measured(frame, value):
         raise ValueError(f"{value} is not measured in this table.")
     check_band(band)
-    frame = tidy(frame)
+    frame = of_the_deepest(tidy(frame))
     places = of_profiles(frame, {"hue": hue, "col": col}).checked()
     hue, col = places.hue or "init", places.col
     theory = f"theory_{value}" if measured(frame, f"theory_{value}") else None
