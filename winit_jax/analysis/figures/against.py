@@ -17,13 +17,15 @@ from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_lines
 from winit_jax.analysis.figures.profiles import HALO, PREDICTED
 from winit_jax.analysis.statistics.seeds import after_training
-from winit_jax.analysis.tables import chance, in_order, is_named, measured, tidy
+from winit_jax.analysis.tables import chance, in_order, is_named, measured, number, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
 OVERFLOW: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
 GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
 # Positive numbers that span so many times are drawn on a logarithmic axis.
 WIDE = 100.0
+# At most so many values of a logarithmic x are its ticks, and so many points of a line have dots.
+FEW_TICKS, FEW_POINTS = 10, 5
 
 
 def against(
@@ -102,7 +104,9 @@ def _draw(axes: Axes, part: pd.DataFrame, x: str, look: Look) -> bool:
     """One line with its band and prediction; whether it is marked because a seed overflowed."""
     at = part[x].to_numpy()
     median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
-    axes.plot(at, median, color=look.color, ls=look.dash, lw=1.3, label=look.name)
+    dot = "o" if len(at) <= FEW_POINTS else None
+    look_of: dict[str, Any] = {"color": look.color, "ls": look.dash, "lw": 1.3, "marker": dot, "ms": 3}
+    axes.plot(at, median, **look_of, clip_on=dot is None, label=look.name)
     axes.fill_between(at, low, high, color=look.color, alpha=0.22, lw=0)
     alone: dict[str, Any] = {}
     if len(at) == 1:
@@ -124,8 +128,9 @@ def _scale_x(page: Page, values: list[Any]) -> None:
     for axes in page.axes:
         if log:
             axes.set_xscale("log")
-            ticks = style.beside(style.round_ticks(low, high) or [low], low, high, True, page.panel_width)
-            axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+            few = values if len(values) <= FEW_TICKS else style.round_ticks(low, high) or [low]
+            ticks = style.beside(few, low, high, True, page.panel_width)
+            axes.set_xticks(ticks, labels=[number(tick) if tick < 100 else f"{tick:g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
         elif isinstance(values[0], int | np.integer):
             axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
