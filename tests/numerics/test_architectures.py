@@ -1,5 +1,6 @@
 """Every block on its way forth and back, against float64 networks that share only phi and the draws with it."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -97,3 +98,29 @@ def test_gradients_are_those_of_autodiff_at_every_row_of_every_depth(name, setti
                     # As above, and sums over samples that normalization makes cancel: ten times that.
                     np.testing.assert_allclose(found[: len(values)], values, atol=2e-4, err_msg=f"{column} {depth}")
                     assert np.isnan(found[len(values) :]).all()
+
+
+@EACH
+def test_singular_values_are_those_of_the_jacobian(name, setting):
+    if setting.normalization == "batch":
+        return
+    positions, of_family = positions_of(name), family(name, setting)
+    x = inputs(2 * positions, FEATURES)
+    found = families.singular_values(of_family, x, (1, 2, DEPTH), settings(name, setting))
+    for at in range(2):
+        stem, hidden = architectures.scaled(of_family, at, FEATURES, DEPTH)
+        run, rows = architectures.network(name, setting), 1 + len(of_family.block.updates) * (DEPTH - 1)
+        with jax.enable_x64(True):
+
+            def last(nudge, sample, stem=stem, hidden=hidden, run=run, rows=rows):
+                return run(sample, stem, hidden, [nudge] + [0.0] * (rows - 1))[0][-1]
+
+            jacobian = jax.jit(jax.jacfwd(last))
+            samples = x.reshape(2, positions, FEATURES)
+            jacobians = [np.asarray(jacobian(np.zeros((positions, WIDTH)), sample)) for sample in samples]
+        values = np.linalg.svd(np.reshape(jacobians, (2, positions * WIDTH, -1)), compute_uv=False)
+        # Dense layers alone have slopes of float32.
+        assert found["sv_max"][-1, at] == pytest.approx(values.max(), rel=1e-4)
+        assert found["sv_min"][-1, at] == pytest.approx(values.min(), rel=1e-4)
+        assert found["sv_mean_square"][-1, at] == pytest.approx(np.mean(values**2), rel=1e-4)
+        assert found["sv_min"][0, at] == found["sv_max"][0, at] == pytest.approx(1)

@@ -9,11 +9,12 @@ that moves is allowed.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.draws import Draws
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure.definitions import root_mean_square as _rms
 from winit_jax.numerics.measure.reference import HIGHEST, Functions, Observed, forward, functions_of
 from winit_jax.numerics.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding
@@ -61,16 +62,23 @@ class Network(NamedTuple):
     sharpness: float = 1.0
 
 
-def _scaled(layer: Draws, network: Network) -> list[list[tuple[Array, Array]]]:
-    """A layer's weights and biases in float64, at each place of each update."""
-    stds = iter(network.place_stds)
-    return [
-        [
-            (next(stds) * np.asarray(draw.weights, np.float64), network.bias_std * np.asarray(draw.biases, np.float64))
-            for draw in of_update
-        ]
-        for of_update in layer
-    ]
+def scaled(
+    network: Network, first: Layer, hidden: Draws | None
+) -> tuple[tuple[Array, Array], list[list[list[tuple[Array, Array]]]]]:
+    """(Weights and biases of the stem, of each layer behind it at each place of each update), in float64.
+
+    hidden: stacked along a leading axis.
+    """
+
+    def of_place(std: float, draw: Layer, *layer: int) -> tuple[Array, Array]:
+        weights, biases = (np.asarray(part, np.float64)[layer] for part in (draw.weights, draw.biases))
+        return std * weights, network.bias_std * biases
+
+    layers = []
+    for layer in range(0 if hidden is None else len(hidden[0][0].weights)):
+        stds = iter(network.place_stds)
+        layers.append([[of_place(next(stds), draw, layer) for draw in of_update] for of_update in hidden or ()])
+    return of_place(network.first_std, first), layers
 
 
 class Moved:
@@ -149,11 +157,8 @@ def compare(
     the function of that name). norm_position: pre or post. positions, grid: of the rows of x.
     """
     ((first,),) = draws[0]
-    stem = (
-        network.first_std * np.asarray(first.weights, np.float64),
-        network.bias_std * np.asarray(first.biases, np.float64),
-    )
-    hidden = [_scaled(layer, network) for layer in draws[1:]]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *draws[1:]) if draws[1:] else None
+    stem, hidden = scaled(network, first, stacked)
     settings = (functions_of(activation), saturation_threshold, normalization, network.epsilon)
     given = (x, stem, hidden, *settings, tangents)
     of_stream = (network.skip, network.branch, norm_position, network.sharpness, positions, grid)

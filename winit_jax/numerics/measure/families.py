@@ -11,13 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
-from winit_jax.numerics.measure import backward, batches
+from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
+from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
+from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.scaled import as_scaled
 
 # A stack of draws and the signals between stacks may each take this share of the memory of a batch.
@@ -104,6 +107,14 @@ class Family:
     def hidden_layers(self, layers: int) -> Draws | None:
         """Layers 2 .. layers; None if there are none."""
         return self.stack(2, layers - 1) if layers > 1 else None
+
+    def network(self, at: int) -> comparison.Network:
+        """The scales of one of the networks."""
+        epsilon = NORM_EPSILON if self.epsilon is None else self.epsilon[at]
+        scales = (self.skips[at], self.branches[at], self.sharpnesses[at])
+        return comparison.Network(
+            self.first_std[at], self.bias_std[at], self.place_stds[:, at].tolist(), epsilon, *scales
+        )
 
     def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
         """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
@@ -302,8 +313,10 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
 
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
-    """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
+    """The sv_* columns, [depths, N], at the first inputs of x [samples x positions, features]."""
     settings = of_draws(settings, family.shape, family.block)
+    if not is_one_product(family.block):
+        return _singular_values_by_directions(family, x, depths, settings)
     measured_columns: Columns = {}
     for group in groups(family, x.shape[1], settings, shared=True):
         columns = backward.singular_values(
@@ -320,6 +333,20 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
             columns = {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in columns.items()}
         _put(measured_columns, columns, group.positions, family.n_networks)
     return measured_columns
+
+
+def _singular_values_by_directions(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
+    """The same for blocks that are more than one product."""
+    inputs = np.asarray(x[: SPECTRUM_INPUTS * settings.layout.positions], np.float64)
+    first, hidden = family.first_layer(x.shape[1]), family.hidden_layers(max(depths))
+    summaries = []
+    for at in range(family.n_networks):
+        network = family.network(at)
+        stem, layers = comparison.scaled(network, first, hidden)
+        *_, epsilon, skip, branch, sharpness = network
+        scales = (epsilon, skip, branch, sharpness)
+        summaries.append(summary(spectrum_by_directions(inputs, stem, layers, depths, settings, *scales)))
+    return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
 def _stacked_layers(entries: int, hidden: int, budget_mib: float) -> int:
