@@ -23,8 +23,9 @@ BATCH = "mean field says nothing of batch normalization here: it joins the sampl
 class StreamRow:
     """One depth.
 
-    log10_rms: of the last stream over the first. log10_jacobian: of d a_L / d a_1, its RMS singular value. correlation, similarity: of two inputs and of two positions at the last layer; NaN without. skip, branch, gain: as
-    numbers at this depth.
+    log10_rms: of the last stream over the first. log10_jacobian: of d a_L / d a_1, its RMS singular value. correlation,
+    similarity: of two inputs and of two positions at the last layer; NaN without. skip, branch, gain: as numbers at
+    this depth.
     """
 
     depth: int
@@ -91,8 +92,7 @@ def stream_advice(sweep: Sweep) -> StreamAdvice:
         of_depths = [_arguments(sweep, depth, updates) for depth in grid.depth]
         for depth, (numbers, scales) in zip(grid.depth, of_depths, strict=True):
             found = theory.propagate(activation(name), layers=depth, **scales)
-            last = [float(column[-1, 0]) for column in found]
-            of_last = theory.Propagation._make(last)
+            of_last = {name: float(column[-1, 0]) for name, column in found._asdict().items()}
             gain, skip, branch = numbers
             rows.append(
                 StreamRow(
@@ -100,10 +100,10 @@ def stream_advice(sweep: Sweep) -> StreamAdvice:
                     gain,
                     skip,
                     branch,
-                    of_last.log10_preact_rms - float(found.log10_preact_rms[0, 0]),
-                    of_last.log10_jacobian,
-                    of_last.input_correlation,
-                    of_last.position_similarity,
+                    of_last["log10_preact_rms"] - float(found.log10_preact_rms[0, 0]),
+                    of_last["log10_jacobian"],
+                    of_last["input_correlation"],
+                    of_last["position_similarity"],
                 )
             )
         laws = [_law(name, scales) for _, scales in of_depths]
