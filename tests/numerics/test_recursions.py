@@ -10,7 +10,7 @@ import pytest
 
 from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS
-from winit_jax.numerics.blocks import BLOCKS, Context, Layout
+from winit_jax.numerics.blocks import BLOCKS, Context, Layout, Scales
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -19,6 +19,7 @@ from winit_jax.numerics.signals import Signal
 from winit_jax.spec.formulas import value_of
 
 SEEDS, WIDTH = 8, 512
+pytestmark = pytest.mark.slow
 
 
 def rows_of(samples, positions=1, position_correlation=0.0, seed=0):
@@ -40,7 +41,7 @@ def measured(block, activation, depth, x, *, gain=1.0, skip=None, branch=1.0, sh
         places = [place for update in kind.updates for place in update.places(WIDTH)]
         stds = np.array([[gain / math.sqrt(place.fan_in)] for place in places])
         hidden = stds[0] if len(stds) == 1 else stds
-        scales = ([kind.skip if skip is None else skip], [branch], [sharpness])
+        of_stream = (np.array([scale]) for scale in (kind.skip if skip is None else skip, branch, sharpness))
         family = families.Family(
             seed,
             init,
@@ -50,7 +51,7 @@ def measured(block, activation, depth, x, *, gain=1.0, skip=None, branch=1.0, sh
             np.zeros(1),
             np.full(1, 1e-12),
             kind,
-            *map(np.array, scales),
+            *of_stream,
         )
         found, _ = families.forward(family, as_inputs(x), depth, settings, budget_mib=256, platform="cpu")
         columns.append({name: values[:, 0] for name, values in found.items()})
@@ -169,8 +170,6 @@ def test_a_convolution_damps_each_wave_over_positions_by_its_mean_over_taps():
                 layer._replace(**{k: v[0] for k, v in layer._asdict().items()}) for layer in family.stack(2, 1)[0]
             )
             one, nothing = (Scaled(*(part[0] for part in as_scaled([x]))) for x in ((taps * WIDTH) ** -0.5, 0.0))
-            from winit_jax.numerics.blocks import Scales
-
             identity = ACTIVATIONS["identity"]
             context = Context(identity, identity, layout=Layout(positions))
             branch = update.forward(signal, None, draws, Scales((one,), (nothing,)), context)
