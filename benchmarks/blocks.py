@@ -1,6 +1,6 @@
 """Sweeps of every block against what a user would write instead, as ratios in one run.
 
-    python -m benchmarks.blocks                       # residual, mlp(4), gated(4), conv(3), attention, transformer(4, 4)
+    python -m benchmarks.blocks                       # residual, mlp(4), gated(4), conv(3), attention and transformer
     python -m benchmarks.blocks --blocks residual     # one of them
     python -m benchmarks.blocks --planned             # estimated over measured seconds of each block's sweep
 

@@ -88,7 +88,7 @@ class Verdicts:
             wrong, compared = comparison.compare(
                 {name: values[: settings.rows(len(layers)), at] for name, values in evidence.columns.items()},
                 x,
-                family.network(at),
+                family.network_by_layer(at, len(layers)),
                 layers,
                 directions,
                 settings.activation,

@@ -17,7 +17,7 @@ from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.blocks import Block
 from winit_jax.numerics.measure.gradients import Kept
 from winit_jax.numerics.measure.networks import Networks, Settings
-from winit_jax.numerics.measure.reference import NaiveDraws, forward, functions_of
+from winit_jax.numerics.measure.reference import NaiveDraws, NaiveScales, forward, functions_of
 from winit_jax.numerics.normalization import Normalization
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
@@ -37,7 +37,6 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     kept: NumPy arrays of every layer, for a few inputs, leading axis layers. draws: Z of the hidden layers,
     [layers, width, width]. network: scalars. settings: of a normalization that does not join the samples.
     """
-    (weight,), skip = network.updates[0].weights, network.skip
     slopes = np.asarray(kept.slope.value, np.float64)
     if settings.removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
         slopes = slopes - slopes[:, :, :1]
@@ -46,6 +45,8 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
     of_depth: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
+        of_layer = network.at_layer(index)
+        (weight,), skip = of_layer.updates[0].weights, of_layer.skip
         beside, beside_exponent = jacobian, exponent
         if not settings.before.is_none:
             before = (settings.before, kept.argument, kept.watched)
@@ -115,10 +116,7 @@ def spectrum_by_directions(
     hidden: Sequence[NaiveDraws],
     depths: Sequence[int],
     settings: Settings,
-    epsilon: float,
-    skip: float,
-    branch: float,
-    sharpness: float,
+    scales: Sequence[NaiveScales],
 ) -> Spectrum:
     """The singular values of one network of any block at each of its depths.
 
@@ -137,13 +135,10 @@ def spectrum_by_directions(
             hidden,
             functions_of(settings.activation),
             normalization=settings.normalization.name,
-            epsilon=epsilon,
+            scales=scales,
             tangents=directions,
             block=settings.block,
-            skip=skip,
-            branch=branch,
             norm_position=settings.norm_position,
-            sharpness=sharpness,
             positions=positions,
             grid=settings.layout.grid,
         )
