@@ -79,13 +79,11 @@ def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> 
     """
     parameters = inspect.signature(maker).parameters.values()
     flags = [parameter.name for parameter in parameters if parameter.default is False]
-    given = arguments.split(",")
+    given = arguments.split(",") if arguments else []
     while given and given[-1] in flags:
         flags.remove(given.pop())
-    numbers, wanted = (
-        _numbers(word, ",".join(given)) if given else [],
-        sum(one.default is one.empty for one in parameters),
-    )
+    numbers = _numbers(word, ",".join(given)) if given else []
+    wanted = sum(one.default is not False for one in parameters)
     if len(numbers) != wanted:
         raise ValueError(f"{word!r}: {name} takes {wanted} number{'s' * (wanted > 1)}.")
     told = [one.name for one in parameters if one.default is False and one.name not in flags]

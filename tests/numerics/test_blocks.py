@@ -40,12 +40,12 @@ PLACES = {
     "conv2d(2)": [([("conv", 32, 8, "out")], True)],
     "residual_conv(2)": [([("conv", 16, 8, "out")], True)],
     "residual_conv2d(2)": [([("conv", 32, 8, "out")], True)],
-    "mlp(4)": [([("in", 8, 32, "inner"), ("out", 32, 8, "out")], True)],
+    "mlp(4)": [([("up", 8, 32, "inner"), ("down", 32, 8, "out")], True)],
     "gated(3)": [([("gate", 8, 24, "inner"), ("value", 8, 24, "inner"), ("out", 24, 8, "out")], False)],
     "attention(2)": [(ATTENTION, False)],
     "attention(8, causal)": [(ATTENTION, False)],
-    "transformer(2, 4)": [(ATTENTION, False), ([("in", 8, 32, "inner"), ("out", 32, 8, "out")], True)],
-    "transformer(4, 1, causal)": [(ATTENTION, False), ([("in", 8, 8, "inner"), ("out", 8, 8, "out")], True)],
+    "transformer(2, 4)": [(ATTENTION, False), ([("up", 8, 32, "inner"), ("down", 32, 8, "out")], True)],
+    "transformer(4, 1, causal)": [(ATTENTION, False), ([("up", 8, 8, "inner"), ("down", 8, 8, "out")], True)],
 }
 EACH = pytest.mark.parametrize("name", PLACES)
 UPDATES = [(name, at) for name, places in PLACES.items() for at in range(len(places))]
@@ -124,7 +124,7 @@ def test_what_is_held_and_what_it_costs_follow_from_the_places(name):
     attends = any(update.attends for update in block.updates)
     for positions in (1, 4):
         assert multiplications(block, WIDTH, positions) == held + attends * 2 * positions * WIDTH
-    inner = sum(of[0][2] for of, _ in PLACES[name] if of[0][0] in ("in", "gate"))
+    inner = sum(of[0][2] for of, _ in PLACES[name] if of[0][0] in ("up", "gate"))
     assert measured_units(block, WIDTH) == WIDTH * len(PLACES[name]) + inner
 
 
@@ -134,7 +134,7 @@ def test_sites_are_told_apart_where_a_layer_has_several_updates(name):
     sites = [update.site for update in block.updates]
     assert sites == (["attention", "mlp"] if name.startswith("transformer") else [""])
     for update, (places, _) in zip(block.updates, PLACES[name], strict=True):
-        assert update.has_phi == (places[0][0] in ("in", "gate"))
+        assert update.has_phi == (places[0][0] in ("up", "gate"))
         assert update.attends == (places is ATTENTION)
     assert block.responds == (name in ("dense", "residual") or "conv" in name)
     assert block.skip == (0.0 if name == "dense" or name.startswith("conv") else 1.0)
@@ -164,8 +164,8 @@ def test_each_place_is_drawn_from_a_stream_of_its_own_name_whatever_the_stack(na
 def test_the_draws_of_dense_layers_are_those_that_runs_before_blocks_had(name):
     # As `draws.layer_stack` gave them in table version 4: seed 3, width 8, layer 3.
     held = {
-        "normal": ([1.638439655303955, 0.23960812389850616, -1.4733328819274902], [0.0574784874, 0.3038294911]),
-        "orthogonal": ([0.1405239999294281, 0.3382747173309326, -1.4756388664245605], [0.0574784874, 0.3038294911]),
+        "normal": ([1.638439655303955, 0.23960812389850616, -1.4733328819274902], [0.057478874921798706, 0.30382949113845825]),
+        "orthogonal": ([0.1405239999294281, 0.3382747173309326, -1.4756388664245605], [0.057478874921798706, 0.30382949113845825]),
     }
     for shape, (weights, biases) in held.items():
         of_family = families.Family(3, shape, 8, *[np.ones(1)] * 3, block=BLOCKS.find(name))
