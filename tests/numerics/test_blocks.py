@@ -8,6 +8,7 @@ import pytest
 from support import architectures
 from support.architectures import SIDE, Setting, positions_of
 from support.networks import inputs
+from winit_jax.columns import own_skip
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS
@@ -137,7 +138,7 @@ def test_sites_are_told_apart_where_a_layer_has_several_updates(name):
         assert update.has_phi == (places[0][0] in ("up", "gate"))
         assert update.attends == (places is ATTENTION)
     assert block.responds == (name in ("dense", "residual") or "conv" in name)
-    assert block.skip == (0.0 if name == "dense" or name.startswith("conv") else 1.0)
+    assert block.skip == own_skip(name) == (0.0 if name == "dense" or name.startswith("conv") else 1.0)
 
 
 @EACH
@@ -216,6 +217,25 @@ def test_the_way_back_is_adjoint_to_the_way_forth_and_finds_the_gradients_of_aut
     for square, expected in zip(squares, of_weights, strict=True):
         got = float(square.value) * 2.0 ** int(square.exponent)
         assert got == pytest.approx(float(jnp.mean(expected**2)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "at"), [case for case in UPDATES if "attention" in case[0] or "(2, 4)" in case[0]])
+def test_attention_at_logits_of_any_size_is_that_of_its_definition(name, at):
+    """A roundoff of a large logit is no exponent: where the largest is taken off after it was rounded, all is inf."""
+    for sharpness in (1e3, 1e6, 1e10, 1e15):
+        one = One(name, at, sharpness=sharpness)
+        if not one.update.attends:
+            continue
+        found = one.forward()
+        layout = {"positions": one.layout.positions, "grid": one.layout.grid, "sharpness": sharpness}
+        naive = Naive(functions_of(one.activation), **layout)
+        expected = one.update.naive(NaiveSignal(one.psi.astype(float), 0.0, one.change.astype(float)), one.places, naive)
+        value = np.asarray(found.preactivation.value, float) * 2.0 ** int(found.preactivation.exponent)
+        np.testing.assert_allclose(value, expected.stream.product, atol=1e-4)
+        # No two logits of these draws are so near that float32 does not tell them apart: attention is to one position.
+        if sharpness >= 1e6:
+            np.testing.assert_allclose(size_of(found.change), expected.change, atol=1e-4)
+            assert float(found.entropy) == pytest.approx(0, abs=1e-3)
 
 
 @EACH

@@ -104,7 +104,7 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     check_keys(asked_places)
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
-    numbers = ["learning_rate", "branch_scale", "skip_scale", "bias_std", "width"]
+    numbers = ["learning_rate", "branch_scale", "skip_scale", "attention_gain", "bias_std", "width"]
     names = ["block", "normalization", "norm_position", "norm_epsilon"]
     across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
@@ -133,8 +133,8 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = (
-    "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "std", "gain",
-    "depth", "width", "bias_std", "norm_epsilon",
+    "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "attention_gain",
+    "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
 )  # fmt: skip
 
 

@@ -72,11 +72,12 @@ class Attention:
     ) -> tuple[jax.Array, jax.Array]:
         """(The weights, [heads, positions, positions]; their entropy over that of uniform ones) of one sample."""
         heads, positions, head = queries.shape
-        logits = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision) * (sharpness / math.sqrt(head))
+        products = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision)
         seen = jnp.arange(1, positions + 1) if self.causal else jnp.full(positions, positions)
-        if self.causal:
-            logits = jnp.where(jnp.tril(jnp.ones((positions, positions), bool)), logits, -jnp.inf)
-        logits = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+        within = jnp.tril(jnp.ones((positions, positions), bool)) if self.causal else jnp.ones((), bool)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.where(within, products, -jnp.inf), axis=-1, keepdims=True))
+        # Scaled after the largest is taken off: what rounding a large logit leaves of it would be an exponent.
+        logits = jnp.where(within, (products - largest) * (sharpness / math.sqrt(head)), -jnp.inf)
         exponentials = jnp.exp(logits)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
         weights = exponentials / total
