@@ -102,7 +102,7 @@ def test_sites_are_lines_or_panels_where_asked_for():
 class Run:
     """A run of one table."""
 
-    title, mean_field, expected, is_theory, path = "", None, {}, False, "run"  # noqa: RUF012
+    title, mean_field, expected, is_theory, path = "", None, {}, False, "run"
 
     def __init__(self, layers):
         self.layers = self.networks = layers

@@ -150,9 +150,7 @@ def test_each_place_is_drawn_from_a_stream_of_its_own_name_whatever_the_stack(na
     seen = []
     for of_update, (places, has_biases) in zip(together, PLACES[name], strict=True):
         for layer, (place, fan_in, fan_out, _) in zip(of_update, places, strict=True):
-            np.testing.assert_array_equal(
-                layer.weights, unit_weight_stack(0, "normal", 2, 3, fan_in, fan_out, place)
-            )
+            np.testing.assert_array_equal(layer.weights, unit_weight_stack(0, "normal", 2, 3, fan_in, fan_out, place))
             np.testing.assert_array_equal(layer.column_sums, layer.weights.sum(axis=1))
             assert bool(np.any(layer.biases)) == has_biases
             seen += [np.asarray(layer.weights).ravel()[:64], *([np.asarray(layer.biases).ravel()] * has_biases)]
@@ -165,8 +163,14 @@ def test_each_place_is_drawn_from_a_stream_of_its_own_name_whatever_the_stack(na
 def test_the_draws_of_dense_layers_are_those_that_runs_before_blocks_had(name):
     # As `draws.layer_stack` gave them in table version 4: seed 3, width 8, layer 3.
     held = {
-        "normal": ([1.638439655303955, 0.23960812389850616, -1.4733328819274902], [0.057478874921798706, 0.30382949113845825]),
-        "orthogonal": ([0.1405239999294281, 0.3382747173309326, -1.4756388664245605], [0.057478874921798706, 0.30382949113845825]),
+        "normal": (
+            [1.638439655303955, 0.23960812389850616, -1.4733328819274902],
+            [0.057478874921798706, 0.30382949113845825],
+        ),
+        "orthogonal": (
+            [0.1405239999294281, 0.3382747173309326, -1.4756388664245605],
+            [0.057478874921798706, 0.30382949113845825],
+        ),
     }
     for shape, (weights, biases) in held.items():
         of_family = families.Family(3, shape, 8, *[np.ones(1)] * 3, block=BLOCKS.find(name))
@@ -229,7 +233,9 @@ def test_attention_at_logits_of_any_size_is_that_of_its_definition(name, at):
         found = one.forward()
         layout = {"positions": one.layout.positions, "grid": one.layout.grid, "sharpness": sharpness}
         naive = Naive(functions_of(one.activation), **layout)
-        expected = one.update.naive(NaiveSignal(one.psi.astype(float), 0.0, one.change.astype(float)), one.places, naive)
+        expected = one.update.naive(
+            NaiveSignal(one.psi.astype(float), 0.0, one.change.astype(float)), one.places, naive
+        )
         value = np.asarray(found.preactivation.value, float) * 2.0 ** int(found.preactivation.exponent)
         np.testing.assert_allclose(value, expected.stream.product, atol=1e-4)
         # No two logits of these draws are so near that float32 does not tell them apart: attention is to one position.
@@ -265,9 +271,7 @@ def test_dense_layers_are_those_of_the_reference_and_of_autodiff(name, activatio
     )
     assert found.layers == depth
     assert found.wrong == []
-    back, _ = families.gradients(
-        of_family, as_inputs(x), None, (depth,), of_settings, budget_mib=64, platform="cpu"
-    )
+    back, _ = families.gradients(of_family, as_inputs(x), None, (depth,), of_settings, budget_mib=64, platform="cpu")
     # Float32 through a few layers: 1e-6 of a value is 4e-7 of its log10, a few times amplified.
     jacobian = architectures.log10_jacobian(of_family, 0, x, depth, setting)
     np.testing.assert_allclose(columns["log10_jacobian"][:, 0], jacobian, atol=1e-5)

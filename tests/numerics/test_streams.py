@@ -38,9 +38,7 @@ def family(stream, stds=STDS, biases=BIASES, width=WIDTH, block=RESIDUAL):
 
 
 def settings(name, normalization, stream):
-    return Settings(
-        ACTIVATIONS[name], NORMALIZATIONS[normalization], norm_position=stream.position, block=RESIDUAL
-    )
+    return Settings(ACTIVATIONS[name], NORMALIZATIONS[normalization], norm_position=stream.position, block=RESIDUAL)
 
 
 def measured(stream, name, normalization, x, depth=DEPTH, **of_family):

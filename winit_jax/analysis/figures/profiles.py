@@ -55,7 +55,9 @@ def profiles(
         raise ValueError(f"{value} is not measured in this table.")
     check_band(band)
     frame = tidy(frame)
-    frame = at_each_site(frame, value) if "site" in (hue, col) and sites_of(frame, value) else of_last_site(frame, value)
+    frame = (
+        at_each_site(frame, value) if "site" in (hue, col) and sites_of(frame, value) else of_last_site(frame, value)
+    )
     places = of_profiles(frame, {"hue": hue, "col": col}).checked()
     hue, col = places.hue or "init", places.col
     theory = f"theory_{value}" if measured(frame, f"theory_{value}") else None

@@ -13,9 +13,9 @@ def gradient_growth(frame: pd.DataFrame) -> pd.DataFrame:
 
     frame: the gradients table (or, for the deepest networks only, layers). Columns: the keys,
     log10_preact_grad_growth, log10_weight_grad_growth = log10 RMS at layer 1 - log10 RMS at layer depth, and
-    log10_preact_grad_rms, log10_weight_grad_rms at layer 1, and layer = 1; of a layer with several sites the last one is
-    meant. A growth of 0 is unchanged, -inf exactly
-    zero at the first layer, NaN where the last layer's gradient is zero too.
+    log10_preact_grad_rms, log10_weight_grad_rms at layer 1, and layer = 1. Of a layer with several sites the last one
+    is meant. A growth of 0 is unchanged, -inf exactly zero at the first layer, NaN where the last layer's gradient is
+    zero too.
     Errors: ValueError if gradients are not measured or a layer is missing.
     """
     columns = [name for name in NAMES if name in frame and frame[name].notna().any()]
