@@ -4,7 +4,7 @@ from winit_jax.columns.records import Axis, Column
 
 MAX_SEED = 2**32 - 1
 # Inits that std or gain scales; every other one is a scheme, which fixes its own std.
-SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "delta_orthogonal", "constant")
 
 # Blocks, by their names without numbers, that have no skip unless `skip_scale` says so; the others multiply it by 1.
 WITHOUT_SKIP = ("dense", "conv", "conv2d")
