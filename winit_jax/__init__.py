@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.computing.devices import DeviceError
+    from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.errors import Refused, WinitError
     from winit_jax.spec.problems import SpecError
@@ -40,6 +41,7 @@ _MODULES = {
     "RunFolderError": "winit_jax.analysis",
     "SpecError": "winit_jax.spec.problems",
     "Status": "winit_jax.store.status",
+    "StreamAdvice": "winit_jax.engine.computing.stream_advice",
     "Verdict": "winit_jax.store.verify",
     "WinitError": "winit_jax.errors",
     "catalog": "winit_jax.api",
@@ -64,6 +66,7 @@ __all__ = [
     "RunFolderError",
     "SpecError",
     "Status",
+    "StreamAdvice",
     "Verdict",
     "WinitError",
     "__version__",

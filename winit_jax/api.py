@@ -24,6 +24,7 @@ from winit_jax.errors import Refused
 if TYPE_CHECKING:
     from winit_jax.analysis import Run
     from winit_jax.engine.computing.advice import Advice
+    from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Outcome
@@ -122,24 +123,50 @@ def verify(folder: str | Path) -> "Verdict":
         return verify(RunFolder(Path(folder)), vocabulary())
 
 
+# How deep streams are looked at unless it is asked otherwise.
+DEPTHS = [2, 10, 30, 100, 300, 1000]
+
+
 def theory(
-    activation: str,
+    activation: str | None = None,
     bias_std: float = 0.0,
-    gain: float | None = None,
+    gain: float | str | None = None,
     *,
     start: float | None = None,
-    inputs: str | Path | None = None,
+    inputs: str | Path | Mapping[str, Any] | None = None,
     say: Say | None = None,
-) -> "Advice":
+    **axes: Any,
+) -> "Advice | StreamAdvice":
     """What mean field says of an activation: which gain, and how deep signals and gradients then reach.
 
     gain: one, instead of several round the critical one. start: mean square pre-activation of the first layer, by
     default 1; or inputs: a source of a sweep file's, at whose mean square each gain starts. say: as in `run`, told of
-    a function of the user's own that is imported. Errors: SpecError; Refused; InputError.
+    a function of the user's own that is imported.
+
+    With a `block`, or any other axis of a sweep, it is of the stream of such networks: how it grows over `depth`, what
+    becomes of two inputs, and how far a gradient goes. Each axis but depth has one value; the activation is relu, and
+    the gain the critical one of dense layers, unless they are given. inputs: then a table of normal inputs.
+    Errors: SpecError; Refused; InputError.
+
+    winit.theory("gelu")
+    winit.theory(block="residual", branch_scale="1/sqrt(depth)")
     """
+    if axes:
+        if start is not None:
+            raise Refused("start is of an activation by itself; a stream starts from a mean square of 1.")
+        given = {"inputs": inputs} if inputs is not None else {}
+        return _theory_of_stream(activation or "relu", bias_std, gain, {**axes, **given}, say)
+    return _theory_of_activation(activation, bias_std, gain, start, inputs, say)
+
+
+def _theory_of_activation(
+    activation: str | None, bias_std: float, gain: Any, start: float | None, inputs: Any, say: Say | None
+) -> "Advice":
     from winit_jax.engine.computing import starts
     from winit_jax.engine.computing.theories import theory_of
 
+    if activation is None:
+        raise Refused("name an activation, such as tanh, or a block whose stream it shall be of.")
     numbers = [bias_std, *(value for value in (gain, start) if value is not None)]
     if not all(map(math.isfinite, numbers)) or bias_std < 0 or any(number <= 0 for number in numbers[1:]):
         raise Refused(
@@ -154,6 +181,27 @@ def theory(
         if inputs is not None:
             square = starts.mean_square(starts.load(Asked(None, given=(starts.request(name, str(inputs)),)).sweep()))
         return theory_of(name, bias_std, gain, 1.0 if start is None else start, square)
+
+
+def _theory_of_stream(
+    activation: str, bias_std: float, gain: float | str | None, axes: Mapping[str, Any], say: Say | None
+) -> "StreamAdvice":
+    from winit_jax.engine.computing.stream_advice import stream_advice
+    from winit_jax.engine.computing.theories import usual_gain
+
+    usual = {"activation": activation, "bias_std": bias_std, "gain": 1.0 if gain is None else gain}
+    usual |= {"depth": DEPTHS, "width": "inf"}
+    with _importing_as_before():
+        sweep = Asked(None, given=(usual, axes)).sweep_to_run(announcing(say or say_on_stderr))
+        several = [axis for axis, values in sweep.grid if isinstance(values, list) and len(values) > 1]
+        if wrong := [axis for axis in several if axis not in ("depth", "seed")]:
+            raise Refused(f"{', '.join(wrong)}: theory speaks of one value of each axis but depth.")
+        if sweep.inputs.source != "normal":
+            raise Refused("a stream starts from normal inputs; say how many positions and what correlation they have.")
+        if gain is None:
+            found = usual_gain(sweep.grid.activation[0], sweep.grid.block[0], bias_std)
+            sweep = Asked(None, given=({**usual, "gain": found}, axes)).sweep()
+        return stream_advice(sweep)
 
 
 @overload

@@ -82,10 +82,8 @@ def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> 
     given = arguments.split(",")
     while given and given[-1] in flags:
         flags.remove(given.pop())
-    numbers, wanted = (
-        _numbers(word, ",".join(given)) if given else [],
-        sum(one.default is one.empty for one in parameters),
-    )
+    numbers = _numbers(word, ",".join(given)) if given else []
+    wanted = sum(parameter.default is not False for parameter in parameters)
     if len(numbers) != wanted:
         raise ValueError(f"{word!r}: {name} takes {wanted} number{'s' * (wanted > 1)}.")
     told = [one.name for one in parameters if one.default is False and one.name not in flags]

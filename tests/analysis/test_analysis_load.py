@@ -41,7 +41,7 @@ def test_names_are_never_ranges_and_keep_their_arguments():
 
 @pytest.mark.parametrize("expression", ["lin:0:1", "log:0:1:5", "int:1:x", "int:1:5:0", "nan", "abc", True, None, {}])
 def test_an_axis_that_is_none_gets_a_sentence(expression):
-    with pytest.raises(AxisError, match=r"is not (a number or a range|an axis|lin:|a whole)|must be"):
+    with pytest.raises(AxisError, match=r"is not (a number, a range or a formula|an axis|lin:|a whole)|must be"):
         expand(expression)
 
 

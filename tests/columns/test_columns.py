@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from winit_jax import columns
-from winit_jax.columns import AXES, COLUMNS, NEEDS, PREDICTIONS, SCALES, TABLES, Column, tables
+from winit_jax.columns import AXES, COLUMNS, NEEDS, PREDICTIONS, RULES, SCALES, TABLES, Column, of_role, tables
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.json_schema import json_schema
 from winit_jax.spec.parts import Job, Point
@@ -52,7 +52,7 @@ def test_a_record_is_complete(column):
     assert set(column.needs) <= set(NEEDS)
     assert set(column.tables) <= {*TABLES, *PREDICTIONS}
     assert bool(column.tables) == (column.role != "derived")
-    assert not column.nullable or column.holds is int
+    assert not column.nullable or column.holds is not float  # which is NaN instead
 
 
 def test_two_records_of_a_name_look_the_same_in_figures():
@@ -83,15 +83,45 @@ def test_a_new_statistic_is_one_record(monkeypatch):
 
 
 def test_a_sweep_that_asks_for_everything_fills_every_column():
-    everything = sweep("learning_rate=0.1", "train.steps=1", "measure.gradients=true", "measure.singular_values=true")
+    formulas = [f"{axis.name}=1/depth" for axis in AXES.values() if axis.holds is float and axis.name != "std"]
+    asked = ["block=transformer(2, 1)", "normalization=rms", "train.positions=rows"]
+    measured = ["train.steps=1", "measure.gradients=true", "measure.singular_values=true"]
+    everything = sweep(*formulas, *asked, *measured)
     assert needs_met(everything) == set(NEEDS)
-    assert never_filled(everything) == set()
+    # One of std and gain is given.
+    assert never_filled(everything) == {"std_rule"}
+
+
+def test_a_rule_stands_beside_each_axis_of_numbers_where_the_grid_has_a_formula():
+    assert [rule.name for rule in RULES] == [f"{axis.name}_rule" for axis in AXES.values() if axis.holds is float]
+    assert {rule.role for rule in RULES} == {"rule"}
+    assert of_role("rule", "mean_field") == ()
+    rules = {rule.name for rule in RULES}
+    assert rules & never_filled(sweep()) == rules
+    assert rules - never_filled(sweep("bias_std=0,1/depth")) == {"bias_std_rule"}
+
+
+@pytest.mark.parametrize(
+    ("words", "lacking"),
+    [
+        (["block=dense"], {"site", "attention_entropy", "position_similarity"}),
+        (["block=residual_conv(3)", "inputs.positions=4"], {"site", "attention_entropy"}),
+        (["block=dense, attention(2)", "inputs.positions=4"], {"site"}),
+        (["block=attention(2)", "inputs.positions=4"], {"site", "act_std", "saturated", "theory_log10_act_rms"}),
+        (["block=transformer(2, 1)", "inputs.positions=4"], set()),
+    ],
+    ids=str,
+)
+def test_what_a_block_cannot_fill_is_left_out(words, lacking):
+    told = {"site", "attention_entropy", "position_similarity", "act_std", "saturated", "theory_log10_act_rms"}
+    assert told & never_filled(sweep(*words)) == lacking
 
 
 def test_a_sweep_that_measures_nothing_beside_lacks_what_nothing_fills():
     least = sweep("normalization=batch", "measure.jacobian=false", "inputs.samples=1", "width=1")
-    assert needs_met(least) == set()
-    assert never_filled(least) == {column.name for column in COLUMNS if column.needs}
+    assert needs_met(least) == {"phi"}
+    lacking = {column.name for column in COLUMNS if set(column.needs) - {"phi"}}
+    assert never_filled(least) == lacking | {rule.name for rule in RULES}
 
 
 def test_the_grid_has_a_field_for_each_axis():

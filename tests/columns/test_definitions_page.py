@@ -41,7 +41,7 @@ def test_a_page_without_its_marks_gets_a_sentence_and_stays(tmp_path, capsys):
     page.write_text("<!-- generated: axes -->\n<!-- end -->\n")
     assert main([str(page)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"{page}: the page marks axes; it should mark axes, rows, tables,")
+    assert said.startswith(f"{page}: the page marks axes; it should mark axes, rules, rows, tables,")
     assert page.read_text() == "<!-- generated: axes -->\n<!-- end -->\n"
     assert main([str(tmp_path / "none.md")]) == 2
     assert main([]) == 2

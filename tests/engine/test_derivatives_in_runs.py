@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from support.runs import KEYS, run, table, winit
-from winit_jax.columns import GRADIENTS, PREDICTED, SINGULAR_VALUES
+from winit_jax.columns import GRADIENTS, PREDICTED, SINGULAR_VALUES, of_role
 from winit_jax.engine.computing import theory_tables
 from winit_jax.store import schema
 
@@ -32,7 +32,8 @@ def measured(tmp_path_factory):
 
 def test_gradients_have_a_row_for_every_depth_and_every_layer_up_to_it(measured):
     frame = table(measured, "gradients")
-    assert list(frame.columns) == list(schema.TABLES["gradients"])
+    absent = {"site", *of_role("rule", "gradients")}
+    assert list(frame.columns) == [name for name in schema.TABLES["gradients"] if name not in absent]
     assert len(frame) == NETWORKS // 3 * (1 + 3 + 4)
     assert np.all(frame["layer"] <= frame["depth"])
     assert not frame.duplicated([*KEYS, "layer"]).any()
@@ -72,9 +73,10 @@ def test_one_pass_for_all_gains_gives_the_derivatives_of_each(measured, tmp_path
 
 def test_predictions_stand_beside_independent_and_orthogonal_weights_and_nowhere_else(measured, tmp_path):
     frame = table(measured)
-    for column in PREDICTED:
+    of_rows = [column for column in PREDICTED if column != "theory_position_similarity"]
+    for column in of_rows:
         assert frame[column].notna().all(), column
-    same = [frame.loc[frame["init"] == init, PREDICTED].to_numpy() for init in ("normal", "orthogonal")]
+    same = [frame.loc[frame["init"] == init, of_rows].to_numpy() for init in ("normal", "orthogonal")]
     np.testing.assert_array_equal(*same)
     run(tmp_path, "activation=tanh", "init=constant,zeros", "gain=1", "width=8", "depth=2", "inputs.samples=20")
     assert not set(PREDICTED) & set(table(tmp_path))
@@ -135,7 +137,8 @@ def test_an_infinite_width_is_theory_alone(tmp_path):
     said = winit("run", *words, "--out", tmp_path / "limit", "--no-figures")[1]
     assert said == "20 predictions at infinite width\n"
     frame = pd.read_parquet(tmp_path / "limit" / "theory")
-    assert list(frame.columns) == list(schema.PREDICTIONS["theory"])
+    absent = {"theory_position_similarity", *of_role("rule", "theory")}
+    assert list(frame.columns) == [name for name in schema.PREDICTIONS["theory"] if name not in absent]
     assert len(frame) == 2 * (2 * 2 + 1) * 2
     he = frame[(frame["init"] == "he_normal") & (frame["activation"] == "relu")]
     np.testing.assert_allclose(he["gain"], np.sqrt(2))

@@ -31,7 +31,7 @@ def test_each_depth_has_the_scale_that_its_formula_says(folder):
 
 
 def test_a_network_of_a_formula_is_the_network_of_its_number(folder, tmp_path):
-    run(tmp_path / "number", *GPT2[:4], "depth=4", "seed=0,1", f"std={0.02 / np.sqrt(8)!r}", "branch_scale=0.5")
+    run(tmp_path / "number", *GPT2[:4], "depth=4", "seed=0,1", f"std={float(0.02 / np.sqrt(8))!r}", "branch_scale=0.5")
     networks = table(folder)
     chosen = (networks["depth"] == 4) & networks["std_rule"].notna() & networks["branch_scale_rule"].notna()
     measured = ["log10_act_rms", "log10_jacobian", "saturated", "theory_log10_act_rms", "chi", "unit_similarity"]

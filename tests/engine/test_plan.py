@@ -151,12 +151,15 @@ def test_times_are_in_the_unit_that_one_would_say(seconds, text):
         ["activation=relu", "init=normal,zeros,he_normal,orthogonal", "gain=0,0.5,1", "bias_std=0,0.1"],
         ["activation=relu", "init=uniform,lecun_normal", "std=0.1,1", "bias_std=0.1,0.2", "width=4"],
         ["activation=tanh", "gain=1,2", "normalization=layer", "norm_epsilon=1e-5,1e-3", "bias_std=0", "width=4"],
+        ["activation=relu", "gain=1,1/depth", "skip_scale=0,1", "branch_scale=0,1,1/sqrt(depth)", "bias_std=0,0.1"],
     ],
 )
-def test_points_are_counted_without_being_made(words):
-    sweep = load_sweep(None, [*words, "depth=2"], vocabulary())
+@pytest.mark.parametrize("skip", [0.0, 1.0])
+def test_points_are_counted_without_being_made(words, skip):
+    sweep = load_sweep(None, [*words, "depth=2,3"], vocabulary())
     listed = points_by_shape(sweep, shape_of)
-    assert count_by_shape(sweep, shape_of) == {shape: Count.of(points) for shape, points in listed.items()}
+    expected = {shape: Count.of(points, skip) for shape, points in listed.items()}
+    assert count_by_shape(sweep, shape_of, skip) == expected
 
 
 def test_a_plan_of_ten_million_points_makes_none_and_counts_their_memory(monkeypatch):

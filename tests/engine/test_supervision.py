@@ -103,7 +103,8 @@ def test_a_program_that_only_ever_killed_is_not_tried_for_ever():
 
 
 def test_networks_that_are_trained_together_are_cut_apart_at_the_second_death_only():
-    trained = tuple(replace(job("tanh", seed), depth=2) for seed in (0, 1))
+    points = (Point("normal", 1.0, 0.0, learning_rate=0.1),)
+    trained = tuple(replace(job("tanh", seed), depth=2, points=points) for seed in (0, 1))
     task = Task("stem", Part(trained), 2, ("00-0000", 0))
     record = Record()
 
@@ -136,6 +137,13 @@ def test_code_that_ends_the_process_before_anything_is_computed_is_a_death(tmp_p
     ended = run_apart(tmp_path / "run", "activation=ends:act", *WORDS, supervised=True)
     assert ended.returncode == 1
     assert f"The process was killed (os._exit({code})) while nothing was being computed." in ended.stderr
+
+
+def test_a_program_is_named_by_all_that_is_compiled_for_it():
+    dense, mlp = job("tanh"), replace(job("tanh"), block="mlp(2)")
+    behind = replace(job("tanh"), normalization="rms", norm_position="post", depth=3)
+    names = [next(iter(by_program(Part((each,))))) for each in (dense, mlp, behind)]
+    assert names == ["tanh, none, width 4", "mlp(2), tanh, none, width 4", "tanh, rms post, width 4, depth 3"]
 
 
 def test_suspects_run_alone_and_last_and_keep_their_place_in_the_grid():

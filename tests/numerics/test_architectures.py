@@ -1,5 +1,6 @@
 """Every block on its way forth and back, against float64 networks that share only phi and the draws with it."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.training import classifier, trainer
 
 WIDTH, DEPTH, SAMPLES, FEATURES = 16, 4, 12, 6
 FIRST, HIDDEN, BIASES = np.array([0.4, 0.8]), np.array([0.2, 0.4]), np.array([0.0, 0.3])
@@ -97,3 +99,59 @@ def test_gradients_are_those_of_autodiff_at_every_row_of_every_depth(name, setti
                     # As above, and sums over samples that normalization makes cancel: ten times that.
                     np.testing.assert_allclose(found[: len(values)], values, atol=2e-4, err_msg=f"{column} {depth}")
                     assert np.isnan(found[len(values) :]).all()
+
+
+@EACH
+def test_singular_values_are_those_of_the_jacobian(name, setting):
+    if setting.normalization == "batch":
+        return
+    positions, of_family = positions_of(name), family(name, setting)
+    x = inputs(2 * positions, FEATURES)
+    found = families.singular_values(of_family, x, (1, 2, DEPTH), settings(name, setting))
+    for at in range(2):
+        stem, hidden = architectures.scaled(of_family, at, FEATURES, DEPTH)
+        run, rows = architectures.network(name, setting), 1 + len(of_family.block.updates) * (DEPTH - 1)
+        with jax.enable_x64(True):
+
+            def last(nudge, sample, stem=stem, hidden=hidden, run=run, rows=rows):
+                return run(sample, stem, hidden, [nudge] + [0.0] * (rows - 1))[0][-1]
+
+            jacobian = jax.jit(jax.jacfwd(last))
+            samples = x.reshape(2, positions, FEATURES)
+            jacobians = [np.asarray(jacobian(np.zeros((positions, WIDTH)), sample)) for sample in samples]
+        values = np.linalg.svd(np.reshape(jacobians, (2, positions * WIDTH, -1)), compute_uv=False)
+        # Dense layers alone have slopes of float32.
+        assert found["sv_max"][-1, at] == pytest.approx(values.max(), rel=1e-4)
+        assert found["sv_min"][-1, at] == pytest.approx(values.min(), rel=1e-4)
+        assert found["sv_mean_square"][-1, at] == pytest.approx(np.mean(values**2), rel=1e-4)
+        assert found["sv_min"][0, at] == found["sv_max"][0, at] == pytest.approx(1)
+
+
+@EACH
+def test_a_classifier_answers_as_its_definition_says(name, setting):
+    positions, of_family = positions_of(name), family(name, setting)
+    network = classifier.Architecture(
+        ACTIVATIONS[setting.activation],
+        NORMALIZATIONS[setting.normalization],
+        BLOCKS.find(name),
+        setting.position,
+        layout=Layout(positions, (SIDE, SIDE) if positions > 1 else None),
+    )
+    hidden = [tuple(of_family.place_stds[:, at]) for at in range(2)]
+    scales = ((FIRST[at], hidden[at], 0.5, BIASES[at], 0.1, 1e-5, *setting[3:]) for at in range(2))
+    trainees = [trainer.Trainee(0, "normal", *of_network) for of_network in scales]
+    state = trainer.begin(trainees, WIDTH, DEPTH, FEATURES, 3, trainer.Settings(network))
+    x = fed(name)
+    samples = x.reshape(SAMPLES, positions, FEATURES) if positions > 1 else x
+    logits, last, _ = classifier.answer(state.parameters, np.asarray(samples, np.float32), network, state.scales)
+    assert logits.shape == (2, SAMPLES, 3)
+    for at in range(2):
+        stem, layers = architectures.scaled(of_family, at, FEATURES, DEPTH)
+        rows = 1 + len(of_family.block.updates) * (DEPTH - 1)
+        with jax.enable_x64(True):
+            _, h = architectures.network(name, setting)(x, stem, layers, [0.0] * rows)
+            h = np.asarray(h)
+        np.testing.assert_allclose(last[at], h, rtol=1e-3, atol=1e-4 * np.abs(h).max())
+        read = h.reshape(SAMPLES, positions, WIDTH).mean(axis=1)
+        readout, bias = (np.asarray(state.parameters[part][at], float) for part in ("readout", "readout_bias"))
+        np.testing.assert_allclose(logits[at], read @ readout + bias, rtol=1e-3, atol=1e-3 * np.abs(read).max())

@@ -7,7 +7,7 @@ import pytest
 
 from support import plain
 from support.marks import slow_but
-from support.networks import draws, fast, inputs
+from support.networks import dense_scales, draws, fast, inputs, stack_of
 from winit_jax.numerics import draws as shared
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
@@ -16,9 +16,8 @@ from winit_jax.numerics.initializers import unit_weights
 from winit_jax.numerics.measure import backward
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
-from winit_jax.numerics.measure.networks import Networks, Settings, as_inputs
+from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
-from winit_jax.numerics.scaled import as_scaled
 
 WIDTH, DEPTH = 10, 4
 STDS, BIASES = [0.05, 0.4, 1.2, 1e-6], [0.0, 0.3, 0.1, 1e-7]
@@ -27,7 +26,7 @@ ATOL = 1e-4
 
 
 def networks(stds, biases):
-    return Networks(as_scaled(stds), as_scaled(stds), as_scaled(biases))
+    return dense_scales(stds, stds, biases)
 
 
 def jacobian(*network, **options):
@@ -41,17 +40,18 @@ def way_back(x, name, stds, biases, depths, *, width=WIDTH, normalization="none"
     loss = shared.directions(0, "cotangents", len(x), width)
     if labels is not None:
         loss = Readout(shared.readout(0, width, labels.max() + 1), np.asarray(labels, np.int32))
-    return backward.gradients(
+    preact, weight, counts = backward.gradients(
         as_inputs(x),
         networks(stds, biases),
         shared.first_layer(0, "normal", width, x.shape[1]),
-        shared.layer_stack(0, "normal", width, 2, deepest - 1) if deepest > 1 else None,
+        stack_of("normal", width, 2, deepest - 1),
         loss,
         depths,
         Settings(activation(name), NORMALIZATIONS[normalization]),
         block=block,
         edges=edges,
     )
+    return preact, weight[..., 0], counts
 
 
 @pytest.mark.parametrize("name", ["tanh", "softplus"])
@@ -147,16 +147,17 @@ def test_powers_of_two_of_logarithms_keep_sign_and_largest_entry():
 
 
 def test_without_the_jacobian_its_column_is_absent_and_the_rest_is_the_same():
+    settings = Settings(activation("tanh"))
     measured = forward_pass.forward(
         as_inputs(inputs()),
         networks(STDS, BIASES),
         shared.first_layer(0, "normal", WIDTH, 12),
-        [shared.layer_stack(0, "normal", WIDTH, 2, DEPTH - 1)],
+        [stack_of("normal", WIDTH, 2, DEPTH - 1)],
         None,
-        Settings(activation("tanh")),
+        settings,
         block=2,
     )
-    columns = forward_pass.to_columns(measured, activation("tanh"), samples=60, width=WIDTH)
+    columns = forward_pass.to_columns(measured, settings, samples=60, width=WIDTH)
     assert "log10_jacobian" not in columns
     whole = fast(inputs(), "tanh", STDS, BIASES, width=WIDTH, depth=DEPTH)
     for name, values in columns.items():
@@ -289,7 +290,7 @@ def test_a_network_that_overflows_has_no_gradient_and_its_neighbours_keep_theirs
             as_inputs(x),
             networks([0.1, std], [0.0, 0.0]),
             shared.first_layer(0, "normal", WIDTH, 12),
-            shared.layer_stack(0, "normal", WIDTH, 2, 5),
+            stack_of("normal", WIDTH, 2, 5),
             shared.directions(0, "cotangents", len(x), WIDTH),
             (6,),
             Settings(growing),
@@ -306,7 +307,7 @@ def singular(x, name, stds, biases, depths, shape="normal", width=20, normalizat
         as_inputs(x),
         networks(stds, biases),
         shared.first_layer(0, shape, width, x.shape[1]),
-        shared.layer_stack(0, shape, width, 2, max(depths) - 1) if max(depths) > 1 else None,
+        stack_of(shape, width, 2, max(depths) - 1),
         depths,
         Settings(activation(name), NORMALIZATIONS[normalization]),
     )

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from support.networks import fast, inputs
-from winit_jax.numerics import draws
+from support.networks import fast, inputs, stack_of
+from winit_jax.numerics import draws, folding
 from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.draws import Layer
@@ -19,8 +19,9 @@ DEPTH = 3
 
 
 def layers_of(shape, width, features, seed=0):
-    first, hidden = draws.first_layer(seed, shape, width, features), draws.layer_stack(seed, shape, width, 2, DEPTH - 1)
-    return [first] + [Layer(*parts) for parts in zip(*(np.asarray(part) for part in hidden), strict=True)]
+    first, ((hidden,),) = draws.first_layer(seed, shape, width, features), stack_of(shape, width, 2, DEPTH - 1, seed)
+    layers = [first] + [Layer(*parts) for parts in zip(*(np.asarray(part) for part in hidden), strict=True)]
+    return [((layer,),) for layer in layers]
 
 
 def found_wrong(x, name, stds, bias, columns, *, width, normalization="none", shape="normal", **others):
@@ -30,7 +31,7 @@ def found_wrong(x, name, stds, bias, columns, *, width, normalization="none", sh
         comparison.compare(
             {column: values[:, network] for column, values in columns.items()},
             x,
-            (first, hidden, bias),
+            comparison.Network(first, bias, [hidden]),
             layers_of(shape, width, x.shape[1]),
             tangents,
             activation(name) if isinstance(name, str) else name,
@@ -150,20 +151,19 @@ def test_numbers_that_only_float32_or_its_scale_change_are_let_through(
     name, normalization, shape, kind, gain, bias, epsilon, seed, width
 ):
     x = one_of_many_scales(kind)
-    stds = (gain / np.sqrt(5), gain / np.sqrt(width), bias)
-    family = families.Family(seed, shape, width, *(np.array([value]) for value in (*stds, epsilon)))
+    first, hidden = gain / np.sqrt(5), gain / np.sqrt(width)
+    family = families.Family(seed, shape, width, *(np.array([value]) for value in (first, hidden, bias, epsilon)))
     settings = Settings(activation(name), NORMALIZATIONS[normalization])
     columns, _ = families.forward(family, as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
     found = comparison.compare(
         {column: values[:, 0] for column, values in columns.items()},
         x,
-        stds,
+        comparison.Network(first, bias, [hidden], epsilon),
         layers_of(shape, width, 5, seed),
         np.asarray(draws.directions(seed, "tangents", len(x), width), float),
         settings.activation,
         0.05,
         normalization,
-        epsilon,
     )
     assert found.wrong == []
 
@@ -216,25 +216,26 @@ def test_wrong_draws_are_caught(name, normalization, gain):
     columns = fast(x, name, [stds[1]], [bias], first_stds=[stds[0]], jacobian=True, **options)
     columns = {column: values[:, 0] for column, values in columns.items()}
     for layer in range(DEPTH):
-        weights, biases = np.array(own[layer].weights), np.zeros(width, np.float32)
+        ((right,),) = own[layer]
+        weights, biases = np.array(right.weights), np.zeros(width, np.float32)
         weights[3] = 0
-        for other in (own[layer]._replace(weights=weights), own[layer]._replace(biases=biases)):
-            several = [*own[:layer], other, *own[layer + 1 :]]
-            found = comparison.compare(
-                columns, x, (*stds, bias), several, tangents, activation(name), 0.05, normalization
-            )
+        for other in (right._replace(weights=weights), right._replace(biases=biases)):
+            several = [*own[:layer], ((other,),), *own[layer + 1 :]]
+            network = comparison.Network(stds[0], bias, [stds[1]])
+            found = comparison.compare(columns, x, network, several, tangents, activation(name), 0.05, normalization)
             assert found.wrong, layer
 
 
 @pytest.mark.slow
 @EACH
 def test_a_sum_over_samples_that_drops_a_slice_is_caught(name, normalization, gain, monkeypatch):
-    whole = statistics.over_samples
+    whole = folding.over_samples
 
     def dropping(x, combine=jnp.add):  # as jaxlib 0.10.2's vectorized loops do
-        return whole(x[: -(len(x) // statistics.FOLD)], combine)
+        return whole(x[: -(len(x) // folding.FOLD)], combine)
 
-    monkeypatch.setattr(statistics, "over_samples", dropping)
+    for module in (folding, statistics):
+        monkeypatch.setattr(module, "over_samples", dropping)
     # Another name is another program.
     wrong = replace(activation(name), name=f"{name} of a wrong program")
     assert all(check(inputs(), name, [gain], 0.1, width=10, normalization=normalization, measured=wrong))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from support import digits
+from support.networks import stack_of
 from support.runs import run, table
 from winit_jax.data.inputs import load_inputs
 from winit_jax.numerics import draws
@@ -126,7 +127,8 @@ def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
         assert np.all(columns[column][:, 0] == 0)
     assert np.all(columns["preact_std"][1:, 0] == 0)
     assert np.all(columns["input_decorrelation"][1:, 1] == 0)
-    biases = 0.1 * np.asarray(draws.layer_stack(0, "constant", width, 2, 1).biases[0], float)
+    ((hidden,),) = stack_of("constant", width, 2, 1)
+    biases = 0.1 * np.asarray(hidden.biases[0], float)
     assert columns["preact_std"][1, 1] == pytest.approx(biases.std(), rel=1e-5)
 
 

@@ -12,7 +12,7 @@ from support.networks import inputs
 from support.plain import Stream
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS
-from winit_jax.numerics.blocks import DENSE, RESIDUAL
+from winit_jax.numerics.blocks import DENSE, RESIDUAL, Layout, mean_field
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
@@ -29,6 +29,7 @@ CASES = [
 ]
 EACH = pytest.mark.parametrize(("name", "normalization", "stream"), CASES)
 STDS, BIASES = np.array([0.2, 0.6]), np.array([0.0, 0.3])
+OF_THEORY = mean_field(RESIDUAL, Layout())
 
 
 def family(stream, stds=STDS, biases=BIASES, width=WIDTH, block=RESIDUAL):
@@ -37,7 +38,7 @@ def family(stream, stds=STDS, biases=BIASES, width=WIDTH, block=RESIDUAL):
 
 
 def settings(name, normalization, stream):
-    return Settings(ACTIVATIONS[name], NORMALIZATIONS[normalization], norm_position=stream.position)
+    return Settings(ACTIVATIONS[name], NORMALIZATIONS[normalization], norm_position=stream.position, block=RESIDUAL)
 
 
 def measured(stream, name, normalization, x, depth=DEPTH, **of_family):
@@ -62,15 +63,13 @@ def test_every_column_is_that_of_the_float64_reference(name, normalization, stre
         found = comparison.compare(
             {column: values[:, at] for column, values in columns.items()},
             x,
-            (std, std, bias),
+            comparison.Network(std, bias, [std], 1e-5, stream.skip, stream.branch),
             layers,
             tangents,
             ACTIVATIONS[name],
             0.05,
             normalization,
             block=RESIDUAL,
-            skip=stream.skip,
-            branch=stream.branch,
             norm_position=stream.position,
         )
         assert found.layers == DEPTH
@@ -159,7 +158,7 @@ def test_a_skip_of_zero_is_the_dense_network_to_the_bit():
 )
 def test_residual_recursions_have_the_values_of_yang_and_schoenholz(name, layer, q, log_jacobian):
     gain = {"tanh": 1.0, "relu": 2.0}[name]
-    found = propagate(ACTIVATIONS[name], np.log10(gain), -np.inf, 0.0, 0.0, layer + 1, RESIDUAL, 0.0)
+    found = propagate(ACTIVATIONS[name], np.log10(gain), -np.inf, 0.0, 0.0, layer + 1, OF_THEORY, 0.0)
     grown = 1 + np.sum(gain * 10 ** (2 * found.log10_act_rms[:layer, 0]))
     assert grown == pytest.approx(q, rel=1e-9)
     assert 2 * np.log(10) * found.log10_jacobian[layer, 0] == pytest.approx(log_jacobian, rel=1e-9)
@@ -169,7 +168,7 @@ def test_residual_recursions_have_the_values_of_yang_and_schoenholz(name, layer,
     ("branch", "layer", "c"), [(1.0, 10, 0.7075574803), (1.0, 50, 0.9597043306), (10**-0.5, 10, 0.2392526101)]
 )
 def test_residual_correlations_have_the_values_of_the_field(branch, layer, c):
-    found = propagate(ACTIVATIONS["relu"], np.log10(2 * branch**2), -np.inf, 0.0, 0.0, layer + 1, RESIDUAL, 0.0)
+    found = propagate(ACTIVATIONS["relu"], np.log10(2 * branch**2), -np.inf, 0.0, 0.0, layer + 1, OF_THEORY, 0.0)
     assert found.input_correlation[layer, 0] == pytest.approx(c, abs=1e-9)
 
 
@@ -190,7 +189,7 @@ def test_wide_residual_networks_do_as_predicted(normalization, position):
     square = np.mean(np.sum(x**2, axis=1))
     correlation = (np.sum(x.sum(axis=0) ** 2) - np.sum(x**2)) / ((len(x) - 1) * np.sum(x**2))
     norm = UNNORMALIZED if normalization == "none" else Norm(position, -5.0)
-    scales = (std, np.array([gain]), bias, square, correlation, depth, RESIDUAL, 1.0, 1.0, norm)
+    scales = (std, np.array([gain]), bias, square, correlation, depth, OF_THEORY, 1.0, 1.0, norm)
     predicted = from_inputs(ACTIVATIONS["tanh"], *scales)
     for name, values in columns.items():
         error = np.std(values, axis=0, ddof=1) / np.sqrt(seeds)
@@ -201,7 +200,7 @@ def test_wide_residual_networks_do_as_predicted(normalization, position):
 def test_a_normalized_stream_grows_linearly_and_its_jacobian_telescopes():
     """De and Smith 2020, arXiv:2002.10444: p + v each layer, and the product of what changes grow by is p_L / p_1."""
     norm = Norm("pre", -math.inf)
-    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, np.log10(3.0), 0.0, 50, RESIDUAL, 0.0, norm)
+    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, np.log10(3.0), 0.0, 50, OF_THEORY, 0.0, norm)
     p = 3.0 + np.arange(50)  # E relu(z)^2 is 1/2, and the weights' variance 2
     np.testing.assert_allclose(10 ** (2 * found.log10_jacobian[:, 0]), p / p[0], rtol=1e-12)
     np.testing.assert_allclose(found.chi[:, 0], 1 + 1 / p, rtol=1e-12)
@@ -210,7 +209,7 @@ def test_a_normalized_stream_grows_linearly_and_its_jacobian_telescopes():
 
 def test_a_stream_normalized_behind_each_block_keeps_its_size():
     norm = Norm("post", -math.inf)
-    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, 0.0, 0.0, 20, RESIDUAL, 0.0, norm)
+    found = propagate(ACTIVATIONS["relu"], np.log10(2), -np.inf, 0.0, 0.0, 20, OF_THEORY, 0.0, norm)
     # Twice the mean square, divided by it: He's ReLU beside a skip doubles both.
     np.testing.assert_allclose(found.chi[:, 0], 1.0, rtol=1e-12)
     np.testing.assert_allclose(found.log10_act_rms[:, 0], 0.5 * np.log10(0.5), rtol=1e-12)
@@ -229,7 +228,7 @@ def test_networks_are_trained_by_the_gradient_of_their_own_loss(name, normalizat
     run = plain.network(name, normalization, stream)
     with jax.enable_x64(True):
         own = {
-            key: jnp.asarray(np.take(np.asarray(value, np.float64), 1, classifier.NETWORK_AXIS[key]))
+            key: jnp.asarray(np.take(np.asarray(value, np.float64), 1, classifier.network_axis(key)))
             for key, value in state.parameters.items()
         }
 
@@ -244,6 +243,6 @@ def test_networks_are_trained_by_the_gradient_of_their_own_loss(name, normalizat
     for key, gradient in gradients.items():
         if key in ("scale", "shift"):  # which are 1 and 0, and not in the plain network
             continue
-        one = np.take(np.asarray(found[key]), 1, classifier.NETWORK_AXIS[key])
+        one = np.take(np.asarray(found[key]), 1, classifier.network_axis(key))
         # Float32 sums over samples, of terms that cancel under batch normalization.
         np.testing.assert_allclose(one, gradient, rtol=1e-3, atol=2e-6, err_msg=key)

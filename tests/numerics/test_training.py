@@ -54,7 +54,7 @@ def train(networks, chosen, evaluated=(0, 25, 50), depth=DEPTH, given=None, padd
 def one_in_numpy(state, index):
     """The parameters of one network, as the plain implementation takes them."""
     own = {
-        name: np.take(np.asarray(value, np.float64), index, training.NETWORK_AXIS[name])
+        name: np.take(np.asarray(value, np.float64), index, training.network_axis(name))
         for name, value in state.parameters.items()
     }
     hidden = list(own.get("hidden", []))

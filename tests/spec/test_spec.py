@@ -111,7 +111,7 @@ def test_every_problem_is_reported_at_once_with_its_place(tmp_path):
         ([*GOOD, "seed=4294967296"], "grid.seed: 4,294,967,296 is more than 4,294,967,295."),
         (
             [*GOOD, "normalization=bach"],
-            "grid.normalization: 'bach' is not a normalization. Did you mean 'batch'? Known: batch, layer, none.",
+            "grid.normalization: 'bach' is not a normalization. Did you mean 'batch'? Known: batch, layer, none, rms.",
         ),
         (
             ["activation=tanh", "init=he_normal", "gain=1"],
@@ -257,10 +257,15 @@ def test_the_json_schema_knows_every_key_and_name():
     json.dumps(schema)
     grid = schema["properties"]["grid"]["properties"]
     assert set(grid) == {
-        "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "width", "depth", "seed",
-        "learning_rate",
+        "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "block", "norm_position",
+        "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed", "learning_rate",
     }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
+    assert "rms" in json.dumps(grid["normalization"])
+    # Blocks that take numbers are texts; those without, and what takes numbers, are offered as one types.
+    named, text = grid["block"]["anyOf"][0]["anyOf"]
+    assert {"dense", "residual", "mlp", "transformer"} <= set(named["enum"])
+    assert text == {"type": "string"}
     assert set(schema["$defs"]) == {"inputs", "measure", "train", "compute", "Histogram"}
     assert "adam" in schema["$defs"]["train"]["properties"]["optimizer"]["enum"]
 

@@ -19,7 +19,7 @@ def test_of_another_version_a_folder_is_refused_in_a_sentence(folder):
     path = folder / "parts" / "000001.jsonl"
     body = b'{"version":99,"stem":"x"}'
     path.write_bytes(journal._LINE % (hashlib.sha256(body).hexdigest().encode(), body))
-    sentence = f"{path} has table version 99; this is version 4."
+    sentence = f"{path} has table version 99; this is version 5."
     assert winit("status", folder, code=2)[1] == sentence + "\n"
     with pytest.raises(RunFolderError, match="has table version 99"):
         load(folder)
@@ -27,7 +27,7 @@ def test_of_another_version_a_folder_is_refused_in_a_sentence(folder):
     old = files(folder)[0]
     found = pq.read_table(old)
     pq.write_table(found.replace_schema_metadata({b"winit": b'{"version": 3}'}), old)
-    assert f"{old} has table version 3; this is version 4." in run(folder, *FEW, code=2)
+    assert f"{old} has table version 3; this is version 5." in run(folder, *FEW, code=2)
 
 
 @pytest.mark.parametrize("name", ["sweep.toml", "staging/lock"])

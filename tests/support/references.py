@@ -18,6 +18,8 @@ def pdf(a):
     return np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi)
 
 
+# Columns that dense networks of single rows do not have.
+OF_POSITIONS = ("position_similarity", "attention_entropy")
 SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 PHI = {
@@ -94,7 +96,8 @@ def normalize(a, normalization, epsilon=1e-5):
 def layers(x, weights, biases, activation, normalization="none", threshold=0.05, directions=None):
     """Columns of every layer of one network, by definition. directions: at the first pre-activations."""
     steepest = max_slope(activation)
-    definitions = {name: f for name, f in DEFINITIONS.items() if directions is not None or name != "log10_jacobian"}
+    without = (*OF_POSITIONS, *(["log10_jacobian"] if directions is None else []))
+    definitions = {name: f for name, f in DEFINITIONS.items() if name not in without}
     h, change, rows = np.asarray(x, float), directions, []
     for w, b in zip(weights, biases, strict=True):
         a = h @ np.asarray(w, float) + np.asarray(b, float)

@@ -13,7 +13,7 @@ from support.folders import commit
 
 KEYS = [
     "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "block", "norm_position",
-    "skip_scale", "branch_scale", "width", "depth", "seed",
+    "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed",
 ]  # fmt: skip
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
 
@@ -44,7 +44,7 @@ def network_rows(
         pd.Categorical(["dense"] * len(frame)),
         pd.Categorical(["pre"] * len(frame)),
     )
-    frame["skip_scale"], frame["branch_scale"] = 0.0, 1.0
+    frame["skip_scale"], frame["branch_scale"], frame["attention_gain"] = 0.0, 1.0, 1.0
     frame["std"] = frame["gain"] / np.sqrt(frame["width"])
     with np.errstate(divide="ignore"):
         frame["log10_act_rms"] = frame["depth"] * np.log10(frame["gain"]) + frame["seed"] / 100
@@ -102,7 +102,7 @@ def keys(**changes):
     usual = {
         "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "normalization": "none",
         "norm_epsilon": 1e-5, "block": "dense", "norm_position": "pre", "skip_scale": 0.0, "branch_scale": 1.0,
-        "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
+        "attention_gain": 1.0, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
     }  # fmt: skip
     return usual | changes
 

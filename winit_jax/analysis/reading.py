@@ -183,8 +183,7 @@ class Tables:
             return self._table(name, columns)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
-        if columns is None:
-            frame = _with_later_axes(frame, name)
+        frame = _with_later_axes(frame, name)
         if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:

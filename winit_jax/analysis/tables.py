@@ -52,6 +52,33 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
     return keys
 
 
+def of_last_site(frame: pd.DataFrame, column: str | None = None) -> pd.DataFrame:
+    """One stream a layer: of layers with several sites the last one at which the column is measured, beside the stem.
+
+    column: None asks for the last site of all, behind which the next layer begins.
+    """
+    sites = sites_of(frame, column) or sites_of(frame)
+    return frame[frame["site"].isna() | (frame["site"] == sites[-1])] if sites else frame
+
+
+def at_each_site(frame: pd.DataFrame, column: str | None = None) -> pd.DataFrame:
+    """The rows of every site at which the column is measured, each beside those that have none, as the stem has."""
+    sites = sites_of(frame, column)
+    alone = frame[frame["site"].isna()]
+    parts = [pd.concat([alone.assign(site=site), frame[frame["site"] == site]]) for site in sites]
+    told = pd.concat(parts, ignore_index=True)
+    told["site"] = pd.Categorical(told["site"], sites)
+    told.attrs = frame.attrs
+    return told
+
+
+def sites_of(frame: pd.DataFrame, column: str | None = None) -> list[str]:
+    """The sites of a table, in the order of a layer; those at which the column is measured, if one is given."""
+    if "site" not in frame:
+        return []
+    return [str(site) for site in in_order(frame if column is None else frame[frame[column].notna()], "site")]
+
+
 def follows_init(frame: pd.DataFrame) -> bool:
     """Whether each init has one scale, as schemes have: then std and gain are no axes of their own."""
     # Without a width there is no std.

@@ -3,11 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from winit_jax.cli.saying import Folder, notes, say, sentences, stop
+
+# Where the help of `theory` has the options of a stream.
+OF = "The stream of a block"
 
 
 def plot(
@@ -67,13 +70,29 @@ def plot(
 
 
 def theory(
-    activation: Annotated[str, typer.Argument(metavar="ACTIVATION", help="A name, or package.module:function.")],
+    activation: Annotated[
+        str | None, typer.Argument(metavar="[ACTIVATION]", help="A name, or package.module:function.")
+    ] = None,
     axes: Annotated[
         list[str] | None,
         typer.Argument(metavar="[AXIS=VALUES ...]", help="Of --map: gain and bias_std, as in a sweep."),
     ] = None,
     bias_std: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the biases.")] = 0.0,
     gain: Annotated[float | None, typer.Option(min=0.0, help="One gain instead of several.")] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(help="A block, as in a sweep: what becomes of its stream over depth.", rich_help_panel=OF),
+    ] = None,
+    skip_scale: Annotated[str | None, typer.Option(help="A number, a formula or deepnorm.", rich_help_panel=OF)] = None,
+    branch_scale: Annotated[
+        str | None, typer.Option(help='As "1/sqrt(depth)", or skipinit.', rich_help_panel=OF)
+    ] = None,
+    normalization: Annotated[str | None, typer.Option(help="layer or rms.", rich_help_panel=OF)] = None,
+    norm_position: Annotated[str | None, typer.Option(help="pre or post.", rich_help_panel=OF)] = None,
+    attention_gain: Annotated[str | None, typer.Option(help="Of the logits.", rich_help_panel=OF)] = None,
+    depth: Annotated[str | None, typer.Option(help="Depths, as in a sweep.", rich_help_panel=OF)] = None,
+    positions: Annotated[int | None, typer.Option(help="Positions of an input.", rich_help_panel=OF)] = None,
+    correlation: Annotated[float | None, typer.Option(help="Of two inputs.", rich_help_panel=OF)] = None,
     start: Annotated[
         float | None, typer.Option("--start", metavar="Q", help="Mean square pre-activation of the first layer [1].")
     ] = None,
@@ -87,7 +106,10 @@ def theory(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say which gain an activation wants and how deep it then reaches. Example: winit theory gelu --inputs digits"""
+    """Say which gain an activation wants and how deep it then reaches, or how the stream of a block grows.
+
+    Examples: winit theory gelu --inputs digits; winit theory --block residual --branch-scale "1/sqrt(depth)"
+    """
     from winit_jax import api
 
     words = axes or []
@@ -95,11 +117,26 @@ def theory(
         stop(f"{'--out' if out is not None else words[0]} says {'where' if out else 'what'} --map draws; add --map.")
     if start is not None and as_map:
         stop("--start is one q for all gains, and --map starts at each gain's own: give one of them.")
+    axes_of_stream = {
+        "block": block,
+        "skip_scale": skip_scale,
+        "branch_scale": branch_scale,
+        "normalization": normalization,
+        "norm_position": norm_position,
+        "attention_gain": attention_gain,
+        "depth": depth,
+    }
+    of_stream: dict[str, Any] = {axis: value for axis, value in axes_of_stream.items() if value is not None}
+    table = {key: value for key, value in (("positions", positions), ("correlation", correlation)) if value is not None}
+    if (of_stream or table) and (as_map or inputs is not None):
+        stop(f"{'--map' if as_map else '--inputs'} is of an activation by itself, not of the stream of a block.")
+    if of_stream or table:
+        of_stream.setdefault("block", "dense")
     with sentences():
-        advice = api.theory(activation, bias_std, gain, start=start, inputs=inputs, say=say)
+        advice = api.theory(activation, bias_std, gain, start=start, inputs=table or inputs, say=say, **of_stream)
     typer.echo(json.dumps(advice.to_json()) if as_json else advice)
     if as_map:
-        _map(advice.name, inputs, words, out)
+        _map(str(activation), inputs, words, out)
 
 
 def _map(activation: str, inputs: str | None, words: list[str], out: Path | None) -> None:

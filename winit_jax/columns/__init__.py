@@ -5,7 +5,16 @@ from here. Nothing here imports jax, numpy, pandas or pyarrow. `python -m winit_
 writes the page anew.
 """
 
-from winit_jax.columns.axes import AXES, DEPTH_SCHEMES, MAX_SEED, RULES, SCALES, SHAPES, WEIGHT_SCALES
+from winit_jax.columns.axes import (
+    AXES,
+    DEPTH_SCHEMES,
+    MAX_SEED,
+    RULES,
+    SCALES,
+    SHAPES,
+    WEIGHT_SCALES,
+    own_skip,
+)
 from winit_jax.columns.records import KINDS, NEEDS, Axis, Column, Kind, Need, Role, Table
 from winit_jax.columns.tables import (
     COLUMNS,
@@ -61,5 +70,6 @@ __all__ = [
     "never_filled",
     "of_kind",
     "of_role",
+    "own_skip",
     "words_of",
 ]

@@ -4,7 +4,10 @@ from winit_jax.columns.records import Axis, Column
 
 MAX_SEED = 2**32 - 1
 # Inits that std or gain scales; every other one is a scheme, which fixes its own std.
-SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "constant")
+SHAPES = ("normal", "uniform", "truncated_normal", "orthogonal", "delta_orthogonal", "constant")
+
+# Blocks, by their names without numbers, that have no skip unless `skip_scale` says so; the others multiply it by 1.
+WITHOUT_SKIP = ("dense", "conv", "conv2d")
 
 PARTS = ("networks", "layers", "gradients", "histograms", "gradient_histograms", "training")
 
@@ -177,6 +180,13 @@ SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.g
 WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")
 # The schemes whose standard deviations follow from the depth.
 DEPTH_SCHEMES = ("gpt2", "fixup", "deepnorm")
+
+
+def own_skip(block: str) -> float:
+    """The `skip_scale` that a block has unless a sweep gives it."""
+    return 0.0 if block.partition("(")[0] in WITHOUT_SKIP else 1.0
+
+
 # Beside each axis of numbers, the formula as it was written; null for a number.
 RULES = tuple(
     Column(

@@ -79,7 +79,8 @@ class Axis(Column):
     default: the value of a grid that does not give the axis; None where it must be given, or may be left out.
     low, high: bounds of a number, both allowed. names: all that an axis of names takes, where it is not the numerics
     that say. infinite: whether "inf" is a value too. given_with: what a sweep needs so that the axis may be given.
-    aliases: other names of the axis.
+    aliases: other names of the axis. before: the value of networks of tables that were written before the axis was
+    there, which figures need not say; None of an axis that every table has.
     """
 
     role: Role = "axis"

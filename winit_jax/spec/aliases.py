@@ -40,7 +40,7 @@ ALIASES = (
     Alias("normalization", "layer", ("layer_norm", "layer_normalization", "layer_normalisation", "ln")),
     Alias("normalization", "rms", ("rms_norm", "rms_normalization", "root_mean_square")),
     Alias("normalization", "none", ("no", "off")),
-    *(Alias("axis", axis.name, axis.aliases) for axis in AXES.values()),
+    *(Alias("axis", axis.name, axis.aliases) for axis in AXES.values() if axis.aliases),
     Alias("source", "normal", ("gaussian", "randn")),
     Alias("source", "fashion_mnist", ("fmnist",)),
 )

@@ -8,7 +8,7 @@ from winit_jax.spec.sweep import BlockKind, Grid, Inputs, Measure, Train
 
 # Rows of a Jacobian, units times positions, that are multiplied out and decomposed where a block mixes positions or
 # has several weights.
-MOST_JACOBIAN = 1024
+MOST_JACOBIAN = 512
 
 
 def with_positions(data: Inputs | Train, blocks: Mapping[str, BlockKind]) -> str | None:

@@ -32,6 +32,10 @@ def _wrong(text: str, axis: Axis, grid: Grid, inputs: Inputs) -> str | None:
     names = names_of(text)
     if axis.changes != "weights" and names & set(FANS):
         return f"{text!r}: {axis.name} is of no weights, so that there is no fan_in and fan_out; use width."
+    if "layer" in names and grid.learning_rate is not None:
+        return f"{text!r}: networks that are trained have the same scales in every layer; take the layer away."
+    if grid.infinite and "layer" in names:
+        return f"{text!r} is followed at finite widths alone; take inf away, or the layer."
     if grid.infinite and names & {"width", *FANS}:
         return f"{text!r} has no value at infinite width."
     for sizes in _places(grid, inputs):
@@ -54,5 +58,6 @@ def _places(grid: Grid, inputs: Inputs) -> Iterator[Mapping[str, Any]]:
     for width, depth in dict.fromkeys((*pairs, last)):
         usual = BYTES if inputs.is_text else USUAL_FEATURES
         features = inputs.features or (width if inputs.follows_width else usual)
-        for fan_in in (features, width):
-            yield {"width": width, "depth": depth, "features": features, "fan_in": fan_in, "fan_out": width}
+        for fan_in, layer in {(features, 1), (width, min(2, depth)), (width, depth)}:
+            sizes = {"width": width, "depth": depth, "layer": layer, "features": features}
+            yield {**sizes, "fan_in": fan_in, "fan_out": width}

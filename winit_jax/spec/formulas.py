@@ -14,6 +14,7 @@ from functools import lru_cache
 NAMES = {
     "width": "units of a hidden layer",
     "depth": "layers of the network",
+    "layer": "the layer that the value is for, 1 for the first",
     "fan_in": "rows of the weights that the value is for",
     "fan_out": "columns of the weights that the value is for",
     "features": "columns of the inputs",

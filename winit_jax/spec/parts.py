@@ -17,8 +17,13 @@ from winit_jax.spec.formulas import names_of
 
 
 def holds_depth(value: float | str | None) -> bool:
-    """Whether a value is a formula of the depth."""
-    return isinstance(value, str) and "depth" in names_of(value)
+    """Whether a value is a formula of the depth, or of the layer, for which tables give the value at the last one."""
+    return isinstance(value, str) and not names_of(value).isdisjoint(("depth", "layer"))
+
+
+def holds_layer(value: float | str | None) -> bool:
+    """Whether a value is a formula of the layer."""
+    return isinstance(value, str) and "layer" in names_of(value)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Point:
         """Whether layers of a deeper network are not those of one that is less deep."""
         of_point = (self.scale, *(getattr(self, axis) for axis in SCALES))
         return self.init in DEPTH_SCHEMES or any(map(holds_depth, of_point))
+
+    @property
+    def depends_on_layer(self) -> bool:
+        """Whether the layers of a network have scales of their own."""
+        return any(map(holds_layer, (self.scale, *(getattr(self, axis) for axis in SCALES))))
 
     @property
     def untrained(self) -> "Point":

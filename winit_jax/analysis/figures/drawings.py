@@ -17,7 +17,8 @@ from winit_jax.analysis.figures.places import RULES, Given, on_a_map
 from winit_jax.analysis.reading import Tables
 from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
-from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, tidy, untrained
+from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, sites_of, tidy, untrained
+from winit_jax.columns import RULES as FORMULAS
 
 # Figures by file name: a figure that is not wanted costs nothing.
 Drawings = dict[str, Callable[[], Figure]]
@@ -48,9 +49,10 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
     kind = kind_of(name)
     _refuse_unused(kind, request)
     known("seeds", request.seeds or kind.seeds, AGGREGATES)
-    for place, key in request.filled.items():
-        known(place, key, KEYS)
     frame = _rows(run, kind, request.value)
+    sites = ["site"] if kind.arrangement == "profiles" and sites_of(frame) else []
+    for place, key in request.filled.items():
+        known(place, key, (*KEYS, *sites))
     where = named(request.where)
     frame = tidy(keep(frame, where))
     # What was kept is all that was asked for of those keys.
@@ -99,8 +101,14 @@ def _columns(run: Tables, kind: Kind) -> list[str]:
     frame = _table(run, kind)
     if frame is None:
         return []
-    rest = [str(name) for name in frame if name not in (*KEYS, "layer", "step")]
+    rest = _shown(frame)
     return [*rest, kind.value or ""] if kind.prepare else rest
+
+
+def _shown(frame: pd.DataFrame) -> list[str]:
+    """The columns of a table that are no keys, places of rows or formulas."""
+    rules = [rule.name for rule in FORMULAS]
+    return [str(name) for name in frame if name not in (*KEYS, *rules, "layer", "site", "step")]
 
 
 def usual(run: Tables, kind: Kind) -> str | None:
@@ -130,8 +138,7 @@ def _rows(run: Tables, kind: Kind, value: str | None) -> pd.DataFrame:
     if not kind.learnt and value not in LEARNT:
         frame = untrained(frame)
     if value is not None:
-        choices = resolve_name(kind.values) if kind.values else [str(name) for name in frame if name not in KEYS]
-        known("value", value, [name for name in choices if name not in ("layer", "step")])
+        known("value", value, resolve_name(kind.values) if kind.values else _shown(frame))
     return frame
 
 

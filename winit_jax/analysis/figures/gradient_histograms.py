@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.layers import choose, held, seeds_together
 from winit_jax.analysis.figures.page import Size, open_page
-from winit_jax.analysis.tables import tidy
+from winit_jax.analysis.tables import of_last_site, tidy
 
 SIZE = Size(width=2.9, height=1.65, narrowest=7.6)
 MAX_LAYERS, MAX_ROWS = 5, 4
@@ -40,7 +40,7 @@ def gradient_histograms(frame: pd.DataFrame, *, title: str | None = None, below:
     bins too.
     Errors: ValueError for a key that varies and has no place, and for a table without bins.
     """
-    frame = tidy(frame)
+    frame = of_last_site(tidy(frame))
     chosen = choose(frame, MAX_ROWS, MAX_LAYERS, "gain")
     if not np.isfinite(frame["bin_low"]).any():
         raise ValueError("The gradient_histograms table has no bins.")

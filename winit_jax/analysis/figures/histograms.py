@@ -13,7 +13,7 @@ from winit_jax.analysis.figures.layers import choose, held, seeds_together
 from winit_jax.analysis.figures.page import Size, open_page
 from winit_jax.analysis.figures.places import of_layers
 from winit_jax.analysis.selection import cut
-from winit_jax.analysis.tables import tidy
+from winit_jax.analysis.tables import of_last_site, tidy
 
 SIZE = Size(width=1.55, height=1.1, beside=1.0, narrowest=3.6)
 MAX_LAYERS, MAX_ROWS = 5, 5
@@ -39,7 +39,7 @@ def histograms(
     """
     if stat not in STATS or share_y not in SHARE_Y:
         raise ValueError(f"stat is one of {', '.join(STATS)}, and share_y one of {', '.join(SHARE_Y)}.")
-    frame = tidy(frame)
+    frame = of_last_site(tidy(frame))
     chosen, edges = choose(frame, MAX_ROWS, MAX_LAYERS, "std"), _edges(frame)
     counts = _counts(frame[frame["layer"].isin(chosen.layers)], chosen.scale)
     bars = [[_bars(counts, (*init, layer), edges) for layer in chosen.layers] for init in chosen.inits]

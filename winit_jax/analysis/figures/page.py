@@ -184,7 +184,8 @@ def write_title(figure: Figure, text: str, *below: str) -> int:
 
 
 def _whole(line: str) -> str:
-    """A line whose short phrases between commas, as 'learning rate 0.1', are not broken by `wrapped`."""
+    """A line whose short phrases between commas, as 'learning rate 0.1', and names as `mlp(4)` are not broken."""
+    line = re.sub(r"\w\([^()]*\)", lambda name: name.group().replace(" ", HARD), line)
     return ", ".join(part.replace(" ", HARD) if len(part) <= 24 else part for part in line.split(", "))
 
 

@@ -6,7 +6,17 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from winit_jax.analysis.tables import KEYS, SCALES, SHAPES, Expected, follows_init, init_words, is_named, varying
+from winit_jax.analysis.tables import (
+    KEYS,
+    SCALES,
+    SHAPES,
+    Expected,
+    follows_init,
+    init_words,
+    is_named,
+    sites_of,
+    varying,
+)
 from winit_jax.spec.aliases import nearest
 
 SAME = {"std": "gain", "gain": "std"}
@@ -70,13 +80,14 @@ def _covered(places: Mapping[str, str]) -> set[str]:
     return {*places.values(), *(SAME[key] for key in places.values() if key in SAME)}
 
 
-def check_keys(asked_places: Given) -> None:
-    """Errors: ValueError in a sentence for what is no key, and for a key at two places."""
+def check_keys(asked_places: Given, more: Sequence[str] = ()) -> None:
+    """Errors: ValueError in a sentence for what is no key, and for a key at two places. more: keys beside the axes."""
+    keys = (*KEYS, *more)
     for place, key in asked_places.items():
-        if key is not None and key not in KEYS:
-            near = nearest(key, KEYS)
+        if key is not None and key not in keys:
+            near = nearest(key, keys)
             guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise ValueError(f"{place} = {key!r} is not a key.{guess} Keys: {', '.join(KEYS)}.")
+            raise ValueError(f"{place} = {key!r} is not a key.{guess} Keys: {', '.join(keys)}.")
     chosen = [key for key in asked_places.values() if key]
     if len({*chosen}) < len(chosen):
         *others, last = asked_places
@@ -103,7 +114,7 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     check_keys(asked_places)
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
-    numbers = ["learning_rate", "branch_scale", "skip_scale", "bias_std", "width"]
+    numbers = ["learning_rate", "branch_scale", "skip_scale", "attention_gain", "bias_std", "width"]
     names = ["block", "normalization", "norm_position", "norm_epsilon"]
     across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
@@ -123,8 +134,8 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
 
 
 def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
-    """A line a scale (else an init), a panel an activation (else another key)."""
-    check_keys(asked_places)
+    """A line a scale (else an init), a panel an activation (else another key); sites of a layer where asked for."""
+    check_keys(asked_places, ["site"] if sites_of(frame) else [])
     keys = _wanting(frame, ("seed", "depth"))
     orders = {"hue": ["gain", "std", "init", ANY], "col": ["activation", ANY]}
     return _with_hue(arrange(keys, asked_places, orders, _crowded(frame, keys)))
@@ -132,8 +143,8 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = (
-    "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "std", "gain",
-    "depth", "width", "bias_std", "norm_epsilon",
+    "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "attention_gain",
+    "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
 )  # fmt: skip
 
 

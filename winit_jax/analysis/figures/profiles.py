@@ -15,7 +15,7 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, spread
 from winit_jax.analysis.figures.page import Panel, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_profiles
-from winit_jax.analysis.tables import in_order, measured, of_the_deepest, tidy
+from winit_jax.analysis.tables import at_each_site, in_order, measured, of_last_site, of_the_deepest, sites_of, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
 MARKS = {
@@ -43,7 +43,8 @@ def profiles(
 
     hue: the key that tells lines apart (default: the scale, else the init), at most `most` of its values,
     evenly chosen; more than MAX_LINES numbers are told by a color bar. col: the key of the panels (default:
-    activation). band: range (least to greatest of seeds) or quantiles (10% to 90%).
+    activation). Of layers with several sites the last one is drawn at which the column is measured, unless hue or col
+    is `site`. band: range (least to greatest of seeds) or quantiles (10% to 90%).
     below: put under the title, before what is held fixed.
     A mark at the edge tells where any seed first overflows, which then leaves the median and the band, and
     where the median becomes exactly zero; gradients go backwards, so theirs is the last such layer.
@@ -55,6 +56,9 @@ def profiles(
         raise ValueError(f"{value} is not measured in this table.")
     check_band(band)
     frame = of_the_deepest(tidy(frame))
+    frame = (
+        at_each_site(frame, value) if "site" in (hue, col) and sites_of(frame, value) else of_last_site(frame, value)
+    )
     places = of_profiles(frame, {"hue": hue, "col": col}).checked()
     hue, col = places.hue or "init", places.col
     theory = f"theory_{value}" if measured(frame, f"theory_{value}") else None

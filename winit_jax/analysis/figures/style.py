@@ -25,7 +25,7 @@ from winit_jax.analysis.columns import (
     STEPS,
 )
 from winit_jax.analysis.tables import is_named, number, said
-from winit_jax.columns import AXES
+from winit_jax.columns import AXES, own_skip
 
 # The span of float32: signals beyond it exist only because their scale is carried beside them.
 FLOAT32_LOG10 = 38.0
@@ -147,7 +147,10 @@ def color_scale(value: str, numbers: np.ndarray, spread: bool = False) -> tuple[
 
 
 def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
-    """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'."""
+    """What a figure holds fixed, in words: 'init normal, width 100, bias_std 0'; nothing of what is as it usually is.
+
+    Of a layer with several sites it says which one is shown.
+    """
     words = []
     scales, sizes = ("init", "gain", "std", "bias_std", "normalization", "norm_epsilon"), ("width", "depth")
     others = (axis for axis in AXES if axis != "seed")  # how seeds are put together is said beside
@@ -155,15 +158,28 @@ def held(frame: pd.DataFrame, shown: Iterable[str | None]) -> str:
         if key in shown or key not in frame or frame[key].nunique() != 1:
             continue
         value = frame[key].iloc[0]
-        if key == "normalization" and value == "none":
-            continue
-        of_normalization = AXES[key].given_with == "normalization"
-        if of_normalization and (value == AXES[key].default or set(frame["normalization"]) == {"none"}):
-            continue
-        if key == "std" and frame["gain"].nunique() == 1:
+        if _goes_without_saying(frame, key, value) or (key == "std" and frame["gain"].nunique() == 1):
             continue
         words.append(f"{key} {value}" if is_named(frame, key) else said(key, value))
+    if "site" in frame and "site" not in shown and frame["site"].nunique() == 1:
+        words.append(f"site {frame['site'].dropna().iloc[0]}")
     return ", ".join(words)
+
+
+def _goes_without_saying(frame: pd.DataFrame, key: str, value: Any) -> bool:
+    """Whether the only value of a key is that which networks have unless a sweep says otherwise.
+
+    A skip is each block's own, and what a normalization is told matters to networks that have one.
+    """
+    axis = AXES[key]
+    if key == "normalization":
+        return bool(value == "none")
+    if axis.given_with == "normalization" and set(frame["normalization"]) == {"none"}:
+        return True
+    if key == "skip_scale" and "block" in frame:
+        return {own_skip(block) for block in frame["block"].unique()} == {value}
+    usual = axis.default if axis.given_with == "normalization" else axis.before
+    return usual is not None and bool(value == usual)
 
 
 def sentence(text: str) -> str:

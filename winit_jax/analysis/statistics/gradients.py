@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from winit_jax.analysis.tables import KEYS
+from winit_jax.analysis.tables import KEYS, of_last_site
 
 NAMES = {"log10_preact_grad_rms": "log10_preact_grad_growth", "log10_weight_grad_rms": "log10_weight_grad_growth"}
 
@@ -13,14 +13,16 @@ def gradient_growth(frame: pd.DataFrame) -> pd.DataFrame:
 
     frame: the gradients table (or, for the deepest networks only, layers). Columns: the keys,
     log10_preact_grad_growth, log10_weight_grad_growth = log10 RMS at layer 1 - log10 RMS at layer depth, and
-    log10_preact_grad_rms, log10_weight_grad_rms at layer 1, and layer = 1. A growth of 0 is unchanged, -inf exactly
-    zero at the first layer, NaN where the last layer's gradient is zero too.
+    log10_preact_grad_rms, log10_weight_grad_rms at layer 1, and layer = 1. Of a layer with several sites the last one
+    is meant. A growth of 0 is unchanged, -inf exactly zero at the first layer, NaN where the last layer's gradient is
+    zero too.
     Errors: ValueError if gradients are not measured or a layer is missing.
     """
     columns = [name for name in NAMES if name in frame and frame[name].notna().any()]
     if not columns:
         raise ValueError("Gradients are not measured in this table.")
     keys = [key for key in KEYS if key in frame]
+    frame = of_last_site(frame)
     first, last = (frame[frame["layer"] == at] for at in (1, frame["depth"]))
     both = first[[*keys, *columns]].merge(last[[*keys, *columns]], on=keys, suffixes=("", "_last"))
     if both.empty:

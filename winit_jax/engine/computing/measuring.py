@@ -1,7 +1,8 @@
 """Networks as they are initialized: what the passes measure of a job, held against float64 NumPy and beside theory."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Measuring:
             )
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings)
-        return family.place_stds[0], findings
+        return family.layer(family.layers or 1).place_stds[0], findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""
@@ -91,7 +92,13 @@ class Measuring:
         return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
 
     def _family(self, job: Job, features: int) -> families.Family:
-        scale_axis, sizes = self.work.sweep.scale_axis, Sizes.of(job, features)
+        if any(point.depends_on_layer for point in job.points):
+            return self._by_layer(job, features)
+        return self._of_layer(job, features)
+
+    def _of_layer(self, job: Job, features: int, layer: int | None = None) -> families.Family:
+        """The family by its scales at one layer, or at all where they are the same."""
+        scale_axis, sizes = self.work.sweep.scale_axis, replace(Sizes.of(job, features), layer=layer)
         places = (stem(features, job.width), *places_of(job.block, job.width))
         stds = np.array(
             [[sizes.standard_deviation(point, scale_axis, place) for place in places] for point in job.points]
@@ -103,6 +110,14 @@ class Measuring:
         scales = (stds[0], hidden, biases, epsilons)
         of_stream = (BLOCKS.find(job.block), sizes.skips(job), branches, sharpness)
         return families.Family(job.seed, job.shape, job.width, *scales, *of_stream)
+
+    def _by_layer(self, job: Job, features: int) -> families.Family:
+        """The family of networks whose layers have scales of their own."""
+        assert job.depth is not None
+        layers = [self._of_layer(job, features, layer) for layer in range(1, job.depth + 1)]
+        names = ("hidden_std", "bias_std", "epsilon", "skip", "branch", "sharpness")
+        stacked: dict[str, Any] = {name: np.stack([getattr(layer, name) for layer in layers]) for name in names}
+        return replace(layers[0], layers=job.depth, **stacked)
 
     def _inputs(self, width: int) -> Inputs:
         with self._lock:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,25 +60,54 @@ class Predicting:
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         inputs = self.work.inputs[job.width]
         sizes = Sizes.of(job, inputs.features)
-        scale_axis = self.work.sweep.scale_axis
-        gains = tuple(
-            np.array([[sizes.gain(point, scale_axis, place) for point in job.points] for place in places])
-            for places in family.places
-        )
+        start = theories.similarity(inputs.x).as_start()
+        scales = self._scales(job, family, sizes)
+        if scales is None:
+            return {}
         found = theory.from_inputs(
             activation(job.activation),
             family.first_std,
-            gains,
-            family.bias_std,
             layers=layers,
             block=mean_field(family.block, Layout(inputs.positions, inputs.grid)),
-            skip=family.skips,
-            branch=family.branches,
-            norm=theories.norm_of(job.normalization, job.norm_position, family.epsilon),
-            attention_gain=family.sharpnesses,
-            **theories.similarity(inputs.x).as_start(),
+            **scales,
+            **start,
         )
         return theories.as_columns(found)
+
+    def _scales(self, job: Job, family: Family, sizes: Sizes) -> dict[str, Any] | None:
+        """What `theory.from_inputs` takes of the scales; None where it does not follow them."""
+        normalized = not NORMALIZATIONS[job.normalization].is_none
+        behind = [family.layer(number) for number in range(2, (family.layers or 0) + 1)]
+        stem = family.layer(1)
+        if normalized and any(np.any(layer.epsilon != stem.epsilon) for layer in behind):
+            return None
+        of_all = {
+            "bias_std": stem.bias_std,
+            "norm": theories.norm_of(job.normalization, job.norm_position, stem.epsilon),
+        }
+        if not behind:
+            scales = {"skip": stem.skips, "branch": stem.branches, "attention_gain": stem.sharpnesses}
+            return {"hidden_gain": self._gains(job, family, sizes), **scales, **of_all}
+        by_layer = [self._gains(job, family, replace(sizes, layer=number)) for number in range(2, len(behind) + 2)]
+        updates = len(family.places)
+        biases = [
+            np.stack([np.broadcast_to(layer.bias_std, (len(places), family.n_networks)) for layer in behind])
+            for places in family.places
+        ]
+        scales = {
+            name: np.repeat([getattr(layer, field) for layer in behind], updates, axis=0)
+            for name, field in (("skip", "skips"), ("branch", "branches"), ("attention_gain", "sharpnesses"))
+        }
+        gains = tuple(np.stack(of_update) for of_update in zip(*by_layer, strict=True))
+        return {"hidden_gain": gains, "block_bias_std": tuple(biases), **scales, **of_all}
+
+    def _gains(self, job: Job, family: Family, sizes: Sizes) -> tuple[np.ndarray, ...]:
+        """std * sqrt(fan_in) at each place, [places, points], of each update."""
+        scale_axis = self.work.sweep.scale_axis
+        return tuple(
+            np.array([[sizes.gain(point, scale_axis, place) for point in job.points] for place in places])
+            for places in family.places
+        )
 
 
 def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:

@@ -14,11 +14,15 @@ from winit_jax.spec.parts import Job, Point
 
 @dataclass(frozen=True)
 class Sizes:
-    """What formulas may hold of the networks of a job. depth: None where one pass serves every depth."""
+    """What formulas may hold of the networks of a job. depth: None where one pass serves every depth.
+
+    layer: that the value is for, the last one unless it is given.
+    """
 
     width: int
     depth: int | None
     features: int
+    layer: int | None = None
 
     @classmethod
     def of(cls, job: Job, features: int) -> "Sizes":
@@ -28,7 +32,8 @@ class Sizes:
         """A number as it is, a formula at these sizes. Errors: `formulas.FormulaError`."""
         if not isinstance(scale, str):
             return scale
-        known = {"width": self.width, "depth": self.depth, "features": self.features, **fans}
+        layer = self.depth if self.layer is None else self.layer
+        known = {"width": self.width, "depth": self.depth, "layer": layer, "features": self.features, **fans}
         return value_of(scale, **{name: size for name, size in known.items() if size is not None})
 
     def values(self, job: Job, axis: str) -> np.ndarray:

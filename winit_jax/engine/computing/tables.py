@@ -171,6 +171,12 @@ class Points:
         codes = np.array([named.index(site) if site else -1 for site in self.sites])
         return layers | {"site": np.where(rows == 0, -1, codes[(rows - 1) % len(self.sites)])}
 
+    @property
+    def behind_attention(self) -> int:
+        """How many updates of a layer come after its last attention."""
+        attends = [update.attends for update in BLOCKS.find(self.job.block).updates]
+        return attends[::-1].index(True) if any(attends) else 0
+
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
@@ -202,6 +208,9 @@ def networks_table(points: Points, depths: tuple[int, ...], measured: Found, lea
     wanted = np.array([points.n_rows(depth) - 1 for depth in depths])
     columns = points.long(len(depths), depth=np.array(depths))
     columns |= {name: values[wanted].T.ravel() for name, values in measured.layers.items()}
+    if "attention_entropy" in measured.layers:  # of the last layer too, and not of its last row
+        attending = np.maximum(wanted - points.behind_attention, 0)
+        columns["attention_entropy"] = measured.layers["attention_entropy"][attending].T.ravel()
     columns |= {name: values.T.ravel() for name, values in measured.depths.items()}
     if learnt is not None:
         columns |= {name: learnt.evaluated[name][:, -1] for name in LEARNT if name in learnt.evaluated}

@@ -212,6 +212,15 @@ def count_fixed_points(sweep: Sweep) -> int:
     return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
 
 
+def usual_gain(name: str, block: str, bias_std: float) -> float:
+    """The critical gain of dense layers, for blocks of such weights and phi; 1 for others, and where there is none."""
+    if not BLOCKS.find(block).responds:
+        return 1.0
+    with pinned.settings():
+        critical = theory.critical_gain(activation(name), bias_std, theory.Start()).gain
+    return critical if math.isfinite(critical) else 1.0
+
+
 def theory_of(name: str, bias_std: float, gain: float | None, q: float = 1.0, square: float | None = None) -> Advice:
     """What mean field says of an activation, at one gain or at several round the critical one.
 

@@ -10,7 +10,6 @@ import numpy as np
 from winit_jax.numerics import draws
 from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.networks import Settings
-from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.rounding import product_roundoff
 from winit_jax.spec.parts import Job
 
@@ -86,19 +85,10 @@ class Verdicts:
         layers = family.first_layers(x.shape[1], depth, self.batch_mib, CHECKED_LAYERS)
         directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
         for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
-            network = comparison.Network(
-                family.first_std[at],
-                family.bias_std[at],
-                family.place_stds[:, at].tolist(),
-                family.epsilon[at] if family.epsilon is not None else NORM_EPSILON,
-                family.skips[at],
-                family.branches[at],
-                family.sharpnesses[at],
-            )
             wrong, compared = comparison.compare(
                 {name: values[: settings.rows(len(layers)), at] for name, values in evidence.columns.items()},
                 x,
-                network,
+                family.network_by_layer(at, len(layers)),
                 layers,
                 directions,
                 settings.activation,

@@ -6,6 +6,7 @@ A part is cut into its jobs where one of them is suspected, set aside or fails, 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from winit_jax.columns import AXES
 from winit_jax.engine.running.supervise import Watched
 from winit_jax.spec.parts import Job, Part
 
@@ -51,7 +52,9 @@ def key(job: Job) -> str:
 def program(job: Job) -> str:
     """What is compiled for a job."""
     depth = "" if job.depth is None else f", depth {job.depth}"
-    return f"{job.activation}, {job.normalization}, width {job.width}{depth}"
+    block = "" if job.block == AXES["block"].before else f"{job.block}, "
+    position = "" if job.norm_position == AXES["norm_position"].before else f" {job.norm_position}"
+    return f"{block}{job.activation}, {job.normalization}{position}, width {job.width}{depth}"
 
 
 def by_program(part: Part) -> dict[str, list[str]]:

@@ -29,6 +29,20 @@ SHARPEST = 60
 HELD = 2**20
 
 
+@jax.custom_jvp
+def _below(products: jax.Array, largest: jax.Array) -> jax.Array:
+    """products - largest, and exactly 0 for the largest: XLA may fuse a product into the difference, unrounded."""
+    return jnp.where(products < largest, jnp.minimum(products - largest, 0.0), 0.0)
+
+
+@_below.defjvp
+def _change_below(
+    values: tuple[jax.Array, jax.Array], changes: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Softmax does not see what is taken off all products of a row."""
+    return _below(*values), changes[0]
+
+
 @dataclass(frozen=True)
 class Attention:
     """The update of `attention(h)`. causal: whether a position sees itself and those before it alone."""
@@ -72,11 +86,12 @@ class Attention:
     ) -> tuple[jax.Array, jax.Array]:
         """(The weights, [heads, positions, positions]; their entropy over that of uniform ones) of one sample."""
         heads, positions, head = queries.shape
-        logits = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision) * (sharpness / math.sqrt(head))
+        products = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision)
         seen = jnp.arange(1, positions + 1) if self.causal else jnp.full(positions, positions)
-        if self.causal:
-            logits = jnp.where(jnp.tril(jnp.ones((positions, positions), bool)), logits, -jnp.inf)
-        logits = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+        within = jnp.tril(jnp.ones((positions, positions), bool)) if self.causal else jnp.ones((), bool)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.where(within, products, -jnp.inf), axis=-1, keepdims=True))
+        # Scaled after the largest is taken off: what rounding a large logit leaves of it would be an exponent.
+        logits = jnp.where(within, _below(products, largest) * (sharpness / math.sqrt(head)), -jnp.inf)
         exponentials = jnp.exp(logits)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
         weights = exponentials / total

@@ -9,13 +9,14 @@ that moves is allowed.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block
-from winit_jax.numerics.draws import Draws
+from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure.definitions import root_mean_square as _rms
-from winit_jax.numerics.measure.reference import HIGHEST, Functions, Observed, forward, functions_of
+from winit_jax.numerics.measure.reference import HIGHEST, Functions, NaiveScales, Observed, forward, functions_of
 from winit_jax.numerics.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding
 from winit_jax.numerics.signals import BOUNDED
 
@@ -61,16 +62,32 @@ class Network(NamedTuple):
     sharpness: float = 1.0
 
 
-def _scaled(layer: Draws, network: Network) -> list[list[tuple[Array, Array]]]:
-    """A layer's weights and biases in float64, at each place of each update."""
-    stds = iter(network.place_stds)
-    return [
-        [
-            (next(stds) * np.asarray(draw.weights, np.float64), network.bias_std * np.asarray(draw.biases, np.float64))
-            for draw in of_update
-        ]
-        for of_update in layer
-    ]
+def scaled(
+    networks: Sequence[Network], first: Layer, hidden: Draws | None
+) -> tuple[tuple[Array, Array], list[list[list[tuple[Array, Array]]]]]:
+    """(Weights and biases of the stem, of each layer behind it at each place of each update), in float64.
+
+    networks: the network by its scales at each layer, the stem first; the last ones hold for all that follow. hidden:
+    stacked along a leading axis.
+    """
+
+    def of_place(std: float, network: Network, draw: Layer, *layer: int) -> tuple[Array, Array]:
+        weights, biases = (np.asarray(part, np.float64)[layer] for part in (draw.weights, draw.biases))
+        return std * weights, network.bias_std * biases
+
+    layers = []
+    for layer in range(0 if hidden is None else len(hidden[0][0].weights)):
+        network = networks[min(layer + 1, len(networks) - 1)]
+        stds = iter(network.place_stds)
+        layers.append(
+            [[of_place(next(stds), network, draw, layer) for draw in of_update] for of_update in hidden or ()]
+        )
+    return of_place(networks[0].first_std, networks[0], first), layers
+
+
+def of_layers(networks: Sequence[Network]) -> list[NaiveScales]:
+    """What else each layer multiplies by, the stem's first."""
+    return [NaiveScales(network.epsilon, network.skip, network.branch, network.sharpness) for network in networks]
 
 
 class Moved:
@@ -131,7 +148,7 @@ class Moved:
 def compare(
     measured: dict[str, Array],
     x: Array,
-    network: Network,
+    networks: Network | Sequence[Network],
     draws: Sequence[Draws],
     tangents: Array,
     activation: Activation,
@@ -145,19 +162,17 @@ def compare(
 ) -> Compared:
     """What the fast pass got wrong in the first rows of one network (see `disagreements`).
 
-    measured: columns of [rows], as many as the layers of `draws` have. product_roundoff: of the matrix products (see
+    measured: columns of [rows], as many as the layers of `draws` have. networks: one, or its scales at each layer with
+    the stem's first. product_roundoff: of the matrix products (see
     the function of that name). norm_position: pre or post. positions, grid: of the rows of x.
     """
     ((first,),) = draws[0]
-    stem = (
-        network.first_std * np.asarray(first.weights, np.float64),
-        network.bias_std * np.asarray(first.biases, np.float64),
-    )
-    hidden = [_scaled(layer, network) for layer in draws[1:]]
-    settings = (functions_of(activation), saturation_threshold, normalization, network.epsilon)
+    stacked = jax.tree.map(lambda *x: np.stack(x), *draws[1:]) if draws[1:] else None
+    by_layer = [networks] if isinstance(networks, Network) else networks
+    stem, hidden = scaled(by_layer, first, stacked)
+    settings = (functions_of(activation), saturation_threshold, normalization, of_layers(by_layer))
     given = (x, stem, hidden, *settings, tangents)
-    of_stream = (network.skip, network.branch, norm_position, network.sharpness, positions, grid)
-    beside = (block, *of_stream)
+    beside = (block, norm_position, positions, grid)
     expected = list(forward(*given, EXACT, *beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):

@@ -11,13 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
-from winit_jax.numerics.measure import backward, batches
+from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.gradients import Readout
-from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
+from winit_jax.numerics.measure.networks import Inputs, Layered, Networks, Settings, as_inputs
+from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
+from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.scaled import as_scaled
 
 # A stack of draws and the signals between stacks may each take this share of the memory of a batch.
@@ -37,6 +40,8 @@ class Family:
     epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
     skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all. sharpness: attention_gain, [N]; None
     is 1.
+    layers: where layers have scales of their own, how many there are; all of these but first_std then lead with an axis
+    of layers, the stem's first. None where they are the same at all.
     """
 
     seed: int
@@ -50,10 +55,19 @@ class Family:
     skip: np.ndarray | None = None
     branch: np.ndarray | None = None
     sharpness: np.ndarray | None = None
+    layers: int | None = None
 
     @property
     def n_networks(self) -> int:
-        return len(self.bias_std)
+        return len(self.first_std)
+
+    def layer(self, number: int) -> "Family":
+        """The family by its scales at one layer, 1 for the stem."""
+        if self.layers is None:
+            return self
+        names = ("hidden_std", "bias_std", "epsilon", "skip", "branch", "sharpness")
+        of_layer = {name: values[number - 1] for name in names if (values := getattr(self, name)) is not None}
+        return replace(self, layers=None, **of_layer)
 
     @property
     def places(self) -> Places:
@@ -105,6 +119,34 @@ class Family:
         """Layers 2 .. layers; None if there are none."""
         return self.stack(2, layers - 1) if layers > 1 else None
 
+    def network(self, at: int) -> comparison.Network:
+        """The scales of one of the networks."""
+        epsilon = NORM_EPSILON if self.epsilon is None else self.epsilon[at]
+        scales = (self.skips[at], self.branches[at], self.sharpnesses[at])
+        return comparison.Network(
+            self.first_std[at], self.bias_std[at], self.place_stds[:, at].tolist(), epsilon, *scales
+        )
+
+    def network_by_layer(self, at: int, layers: int) -> list[comparison.Network]:
+        """The same at each of so many layers, the stem first."""
+        return [self.layer(number).network(at) for number in range(1, layers + 1)]
+
+    def layered(self, rows: np.ndarray, normalized: bool) -> Layered | None:
+        """What some of the networks multiply by in each layer behind the stem; None where it is the same in all."""
+        if self.layers is None:
+            return None
+        each = [self.layer(number) for number in range(min(2, self.layers), self.layers + 1)]
+        of_layers = [
+            Layered(
+                layer.updates(rows),
+                as_scaled(layer.skips[rows]),
+                as_scaled(layer.epsilon[rows]) if normalized and layer.epsilon is not None else None,
+            )
+            for layer in each
+        ]
+        stacked: Layered = jax.tree.map(lambda *x: np.stack(x, axis=1), *of_layers)
+        return stacked
+
     def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
         """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
         stds, scales = iter(self.place_stds[:, rows]), []
@@ -154,7 +196,8 @@ def can_share(family: Family) -> np.ndarray:
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
     """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
     one_pass = np.zeros(family.n_networks, bool)
-    if shared and settings.block.shares_gains and settings.activation.homogeneous and settings.normalization.is_none:
+    can = shared and family.layers is None and settings.block.shares_gains
+    if can and settings.activation.homogeneous and settings.normalization.is_none:
         one_pass = can_share(family)
     if one_pass.any():
         unit = (features**-0.5, family.width**-0.5)
@@ -169,12 +212,16 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
     if not one_pass.all():
         rest = np.flatnonzero(~one_pass)
         epsilon, skip = None, None
-        if family.epsilon is not None and not settings.normalization.is_none:
-            epsilon = as_scaled(family.epsilon[rest])
-        if np.any(family.skips[rest]):
-            skip = as_scaled(family.skips[rest])
-        of_stem, bias = (as_scaled(values[rest]) for values in (family.first_std, family.bias_std))
-        networks = Networks(of_stem, bias, family.updates(rest), epsilon, skip)
+        stem, normalized = family.layer(1), not settings.normalization.is_none
+        if stem.epsilon is not None and normalized:
+            epsilon = as_scaled(stem.epsilon[rest])
+        if np.any(family.skips[..., rest]):
+            skip = as_scaled(stem.skips[rest])
+        of_stem, bias = (as_scaled(values[rest]) for values in (stem.first_std, stem.bias_std))
+        layered = family.layered(rest, normalized)
+        if layered is not None and skip is None:
+            layered = layered._replace(skip=None)
+        networks = Networks(of_stem, bias, stem.updates(rest), epsilon, skip, layered)
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 
@@ -284,14 +331,16 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
 
     weight: [N or 1, depths, rows, places], of the last place of an update with branch_scale in the weights.
     """
+    layers = (weight.shape[2] - 1) // len(family.places)
+    of_layers = [family.layer(number).branches[group.positions] for number in range(2, layers + 2)]
     with np.errstate(divide="ignore"):
-        branch = np.log10(np.abs(family.branches[group.positions]))[:, None]
+        branch = np.log10(np.abs(np.reshape(of_layers, (layers, len(group.positions))))).T[:, None]
     joined = np.empty((len(branch), *weight.shape[1:3]))
     joined[:, :, 0] = weight[:, :, 0, 0]
     for at, places in enumerate(family.places):
         of_update = weight[:, :, 1 + at :: len(family.places), : len(places)]
         of_update = np.broadcast_to(of_update, (len(branch), *of_update.shape[1:])).copy()
-        of_update[..., -1] += branch[..., None]
+        of_update[..., -1] += branch
         sizes = np.array([place.fan_in * place.fan_out for place in places], float)
         largest = np.max(of_update, axis=-1, keepdims=True)
         largest = np.where(np.isneginf(largest), 0.0, largest)
@@ -302,8 +351,10 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
 
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
-    """The sv_* columns, [depths, N], at the first inputs of x [samples, features]."""
+    """The sv_* columns, [depths, N], at the first inputs of x [samples x positions, features]."""
     settings = of_draws(settings, family.shape, family.block)
+    if not is_one_product(family.block):
+        return _singular_values_by_directions(family, x, depths, settings)
     measured_columns: Columns = {}
     for group in groups(family, x.shape[1], settings, shared=True):
         columns = backward.singular_values(
@@ -320,6 +371,19 @@ def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settin
             columns = {name: values * 10.0 ** (powers.get(name, 1) * log10_scale) for name, values in columns.items()}
         _put(measured_columns, columns, group.positions, family.n_networks)
     return measured_columns
+
+
+def _singular_values_by_directions(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings) -> Columns:
+    """The same for blocks that are more than one product."""
+    inputs = np.asarray(x[: SPECTRUM_INPUTS * settings.layout.positions], np.float64)
+    first, hidden = family.first_layer(x.shape[1]), family.hidden_layers(max(depths))
+    summaries = []
+    for at in range(family.n_networks):
+        networks = family.network_by_layer(at, max(depths))
+        stem, layers = comparison.scaled(networks, first, hidden)
+        scales = comparison.of_layers(networks)
+        summaries.append(summary(spectrum_by_directions(inputs, stem, layers, depths, settings, scales)))
+    return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
 def _stacked_layers(entries: int, hidden: int, budget_mib: float) -> int:

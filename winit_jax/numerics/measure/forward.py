@@ -55,6 +55,16 @@ def forward(
     calls = -(-needed // room)
     chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
     stacked = [jax.tree.map(lambda x, rows=rows: x[rows], networks) for rows in chosen]
+    plain = [blocks._replace(layered=None) for blocks in stacked]
+
+    def at_layers(blocks: Networks, start: int, count: int) -> Networks:
+        """The same with what is of these layers behind the stem, the last one again for those that are left out."""
+        if blocks.layered is None:
+            return blocks
+        there = blocks.layered.updates[0].weights[0].value.shape[-1]
+        chosen = np.minimum(np.arange(start, start + count), there - 1)
+        return blocks._replace(layered=jax.tree.map(lambda x: x[..., chosen], blocks.layered))
+
     turns = [np.int32(min(room, needed - call * room)) for call in range(calls)]
     at_zero = settings.activation.at_zero
     shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
@@ -66,25 +76,29 @@ def forward(
     if following is None:
         length = np.int32(0 if stack is None else min(left, length_of(stack)))
         shared = (first, stack, tangents, shifted, settings)
+        given = plain if stack is None else [at_layers(blocks, 0, length_of(stack)) for blocks in stacked]
         parts.append(
-            [_all_layers(inputs, blocks, *shared, turn, length) for blocks, turn in zip(stacked, turns, strict=True)]
+            [_all_layers(inputs, blocks, *shared, turn, length) for blocks, turn in zip(given, turns, strict=True)]
         )
     else:
         entered = [
             _first_layer(inputs, blocks, first, tangents, shifted, settings, turn)
-            for blocks, turn in zip(stacked, turns, strict=True)
+            for blocks, turn in zip(plain, turns, strict=True)
         ]
+        start = 0
         while True:
             states = [state for state, _ in entered]
             parts.append([measured for _, measured in entered])
             if stack is None:
                 break
-            length = np.int32(min(left, length_of(stack)))
+            count_of_stack = length_of(stack)
+            length = np.int32(min(left, count_of_stack))
             left -= int(length)
             entered = [
-                _next_layers(state, blocks, stack, shifted, settings, turn, length)
+                _next_layers(state, at_layers(blocks, start, count_of_stack), stack, shifted, settings, turn, length)
                 for state, blocks, turn in zip(states, stacked, turns, strict=True)
             ]
+            start += count_of_stack
             stack, following = following, next(stacks, None)
 
     def join(*arrays: jax.Array) -> np.ndarray:  # [room, layers, block, ...] of each call -> [layers, N, ...]

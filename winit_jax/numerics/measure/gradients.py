@@ -25,7 +25,7 @@ from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
-from winit_jax.numerics.measure.networks import Networks, Settings
+from winit_jax.numerics.measure.networks import Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import count_histogram
 from winit_jax.numerics.measure.watched import Cotangents
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
@@ -118,15 +118,16 @@ def way_forth(
         alone: Kept = jax.tree.map(lambda x: x[None], of_the_stem)
         return alone
 
-    def step(passing: Passing, draws: Draws) -> tuple[Passing, Kept]:
-        rows = []
-        for update, of_update, scales in zip(settings.block.updates, draws, network.updates, strict=True):
+    def step(passing: Passing, layer: tuple[Draws, Layered | None]) -> tuple[Passing, Kept]:
+        draws, layered = layer
+        rows, of_layer = [], network.with_layer(layered)
+        for update, of_update, scales in zip(settings.block.updates, draws, of_layer.updates, strict=True):
             stream = (passing.signal, None, passing.stream, of_update, scales)
-            passing, kept = keep(advance(update, *stream, network, settings), passing.alike, network, settings)
+            passing, kept = keep(advance(update, *stream, of_layer, settings), passing.alike, of_layer, settings)
             rows.append(kept)
         return passing, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 
-    _, rest = loops.scan(step, passing, hidden, layers)
+    _, rest = loops.scan(step, passing, (hidden, network.layered), layers)
     rest = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rest)
     if rest.behind is not None:
         of_the_stem = of_the_stem._replace(behind=jax.tree.map(lambda x: jnp.zeros_like(x[0]), rest.behind))
@@ -175,20 +176,31 @@ def way_back(
     def row_of(stack: Any, index: jax.Array | int) -> Any:
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stack)
 
+    def skip_of(layer: jax.Array | int) -> Scaled:
+        """Of a layer of `hidden`."""
+        if network.layered is None:
+            assert network.skip is not None
+            return network.skip
+        skip: Scaled = row_of(network.layered.skip, layer)
+        return skip
+
     def at_stream(
-        gradient: Tangent | Cotangents, beside: Tangent | None, row: Kept, behind: Argument | None
+        gradient: Tangent | Cotangents,
+        beside: Tangent | None,
+        row: Kept,
+        behind: Argument | None,
+        above: jax.Array | int,
     ) -> tuple[Tangent | Cotangents, Scaled, jax.Array | None]:
         """(The gradient at what the update and the skip add up to, the mean square of dLoss/da, a histogram of it).
 
-        gradient: at the response. beside: what the row above hands down beside its update. behind: of the
-        normalization behind the row, if any.
+        gradient: at the response. beside: what the row above hands down beside its update, which is of the layer
+        `above` of `hidden`. behind: of the normalization behind the row, if any.
         """
         going: Tangent | Cotangents
         if isinstance(gradient, Tangent):
             pulled = pull(gradient, row.slope, row.argument, normalization)
             if beside is not None:
-                assert network.skip is not None
-                pulled = add_changes(beside, network.skip, pulled)
+                pulled = add_changes(beside, skip_of(above), pulled)
             size_square = mean_square(pulled.value)
             square = Scaled(size_square, 2 * pulled.exponent)
             change = going = settled(pulled, size_square)
@@ -250,12 +262,15 @@ def way_back(
         assert hidden is not None
         gradient, beside, gradients = carry
         layer = depth - 2 - step  # of `hidden`, from the last to the first
+        of_layer = network if network.layered is None else network.with_layer(row_of(network.layered, layer))
         for place in reversed(range(len(updates))):
+            # Nothing stands above the last layer: its index is that of another, whose skip multiplies nothing.
+            above = layer + 1 if place == len(updates) - 1 else layer
             index = 1 + layer * len(updates) + place
             row = row_of(kept, index)
-            going, square, histogram = at_stream(gradient, beside, row, row.behind)
+            going, square, histogram = at_stream(gradient, beside, row, row.behind, above)
             sums_to_zero = (normalization.joins_samples and beside is None) or settings.behind.joins_samples
-            of_update = (updates[place], network.updates[place], row_of(hidden[place], layer))
+            of_update = (updates[place], of_layer.updates[place], row_of(hidden[place], layer))
             gradient, of_weights = through_update(*of_update, index, going, sums_to_zero)
             if isinstance(gradient, Tangent):
                 gradient = Tangent(gradient.value, gradient.exponent, jnp.asarray(gradient.factor, jnp.float32))
@@ -280,7 +295,7 @@ def way_back(
     if hidden is not None:
         gradient, beside, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, beside, gradients))
     of_stem = row_of(kept, 0)
-    going, square, histogram = at_stream(gradient, beside, of_stem, None)
+    going, square, histogram = at_stream(gradient, beside, of_stem, None, 0)
     of_weights = at_weights(going, of_stem, inputs, 0.0, beside is None)
     return record(gradients, 0, square, _side_by_side((of_weights,), places), histogram)
 

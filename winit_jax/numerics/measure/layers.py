@@ -18,7 +18,7 @@ from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
 from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
-from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
+from winit_jax.numerics.measure.networks import Inputs, Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import (
     OfResponse,
     Sums,
@@ -96,14 +96,16 @@ def descend(
     """Networks through a stack of hidden layers: states out, and what was measured of each layer, [layers, updates]."""
     updates = settings.block.updates
 
-    def step(states: State, draws: Draws) -> tuple[State, Measured]:
+    def step(states: State, layer: tuple[Draws, Layered | None]) -> tuple[State, Measured]:
+        draws, layered = layer
         rows = []
         for at, update in enumerate(updates):
-            states, row = _update(at, update, states, draws[at], networks, edges, settings)
+            states, row = _update(at, update, states, draws[at], networks.with_layer(layered), edges, settings)
             rows.append(row)
         return states, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 
-    return loops.scan(step, states, hidden, layers)
+    layered = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), networks.layered)
+    return loops.scan(step, states, (hidden, layered), layers)
 
 
 def _update(

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,20 @@ class Inputs(NamedTuple):
         return Signal(Scaled(self.samples, self.exponent), self.mean, self.rms_exponent)
 
 
+class Layered(NamedTuple):
+    """What layers behind the stem multiply by where each has scales of its own: as in `Networks`, [N, layers]."""
+
+    updates: tuple[Scales, ...]
+    skip: Scaled | None
+    epsilon: Scaled | None
+
+
 class Networks(NamedTuple):
     """Scales of N networks, each field Scaled by [N] NumPy arrays.
 
     first, bias: of the stem's weights and biases. updates: of each update of a layer. epsilon: added to the variance by
     normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside an update; None where no
-    network has a skip.
+    network has a skip. layered: where layers have scales of their own, those; the rest is then of the stem.
     """
 
     first: Scaled
@@ -42,6 +50,17 @@ class Networks(NamedTuple):
     updates: tuple[Scales, ...]
     epsilon: Scaled | None = None
     skip: Scaled | None = None
+    layered: Layered | None = None
+
+    def with_layer(self, layer: Layered | None) -> "Networks":
+        """The same at a layer with scales of its own."""
+        if layer is None:
+            return self
+        return self._replace(updates=layer.updates, skip=layer.skip, epsilon=layer.epsilon, layered=None)
+
+    def at_layer(self, index: Any) -> "Networks":
+        """One network at a layer behind the stem, 0 for the first of them. `layered`: [layers]."""
+        return self.with_layer(jax.tree.map(lambda x: x[index], self.layered))
 
     @property
     def size(self) -> int:

@@ -4,6 +4,7 @@ Every run and `winit doctor` hold a few layers of the fast pass against it (`com
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,10 +28,19 @@ from winit_jax.numerics.naive import (
 )
 from winit_jax.numerics.rounding import EXACT, Array, Rounding
 
-__all__ = ["HIGHEST", "Functions", "Observed", "forward", "functions_of"]
+__all__ = ["HIGHEST", "Functions", "NaiveScales", "Observed", "forward", "functions_of"]
 
 # The weights and biases of a layer at each place of each update.
 NaiveDraws = Sequence[Sequence[tuple[Array, Array]]]
+
+
+class NaiveScales(NamedTuple):
+    """Of one layer: the epsilon of its normalization, skip_scale, branch_scale and attention_gain."""
+
+    epsilon: float = 1e-5
+    skip: float = 0.0
+    branch: float = 1.0
+    sharpness: float = 1.0
 
 
 class Observed(NamedTuple):
@@ -55,14 +65,11 @@ def forward(
     functions: Functions,
     saturation_threshold: float = 0.05,
     normalization: str = "none",
-    epsilon: float = 1e-5,
+    scales: Sequence[NaiveScales] = (NaiveScales(),),
     tangents: Array | None = None,
     rounding: Rounding = EXACT,
     block: Block = DENSE,
-    skip: float = 0.0,
-    branch: float = 1.0,
     norm_position: str = "pre",
-    sharpness: float = 1.0,
     positions: int = 1,
     grid: tuple[int, int] | None = None,
 ) -> Iterator[Observed]:
@@ -70,25 +77,28 @@ def forward(
 
     log10_jacobian is NaN from where a normalization, or a product after it, removes nearly all of the tangents.
     x: [samples x positions, features]. first: weights and biases of the stem; hidden: of each layer behind it, at each
-    place of each update. tangents: directions at the first pre-activations. rounding: random errors on the way, by
-    default none. skip, branch, sharpness: skip_scale, branch_scale and attention_gain. norm_position: pre or post.
+    place of each update. scales: of each layer, the stem's first; the last one holds for all that follow.
+    tangents: directions at the first pre-activations. rounding: random errors on the way, by default none.
+    norm_position: pre or post.
     """
     before, behind = (normalization, "none") if norm_position == "pre" else ("none", normalization)
-    naive = Naive(functions, saturation_threshold, rounding, positions, grid, sharpness)
+    naive = Naive(functions, saturation_threshold, rounding, positions, grid)
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * rms(psi))
     with np.errstate(all="ignore"):
         entered = affine(NaiveSignal(psi), *first, rounding)
         row = _Row(entered.stream, *entered.stream.together(rounding), tangents, False)
-        responded = _read(row, skip, before, epsilon, block, naive)
+        responded = _read(row, scales[0], before, block, naive)
         yield _observed(row, responded, tangents, block.responds, None, naive)
-        for draws in hidden:
+        for layer, draws in enumerate(hidden, start=1):
+            of_layer = scales[min(layer, len(scales) - 1)]
+            naive = replace(naive, sharpness=of_layer.sharpness)
             for update, of_update in zip(block.updates, draws, strict=True):
                 at_zero = functions.activation.at_zero if block.responds else 0.0
                 signal = NaiveSignal(responded.response.psi, at_zero, responded.change)
                 added = update.naive(signal, of_update, naive)
-                row = _add(row, responded.removed, added, skip, branch, behind, epsilon, naive)
-                responded = _read(row, skip, before, epsilon, block, naive)
+                row = _add(row, responded.removed, added, of_layer, behind, naive)
+                responded = _read(row, of_layer, before, block, naive)
                 has_phi = block.responds or update.has_phi
                 yield _observed(row, responded, tangents, has_phi, added, naive)
 
@@ -116,13 +126,12 @@ def _add(
     below: _Row,
     removed: bool,
     added: NaiveBranch,
-    skip: float,
-    branch: float,
+    scales: NaiveScales,
     behind: str,
-    epsilon: float,
     naive: Naive,
 ) -> _Row:
     """skip times the stream and branch times an update, with what normalization makes of both."""
+    skip, branch = scales.skip, scales.branch
     stream = below.stream.add(skip, branch, added.stream, naive.rounding)
     a, size = stream.together(naive.rounding)
     change = below.change
@@ -131,19 +140,19 @@ def _add(
         change = branch * added.change + skip * change
     if behind == "none":
         return _Row(stream, a, size, change, removed)
-    normalized = _normalize(stream, a, size, change, behind, epsilon, naive.rounding)
+    normalized = _normalize(stream, a, size, change, behind, scales.epsilon, naive.rounding)
     removed |= normalized.loses(change)
     a = normalized.u
     parts = NaiveStream(a, a.mean(axis=0, keepdims=True), np.zeros(1))
     return _Row(parts, a, rms(a), normalized.change, removed)
 
 
-def _read(row: _Row, skip: float, before: str, epsilon: float, block: Block, naive: Naive) -> _Read:
+def _read(row: _Row, scales: NaiveScales, before: str, block: Block, naive: Naive) -> _Read:
     """The response to a row and its change."""
     u, change, removed, slopes = row.a, row.change, row.removed, np.ones(1)
     normalized = None
     if before != "none":
-        normalized = _normalize(row.stream, row.a, row.size, row.change, before, epsilon, naive.rounding)
+        normalized = _normalize(row.stream, row.a, row.size, row.change, before, scales.epsilon, naive.rounding)
         u, change = normalized.u, normalized.change
     if block.responds:
         response = respond(naive.functions, u, row.size, naive.saturation_threshold, naive.rounding)
@@ -151,7 +160,7 @@ def _read(row: _Row, skip: float, before: str, epsilon: float, block: Block, nai
     else:
         response = NaiveResponse(u, u, slopes, u)
     if change is not None:
-        if normalized is not None and not skip:
+        if normalized is not None and not scales.skip:
             removed |= normalized.loses(row.change, slopes)
         change = slopes * change
     return _Read(response, change, removed)

@@ -1,10 +1,11 @@
 """Singular values of d a_L / d a_1, input by input, in double precision on the host.
 
-Row k of the Jacobian is where the k-th unit direction goes, J_1 = 1:
+Row k of the Jacobian is where the k-th unit direction goes. Of dense and residual layers, J_1 = 1,
     J_{l+1} = (skip J_l + (J_l N_l diag phi'(u_l)) W_{l+1}) M_{l+1},
 with N_l of the normalization before phi and M_{l+1} of that behind the block, or 1.
 Draws and slopes come from the float32 pass; products and the decomposition are NumPy's in float64, since the
-singular values of a deep Gaussian network spread over many decades.
+singular values of a deep Gaussian network spread over many decades. Every unit direction goes through the other
+blocks by itself, in float64 throughout (`reference`).
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
+from winit_jax.numerics.blocks import Block
 from winit_jax.numerics.measure.gradients import Kept
 from winit_jax.numerics.measure.networks import Networks, Settings
+from winit_jax.numerics.measure.reference import NaiveDraws, NaiveScales, forward, functions_of
 from winit_jax.numerics.normalization import Normalization
 
 # Singular values below this share of the largest, times the width, are rounding: they count as 0.
@@ -34,7 +37,6 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     kept: NumPy arrays of every layer, for a few inputs, leading axis layers. draws: Z of the hidden layers,
     [layers, width, width]. network: scalars. settings: of a normalization that does not join the samples.
     """
-    (weight,), skip = network.updates[0].weights, network.skip
     slopes = np.asarray(kept.slope.value, np.float64)
     if settings.removes == "product":  # a row of J N adds up to 0, and is 0 where the units of J are all one
         slopes = slopes - slopes[:, :, :1]
@@ -43,6 +45,8 @@ def spectrum(kept: Kept, draws: np.ndarray, network: Networks, depths: Sequence[
     jacobian, exponent = np.broadcast_to(np.eye(width), (inputs, width, width)), 0
     of_depth: dict[int, tuple[np.ndarray, int]] = {1: (np.ones((inputs, width)), 0)}
     for index, draw in enumerate(draws[: max(depths) - 1]):
+        of_layer = network.at_layer(index)
+        (weight,), skip = of_layer.updates[0].weights, of_layer.skip
         beside, beside_exponent = jacobian, exponent
         if not settings.before.is_none:
             before = (settings.before, kept.argument, kept.watched)
@@ -99,6 +103,51 @@ def _through_layer_normalization(
     along = (shares + again)[..., -1:]
     rest += epsilon * shrink**2 * along * direction
     return shrink * rest, int(argument.shrink.exponent[index])
+
+
+def is_one_product(block: Block) -> bool:
+    """Whether a layer multiplies a Jacobian by slopes and one matrix: that of phi of the row by itself."""
+    return block.responds and not block.needs_positions
+
+
+def spectrum_by_directions(
+    x: np.ndarray,
+    first: tuple[np.ndarray, np.ndarray],
+    hidden: Sequence[NaiveDraws],
+    depths: Sequence[int],
+    settings: Settings,
+    scales: Sequence[NaiveScales],
+) -> Spectrum:
+    """The singular values of one network of any block at each of its depths.
+
+    x: [inputs x positions, features]. first, hidden and the scales: as of `reference.forward`. settings: of a
+    normalization that does not join the samples. NaN where float64 does not hold the Jacobian.
+    """
+    positions, width = settings.layout.positions, first[0].shape[1]
+    directions = np.eye(positions * width).reshape(-1, width)
+    wanted = {settings.rows(depth) - 1: at for at, depth in enumerate(depths)}
+    values = np.full((len(depths), len(x) // positions, positions * width), np.nan)
+    for at, rows in enumerate(x.reshape(-1, positions, x.shape[1])):
+        everywhere = np.tile(rows, (positions * width, 1))
+        observed = forward(
+            everywhere,
+            first,
+            hidden,
+            functions_of(settings.activation),
+            normalization=settings.normalization.name,
+            scales=scales,
+            tangents=directions,
+            block=settings.block,
+            norm_position=settings.norm_position,
+            positions=positions,
+            grid=settings.layout.grid,
+        )
+        for row, found in enumerate(observed):
+            assert found.change is not None
+            jacobian = found.change.reshape(positions * width, -1)
+            if row in wanted and np.all(np.isfinite(jacobian)):
+                values[wanted[row], at] = np.linalg.svd(jacobian, compute_uv=False)
+    return Spectrum(values, np.zeros(len(depths), int))
 
 
 def summary(spectrum: Spectrum) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ import numpy as np
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.scaled import log10_sum
 from winit_jax.numerics.theory.responses import Responses, in_units
-from winit_jax.numerics.theory.updates import Attention, Phi, Scales, Stream, Update, normalized_grams
+from winit_jax.numerics.theory.streams import Scales, Stream, normalized_grams
+from winit_jax.numerics.theory.updates import Attention, Phi, Update
 
 Number = np.ndarray | float
 # Of a place, a number or [N]; of an update [places, N]; of its layers [layers - 1, places, N]; of several updates a

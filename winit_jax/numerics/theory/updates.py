@@ -2,9 +2,7 @@
 
     a_l = post(skip a_{l-1} + branch update(pre(a_{l-1}))),  fresh zero-mean weights of variance g^2 / fan_in
 
-A stream has a mean square q in a unit and normalized correlations: c between distinct samples at one position, r
-between distinct positions of one sample, x between what differs in both. Mean squares are carried as logarithms, and
-1 - correlation beside each correlation, so that what becomes alike keeps its digits.
+What a stream is, and how a skip and a branch add up, is in `streams`.
 
 A change of the first stream, independent in every position and unit, goes through the same layers (the Jacobian's
 mean square is that of such a change). It, too, becomes alike between positions: `Stream.change`.
@@ -12,61 +10,25 @@ mean square is that of such a change). It, too, becomes alike between positions:
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from winit_jax.numerics.scaled import log10_sum
 from winit_jax.numerics.theory.responses import Responses
 from winit_jax.numerics.theory.softmax import agreements
-
-
-class Stream(NamedTuple):
-    """A stream of n networks at one layer; D displacements between positions stand for all (1 where all are alike).
-
-    log10_q: of the mean square of a unit, [n].
-    c, apart: correlations and 1 - correlation, [1 + 2 D, n]: between samples, then r of each displacement, then x.
-    change: correlation between positions of a change of the first layer, [D, n].
-    grams: [3, T, T, n], where positions are not alike (else None): covariances, in units of q, within one sample,
-        between two samples, and of the change, in units of its mean square.
-    """
-
-    log10_q: np.ndarray
-    c: np.ndarray
-    apart: np.ndarray
-    change: np.ndarray
-    grams: np.ndarray | None = None
-
-    @property
-    def displacements(self) -> int:
-        return int(self.change.shape[0])
-
-
-class Scales(NamedTuple):
-    """What n networks multiply by in one update, as log10 of variances.
-
-    log10_weight: [places, n], of weights times fan_in; log10_bias: the same for biases. Both without the branch's.
-    log10_skip, log10_branch: of the squares of skip_scale and branch_scale, [n].
-    attention_gain: [n].
-    """
-
-    log10_weight: np.ndarray
-    log10_bias: np.ndarray
-    log10_skip: np.ndarray
-    log10_branch: np.ndarray
-    attention_gain: np.ndarray
-
-
-class Added(NamedTuple):
-    """What an update makes of a stream, before any normalization behind it.
-
-    stream: one update on. log10_jacobian: half the log10 of what the change's mean square is multiplied by, [n].
-    log10_act_rms: log10 sqrt(E[phi^2]) of phi within the update, [n]; NaN where there is none.
-    """
-
-    stream: Stream
-    log10_jacobian: np.ndarray
-    log10_act_rms: np.ndarray
+from winit_jax.numerics.theory.streams import (
+    Added,
+    Scales,
+    Stream,
+    as_grams,
+    as_stream,
+    mix,
+    nothing_known,
+    parts_of,
+    skipped,
+    through_affine,
+)
 
 
 class Update(Protocol):
@@ -120,11 +82,11 @@ class Phi:
 
     def add(self, stream: Stream, scales: Scales, log10_divisor: np.ndarray, responses: Responses) -> Added:
         if stream.grams is not None:
-            return _nothing(stream)
+            return nothing_known(stream)
         state = responses.at(stream.log10_q - log10_divisor)
         log_weight = scales.log10_weight[0] + scales.log10_branch
         log_chi = log_weight + responses.log10_slope_second
-        parts = _parts(
+        parts = parts_of(
             stream, scales, log_weight + responses.log10_second, scales.log10_bias[0], log_chi - log10_divisor
         )
         c, apart, change = (np.empty_like(values) for values in (stream.c, stream.apart, stream.change))
@@ -205,19 +167,19 @@ class Mlp:
 
     def add(self, stream: Stream, scales: Scales, log10_divisor: np.ndarray, responses: Responses) -> Added:
         if stream.grams is not None:
-            return _nothing(stream)
-        within = _affine(stream, log10_divisor, scales.log10_weight[0], scales.log10_bias[0])
+            return nothing_known(stream)
+        within = through_affine(stream, log10_divisor, scales.log10_weight[0], scales.log10_bias[0])
         state = responses.at(within.log10_q)
         log_weight = scales.log10_weight[1] + scales.log10_branch
         log_chi = log_weight + scales.log10_weight[0] + responses.log10_slope_second
-        parts = _parts(
+        parts = parts_of(
             stream, scales, log_weight + responses.log10_second, scales.log10_bias[1], log_chi - log10_divisor
         )
         of_phi = [state.covary(*pair) for pair in zip(within.c, within.apart, strict=True)]
         slopes = np.stack([row.slope for row in of_phi])[1 : 1 + stream.displacements]
         block = np.stack([row.value for row in of_phi]), np.stack([row.apart for row in of_phi])
         return Added(
-            _mixed(stream, parts, *block, stream.change * slopes), parts.log10_jacobian, 0.5 * responses.log10_second
+            mix(stream, parts, *block, stream.change * slopes), parts.log10_jacobian, 0.5 * responses.log10_second
         )
 
 
@@ -250,7 +212,7 @@ class Gated:
 
     def add(self, stream: Stream, scales: Scales, log10_divisor: np.ndarray, responses: Responses) -> Added:
         if stream.grams is not None:
-            return _nothing(stream)
+            return nothing_known(stream)
         gate, up, down = scales.log10_weight
         log_u = stream.log10_q - log10_divisor
         state = responses.at(gate + log_u)
@@ -259,7 +221,7 @@ class Gated:
         log_of_gate = down + gate + responses.log10_slope_second + up + log_u  # and through u G
         log_chi = log10_sum(log_of_up, log_of_gate)
         silent = np.full_like(log_u, -np.inf)
-        parts = _parts(stream, scales, log_of_up + log_u, silent, log_chi - log10_divisor)
+        parts = parts_of(stream, scales, log_of_up + log_u, silent, log_chi - log10_divisor)
         of_phi = [state.covary(*pair) for pair in zip(stream.c, stream.apart, strict=True)]
         value = np.stack([row.value for row in of_phi])
         apart = np.stack([row.apart for row in of_phi])
@@ -268,7 +230,7 @@ class Gated:
         slopes = np.stack([row.slope for row in of_phi])[positions]
         changed = stream.change * (by_gate * slopes * stream.c[positions] + (1 - by_gate) * value[positions])
         block = value * stream.c, apart + stream.apart * (1 - apart)
-        return Added(_mixed(stream, parts, *block, changed), parts.log10_jacobian, 0.5 * responses.log10_second)
+        return Added(mix(stream, parts, *block, changed), parts.log10_jacobian, 0.5 * responses.log10_second)
 
 
 UNEQUAL = "behind causal attention positions have unequal lengths, which mean field does not follow through phi"
@@ -338,7 +300,7 @@ class Attention:
         picked = 1 / self.positions + agreements(self.positions, s, np.ones_like(s)).lag  # Y(1)
         length = 1 - apart_r * (1 - picked)
         same = mean_t + (1 - mean_t) * picked + (apart_r + 1 - mean_t) * at_one.slope
-        parts = _parts(
+        parts = parts_of(
             stream,
             scales,
             log_branch + log_u + np.log10(length),
@@ -355,7 +317,7 @@ class Attention:
         crossed = crossed + (mean_t * apart_r + mean_r * (1 - mean_t)) * between.slope
         change = np.broadcast_to(crossed / same, t.shape)
         nothing = np.full_like(log_u, np.nan)
-        return Added(_mixed(stream, parts, 1 - apart, apart, change), parts.log10_jacobian, nothing)
+        return Added(mix(stream, parts, 1 - apart, apart, change), parts.log10_jacobian, nothing)
 
     def _by_grams(
         self,
@@ -367,18 +329,18 @@ class Attention:
     ) -> Added:
         """Equal logits, with all T x T covariances: C' = skip^2 C + branch^2 a P C P^T, P the rows of the softmax."""
         if stream.grams is None and stream.displacements > 1:
-            return _nothing(stream)
+            return nothing_known(stream)
         size = self.positions
         rows = np.tril(np.ones((size, size))) if self.causal else np.ones((size, size))
         rows /= rows.sum(axis=1, keepdims=True)
-        grams = _as_grams(stream, size) if stream.grams is None else stream.grams
+        grams = as_grams(stream, size) if stream.grams is None else stream.grams
         own = np.einsum("tt...->t...", grams[0])
         normalized = np.any(log10_divisor != 0)
         # A normalization before the block divides each position by its own length (epsilon is left out).
         seen = grams / np.sqrt(own[:, None] * own[None, :]) if normalized else grams
         averaged = np.einsum("it,gtu...,ju->gij...", rows, seen, rows, optimize=True)
         log_added = log_branch + (stream.log10_q - log10_divisor if normalized else stream.log10_q)
-        log_following = log10_sum(log_added, _beside(scales.log10_skip, stream.log10_q))
+        log_following = log10_sum(log_added, skipped(scales.log10_skip, stream.log10_q))
         kept, share = (10.0 ** (part - log_following) for part in (scales.log10_skip + stream.log10_q, log_added))
         following = kept * grams + share * averaged
         # The change's own units: those of its mean square.
@@ -390,97 +352,5 @@ class Attention:
         following[:2] /= length
         following[2] /= changed
         with np.errstate(invalid="ignore"):
-            one = _as_stream(log_following + np.log10(length), following, stream.displacements)
+            one = as_stream(log_following + np.log10(length), following, stream.displacements)
         return Added(one, 0.5 * (log_changed + np.log10(changed)), np.full_like(length, np.nan))
-
-
-def _as_grams(stream: Stream, size: int) -> np.ndarray:
-    """The covariances of a stream whose positions are all alike, [3, T, T, n]."""
-    one = np.eye(size)[:, :, None]
-    between = stream.c[1], stream.c[2], stream.change[0]
-    at_one = np.ones_like(stream.c[0]), stream.c[0], np.ones_like(stream.c[0])
-    return np.stack([one * same + (1 - one) * other for same, other in zip(at_one, between, strict=True)])
-
-
-def _as_stream(log10_q: np.ndarray, grams: np.ndarray, displacements: int) -> Stream:
-    """Averages over positions of covariances, as the measured columns take them."""
-    size = grams.shape[1]
-    at_one = np.einsum("gtt...->g...", grams) / size
-    others = (grams.sum(axis=(1, 2)) - size * at_one) / (size * max(size - 1, 1))
-    c = np.stack([at_one[1], others[0], others[1]])
-    return Stream(log10_q, c, 1 - c, others[2:], grams)
-
-
-def normalized_grams(stream: Stream) -> tuple[Stream, np.ndarray]:
-    """Each position divided by its own length; and log10 of what that makes of the change's mean square, [n]."""
-    assert stream.grams is not None
-    own = np.einsum("tt...->t...", stream.grams[0])
-    grams = stream.grams / np.sqrt(own[:, None] * own[None, :])
-    changed = np.einsum("tt...->...", grams[2]) / grams.shape[1]
-    grams[2] /= changed
-    return _as_stream(stream.log10_q, grams, stream.displacements), np.log10(changed)
-
-
-# --- The sum of a skip and a branch
-
-
-class _Parts(NamedTuple):
-    """What a stream consists of after an update, [n] each.
-
-    share, kept: shares of its mean square through weights and from the skip; the rest is biases. changed, stays: the
-    same for the mean square of a change.
-    """
-
-    log10_q: np.ndarray
-    share: np.ndarray
-    kept: np.ndarray
-    log10_jacobian: np.ndarray
-    changed: np.ndarray
-    stays: np.ndarray
-
-
-def _beside(log10_skip: np.ndarray, log10_q: np.ndarray) -> np.ndarray:
-    return np.where(log10_skip == -np.inf, -np.inf, log10_skip + log10_q)
-
-
-def _parts(
-    stream: Stream, scales: Scales, log10_added: np.ndarray, log10_bias: np.ndarray, log10_chi: np.ndarray
-) -> _Parts:
-    """log10_added: of the branch's mean square without biases. log10_chi: of what it multiplies changes by."""
-    following = log10_sum(log10_added, log10_bias + scales.log10_branch)
-    beside = _beside(scales.log10_skip, stream.log10_q)
-    following = log10_sum(following, beside)
-    log_jacobian = log10_sum(log10_chi, scales.log10_skip)
-    return _Parts(
-        following,
-        10.0 ** (log10_added - following),
-        10.0 ** (beside - following),
-        0.5 * log_jacobian,
-        10.0 ** (log10_chi - log_jacobian),
-        10.0 ** (scales.log10_skip - log_jacobian),
-    )
-
-
-def _mixed(stream: Stream, parts: _Parts, c: np.ndarray, apart: np.ndarray, change: np.ndarray) -> Stream:
-    """A stream beside a branch of correlations c [1 + 2 D, n] and a change of [D, n], both without biases."""
-    mixed = 1 - parts.share * (1 - c) - parts.kept * (1 - stream.c)
-    mixed = np.clip(np.where((stream.c == 1) & (c == 1), 1.0, mixed), -1, 1)
-    away = parts.share * apart + parts.kept * stream.apart
-    return Stream(parts.log10_q, mixed, away, parts.changed * change + parts.stays * stream.change)
-
-
-def _affine(stream: Stream, log10_divisor: np.ndarray, log10_weight: np.ndarray, log10_bias: np.ndarray) -> Stream:
-    """u W + b for a stream's u."""
-    of_weights = log10_weight + stream.log10_q - log10_divisor
-    log10_q = log10_sum(of_weights, log10_bias)
-    share = 10.0 ** (of_weights - log10_q)
-    apart = share * stream.apart
-    return stream._replace(log10_q=log10_q, c=np.where(log10_bias == -np.inf, stream.c, 1 - apart), apart=apart)
-
-
-def _nothing(stream: Stream) -> Added:
-    """A stream of which nothing is known."""
-    log10_q, c, apart, change = (np.full_like(values, np.nan) for values in stream[:4])
-    lost = Stream(log10_q, c, apart, change, stream.grams)
-    nothing = np.full_like(stream.log10_q, np.nan)
-    return Added(lost, nothing, nothing)
