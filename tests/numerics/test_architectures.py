@@ -155,3 +155,17 @@ def test_a_classifier_answers_as_its_definition_says(name, setting):
         read = h.reshape(SAMPLES, positions, WIDTH).mean(axis=1)
         readout, bias = (np.asarray(state.parameters[part][at], float) for part in ("readout", "readout_bias"))
         np.testing.assert_allclose(logits[at], read @ readout + bias, rtol=1e-3, atol=1e-3 * np.abs(read).max())
+
+
+def test_gates_that_overflow_even_the_carried_exponent_are_recorded_as_overflow():
+    setting, depth = Setting("relu"), 40
+    of_family = family("gated(2)", setting)
+    columns, _ = families.forward(
+        of_family, as_inputs(fed("gated(2)")), depth, settings("gated(2)", setting), budget_mib=64, platform="cpu"
+    )
+    log10_rms, lost = columns["log10_preact_rms"][:, 1], columns["nonfinite"][:, 1]
+    assert set(lost) == {0.0, 1.0}
+    assert np.all(np.diff(lost) >= 0)
+    np.testing.assert_array_equal(np.isnan(log10_rms), lost == 1)
+    # Each layer cubes what is far above 1: all others are held, far outside float32 and float64.
+    assert np.nanmax(log10_rms) > 1e4

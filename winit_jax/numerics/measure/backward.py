@@ -19,7 +19,7 @@ from winit_jax.numerics.measure.gradients import Gradients, Kept, Readout, way_b
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
 from winit_jax.numerics.measure.spectrum import spectrum, summary
 from winit_jax.numerics.normalization import NORMALIZATIONS
-from winit_jax.numerics.scaled import log10_root
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, log10_root
 
 # The Jacobian of depth 1 is the identity.
 AT_DEPTH_ONE = dict(zip(SINGULAR_VALUES, (1.0, 1.0, 1.0, 1.0, 0.0), strict=True))
@@ -64,7 +64,7 @@ def gradients(
     beyond = np.arange(1, squares.preact.value.shape[2] + 1) > last[:, None]
     samples = inputs.samples.shape[0] // settings.layout.positions
     preact, weight = (
-        np.where(outside, np.nan, log10_root(square) - np.log10(samples))
+        np.where(outside | _is_beyond(square), np.nan, log10_root(square) - np.log10(samples))
         for outside, square in ((beyond, squares.preact), (beyond[:, :, None], squares.weight))
     )
     return preact, weight, squares.histogram
@@ -128,6 +128,12 @@ def _slopes(
         return way_forth(inputs.signal, first, hidden, network, settings, layers)
 
     return jax.vmap(of_network)(networks)
+
+
+def _is_beyond(square: Scaled) -> np.ndarray:
+    """Where the exponent of a mean square is no longer one that int32 holds for sure."""
+    far: np.ndarray = (np.abs(square.exponent) > EXPONENT_LIMIT) & (np.asarray(square.value) != 0)
+    return far
 
 
 def _length(stack: Draws | None) -> jax.Array:

@@ -23,7 +23,7 @@ from winit_jax.numerics.measure.definitions import OF_PHI
 from winit_jax.numerics.measure.layers import Measured, State, descend, enter
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
 from winit_jax.numerics.measure.statistics import columns
-from winit_jax.numerics.scaled import Scaled
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 
 
 def forward(
@@ -168,6 +168,11 @@ def _next_layers(
     return loops.each(one_block, (states, stacked), turns)
 
 
+# A stream whose exponent has passed this has overflowed: gates cube it each layer, and exponents end at 2^31.
+# No other block comes near it at a depth that a sweep may have.
+FARTHEST = EXPONENT_LIMIT // 2
+
+
 def length_of(stack: Draws) -> int:
     """How many layers a stack of draws is of."""
     return int(stack[0][0].weights.shape[0])
@@ -216,4 +221,7 @@ def to_columns(
         found["nonfinite"] = found["nonfinite"] * settings.units_of_phi(width) / units
         of_phi = [name for name in found if name in OF_PHI]
         found |= {name: np.where(speaks[:, None], found[name], np.nan) for name in of_phi}
+    lost = np.logical_or.accumulate(np.abs(sums.stream.exponent) > FARTHEST, axis=0)
+    if lost.any():  # as overflow everywhere, also of what int32 no longer holds
+        found = {name: np.where(lost, 1.0 if name == "nonfinite" else np.nan, values) for name, values in found.items()}
     return found
