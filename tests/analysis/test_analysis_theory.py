@@ -166,7 +166,17 @@ def test_panels_of_bias_have_their_own_critical_gain():
     assert zero < 1.05 < 1.4 < half
 
 
-@pytest.mark.parametrize("changes", [{"normalization": "batch"}, {"init": "constant"}, {"init": "zeros"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalization": "batch"},
+        {"init": "constant"},
+        {"init": "zeros"},
+        {"block": "residual", "skip_scale": 1.0},
+        {"block": "mlp(4)"},
+        {"branch_scale": 0.5},
+    ],
+)
 def test_networks_that_the_theory_does_not_speak_of_have_no_lines(networks, critical, changes):
     assert legend(heatmap(networks.assign(**changes), "saturated", mean_field=critical)) == []
 

@@ -1,6 +1,7 @@
 """Which key goes where: keys asked for stay, the rest follow an order, and what has no place is named."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from support.tables import layer_rows, network_rows
@@ -36,6 +37,15 @@ def test_a_key_of_many_numbers_gets_panels_only_if_asked_for():
     frame = network_rows(("tanh",), widths=tuple(range(1, MOST_PANELS + 2)))
     assert on_a_map(frame, {}).left == ("width",)
     assert on_a_map(frame, {"col": "width"}).left == ()
+
+
+def test_a_scale_of_skips_that_is_the_own_of_each_block_wants_no_place():
+    frame = network_rows(("tanh",)).assign(block="dense")
+    frame = pd.concat([frame, frame.assign(block="mlp(4)", skip_scale=1.0)])
+    assert on_a_map(frame, {}) == Places(x="gain", y="depth", col="block")
+    given = pd.concat([frame, frame.assign(skip_scale=0.5)])
+    assert {"block", "skip_scale"} <= {*on_a_map(given, {}).shown}
+    assert "skip_scale" in on_a_map(frame, {}, {"skip_scale": [0.0, 1.0]}).shown
 
 
 def test_a_map_of_one_point_has_axes_all_the_same():

@@ -41,10 +41,13 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
     """The key columns that take more than one value; of std and gain only the one that the sweep varies.
 
     expected: key -> values that the sweep asks for; they count although no row has them yet.
-    Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal.
+    Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal. A scale of skips
+    that is each block's own does not vary beside the block.
     """
     asked = expected or {}
     keys = [key for key in KEYS if key in frame and (frame[key].nunique() > 1 or len(asked.get(key, ())) > 1)]
+    if {"block", "skip_scale"} <= {*keys} and len(asked.get("skip_scale", ())) < 2 and _skip_follows_block(frame):
+        keys.remove("skip_scale")
     if "std" in keys and "gain" in keys:
         fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
         swept = frame.attrs.get("scale_axis") or fewer
@@ -77,6 +80,11 @@ def sites_of(frame: pd.DataFrame, column: str | None = None) -> list[str]:
     if "site" not in frame:
         return []
     return [str(site) for site in in_order(frame if column is None else frame[frame[column].notna()], "site")]
+
+
+def _skip_follows_block(frame: pd.DataFrame) -> bool:
+    """Whether each block has one scale of skips, as it has unless the sweep gives it."""
+    return bool(frame.groupby("block", observed=True)["skip_scale"].nunique().max() == 1)
 
 
 def follows_init(frame: pd.DataFrame) -> bool:

@@ -51,12 +51,13 @@ def overlay(
     infinite, as for relu and below the critical gain where there are no biases. No line is drawn across a jump.
     Over gain and bias_std: the contour chi1 = 1, likewise.
     Nothing is drawn for panels that the theory does not speak of: without predictions, as normalized networks and
-    constant and zero weights have none, and activations without rows in the table; nor where rows of several starts
-    fit the panel and say different things.
+    constant and zero weights have none, activations without rows in the table, and blocks other than dense layers and
+    convolutions without skips, of which the fixed points are; nor where rows of several starts fit the panel and say
+    different things.
     """
     keys = {across.key, up.key}
     known = pd.DataFrame() if mean_field is None else rows_about(part, mean_field)
-    if known.empty:
+    if known.empty or not _are_stacks(part):
         return {}
     ratio = 1.0
     if "std" in keys:
@@ -73,6 +74,14 @@ def overlay(
     if along is None or across.named or up.named or known[other_scale].nunique() > 1:
         return {}
     return _straight(axes, known.sort_values(along), along, ratio, across, up, value)
+
+
+def _are_stacks(part: pd.DataFrame) -> bool:
+    """Whether these networks are layer on layer, dense or convolved, without skips: q' = gain^2 E[phi^2] + bias^2."""
+    for key, plain in (("skip_scale", 0.0), ("branch_scale", 1.0)):
+        if key in part and (pd.to_numeric(part[key], errors="coerce") != plain).any():
+            return False
+    return "block" not in part or bool(part["block"].astype(str).str.match(r"dense$|conv").all())
 
 
 def _straight(axes: Axes, line: pd.DataFrame, along: str, ratio: float, across: Axis, up: Axis, value: str) -> Handles:
