@@ -110,7 +110,6 @@ def test_a_rule_stands_beside_each_axis_of_numbers_where_the_grid_has_a_formula(
         (["block=attention(2)", "inputs.positions=4"], {"site", "act_std", "saturated", "theory_log10_act_rms"}),
         (["block=transformer(2, 1)", "inputs.positions=4"], set()),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_a_block_cannot_fill_is_left_out(words, lacking):
     told = {"site", "attention_entropy", "position_similarity", "act_std", "saturated", "theory_log10_act_rms"}
