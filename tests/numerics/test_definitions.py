@@ -35,6 +35,7 @@ def test_a_layer_of_two_samples_and_two_units_reads_as_on_paper():
     expected = {
         "preact_mean": 3,
         "preact_std": np.sqrt(2),
+        "log10_preact_rms": np.log10(np.sqrt((1 + 9 + 9 + 25) / 4)),
         "act_mean": 1,
         "act_std": np.sqrt(1.5),
         "act_min": 0,
@@ -47,9 +48,29 @@ def test_a_layer_of_two_samples_and_two_units_reads_as_on_paper():
         "input_correlation": 2 * (1 * 3 + 3 * 5) / (1 + 9 + 9 + 25),
         "input_decorrelation": ((1 - 3) ** 2 + (3 - 5) ** 2) / (1 + 9 + 9 + 25),
         "nonfinite": 0,
+        "position_similarity": np.nan,  # of one position, and no attention
+        "attention_entropy": np.nan,
         "log10_jacobian": -1,
     }
-    assert {name: definition(layer) for name, definition in DEFINITIONS.items()} == pytest.approx(expected)
+    found = {name: definition(layer) for name, definition in DEFINITIONS.items()}
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_two_samples_of_two_positions_read_as_on_paper():
+    a = np.array([[1, 3], [3, 5], [0, 2], [2, 0]], float)  # sample by sample
+    means = np.tile(a.reshape(2, 2, 2).mean(axis=0), (2, 1))
+    # A query that is undecided between two positions, and one that sees one alone, which is left out.
+    weights = np.array([[[[0.5, 0.5], [1.0, 0.0]]]])
+    layer = LayerArrays(a, a, 0.0, a - means, positions=2, weights=weights)
+    squares = 1 + 9 + 9 + 25 + 4 + 4
+    assert DEFINITIONS["position_similarity"](layer) == pytest.approx(2 * ((1 * 3 + 3 * 5) + 0) / squares)
+    assert DEFINITIONS["input_correlation"](layer) == pytest.approx(2 * ((1 * 0 + 3 * 2) + (3 * 2 + 5 * 0)) / squares)
+    apart = (1 - 0) ** 2 + (3 - 2) ** 2 + (3 - 2) ** 2 + (5 - 0) ** 2
+    assert DEFINITIONS["input_decorrelation"](layer) == pytest.approx(apart / squares)
+    assert DEFINITIONS["attention_entropy"](layer) == pytest.approx(1.0)
+    uneven = layer._replace(weights=np.array([[[[1.0, 0.0], [0.9, 0.1]]]]))
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1)) / np.log(2)
+    assert DEFINITIONS["attention_entropy"](uneven) == pytest.approx(entropy)
 
 
 def test_a_response_kept_beside_phi_of_0_has_the_same_statistics():

@@ -221,7 +221,8 @@ class Attention:
                 sizes = abs(naive.sharpness) / math.sqrt(head) * np.abs(query) @ np.abs(key).T
                 logits = rounding.off(logits, sizes)
                 seen = np.tril(np.ones(logits.shape, bool)) if self.causal else np.ones(logits.shape, bool)
-                powers = np.where(seen, np.exp(logits - np.max(np.where(seen, logits, -np.inf), 1, keepdims=True)), 0.0)
+                logits = np.where(seen, logits, -np.inf)
+                powers = np.exp(logits - logits.max(axis=1, keepdims=True))
                 weights = powers / powers.sum(axis=1, keepdims=True)
                 mixed[units] = weights @ value
                 told = seen.sum(axis=1) > 1
