@@ -32,7 +32,7 @@ CASES = {
     "attention(4)": (10, 16, 64, 64),
     "transformer(4, 4)": (10, 16, 64, 64),
 }
-GAINS = 16
+GAINS, SEEDS = 32, 4
 
 
 def statistics(np, a, h, samples):
@@ -83,9 +83,9 @@ def plain_update(np, softmax, name, positions):
 
     def attend(a, weights, phi):
         size = a.shape[1] // 4
-        query, key, value = ((a @ w).reshape(-1, positions, 4, size).transpose(0, 2, 1, 3) for w in weights[:3])
-        logits = query @ key.transpose(0, 1, 3, 2) / math.sqrt(size)
-        mixed = (softmax(logits) @ value).transpose(0, 2, 1, 3).reshape(a.shape)
+        query, key, value = (np.swapaxes((a @ w).reshape(-1, positions, 4, size), 1, 2) for w in weights[:3])
+        logits = query @ np.swapaxes(key, 2, 3) / math.sqrt(size)
+        mixed = np.swapaxes(softmax(logits) @ value, 1, 2).reshape(a.shape)
         return mixed @ weights[3], a
 
     return {
@@ -132,7 +132,7 @@ class Torch:
 
     def __init__(self, torch):
         self.abs, self.sum, self.sqrt, self.log10 = torch.abs, torch.sum, torch.sqrt, torch.log10
-        self.isfinite, self.roll, self.torch = torch.isfinite, torch.roll, torch
+        self.isfinite, self.swapaxes, self.torch = torch.isfinite, torch.swapaxes, torch
 
     def stack(self, values):
         return self.torch.stack([value.float() for value in values])
@@ -141,10 +141,23 @@ class Torch:
         return self.torch.cat(parts, axis)
 
 
+def torch_convolution(torch, positions):
+    """The convolution as one writes it in PyTorch: of [samples, units, positions]. weights: [units, units, taps]."""
+
+    def convolution(a, weights, phi):
+        h = phi(a)
+        laid = torch.nn.functional.pad(h.reshape(-1, positions, h.shape[1]).mT, (1, 1), mode="circular")
+        return torch.nn.functional.conv1d(laid, weights[0]).mT.reshape(h.shape), h
+
+    return convolution
+
+
 def torch_network(torch, name, x, weights, positions):
     """One network in PyTorch, layer by layer, with its statistics taken by a hook behind every update."""
     words, skip = Torch(torch), BLOCKS.find(name).skip
     updates = plain_update(words, lambda logits: torch.softmax(logits, -1), name, positions)
+    if name == "conv(3)":
+        updates = [torch_convolution(torch, positions)]
     samples, found, a = len(x) // positions, [], x
 
     def hook(a, h):
@@ -185,6 +198,7 @@ def words_of(name, layers, samples, positions, width):
         f"block={name}",
         "activation=tanh",
         f"gain=lin:0.5:1.5:{GAINS}",
+        f"seed=int:0:{SEEDS - 1}",
         f"depth=int:1:{layers}",
         f"width={width}",
         f"inputs.samples={samples}",
@@ -197,7 +211,7 @@ def compare(name: str, rounds: int) -> None:
     layers, samples, positions, width = CASES[name]
     sweep = Sweep(*words_of(name, layers, samples, positions, width))
     x = np.random.default_rng(0).standard_normal((samples * positions, width)).astype(np.float32)
-    count = max(1, min(4, GAINS))
+    count = 4
     vmapped, keys = jax_networks(name, width, positions, layers), jax.random.split(jax.random.key(0), count)
     gains = np.full(count, 1.0, np.float32)
     ways = {
@@ -217,6 +231,10 @@ def compare(name: str, rounds: int) -> None:
             ]
             for _ in range(layers)
         ]
+        if name == "conv(3)":
+            weights = [
+                [[w.reshape(3, width, width).permute(2, 1, 0).contiguous()] for (w,) in layer] for layer in weights
+            ]
         tx = torch.from_numpy(x)
         ways["PyTorch loop"] = (lambda: torch_network(torch, name, tx, weights, positions), layers)
     for function, _ in ways.values():

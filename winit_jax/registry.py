@@ -79,7 +79,7 @@ def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> 
     """
     parameters = inspect.signature(maker).parameters.values()
     flags = [parameter.name for parameter in parameters if parameter.default is False]
-    given = arguments.split(",")
+    given = arguments.split(",") if arguments.strip() else []
     while given and given[-1] in flags:
         flags.remove(given.pop())
     numbers = _numbers(word, ",".join(given)) if given else []

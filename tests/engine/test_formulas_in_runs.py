@@ -62,6 +62,7 @@ def test_a_sweep_grown_by_depths_and_formulas_has_the_rows_of_the_whole(folder, 
     assert_same_bits(tmp_path / "grown", folder)
 
 
+@pytest.mark.slow
 def test_networks_of_a_formula_are_trained_each_with_its_own_scales(tmp_path):
     words = [*GPT2[:2], "width=8", "depth=2,3", "seed=0", "gain=1", "branch_scale=1/depth,1", "inputs.samples=10"]
     learning = ["learning_rate=0.1", "train.source=digits", "train.steps=4", "train.eval_every=2"]

@@ -11,7 +11,8 @@ AXES = {"activation": "tanh", "depth": [1, 4], "width": 24, "seed": [0, 1]}
 BESIDE = {"inputs": {"samples": 12, "positions": 4}, "measure": {"gradients": True}, "progress": False}
 
 
-@pytest.mark.parametrize("block", ["residual", pytest.param("transformer(2, 2)", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("block", ["residual", "transformer(2, 2)"])
 def test_a_formula_that_is_the_same_in_every_layer_is_the_network_of_its_number(block, tmp_path):
     numbers = {"gain": 0.9, "bias_std": 0.2, "skip_scale": 0.5, "branch_scale": 0.7}
     formulas = {axis: f"{value} + 0*layer" for axis, value in numbers.items()}

@@ -18,7 +18,7 @@ from winit_jax.cli import saying
 from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.planning import memory, report
 from winit_jax.engine.planning import planner as plan
-from winit_jax.engine.planning.planner import Count, count_by_shape, points_by_shape
+from winit_jax.engine.planning.points import Count, count_by_shape, points_by_shape
 from winit_jax.numerics.initializers import shape_of
 from winit_jax.spec.reading import load_sweep
 from winit_jax.system import machine

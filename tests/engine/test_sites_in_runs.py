@@ -12,6 +12,9 @@ WORDS = [
 SITES = ["", "attention", "mlp", "attention", "mlp"]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sites") / "run"

@@ -25,6 +25,7 @@ from winit_jax.numerics.blocks.protocol import IDENTITY
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.initializers import unit_weight_stack
 from winit_jax.numerics.measure import comparison, families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.naive import Naive, NaiveSignal, functions_of
 from winit_jax.numerics.scaled import Scaled, root_exponent
@@ -61,7 +62,7 @@ def layout_of(name):
 def family(name, **options):
     scales = {"first_std": 0.5, "hidden_std": 0.4, "bias_std": 0.3} | options
     one = {key: np.array([value]) for key, value in scales.items()}
-    return families.Family(0, "normal", WIDTH, block=BLOCKS.find(name), **one)
+    return Family(0, "normal", WIDTH, block=BLOCKS.find(name), **one)
 
 
 class One:
@@ -173,7 +174,7 @@ def test_the_draws_of_dense_layers_are_those_that_runs_before_blocks_had(name):
         ),
     }
     for shape, (weights, biases) in held.items():
-        of_family = families.Family(3, shape, 8, *[np.ones(1)] * 3, block=BLOCKS.find(name))
+        of_family = Family(3, shape, 8, *[np.ones(1)] * 3, block=BLOCKS.find(name))
         ((layer,),) = of_family.stack(2, 2)
         np.testing.assert_allclose(np.asarray(layer.weights[1]).ravel()[[0, 9, 63]], weights, rtol=1e-6)
         np.testing.assert_allclose(np.asarray(layer.biases[1])[[0, 7]], biases, rtol=1e-6)
@@ -253,7 +254,7 @@ def test_mean_field_speaks_of_every_update_at_every_place(name):
 
 
 @pytest.mark.parametrize("name", ["dense", "residual"])
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ["tanh", pytest.param("sigmoid", marks=pytest.mark.slow)])
 def test_dense_layers_are_those_of_the_reference_and_of_autodiff(name, activation):
     x, depth, setting = inputs(30, FEATURES), 3, Setting(activation, skip=BLOCKS[name].skip)
     of_family, of_settings = family(name), Settings(ACTIVATIONS[activation], block=BLOCKS[name])

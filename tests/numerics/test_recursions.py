@@ -12,6 +12,7 @@ from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.blocks import BLOCKS, Context, Layout, Scales
 from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.scaled import Scaled, as_scaled
@@ -42,7 +43,7 @@ def measured(block, activation, depth, x, *, gain=1.0, skip=None, branch=1.0, sh
         stds = np.array([[gain / math.sqrt(place.fan_in)] for place in places])
         hidden = stds[0] if len(stds) == 1 else stds
         of_stream = (np.array([scale]) for scale in (kind.skip if skip is None else skip, branch, sharpness))
-        family = families.Family(
+        family = Family(
             seed,
             init,
             WIDTH,
@@ -165,7 +166,7 @@ def test_a_convolution_damps_each_wave_over_positions_by_its_mean_over_taps():
             rows = np.random.default_rng(seed).standard_normal((16, positions, WIDTH)) * np.sqrt(lengths)[:, None]
             rows = rows.reshape(-1, WIDTH).astype(np.float32)
             signal = Signal(Scaled(rows, np.int32(0)), rows.mean(axis=0), np.int32(1))
-            family = families.Family(seed, "normal", WIDTH, *[np.ones(1)] * 3, block=block)
+            family = Family(seed, "normal", WIDTH, *[np.ones(1)] * 3, block=block)
             draws = tuple(
                 layer._replace(**{k: v[0] for k, v in layer._asdict().items()}) for layer in family.stack(2, 1)[0]
             )

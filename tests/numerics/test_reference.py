@@ -12,6 +12,7 @@ from winit_jax.numerics.activations import ACTIVATIONS, activation
 from winit_jax.numerics.activations.probing import probe
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import comparison, families, statistics
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 
@@ -152,7 +153,7 @@ def test_numbers_that_only_float32_or_its_scale_change_are_let_through(
 ):
     x = one_of_many_scales(kind)
     first, hidden = gain / np.sqrt(5), gain / np.sqrt(width)
-    family = families.Family(seed, shape, width, *(np.array([value]) for value in (first, hidden, bias, epsilon)))
+    family = Family(seed, shape, width, *(np.array([value]) for value in (first, hidden, bias, epsilon)))
     settings = Settings(activation(name), NORMALIZATIONS[normalization])
     columns, _ = families.forward(family, as_inputs(x), DEPTH, settings, budget_mib=64, platform="cpu")
     found = comparison.compare(

@@ -10,6 +10,7 @@ from winit_jax.data.inputs import load_inputs
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import BATCH, LAYER, NORMALIZATIONS
 from winit_jax.spec.sweep import Inputs
@@ -21,7 +22,7 @@ TOLERANCE = 5e-3
 def fast(x, name, std, bias, *, width, depth, normalization, epsilon=1e-5, seed=0, shape="normal"):
     """(log10_jacobian, log10 RMS of dLoss/da, of dLoss/dW), [depth] each."""
     one = [np.array([value], float) for value in (std, std, bias, epsilon)]
-    family = families.Family(seed, shape, width, *one)
+    family = Family(seed, shape, width, *one)
     settings = Settings(activation(name), NORMALIZATIONS[normalization])
     machine = {"budget_mib": 64, "platform": "cpu"}
     inputs = as_inputs(x)
@@ -119,7 +120,7 @@ def test_weights_that_are_all_one_number_make_one_unit_of_a_layer(name, normaliz
 def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
     """Every sample of a second layer is the same, and without biases every unit is 0."""
     x, width = inputs(20, 49), 49
-    family = families.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
+    family = Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
     settings = Settings(activation("tanh"), LAYER)
     machine = {"budget_mib": 64, "platform": "cpu"}
     columns, _ = families.forward(family, as_inputs(x), 3, settings, **machine)
@@ -134,7 +135,7 @@ def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
 
 def test_jacobians_of_one_weight_have_one_singular_value_and_then_none():
     x, width = inputs(4, 49), 49
-    family = families.Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
+    family = Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
     found = families.singular_values(family, x, (1, 2, 3), Settings(activation("tanh"), LAYER))["sv_max"]
     a = 0.1 * np.asarray(draws.first_layer(0, "constant", width, width).biases, float)
     a -= a.mean()
@@ -168,7 +169,7 @@ def test_batch_normalization_sees_a_product_beside_any_offset():
     settings, machine = Settings(activation("sigmoid"), BATCH), {"budget_mib": 64, "platform": "cpu"}
     for x, std in ((np.zeros((5, 4)), 1e30), (1e-30 * inputs(5, 4), 1.0)):
         parts = [np.full(2, std), np.full(2, std), np.array([0.0, 1.0]), np.full(2, 1e-70 if x.any() else 1e-5)]
-        columns, _ = families.forward(families.Family(0, "normal", 4, *parts), as_inputs(x), 3, settings, **machine)
+        columns, _ = families.forward(Family(0, "normal", 4, *parts), as_inputs(x), 3, settings, **machine)
         assert np.all(np.isfinite(columns["log10_jacobian"]))
         for column in ("log10_jacobian", "act_std", "saturated"):
             np.testing.assert_allclose(columns[column][:, 1], columns[column][:, 0], rtol=1e-4, atol=1e-6)
@@ -191,7 +192,7 @@ def test_epsilon_of_any_size_keeps_its_scale():
     x, width = inputs(20, 30), 30
     for name, normalization in (("tanh", "layer"), ("gelu", "batch")):
         for scale in (1e-15, 1e-6, 1e8):
-            family = families.Family(
+            family = Family(
                 0,
                 "normal",
                 width,
@@ -213,7 +214,7 @@ def test_epsilon_alone_divides_where_it_is_all_there_is():
     x, width = inputs(20, 30), 30
     epsilons = np.array([1e-80, 1e-30, 1e-5, 1e5, 1e30, 1e60])
     stds = np.sqrt(epsilons) * 1e-6
-    family = families.Family(0, "normal", width, stds, stds, np.zeros(len(stds)), epsilons)
+    family = Family(0, "normal", width, stds, stds, np.zeros(len(stds)), epsilons)
     settings = Settings(activation("tanh"), LAYER)
     columns, _ = families.forward(family, as_inputs(x), 1, settings, budget_mib=64, platform="cpu")
     np.testing.assert_allclose(columns["log10_act_rms"][0], columns["log10_act_rms"][0, 2], atol=1e-5)
@@ -221,7 +222,7 @@ def test_epsilon_alone_divides_where_it_is_all_there_is():
 
 def test_without_epsilon_what_does_not_vary_is_zero():
     x = np.ones((5, 4))
-    family = families.Family(0, "normal", 4, np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))
+    family = Family(0, "normal", 4, np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))
     columns, _ = families.forward(
         family, as_inputs(x), 2, Settings(activation("tanh"), BATCH), budget_mib=64, platform="cpu"
     )

@@ -14,6 +14,7 @@ from winit_jax.numerics import draws
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.blocks import DENSE, RESIDUAL, Layout, mean_field
 from winit_jax.numerics.measure import comparison, families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.theory import UNNORMALIZED, Norm, from_inputs, propagate
@@ -34,7 +35,7 @@ OF_THEORY = mean_field(RESIDUAL, Layout())
 
 def family(stream, stds=STDS, biases=BIASES, width=WIDTH, block=RESIDUAL):
     scales = (np.full(len(stds), 1e-5), block, np.full(len(stds), stream.skip), np.full(len(stds), stream.branch))
-    return families.Family(0, "normal", width, stds, stds, biases, *scales)
+    return Family(0, "normal", width, stds, stds, biases, *scales)
 
 
 def settings(name, normalization, stream):
@@ -181,7 +182,7 @@ def test_wide_residual_networks_do_as_predicted(normalization, position):
     columns = {"log10_act_rms": [], "log10_jacobian": [], "input_correlation": []}
     std, bias = np.array([gain / np.sqrt(width)]), np.array([0.2])
     for seed in range(seeds):
-        of_seed = families.Family(seed, "normal", width, std, std, bias, block=RESIDUAL)
+        of_seed = Family(seed, "normal", width, std, std, bias, block=RESIDUAL)
         of_settings = settings("tanh", normalization, Stream(1.0, 1.0, position))
         found, _ = families.forward(of_seed, as_inputs(x), depth, of_settings, budget_mib=64, platform="cpu")
         for name, values in columns.items():

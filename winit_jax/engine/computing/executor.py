@@ -16,7 +16,7 @@ from winit_jax.engine.computing.tables import detail_tables, networks_table, tra
 from winit_jax.engine.computing.training import Training
 from winit_jax.engine.computing.verdicts import Verdicts
 from winit_jax.engine.computing.work import Work
-from winit_jax.engine.planning.planner import points_by_shape
+from winit_jax.engine.planning.points import points_by_shape
 from winit_jax.numerics import initializers, pinned
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep

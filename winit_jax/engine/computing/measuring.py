@@ -15,6 +15,7 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
@@ -55,6 +56,7 @@ class Measuring:
             block=family.block,
         )
         inputs, budget_mib, findings = self._inputs(job.width), sweep.compute.batch_mib, Found()
+        room = max(sweep.grid.depth)
         findings.layers, findings.histogram = families.forward(
             family,
             inputs,
@@ -64,6 +66,7 @@ class Measuring:
             edges=None if histogram is None else bin_edges(histogram),
             budget_mib=budget_mib,
             platform=self.platform,
+            room=room,
         )
         self.verdicts.check(Evidence(job, data.rows, family, settings, findings.layers), shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
@@ -77,9 +80,10 @@ class Measuring:
                 edges=None if histogram is None else gradient_edges(histogram),
                 budget_mib=budget_mib,
                 platform=self.platform,
+                room=room,
             )
         if measure.singular_values and not settings.normalization.joins_samples:
-            findings.depths = families.singular_values(family, data.rows, depths, settings)
+            findings.depths = families.singular_values(family, data.rows, depths, settings, room)
         return family.layer(family.layers or 1).place_stds[0], findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
@@ -91,12 +95,12 @@ class Measuring:
         scales = {axis: sizes.values(job, axis) for axis in SCALES if axis != "skip_scale"}
         return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
 
-    def _family(self, job: Job, features: int) -> families.Family:
+    def _family(self, job: Job, features: int) -> Family:
         if any(point.depends_on_layer for point in job.points):
             return self._by_layer(job, features)
         return self._of_layer(job, features)
 
-    def _of_layer(self, job: Job, features: int, layer: int | None = None) -> families.Family:
+    def _of_layer(self, job: Job, features: int, layer: int | None = None) -> Family:
         """The family by its scales at one layer, or at all where they are the same."""
         scale_axis, sizes = self.work.sweep.scale_axis, replace(Sizes.of(job, features), layer=layer)
         places = (stem(features, job.width), *places_of(job.block, job.width))
@@ -109,9 +113,9 @@ class Measuring:
         hidden = stds[1] if len(stds) == 2 else stds[1:]
         scales = (stds[0], hidden, biases, epsilons)
         of_stream = (BLOCKS.find(job.block), sizes.skips(job), branches, sharpness)
-        return families.Family(job.seed, job.shape, job.width, *scales, *of_stream)
+        return Family(job.seed, job.shape, job.width, *scales, *of_stream)
 
-    def _by_layer(self, job: Job, features: int) -> families.Family:
+    def _by_layer(self, job: Job, features: int) -> Family:
         """The family of networks whose layers have scales of their own."""
         assert job.depth is not None
         layers = [self._of_layer(job, features, layer) for layer in range(1, job.depth + 1)]

@@ -16,12 +16,12 @@ from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import Layout, mean_field
 from winit_jax.numerics.initializers import SHAPES
-from winit_jax.numerics.measure.families import Family
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
 
-# So many jobs' predictions are kept, for the same points come again with every seed.
-KEPT_PREDICTIONS = 8
+# So many bytes of jobs' predictions are kept, for the same points come again with every seed.
+KEPT_BYTES = 64 * 2**20
 
 
 @dataclass
@@ -52,9 +52,9 @@ class Predicting:
             return kept
         predicted = self._predict(job, family, layers)
         with self._lock:
-            while len(self._kept) >= KEPT_PREDICTIONS:
-                self._kept.pop(next(iter(self._kept)))
             self._kept[key] = predicted
+            while len(self._kept) > 1 and sum(map(_bytes_of, self._kept.values())) > KEPT_BYTES:
+                self._kept.pop(next(iter(self._kept)))
         return predicted
 
     def _predict(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
@@ -108,6 +108,10 @@ class Predicting:
             np.array([[sizes.gain(point, scale_axis, place) for point in job.points] for place in places])
             for places in family.places
         )
+
+
+def _bytes_of(columns: dict[str, np.ndarray]) -> int:
+    return sum(values.nbytes for values in columns.values())
 
 
 def predictions(work: Work, say: Callable[[str], None]) -> dict[str, pa.Table]:

@@ -16,12 +16,19 @@ from winit_jax.numerics import blocks, initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
+from winit_jax.numerics.theory.closed_forms import closed_form
 from winit_jax.spec.sweep import Inputs, Sweep
+from winit_jax.user_code import is_import_path
 
 # Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
 LN_10 = math.log(10)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
+# Seconds of one update at infinite width, and of each point of it: phi in closed form, phi by quadrature, and softmaxes
+# over random logits, whose points share most of their work. Measured on one core of a server.
+CLOSED, QUADRATURE, SOFTMAX = (4.5e-4, 5e-7), (4e-3, 9e-5), (1.5e-2, 5e-6)
+# Of the tables that the latter begin with.
+TABLES_SECONDS = 15.0
 Predicted = TypeVar("Predicted")
 
 
@@ -210,6 +217,21 @@ def count_fixed_points(sweep: Sweep) -> int:
         return features * (1 + 1e-9 * (features - math.isinf(width))), features
 
     return _scales(inputs).distinct(sweep)[0].size * len(sweep.grid.activation)
+
+
+def layer_seconds(name: str, block: str, points: int) -> float:
+    """What predicting one layer of so many points takes, as an estimate. Functions by import path are not imported."""
+    known, seconds = BLOCKS.find(block), 0.0
+    by_quadrature = is_import_path(name) or closed_form(activation(name)) is None
+    for update in known.updates:
+        base, a_point = SOFTMAX if update.attends else QUADRATURE if by_quadrature else CLOSED
+        seconds += base + a_point * points
+    return seconds
+
+
+def tables_seconds(block: str) -> float:
+    """What the first prediction of a block takes beside that, as an estimate."""
+    return TABLES_SECONDS * any(update.attends for update in BLOCKS.find(block).updates)
 
 
 def usual_gain(name: str, block: str, bias_std: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from winit_jax.numerics import draws
 from winit_jax.numerics.measure import comparison, families
+from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings
 from winit_jax.numerics.rounding import product_roundoff
 from winit_jax.spec.parts import Job
@@ -33,7 +34,7 @@ class Evidence:
 
     job: Job
     x: np.ndarray
-    family: families.Family
+    family: Family
     settings: Settings
     columns: dict[str, np.ndarray]
 

@@ -9,12 +9,13 @@ from winit_jax.data.datasets import check_dataset
 from winit_jax.data.inputs import check_inputs
 from winit_jax.data.sources import SOURCES
 from winit_jax.engine.computing import theories
+from winit_jax.engine.planning.memory import LANES
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
 from winit_jax.numerics import initializers
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
 from winit_jax.numerics.blocks import BLOCKS, entries, measured_units, multiplications
 from winit_jax.numerics.blocks.attention import Attention
-from winit_jax.numerics.measure import backward
+from winit_jax.numerics.measure import backward, batches
 from winit_jax.numerics.training import trainer
 from winit_jax.registry import UnknownName
 from winit_jax.spec.problems import Problem, briefly, did_you_mean
@@ -120,6 +121,10 @@ def planner(
         flops_a_second=FLOPS_A_CORE * cores * speedup,
         together=together or (lambda width, depth: trainer.CPU_BLOCK),
         fixed_points=theories.count_fixed_points,
+        in_a_block=lambda rows, width: batches.size(1, rows, width, 0.0, "cpu" if speedup == 1 else "accelerator"),
+        predicting=theories.layer_seconds,
+        tables=theories.tables_seconds,
+        lanes=min(LANES, cores),
     )
 
 

@@ -1,15 +1,14 @@
 """From a sweep to work: which networks run together, in which parts, and what it will cost."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from winit_jax.columns import SCALES
 from winit_jax.engine.planning import shapes
-from winit_jax.spec.parts import Job, Part, Point, holds_depth
-from winit_jax.spec.sweep import Scale, Sweep
+from winit_jax.engine.planning.points import Count, count_by_shape, families_by_draw, points_by_shape
+from winit_jax.spec.parts import Job, Part
+from winit_jax.spec.sweep import Sweep
 
 # Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
@@ -24,62 +23,6 @@ SIGNAL_SHARE = 0.25
 # and, as if they were arithmetic, the statistics of each activation.
 FLOPS_A_CORE = 7e10
 FLOPS_AN_ACTIVATION = 80
-
-
-def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, list[Point]]:
-    """The points of a sweep by the shape that they draw from. shape_of: init -> shape."""
-    grouped: dict[str, list[Point]] = {}
-    for init, scale in sweep.init_points():
-        points = grouped.setdefault(shape_of(init), [])
-        others = itertools.product(*(getattr(sweep.grid, axis) or [None] for axis in SCALES))
-        points.extend(Point(init, scale, *values) for values in others)
-    return grouped
-
-
-def families_by_draw(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[tuple[str, int | None], list[Point]]:
-    """The same by shape and depth: None where one pass serves every depth, else each depth by itself."""
-    draws: dict[tuple[str, int | None], list[Point]] = {}
-    for shape, points in points_by_shape(sweep, shape_of).items():
-        free = [point for point in points if not point.depends_on_depth]
-        bound = [point for point in points if point.depends_on_depth]
-        if free:
-            draws[shape, None] = free
-        if bound:
-            draws |= {(shape, depth): bound for depth in sweep.grid.depth}
-    return draws
-
-
-@dataclass(frozen=True)
-class Count:
-    """Points, how many of them are others rescaled where the activation is positively homogeneous, and how many have
-    scales that depend on depth, so that each depth takes a pass."""
-
-    all: int
-    shared: int
-    bound: int
-
-    @classmethod
-    def of(cls, points: Sequence[Point], skip: float) -> "Count":
-        """skip: the block's own."""
-        bound = sum(point.depends_on_depth for point in points)
-        return cls(len(points), sum(can_share(point, skip) for point in points), bound)
-
-
-def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) -> dict[str, Count]:
-    """How many points `points_by_shape` would list, by multiplication. skip: the block's own."""
-    counts: dict[str, Count] = {}
-    values = {axis: getattr(sweep.grid, axis) or [None] for axis in SCALES}
-    all_others = math.prod(map(len, values.values()))
-    sharing = math.prod(sum(_shares(axis, value, skip) for value in of_axis) for axis, of_axis in values.items())
-    free = math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
-    for init, scale in sweep.init_points():
-        count = counts.get(shape_of(init), Count(0, 0, 0))
-        counts[shape_of(init)] = Count(
-            count.all + all_others,
-            count.shared + sharing * _scale_shares(init, scale),
-            count.bound + all_others - free * (not holds_depth(scale)),
-        )
-    return counts
 
 
 def batch_size(sweep: Sweep, together: int) -> int:
@@ -99,7 +42,9 @@ class Planner:
     layer; entries, units: (block, width) -> numbers that its draws hold, and that statistics read of a row; updates:
     block -> how many a layer has (`blocks.protocol`).
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
-    at once. fixed_points: rows of the mean_field table.
+    at once. fixed_points: rows of the mean_field table. in_a_block: (rows, width) -> how many networks go through the
+    layers together, which takes as long for fewer. predicting: (activation, block, points) -> seconds of one layer at
+    infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time.
     """
 
     shape_of: Callable[[str], str]
@@ -112,6 +57,10 @@ class Planner:
     flops_a_second: float
     together: Callable[[int, int], int] = lambda width, depth: 1
     fixed_points: Callable[[Sweep], int] = lambda sweep: 0
+    in_a_block: Callable[[int, int], int] = lambda rows, width: 1
+    predicting: Callable[[str, str, int], float] = lambda activation, block, points: 0.0
+    tables: Callable[[str], float] = lambda block: 0.0
+    lanes: int = 1
 
     def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
         """How many passes serve every depth: one for all points that a homogeneous activation can share."""
@@ -207,9 +156,12 @@ class Planner:
         target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
+        shapes_drawn = {shape: [depth for of, depth in by_draw if of == shape] for shape, _ in by_draw}
+        draws = itertools.product(grid.block, grid.width, shapes_drawn, grid.seed)
+        functions = list(itertools.product(grid.norm_position, grid.normalization, grid.activation))
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
-        for block, width, (shape, depth), seed, position, normalization, activation in itertools.product(
-            grid.block, grid.width, by_draw, grid.seed, grid.norm_position, grid.normalization, grid.activation
+        for (block, width, shape, seed), depth, (position, normalization, activation) in (
+            (draw, depth, function) for draw in draws for depth in shapes_drawn[draw[2]] for function in functions
         ):
             points, skip = by_draw[shape, depth], self.skip(block)
             pass_seconds = self.family_seconds(sweep, block, width, depth)
@@ -248,10 +200,23 @@ class Planner:
 
     def seconds(self, sweep: Sweep) -> float:
         """Estimated time of a whole sweep, after compiling."""
+        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + self.predicting_seconds(sweep)
+
+    def predicting_seconds(self, sweep: Sweep) -> float:
+        """Of theory, once for all seeds."""
         grid = sweep.grid
-        layers = max(grid.depth) * len(grid.activation) * (len(grid.width) + grid.infinite)
-        predicting = PREDICTED_LAYER_SECONDS * layers * len(grid.block) * (set(grid.normalization) != {"batch"})
-        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + predicting
+        counts = count_by_shape(sweep, self.shape_of, 0.0).values()
+        bound = sum(count.bound for count in counts)
+        free = sum(count.all for count in counts) - bound
+        seconds = 0.0
+        for activation, block in itertools.product(grid.activation, grid.block):
+            if free:
+                seconds += max(grid.depth) * self.predicting(activation, block, free)
+            if bound:
+                seconds += sum(grid.depth) * self.predicting(activation, block, bound)
+        seconds *= len(grid.width) + grid.infinite
+        seconds *= len(grid.norm_position) * sum(name != "batch" for name in grid.normalization)
+        return seconds / self.lanes + max(map(self.tables, grid.block), default=0.0)
 
     def all_training_seconds(self, sweep: Sweep) -> float:
         """Of training every network."""
@@ -265,19 +230,31 @@ class Planner:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
         seconds = 0.0
         for block, width in itertools.product(sweep.grid.block, sweep.grid.width):
-            free, bound = self._passes_of_a_width(sweep, block)
+            in_a_block = self.in_a_block(shapes.of_inputs(sweep.inputs, width).rows, width)
+            free, bound = self._passes_of_a_width(sweep, block, in_a_block)
             seconds += free * self.family_seconds(sweep, block, width)
             if bound:
                 seconds += bound * sum(self.family_seconds(sweep, block, width, depth) for depth in sweep.grid.depth)
+            jobs = self.kinds(sweep) // len(sweep.grid.block) // len(sweep.grid.width) * len(sweep.grid.seed)
+            seconds += JOB_SECONDS / self.lanes * jobs * (1 + len(sweep.grid.depth) * (bound > 0))
         return seconds
 
-    def _passes_of_a_width(self, sweep: Sweep, block: str) -> tuple[int, int]:
-        """Of one block and width: (passes that serve every depth, those that are made anew at each depth)."""
+    def _passes_of_a_width(self, sweep: Sweep, block: str, in_a_block: int = 1) -> tuple[int, int]:
+        """Of one block and width: (passes that serve every depth, those that are made anew at each depth).
+
+        in_a_block: networks that take as long as fewer of them, in whose multiples they are counted.
+        """
+
         grid, by_shape = sweep.grid, count_by_shape(sweep, self.shape_of, self.skip(block))
-        functions = list(itertools.product(grid.activation, grid.normalization, by_shape.values()))
+        free = bound = 0
+        for function in itertools.product(grid.activation, grid.normalization, by_shape.values()):
+            *_, points = function
+            passes = self.passes(sweep, *function)
+            alone = passes < points.all - points.bound  # one network stands for all that it is rescaled to
+            free += alone - (alone - passes) // in_a_block * in_a_block
+            bound -= -points.bound // in_a_block * in_a_block
         each = len(grid.norm_position) * len(grid.seed)
-        free = sum(self.passes(sweep, *function) for function in functions)
-        return free * each, sum(points.bound for *_, points in functions) * each
+        return free * each, bound * each
 
     def summary(self, sweep: Sweep) -> dict[str, Any]:
         """Counts and estimates by arithmetic alone, without making a part."""
@@ -286,9 +263,10 @@ class Planner:
         of_blocks = [self._passes_of_a_width(sweep, block) for block in grid.block]
         passes = sum(free + bound * len(grid.depth) for free, bound in of_blocks) * len(grid.width)
         kinds = self.kinds(sweep)
+        updates = sum(map(self.updates, grid.block)) / len(grid.block)
         for name, count in self.programs(sweep).items():
             programs += count * kinds
-            seconds += count * kinds * COMPILE_SECONDS[name]
+            seconds += count * kinds * COMPILE_SECONDS[name] * updates
         rows = self.rows(sweep)
         sizes = {table: count * BYTES_A_ROW[table] for table, count in rows.items()}
         return {
@@ -361,25 +339,7 @@ BYTES_A_ROW = {
     "networks": 71, "layers": 71, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
     "mean_field": 50, "theory": 30,
 }  # fmt: skip
-# Of mean field for all scales of an activation and width, a layer.
-PREDICTED_LAYER_SECONDS = 1e-3
-# Of one program while another one compiles on the other of two cores, measured with an empty compilation cache.
+# Of a job beside its passes: columns and tables.
+JOB_SECONDS = 0.01
+# Of one program of an update while another one compiles on the other of two cores, where nothing is cached yet.
 COMPILE_SECONDS = {"forward": 5.0, "gradients": 4.0, "singular_values": 3.0, "training": 4.0}
-
-
-def can_share(point: Point, skip: float) -> bool:
-    """Whether a point of a positively homogeneous activation is another one rescaled. skip: the block's own."""
-    return _scale_shares(point.init, point.scale) and all(_shares(axis, getattr(point, axis), skip) for axis in SCALES)
-
-
-def _scale_shares(init: str, scale: Scale | None) -> bool:
-    return init != "zeros" and scale != 0 and not holds_depth(scale)
-
-
-def _shares(axis: str, value: Scale | None, skip: float) -> bool:
-    """Whether this value of a scale leaves a network one that others are rescaled to."""
-    if axis == "bias_std":
-        return value == 0
-    if axis == "skip_scale":
-        return (skip if value is None else value) == 0
-    return not (axis == "branch_scale" and value == 0) and not holds_depth(value)

@@ -1,17 +1,17 @@
 """h W + b at a scale that float32 holds, forth and back: what the stem does to the inputs, and blocks to responses.
 
-`gather` lays beside each row of [..., rows, width] what the weights read of its neighbours, [..., rows, fan_in]; None
-where they read the row alone.
+`neighbours` are those of each row of [..., rows, width] that the weights of a convolution read with it; None where they
+read the row alone.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.blocks.taps import Neighbours
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
@@ -20,51 +20,51 @@ from winit_jax.numerics.signals import Preactivation, Signal, clipped_off
 # Of numbers that are smaller than the largest by more powers of two than this, float32 may hold no squares.
 ROOM = 50
 
-Gather = Callable[[jax.Array], jax.Array]
 
-
-def linear(h: jax.Array, weights: jax.Array, precision: str, gather: Gather | None = None) -> jax.Array:
+def linear(h: jax.Array, weights: jax.Array, precision: str, neighbours: Neighbours | None = None) -> jax.Array:
     """h W of [..., rows, width] at their own scale."""
-    return jnp.matmul(h if gather is None else gather(h), weights, precision=precision)
+    if neighbours is not None:
+        return neighbours.product(h, weights, precision)
+    return jnp.matmul(h, weights, precision=precision)
 
 
 def multiply(
-    signal: Signal, weights: jax.Array, precision: str, gather: Gather | None = None
+    signal: Signal, weights: jax.Array, precision: str, neighbours: Neighbours | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """(psi Z, [rows, fan_out]; its mean over rows, which is the product of the mean and so known before)."""
-    product = linear(signal.response.value, weights, precision, gather)
-    mean = signal.unit_mean if gather is None else jnp.tile(signal.unit_mean, weights.shape[0] // signal.unit_mean.size)
+    product = linear(signal.response.value, weights, precision, neighbours)
+    mean = signal.unit_mean if neighbours is None else jnp.tile(signal.unit_mean, neighbours.count)
     return product, jnp.matmul(mean, weights, precision=precision)
 
 
 def push_weights(
-    change: Tangent, weights: jax.Array, weight: Scaled, precision: str, gather: Gather | None = None
+    change: Tangent, weights: jax.Array, weight: Scaled, precision: str, neighbours: Neighbours | None = None
 ) -> Tangent:
     """The change of h W from that of h, whose factor is 1: forward mode."""
 
     def product(h: jax.Array) -> jax.Array:
-        return linear(h, weights, precision, gather)
+        return linear(h, weights, precision, neighbours)
 
     value: Any = jax.jvp(product, (jnp.zeros_like(change.value),), (change.value,))[1]
     return Tangent(value, weight.exponent + change.exponent, weight.value)
 
 
 def pull_unit_weights(
-    gradient: jax.Array, weights: jax.Array, precision: str, gather: Gather | None = None
+    gradient: jax.Array, weights: jax.Array, precision: str, neighbours: Neighbours | None = None
 ) -> jax.Array:
     """The gradient at h from that at h Z, [rows, fan_out], both at unit scale: reverse mode."""
     pulled: jax.Array
-    units = weights.shape[0] if gather is None else weights.shape[1]  # a convolution keeps the width
+    units = weights.shape[0] if neighbours is None else weights.shape[1]  # a convolution keeps the width
     shape = jax.ShapeDtypeStruct((gradient.shape[0], units), gradient.dtype)
-    (pulled,) = jax.linear_transpose(lambda h: linear(h, weights, precision, gather), shape)(gradient)
+    (pulled,) = jax.linear_transpose(lambda h: linear(h, weights, precision, neighbours), shape)(gradient)
     return pulled
 
 
 def pull_weights(
-    gradient: Tangent, weights: jax.Array, weight: Scaled, precision: str, gather: Gather | None = None
+    gradient: Tangent, weights: jax.Array, weight: Scaled, precision: str, neighbours: Neighbours | None = None
 ) -> Tangent:
     """The gradient at h from that at h W, whose factor is 1."""
-    value = pull_unit_weights(gradient.value, weights, precision, gather)
+    value = pull_unit_weights(gradient.value, weights, precision, neighbours)
     return Tangent(value, gradient.exponent + weight.exponent, weight.value)
 
 
@@ -73,7 +73,7 @@ def weight_gradient(
     at_zero: float,
     gradient: jax.Array,
     precision: str,
-    gather: Gather | None = None,
+    neighbours: Neighbours | None = None,
     *,
     sums_to_zero: bool = False,
 ) -> Scaled:
@@ -84,7 +84,7 @@ def weight_gradient(
     response, constant = below.response.value, at_zero
     if sums_to_zero:
         response, constant = response - below.unit_mean, 0.0
-    gathered = response if gather is None else gather(response)
+    gathered = response if neighbours is None else neighbours.gather(response)
     product = jnp.matmul(gathered.T, gradient, precision=precision)  # XLA sums JAX's own transposition otherwise
     size = below.response.exponent + below.rms_exponent
     exponent = jnp.maximum(size, exponent_of(jnp.float32(constant)))
@@ -100,12 +100,12 @@ def weight_square(
     at_zero: float,
     gradient: Tangent,
     precision: str,
-    gather: Gather | None = None,
+    neighbours: Neighbours | None = None,
     *,
     sums_to_zero: bool = False,
 ) -> Scaled:
     """The mean square of dLoss/dW (see `weight_gradient`)."""
-    found = weight_gradient(below, at_zero, gradient.value, precision, gather, sums_to_zero=sums_to_zero)
+    found = weight_gradient(below, at_zero, gradient.value, precision, neighbours, sums_to_zero=sums_to_zero)
     return Scaled(jnp.mean(jnp.square(found.value)), 2 * (found.exponent + gradient.exponent))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.blocks.affine import (
-    Gather,
     affine,
     linear,
     multiply,
@@ -20,7 +19,7 @@ from winit_jax.numerics.blocks.affine import (
     weight_square,
 )
 from winit_jax.numerics.blocks.protocol import Branch, Context, Layout, Scales
-from winit_jax.numerics.blocks.taps import Taps
+from winit_jax.numerics.blocks.taps import Neighbours, Taps
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
@@ -41,22 +40,22 @@ class Affine:
     def places(self, width: int) -> tuple[Place, ...]:
         return (Place("", width, width) if self.taps is None else Place("conv", self.taps.count * width, width),)
 
-    def _gather(self, context: Context) -> Gather | None:
-        return None if self.taps is None else partial(self.taps.gather, layout=context.layout)
+    def _neighbours(self, context: Context) -> Neighbours | None:
+        return None if self.taps is None else Neighbours(self.taps, context.layout)
 
     def forward(
         self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
     ) -> Branch:
         (layer,), (weight,), (bias,) = draws, scales.weights, scales.biases
-        gather, precision, removes = self._gather(context), context.precision, context.removes
-        product, product_mean = multiply(signal, layer.weights, precision, gather)
+        neighbours, precision, removes = self._neighbours(context), context.precision, context.removes
+        product, product_mean = multiply(signal, layer.weights, precision, neighbours)
         if removes == "product":  # normalization has made all samples alike, and the draw all units
             product = jnp.broadcast_to(product[:1, :1], product.shape)
             product_mean = product[0]
         parts = (product, product_mean, signal, layer, weight, bias, context.outer)
         preactivation = affine(*parts, at_zero=context.activation.at_zero, removes=removes)
         if change is not None:
-            change = push_weights(change, layer.weights, weight, precision, gather)
+            change = push_weights(change, layer.weights, weight, precision, neighbours)
             if removes == "product":  # all units share it
                 change = change._replace(value=jnp.broadcast_to(change.value[:, :1], change.value.shape))
         return Branch(preactivation, change)
@@ -72,9 +71,9 @@ class Affine:
         sums_to_zero: bool = False,
     ) -> tuple[Tangent, tuple[Scaled, ...]]:
         (layer,), (weight,) = draws, scales.weights
-        gather, at_zero = self._gather(context), context.activation.at_zero
-        of_weights = weight_square(signal, at_zero, gradient, context.precision, gather, sums_to_zero=sums_to_zero)
-        return pull_weights(gradient, layer.weights, weight, context.precision, gather), (of_weights,)
+        neighbours, at_zero = self._neighbours(context), context.activation.at_zero
+        of_weights = weight_square(signal, at_zero, gradient, context.precision, neighbours, sums_to_zero=sums_to_zero)
+        return pull_weights(gradient, layer.weights, weight, context.precision, neighbours), (of_weights,)
 
     def learn(
         self,
@@ -85,7 +84,7 @@ class Affine:
         sharpness: jax.Array | None,
         context: Context,
     ) -> jax.Array:
-        product = linear(h, weights[0], context.precision, self._gather(context))
+        product = linear(h, weights[0], context.precision, self._neighbours(context))
         return product if biases[0] is None else product + biases[0][:, None]
 
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:

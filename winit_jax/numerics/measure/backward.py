@@ -48,17 +48,22 @@ def gradients(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """log10 RMS of the gradients of N networks, for every depth, in float64: [N, depths, rows] and [..., places].
 
-    hidden: every hidden layer to the deepest. loss: see `gradients.way_back`. edges: of histograms, in units of
-    the RMS, of the deepest network: [N, rows, bins + 3], else None. block: networks at a time.
+    hidden: every hidden layer to the deepest, and maybe more, which nothing reads. loss: see `gradients.way_back`.
+    edges: of histograms, in units of the RMS, of the deepest network: [N, rows, bins + 3], else None.
+    block: networks at a time.
     dLoss/da first, dLoss/dW at each place of an update second; NaN beyond the depth.
     """
     shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
     wanted = jnp.asarray(depths, jnp.int32)
-    turns = (_length(hidden), jnp.int32(len(depths)))
+    turns = (jnp.int32(max(depths) - 1), jnp.int32(len(depths)))
     squares = _in_blocks(
         lambda chosen: _gradients(inputs, chosen, first, hidden, loss, wanted, shifted, settings, *turns),
-        networks,
+        _beside(hidden, networks),
         block,
+    )
+    rows = settings.rows(max(depths))
+    squares = jax.tree.map(lambda x: x[:, :, :rows], squares._replace(histogram=None))._replace(
+        histogram=None if squares.histogram is None else squares.histogram[:, :rows]
     )
     last = np.array([settings.rows(depth) for depth in depths])
     beyond = np.arange(1, squares.preact.value.shape[2] + 1) > last[:, None]
@@ -107,11 +112,12 @@ def singular_values(
 ) -> dict[str, np.ndarray]:
     """Singular values of d a_L / d a_1 for the inputs given, as the columns SINGULAR_VALUES: arrays [depths, N].
 
-    hidden: every hidden layer to the deepest. Not for batch normalization, which joins the inputs.
+    hidden: as in `gradients`. Not for batch normalization, which joins the inputs.
     """
     if hidden is None:
         return {name: np.zeros((len(depths), networks.size)) + value for name, value in AT_DEPTH_ONE.items()}
-    kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, _length(hidden)), networks, 1)
+    networks, layers = _beside(hidden, networks), jnp.int32(max(depths) - 1)
+    kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, layers), networks, 1)
     weights = np.asarray(hidden[0][0].weights)
     summaries = []
     for network in range(networks.size):
@@ -136,9 +142,16 @@ def _is_beyond(square: Scaled) -> np.ndarray:
     return far
 
 
-def _length(stack: Draws | None) -> jax.Array:
-    length: jax.Array = jnp.int32(0 if stack is None else stack[0][0].weights.shape[0])
-    return length
+def _beside(stack: Draws | None, networks: Networks) -> Networks:
+    """Networks whose layers have scales of their own, with as many as a stack has: the last ones again."""
+    if stack is None or networks.layered is None:
+        return networks
+    count = stack[0][0].weights.shape[0]
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        return x[:, np.minimum(np.arange(count), x.shape[1] - 1)]
+
+    return networks._replace(layered=jax.tree.map(padded, networks.layered))
 
 
 def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:

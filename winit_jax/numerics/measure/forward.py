@@ -101,12 +101,13 @@ def forward(
             start += count_of_stack
             stack, following = following, next(stacks, None)
 
+    rows = None if layers is None else settings.rows(layers)
+
     def join(*arrays: jax.Array) -> np.ndarray:  # [room, layers, block, ...] of each call -> [layers, N, ...]
-        x = np.moveaxis(np.concatenate(arrays), 1, 0)
+        x = np.moveaxis(np.concatenate([np.asarray(of_call)[:, :rows] for of_call in arrays]), 1, 0)
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
     of_stacks = [jax.tree.map(join, *jax.device_get(of_calls)) for of_calls in parts]
-    rows = None if layers is None else settings.rows(layers)
     joined: Measured = jax.tree.map(lambda *x: np.concatenate(x)[:rows], *of_stacks)
     return joined
 

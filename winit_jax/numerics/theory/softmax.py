@@ -15,6 +15,7 @@ with steps of STEP in a logit are accurate to about 1e-9.
 """
 
 import math
+import threading
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -182,10 +183,11 @@ def _log_t(positions: int, s: float, step: float) -> np.ndarray:
 
 
 ROOT2 = math.sqrt(2)
+_PIECES_LOCK = threading.Lock()
 
 
 @lru_cache(maxsize=256)
-def _piece(positions: int, number: int) -> np.ndarray:
+def _piece_once(positions: int, number: int) -> np.ndarray:
     """Chebyshev coefficients over s and zeta = sqrt(1 - rho): [2, nodes in s, nodes in zeta].
 
     [0]: slope / s^2. [1]: lag / (s^2 (1 - rho)), the average of [0] between rho and 1.
@@ -206,6 +208,12 @@ def _piece(positions: int, number: int) -> np.ndarray:
     means = np.einsum("zxk,x->zk", inner, 2 * x * weight)
     of_mean = of_slope @ (_transform(across) @ means).T
     return np.stack([of_slope, of_mean])
+
+
+def _piece(positions: int, number: int) -> np.ndarray:
+    """The same, computed by one of several threads that ask for it."""
+    with _PIECES_LOCK:
+        return _piece_once(positions, number)
 
 
 def _nodes(count: int) -> np.ndarray:

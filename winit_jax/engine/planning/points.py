@@ -1,0 +1,84 @@
+"""The points of a sweep: which draw they scale, and how many of them are others rescaled or bound to one depth."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from winit_jax.columns import SCALES
+from winit_jax.spec.parts import Point, holds_depth
+from winit_jax.spec.sweep import Scale, Sweep
+
+
+def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, list[Point]]:
+    """The points of a sweep by the shape that they draw from. shape_of: init -> shape."""
+    grouped: dict[str, list[Point]] = {}
+    for init, scale in sweep.init_points():
+        points = grouped.setdefault(shape_of(init), [])
+        others = itertools.product(*(getattr(sweep.grid, axis) or [None] for axis in SCALES))
+        points.extend(Point(init, scale, *values) for values in others)
+    return grouped
+
+
+def families_by_draw(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[tuple[str, int | None], list[Point]]:
+    """The same by shape and depth: None where one pass serves every depth, else each depth by itself."""
+    draws: dict[tuple[str, int | None], list[Point]] = {}
+    for shape, points in points_by_shape(sweep, shape_of).items():
+        free = [point for point in points if not point.depends_on_depth]
+        bound = [point for point in points if point.depends_on_depth]
+        if free:
+            draws[shape, None] = free
+        if bound:
+            draws |= {(shape, depth): bound for depth in sweep.grid.depth}
+    return draws
+
+
+@dataclass(frozen=True)
+class Count:
+    """Points, how many of them are others rescaled where the activation is positively homogeneous, and how many have
+    scales that depend on depth, so that each depth takes a pass."""
+
+    all: int
+    shared: int
+    bound: int
+
+    @classmethod
+    def of(cls, points: Sequence[Point], skip: float) -> "Count":
+        """skip: the block's own."""
+        bound = sum(point.depends_on_depth for point in points)
+        return cls(len(points), sum(can_share(point, skip) for point in points), bound)
+
+
+def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) -> dict[str, Count]:
+    """How many points `points_by_shape` would list, by multiplication. skip: the block's own."""
+    counts: dict[str, Count] = {}
+    values = {axis: getattr(sweep.grid, axis) or [None] for axis in SCALES}
+    all_others = math.prod(map(len, values.values()))
+    sharing = math.prod(sum(_shares(axis, value, skip) for value in of_axis) for axis, of_axis in values.items())
+    free = math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
+    for init, scale in sweep.init_points():
+        count = counts.get(shape_of(init), Count(0, 0, 0))
+        counts[shape_of(init)] = Count(
+            count.all + all_others,
+            count.shared + sharing * _scale_shares(init, scale),
+            count.bound + all_others - free * (not holds_depth(scale)),
+        )
+    return counts
+
+
+def can_share(point: Point, skip: float) -> bool:
+    """Whether a point of a positively homogeneous activation is another one rescaled. skip: the block's own."""
+    return _scale_shares(point.init, point.scale) and all(_shares(axis, getattr(point, axis), skip) for axis in SCALES)
+
+
+def _scale_shares(init: str, scale: Scale | None) -> bool:
+    return init != "zeros" and scale != 0 and not holds_depth(scale)
+
+
+def _shares(axis: str, value: Scale | None, skip: float) -> bool:
+    """Whether this value of a scale leaves a network one that others are rescaled to."""
+    if axis == "bias_std":
+        return value == 0
+    if axis == "skip_scale":
+        return (skip if value is None else value) == 0
+    return not (axis == "branch_scale" and value == 0) and not holds_depth(value)

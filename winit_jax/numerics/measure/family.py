@@ -1,0 +1,156 @@
+"""The networks that share one draw, by their scales."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from winit_jax.numerics import draws
+from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
+from winit_jax.numerics.draws import Draws, Layer, Place
+from winit_jax.numerics.measure import comparison
+from winit_jax.numerics.measure.networks import Layered
+from winit_jax.numerics.normalization import NORM_EPSILON
+from winit_jax.numerics.scaled import as_scaled
+
+# A stack of draws may take this share of the memory of a batch.
+STACK_SHARE = 0.125
+
+Places = tuple[tuple[Place, ...], ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """N networks on one draw. first_std, bias_std: of the stem's weights and biases, and of those of blocks, [N] each.
+
+    hidden_std: of the blocks' weights, [N], or [places, N] where a block has several (see `places`).
+    epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
+    skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all. sharpness: attention_gain, [N]; None
+    is 1.
+    layers: where layers have scales of their own, how many there are; all of these but first_std then lead with an axis
+    of layers, the stem's first. None where they are the same at all.
+    """
+
+    seed: int
+    shape: str
+    width: int
+    first_std: np.ndarray
+    hidden_std: np.ndarray
+    bias_std: np.ndarray
+    epsilon: np.ndarray | None = None
+    block: Block = DENSE
+    skip: np.ndarray | None = None
+    branch: np.ndarray | None = None
+    sharpness: np.ndarray | None = None
+    layers: int | None = None
+
+    @property
+    def n_networks(self) -> int:
+        return len(self.first_std)
+
+    def layer(self, number: int) -> "Family":
+        """The family by its scales at one layer, 1 for the stem."""
+        if self.layers is None:
+            return self
+        names = ("hidden_std", "bias_std", "epsilon", "skip", "branch", "sharpness")
+        of_layer = {name: values[number - 1] for name in names if (values := getattr(self, name)) is not None}
+        return replace(self, layers=None, **of_layer)
+
+    @property
+    def places(self) -> Places:
+        """Where the weights of a layer stand, of each of the block's updates."""
+        return tuple(update.places(self.width) for update in self.block.updates)
+
+    @property
+    def place_stds(self) -> np.ndarray:
+        """Standard deviations of the weights at each place of each update: [places, N]."""
+        count = sum(map(len, self.places))
+        return np.broadcast_to(self.hidden_std, (count, self.n_networks))
+
+    @property
+    def skips(self) -> np.ndarray:
+        """What the stream is multiplied by beside each update: [N]."""
+        return np.full(self.n_networks, self.block.skip) if self.skip is None else self.skip
+
+    @property
+    def branches(self) -> np.ndarray:
+        """What each update is multiplied by: [N]."""
+        return np.ones(self.n_networks) if self.branch is None else self.branch
+
+    @property
+    def sharpnesses(self) -> np.ndarray:
+        """What the logits of attention are multiplied by: [N]."""
+        return np.ones(self.n_networks) if self.sharpness is None else self.sharpness
+
+    def first_layer(self, features: int) -> Layer:
+        return draws.first_layer(self.seed, self.shape, self.width, features)
+
+    def stack(self, first: int, count: int) -> Draws:
+        """Layers first .. first + count - 1, stacked along a leading axis."""
+        return draws.layer_stack(self.seed, self.shape, first, count, self.places)
+
+    def stacked_layers(self, layers: int, budget_mib: float) -> int:
+        """How many of so many layers are drawn at a time."""
+        return _stacked_layers(entries(self.block, self.width), layers, budget_mib)
+
+    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Draws]:
+        """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
+        drawn: list[Draws] = [((self.first_layer(features),),)]
+        if layers > 1:
+            count = self.stacked_layers(layers - 1, budget_mib)
+            stack = jax.tree.map(lambda x: np.asarray(x[: most - 1]), self.stack(2, count))
+            drawn += [jax.tree.map(lambda x, at=at: x[at], stack) for at in range(min(count, most - 1))]
+        return drawn[:most]
+
+    def hidden_layers(self, layers: int, room: int = 0) -> Draws | None:
+        """Layers 2 .. room, of which networks of so many layers read the first; None if these have none of them."""
+        return self.stack(2, max(room, layers) - 1) if layers > 1 else None
+
+    def network(self, at: int) -> comparison.Network:
+        """The scales of one of the networks."""
+        epsilon = NORM_EPSILON if self.epsilon is None else self.epsilon[at]
+        scales = (self.skips[at], self.branches[at], self.sharpnesses[at])
+        return comparison.Network(
+            self.first_std[at], self.bias_std[at], self.place_stds[:, at].tolist(), epsilon, *scales
+        )
+
+    def network_by_layer(self, at: int, layers: int) -> list[comparison.Network]:
+        """The same at each of so many layers, the stem first."""
+        return [self.layer(number).network(at) for number in range(1, layers + 1)]
+
+    def layered(self, rows: np.ndarray, normalized: bool) -> Layered | None:
+        """What some of the networks multiply by in each layer behind the stem; None where it is the same in all."""
+        if self.layers is None:
+            return None
+        each = [self.layer(number) for number in range(min(2, self.layers), self.layers + 1)]
+        of_layers = [
+            Layered(
+                layer.updates(rows),
+                as_scaled(layer.skips[rows]),
+                as_scaled(layer.epsilon[rows]) if normalized and layer.epsilon is not None else None,
+            )
+            for layer in each
+        ]
+        stacked: Layered = jax.tree.map(lambda *x: np.stack(x, axis=1), *of_layers)
+        return stacked
+
+    def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
+        """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
+        stds, scales = iter(self.place_stds[:, rows]), []
+        for update, places in zip(self.block.updates, self.places, strict=True):
+            weights, biases = [], []
+            for place in places:
+                branch = self.branches[rows] if place is places[-1] else 1.0
+                weights.append(as_scaled(next(stds) * branch))
+                biases.append(as_scaled(self.bias_std[rows] * branch * place.has_bias))
+            sharpness = as_scaled(self.sharpnesses[rows]) if update.attends else None
+            scales.append(Scales(tuple(weights), tuple(biases), sharpness))
+        return tuple(scales)
+
+
+def _stacked_layers(entries: int, hidden: int, budget_mib: float) -> int:
+    """How many layers' draws, of so many numbers each, are held at a time: as nearly as many each time as can be."""
+    one_mib = entries * 4 / 2**20
+    most = max(1, min(hidden, int(STACK_SHARE * budget_mib / one_mib)))
+    stacks = -(-hidden // most)
+    return -(-hidden // max(1, stacks)) or 1
