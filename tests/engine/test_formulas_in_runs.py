@@ -6,6 +6,7 @@ import pytest
 
 from support.runs import assert_same_bits, run, table, winit
 from support.sweeps import problems
+from winit_jax.numerics.measure.family import Family
 
 GPT2 = ["block=residual", "activation=relu", "inputs.samples=10", "width=16", "depth=2,4,8", "seed=0,1"]
 
@@ -44,6 +45,14 @@ def test_each_depth_of_a_formula_has_its_own_layers_and_the_others_those_of_the_
     by_rule = layers.groupby([layers["std_rule"].isna() & layers["branch_scale_rule"].isna(), "depth"]).size()
     assert by_rule[False].to_dict() == {2: 3 * 2 * 2, 4: 3 * 2 * 4, 8: 3 * 2 * 8}
     assert by_rule[True].to_dict() == {8: 2 * 8}
+
+
+def test_networks_of_every_depth_are_of_one_draw_and_so_of_one_program(tmp_path, monkeypatch):
+    drawn, draw = set(), Family.stack
+    monkeypatch.setattr(Family, "stack", lambda family, *layers: drawn.add(layers) or draw(family, *layers))
+    beside = ("branch_scale=1/sqrt(depth),1", "measure.gradients=true", "measure.singular_values=true")
+    run(tmp_path, *GPT2[:4], "depth=2,3,8", "seed=0", *beside)
+    assert drawn == {(2, 7)}
 
 
 def test_plan_counts_what_is_written(folder):

@@ -18,6 +18,16 @@ from winit_jax.numerics.training import trainer
 from winit_jax.store import lock
 
 pytestmark = pytest.mark.slow
+# Every block, measured and trained.
+BLOCKS = (
+    "block=residual, mlp(2), gated(2), conv(3), conv2d(2), residual_conv(3), residual_conv2d(1), attention(2), "
+    "attention(2, causal), transformer(2, 2)", "activation=tanh", "gain=0.8,1.2", "depth=1,3", "width=8", "seed=0,1",
+)  # fmt: skip
+MEASURED = (*BLOCKS, "inputs.samples=6", "inputs.positions=4", "measure.gradients=true")
+TRAINED = (
+    "block=residual, residual_conv(3), transformer(2, 2)", *BLOCKS[1:], "inputs.source=digits", "inputs.samples=20",
+    "train.source=digits", "train.steps=4", "train.eval_every=2", "train.train_samples=40", "train.test_samples=20",
+)  # fmt: skip
 SMALL_PARTS = "from replay import cut_small; cut_small()\n"
 KILLS = 6
 
@@ -34,7 +44,15 @@ def computing(process):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize(("words", "names"), [(FORWARD, ("networks", "layers")), (TRAINING, ("networks", "training"))])
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (FORWARD, ("networks", "layers")),
+        (TRAINING, ("networks", "training")),
+        (MEASURED, ("networks", "layers", "gradients")),
+        (TRAINED, ("networks", "training")),
+    ],
+)
 def test_a_run_whose_computing_process_is_killed_goes_on_to_the_same_rows(tmp_path, monkeypatch, words, names):
     monkeypatch.setattr(plan, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(trainer, "CPU_BLOCK", 2)

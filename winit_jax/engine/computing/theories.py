@@ -16,7 +16,7 @@ from winit_jax.numerics import blocks, initializers, pinned, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
-from winit_jax.numerics.theory.closed_forms import closed_form
+from winit_jax.numerics.theory.closed_forms import has_closed_form
 from winit_jax.spec.sweep import Inputs, Sweep
 from winit_jax.user_code import is_import_path
 
@@ -222,7 +222,7 @@ def count_fixed_points(sweep: Sweep) -> int:
 def layer_seconds(name: str, block: str, points: int) -> float:
     """What predicting one layer of so many points takes, as an estimate. Functions by import path are not imported."""
     known, seconds = BLOCKS.find(block), 0.0
-    by_quadrature = is_import_path(name) or closed_form(activation(name)) is None
+    by_quadrature = is_import_path(name) or not has_closed_form(activation(name))
     for update in known.updates:
         base, a_point = SOFTMAX if update.attends else QUADRATURE if by_quadrature else CLOSED
         seconds += base + a_point * points

@@ -162,6 +162,11 @@ CLOSED_FORMS = {
 
 
 @lru_cache(maxsize=64)
+def has_closed_form(activation: Activation) -> bool:
+    """Whether `closed_form` finds one, without making it."""
+    return activation.homogeneous or activation.name in CLOSED_FORMS
+
+
 def closed_form(activation: Activation) -> ClosedForm | None:
     """The closed form of an activation: by its slopes if it is homogeneous, else by name; None if it has none."""
     if activation.homogeneous:
