@@ -50,7 +50,10 @@ PLACES = {
     "transformer(4, 1, causal)": [(ATTENTION, False), ([("up", 8, 8, "inner"), ("down", 8, 8, "out")], True)],
 }
 EACH = pytest.mark.parametrize("name", PLACES)
-UPDATES = [(name, at) for name, places in PLACES.items() for at in range(len(places))]
+# And each block of the table that is not called with numbers.
+NAMES = [*PLACES, *(name for name in BLOCKS if name not in PLACES)]
+EVERY = pytest.mark.parametrize("name", NAMES)
+UPDATES = [(name, at) for name in NAMES for at in range(len(BLOCKS.find(name).updates))]
 EACH_UPDATE = pytest.mark.parametrize(("name", "at"), UPDATES)
 
 
@@ -142,19 +145,19 @@ def test_sites_are_told_apart_where_a_layer_has_several_updates(name):
     assert block.skip == own_skip(name) == (0.0 if name == "dense" or name.startswith("conv") else 1.0)
 
 
-@EACH
+@EVERY
 def test_each_place_is_drawn_from_a_stream_of_its_own_name_whatever_the_stack(name):
     of_family = family(name)
     together, apart = of_family.stack(2, 3), of_family.stack(4, 1)
     for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
         np.testing.assert_array_equal(one[2], other[0])
     seen = []
-    for of_update, (places, has_biases) in zip(together, PLACES[name], strict=True):
-        for layer, (place, fan_in, fan_out, _) in zip(of_update, places, strict=True):
+    for of_update, update in zip(together, BLOCKS.find(name).updates, strict=True):
+        for layer, (place, fan_in, fan_out, has_bias, _) in zip(of_update, update.places(WIDTH), strict=True):
             np.testing.assert_array_equal(layer.weights, unit_weight_stack(0, "normal", 2, 3, fan_in, fan_out, place))
             np.testing.assert_array_equal(layer.column_sums, layer.weights.sum(axis=1))
-            assert bool(np.any(layer.biases)) == has_biases
-            seen += [np.asarray(layer.weights).ravel()[:64], *([np.asarray(layer.biases).ravel()] * has_biases)]
+            assert bool(np.any(layer.biases)) == has_bias
+            seen += [np.asarray(layer.weights).ravel()[:64], *([np.asarray(layer.biases).ravel()] * has_bias)]
     for at, one in enumerate(seen):
         for other in seen[:at]:
             assert not np.isin(one, other).any()
@@ -245,7 +248,7 @@ def test_attention_at_logits_of_any_size_is_that_of_its_definition(name, at):
             assert float(found.entropy) == pytest.approx(0, abs=1e-3)
 
 
-@EACH
+@EVERY
 def test_mean_field_speaks_of_every_update_at_every_place(name):
     block = BLOCKS.find(name)
     for update, of_theory in zip(block.updates, mean_field(block, layout_of(name)), strict=True):

@@ -157,13 +157,17 @@ def rows(record: Record, sweep: Sweep) -> dict[str, int]:
         return {}
     measure, deepest = sweep.measure, max(sweep.grid.depth)
     counts = {"networks": _networks(record)}
+    updates = {kind.name: max(1, len(kind.sites)) for kind in sweep.blocks}
     is_training, layers, back = record.part.is_training, 0, 0
     for job in record.jobs:
         described = sum(point.described for point in job.points)
         depths = record.depths if job.depth is None else (job.depth,)
-        back += described * sum(depths)
+        # The stem, and every update of the layers behind it.
+        of_depths = [1 + updates[job.block] * (depth - 1) for depth in depths]
+        back += described * sum(of_depths)
         last = max(depths, default=0)
-        layers += described * last if not is_training or last == deepest or job.depends_on_depth else 0
+        if not is_training or last == deepest or job.depends_on_depth:
+            layers += described * max(of_depths, default=0)
     if is_training:
         assert sweep.train is not None
         counts["training"] = counts["networks"] * len(sweep.train.evaluated)

@@ -15,6 +15,7 @@ import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics.blocks import Block
+from winit_jax.numerics.draws import Place
 from winit_jax.numerics.measure.gradients import Kept
 from winit_jax.numerics.measure.networks import Networks, Settings
 from winit_jax.numerics.measure.reference import NaiveDraws, NaiveScales, forward, functions_of
@@ -106,8 +107,8 @@ def _through_layer_normalization(
 
 
 def is_one_product(block: Block) -> bool:
-    """Whether a layer multiplies a Jacobian by slopes and one matrix: that of phi of the row by itself."""
-    return block.responds and not block.needs_positions
+    """Whether a layer multiplies a Jacobian by slopes and one matrix, which is its draw."""
+    return block.responds and [update.places(2) for update in block.updates] == [(Place("", 2, 2),)]
 
 
 def spectrum_by_directions(

@@ -294,7 +294,7 @@ def _of_response(
             rows = np.where(held, unit**2 * rows, rows)
         # sum_i (sum_j h_ij)^2 - sum h^2, with rows about their mean: where all h are nearly 0 the parts cancel.
         between_units = rows + pairs * (width * square_of_mean - mean_square)
-        return {
+        of_phi = {
             "act_mean": mean,
             "act_std": _times(unit, np.sqrt(variance)),
             "act_min": least,
@@ -305,6 +305,7 @@ def _of_response(
             "zero": s.zero / pairs,
             "unit_similarity": _similarity(between_units, pairs * mean_square, width),
         }
+    return of_phi
 
 
 def _similarity(products: np.ndarray, squares: np.ndarray, count: int) -> np.ndarray:
