@@ -56,7 +56,7 @@ def requests(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(requests())
 def test_a_network_is_right_or_refused(request):
     axes, inputs = request
