@@ -50,7 +50,7 @@ def test_each_depth_of_a_formula_has_its_own_layers_and_the_others_those_of_the_
 def test_networks_of_every_depth_are_of_one_draw_and_so_of_one_program(tmp_path, monkeypatch):
     drawn, draw = set(), Family.stack
     monkeypatch.setattr(Family, "stack", lambda family, *layers: drawn.add(layers) or draw(family, *layers))
-    beside = ("branch_scale=1/sqrt(depth),1", "measure.gradients=true", "measure.singular_values=true")
+    beside = ("gain=1", "branch_scale=1/sqrt(depth),1", "measure.gradients=true", "measure.singular_values=true")
     run(tmp_path, *GPT2[:4], "depth=2,3,8", "seed=0", *beside)
     assert drawn == {(2, 7)}
 
