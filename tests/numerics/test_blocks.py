@@ -230,7 +230,8 @@ def test_the_way_back_is_adjoint_to_the_way_forth_and_finds_the_gradients_of_aut
 @pytest.mark.parametrize(("name", "at"), [case for case in UPDATES if "attention" in case[0] or "(2, 4)" in case[0]])
 def test_attention_at_logits_of_any_size_is_that_of_its_definition(name, at):
     """A roundoff of a large logit is no exponent: where the largest is taken off after it was rounded, all is inf."""
-    for sharpness in (1e3, 1e6, 1e10, 1e15):
+    # Between these a roundoff of a logit is of order 1, and a weight whatever rounding makes of it.
+    for sharpness in (1e3, 1e10, 1e15):
         one = One(name, at, sharpness=sharpness)
         if not one.update.attends:
             continue
@@ -243,7 +244,7 @@ def test_attention_at_logits_of_any_size_is_that_of_its_definition(name, at):
         value = np.asarray(found.preactivation.value, float) * 2.0 ** int(found.preactivation.exponent)
         np.testing.assert_allclose(value, expected.stream.product, atol=1e-4)
         # No two logits of these draws are so near that float32 does not tell them apart: attention is to one position.
-        if sharpness >= 1e6:
+        if sharpness >= 1e10:
             np.testing.assert_allclose(size_of(found.change), expected.change, atol=1e-4)
             assert float(found.entropy) == pytest.approx(0, abs=1e-3)
 

@@ -30,17 +30,22 @@ HELD = 2**20
 
 
 @jax.custom_jvp
-def _below(products: jax.Array, largest: jax.Array) -> jax.Array:
-    """products - largest, and exactly 0 for the largest: XLA may fuse a product into the difference, unrounded."""
+def _below(products: jax.Array, largest: jax.Array, at_largest: jax.Array) -> jax.Array:
+    """products - largest, and exactly 0 for the largest: XLA may fuse a product into the difference, unrounded.
+
+    at_largest: where the (first) largest of each row is, boolean.
+    """
     return jnp.where(products < largest, jnp.minimum(products - largest, 0.0), 0.0)
 
 
 @_below.defjvp
 def _change_below(
-    values: tuple[jax.Array, jax.Array], changes: tuple[jax.Array, jax.Array]
+    values: tuple[jax.Array, jax.Array, jax.Array], changes: tuple[jax.Array, jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """Softmax does not see what is taken off all products of a row."""
-    return _below(*values), changes[0]
+    """Taken off the change of the largest: what all share cancels here, and not behind a softmax of sharp logits."""
+    at_largest, change = values[2], changes[0]
+    common = jnp.sum(jnp.where(at_largest, change, 0.0), axis=-1, keepdims=True)
+    return _below(*values), jnp.where(at_largest, 0.0, change - common)
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,11 @@ class Attention:
         products = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision)
         seen = jnp.arange(1, positions + 1) if self.causal else jnp.full(positions, positions)
         within = jnp.tril(jnp.ones((positions, positions), bool)) if self.causal else jnp.ones((), bool)
-        largest = jax.lax.stop_gradient(jnp.max(jnp.where(within, products, -jnp.inf), axis=-1, keepdims=True))
+        among = jax.lax.stop_gradient(jnp.where(within, products, -jnp.inf))
+        largest = jnp.max(among, axis=-1, keepdims=True)
+        at_largest = jnp.arange(positions) == jnp.argmax(among, axis=-1, keepdims=True)
         # Scaled after the largest is taken off: what rounding a large logit leaves of it would be an exponent.
-        logits = jnp.where(within, _below(products, largest) * (sharpness / math.sqrt(head)), -jnp.inf)
+        logits = jnp.where(within, _below(products, largest, at_largest) * (sharpness / math.sqrt(head)), -jnp.inf)
         exponentials = jnp.exp(logits)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
         weights = exponentials / total
