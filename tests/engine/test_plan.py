@@ -113,6 +113,12 @@ def test_the_bytes_that_are_planned_are_about_those_that_are_written(tmp_path):
         assert size_on_disk / 3 < counted[name] < 3 * size_on_disk, name
 
 
+def test_a_small_sweep_has_work_for_every_lane():
+    words = ["activation=relu,tanh", "gain=1", "width=4", "depth=2", "inputs.samples=8"]
+    parts = list(planner(2).parts(load_sweep(None, words, vocabulary(), ())))
+    assert [[job.activation for job in part.jobs] for part in parts] == [["relu"], ["tanh"]]
+
+
 def test_the_plan_counts_what_a_run_takes_beside_its_networks():
     plan = planned(*TINY, "learning_rate=0.1", "train.steps=4")
     assert plan["compilations"] == 2 * (1 + 2)  # a measurement and two depths for each activation

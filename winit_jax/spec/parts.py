@@ -9,11 +9,16 @@ itself, and a part is a batch of networks that are trained together.
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from winit_jax.columns import AXES, DEPTH_SCHEMES, SCALES
 from winit_jax.spec.formulas import names_of
+
+
+def _told(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not as by default."""
+    return {field.name: value for field in fields(record) if (value := getattr(record, field.name)) != field.default}
 
 
 def holds_depth(value: float | str | None) -> bool:
@@ -135,7 +140,8 @@ class Part:
         return sum(len(job.points) * (len(depths) if job.depth is None else job.depth in depths) for job in self.jobs)
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [asdict(job) for job in self.jobs]
+        """The jobs as `from_json` reads them, without what is as by default: each part's files carry it."""
+        return [{**_told(job), "points": [_told(point) for point in job.points]} for job in self.jobs]
 
     @classmethod
     def from_json(cls, jobs: list[dict[str, Any]]) -> "Part":

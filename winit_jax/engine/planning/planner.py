@@ -153,7 +153,7 @@ class Planner:
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
         grid, by_draw = sweep.grid, families_by_draw(sweep, self.shape_of)
-        target = min(PART_SECONDS, self.measuring_seconds(sweep) / LEAST_PARTS)
+        target = min(PART_SECONDS, self.passing_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         shapes_drawn = {shape: [depth for of, depth in by_draw if of == shape] for shape, _ in by_draw}
@@ -228,15 +228,19 @@ class Planner:
 
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
+        bound = any(self._passes_of_a_width(sweep, block)[1] for block in sweep.grid.block)
+        jobs = self.kinds(sweep) * len(sweep.grid.seed) * (1 + len(sweep.grid.depth) * bound)
+        return self.passing_seconds(sweep, whole_blocks=True) + JOB_SECONDS / self.lanes * jobs
+
+    def passing_seconds(self, sweep: Sweep, whole_blocks: bool = False) -> float:
+        """The passes alone of that. whole_blocks: networks as they are computed, side by side, and not one by one."""
         seconds = 0.0
         for block, width in itertools.product(sweep.grid.block, sweep.grid.width):
-            in_a_block = self.in_a_block(shapes.of_inputs(sweep.inputs, width).rows, width)
+            in_a_block = self.in_a_block(shapes.of_inputs(sweep.inputs, width).rows, width) if whole_blocks else 1
             free, bound = self._passes_of_a_width(sweep, block, in_a_block)
             seconds += free * self.family_seconds(sweep, block, width)
             if bound:
                 seconds += bound * sum(self.family_seconds(sweep, block, width, depth) for depth in sweep.grid.depth)
-            jobs = self.kinds(sweep) // len(sweep.grid.block) // len(sweep.grid.width) * len(sweep.grid.seed)
-            seconds += JOB_SECONDS / self.lanes * jobs * (1 + len(sweep.grid.depth) * (bound > 0))
         return seconds
 
     def _passes_of_a_width(self, sweep: Sweep, block: str, in_a_block: int = 1) -> tuple[int, int]:
