@@ -255,8 +255,12 @@ def begin(folder, *words):
     """A run in a process of its own, once it has something in flight."""
     command = [sys.executable, "-c", "from winit_jax.cli.main import main; main()", "run", *words, "--out", str(folder)]
     process = subprocess.Popen([*command, "--no-figures"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
     while not list(folder.glob("networks/*.parquet")):
         assert process.poll() is None, process.stderr.read()
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"no network was finished beside the other: {process.communicate()[1]}")
         time.sleep(0.1)
     time.sleep(0.5)
     return process
