@@ -54,9 +54,9 @@ def test_networks_have_the_same_bits_in_batches_of_another_size(whole, tmp_path)
 
 
 @pytest.mark.slow
-def test_every_block_learns_digits(tmp_path):
-    axes = {"block": ["gated(2)", "residual_conv(3)", "transformer(2, 2)"], "activation": "relu"}
-    train = {"source": "digits", "steps": 150, "eval_every": 75, "optimizer": "adam", "test_samples": 200}
+def test_blocks_learn_digits(tmp_path):
+    axes = {"block": ["residual_conv(3)", "transformer(2, 2)"], "activation": "relu"}
+    train = {"source": "digits", "steps": 100, "eval_every": 50, "optimizer": "adam", "test_samples": 200}
     run = winit.run(
         {**axes, "normalization": "layer", "gain": 1.0, "depth": 3, "width": 16, "learning_rate": 0.01},
         tmp_path / "run",

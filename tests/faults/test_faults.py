@@ -1,6 +1,7 @@
 """No fault of the disk, and no kill, at any call that changes it: every row once, to the bit, and no half part seen."""
 
 import json
+import os
 
 import pytest
 from processes import finished, python
@@ -9,8 +10,8 @@ from replay import SCENARIOS
 pytestmark = pytest.mark.slow
 # Calls of the run that is disturbed, at the least: each is disturbed in three ways.
 LEAST_CALLS = {"forward": 60, "gradients": 70, "growing": 60, "training": 80, "growing-training": 60}
-# The last one is two others together: a third of its calls is enough.
-SHARES = {"growing-training": 6}
+# One call in so many is disturbed, by each of two processes: `WINIT_FAULTS=2` disturbs every one.
+SHARES = int(os.environ.get("WINIT_FAULTS", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,9 @@ def recording(tmp_path_factory):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_fault_at_any_call_loses_nothing_and_shows_no_half_part(recording, tmp_path, scenario):
-    """Every write, fsync, rename, mkdir and unlink fails (EIO), finds the disk full from there on, or is the last."""
-    shares, processes = SHARES.get(scenario, 2), 2
+    """Two in five of all writes, fsyncs, renames, mkdirs and unlinks fail (EIO), find the disk full from there on, or are
+    the last."""
+    shares, processes = SHARES, 2
     runs = [
         python("inject.py", recording, tmp_path / str(share), scenario, share, shares) for share in range(processes)
     ]

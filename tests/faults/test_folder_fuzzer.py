@@ -85,7 +85,7 @@ def change(folder, how, which, what):
 def test_any_folder_gets_an_answer(worker):
     process, finished = worker
 
-    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=75, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEPS, min_size=1, max_size=4))
     def answers(steps):
         with tempfile.TemporaryDirectory() as place:

@@ -89,19 +89,20 @@ def test_every_column_is_that_of_the_float64_reference_and_the_jacobian_that_of_
 
 @EACH
 def test_gradients_are_those_of_autodiff_at_every_row_of_every_depth(name, setting):
+    """Under both losses, of inputs with labels and of inputs without, in turn along the list of blocks."""
     x, of_family = fed(name), family(name, setting)
-    for labels in (None, np.repeat(np.arange(SAMPLES) % 3, positions_of(name))):
-        columns, _ = families.gradients(
-            of_family, as_inputs(x), labels, (1, 2, DEPTH), settings(name, setting), budget_mib=64, platform="cpu"
-        )
-        for at in range(2):
-            for place, depth in enumerate((1, 2, DEPTH)):
-                expected = architectures.gradients(of_family, at, x, depth, setting, labels)
-                for column, values in zip(("log10_preact_grad_rms", "log10_weight_grad_rms"), expected, strict=True):
-                    found = columns[column][at, place]
-                    # As above, and sums over samples that normalization makes cancel: ten times that.
-                    np.testing.assert_allclose(found[: len(values)], values, atol=2e-4, err_msg=f"{column} {depth}")
-                    assert np.isnan(found[len(values) :]).all()
+    labels = np.repeat(np.arange(SAMPLES) % 3, positions_of(name)) if BLOCK_NAMES.index(name) % 2 else None
+    columns, _ = families.gradients(
+        of_family, as_inputs(x), labels, (1, 2, DEPTH), settings(name, setting), budget_mib=64, platform="cpu"
+    )
+    for at in range(2):
+        for place, depth in enumerate((1, 2, DEPTH)):
+            expected = architectures.gradients(of_family, at, x, depth, setting, labels)
+            for column, values in zip(("log10_preact_grad_rms", "log10_weight_grad_rms"), expected, strict=True):
+                found = columns[column][at, place]
+                # As above, and sums over samples that normalization makes cancel: ten times that.
+                np.testing.assert_allclose(found[: len(values)], values, atol=2e-4, err_msg=f"{column} {depth}")
+                assert np.isnan(found[len(values) :]).all()
 
 
 @EACH

@@ -62,17 +62,15 @@ def test_layers_that_keep_only_what_epsilon_leaves_have_sixty_digits_values(tmp_
     [
         ("relu", "layer", 4, 3, 1.4, 1e-5),
         ("relu", "layer", 3, 1, 100.0, 1e-5),
-        ("relu", "layer", 4, 2, 1.4, 1e-12),
-        ("tanh", "layer", 2, 2, 1.4, 1e-5),
+        ("tanh", "layer", 2, 2, 1.4, 1e-12),
         ("tanh", "batch", 3, 2, 1.4, 1e-5),
-        ("relu", "batch", 3, 3, 1.4, 1e-5),
         ("relu", "batch", 2, 3, 0.01, 1e-5),
         ("identity", "layer", 4, 2, 0.01, 10.0),
     ],
 )
 def test_tiny_networks_agree_with_hundreds_of_digits(name, normalization, width, samples, gain, epsilon):
     std, how = gain / np.sqrt(width), {"normalization": normalization, "epsilon": epsilon}
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         x = inputs(samples, width, seed)
         where = {"width": width, "depth": 8, "seed": seed} | how
         found, expected = (part(x, name, std, 0.0, **where) for part in (fast, digits.derivatives))
@@ -96,9 +94,7 @@ def test_random_tiny_networks_are_right_or_nan(name, normalization, samples):
 @pytest.mark.parametrize(
     ("name", "normalization", "gain", "bias", "epsilon"),
     [
-        ("tanh", "layer", 1.0, 0.0, 1e-5),
-        ("identity", "layer", 1.0, 0.1, 1e-5),
-        ("sigmoid", "layer", 1.0, 1e-4, 1e-5),
+        ("tanh", "layer", 1.0, 0.1, 1e-5),
         ("relu", "layer", 100.0, 1e-3, 1e-12),
         ("sigmoid", "layer", 0.001, 1e-8, 1e-12),
         ("relu", "batch", 1.0, 0.1, 1e-5),
@@ -106,15 +102,15 @@ def test_random_tiny_networks_are_right_or_nan(name, normalization, samples):
 )
 def test_weights_that_are_all_one_number_make_one_unit_of_a_layer(name, normalization, gain, bias, epsilon):
     """Layer normalisation removes what they add up to, all of it, and batch normalisation sees one unit."""
-    for width in (6, 26):
-        where = {"width": width, "depth": 4, "normalization": normalization, "epsilon": epsilon, "shape": "constant"}
-        x, std = inputs(5, width), gain / np.sqrt(width)
-        found, expected = (part(x, name, std, bias, **where) for part in (fast, digits.derivatives))
-        assert_right_or_nan(found, expected, most_nan=6)
-        if normalization == "layer":
-            assert np.all(found[0][2:] == -np.inf)
-            assert np.all(found[1][:-1] == -np.inf)
-            assert np.all(found[2][:-1] == -np.inf)
+    width = 26
+    where = {"width": width, "depth": 4, "normalization": normalization, "epsilon": epsilon, "shape": "constant"}
+    x, std = inputs(5, width), gain / np.sqrt(width)
+    found, expected = (part(x, name, std, bias, **where) for part in (fast, digits.derivatives))
+    assert_right_or_nan(found, expected, most_nan=6)
+    if normalization == "layer":
+        assert np.all(found[0][2:] == -np.inf)
+        assert np.all(found[1][:-1] == -np.inf)
+        assert np.all(found[2][:-1] == -np.inf)
 
 
 def test_layers_of_one_weight_are_measured_without_what_normalization_removes():

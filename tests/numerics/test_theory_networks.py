@@ -29,13 +29,10 @@ def test_predictions_of_scales_outside_float64_are_finite():
 WIDE = [
     ("tanh", 0.8, 0.0),
     ("tanh", 1.5, 0.2),
-    ("tanh", 3.0, 0.0),
     ("sigmoid", 2.0, 0.0),
     ("relu", 1.2, 0.1),
-    ("relu", np.sqrt(2), 0.0),
     ("gelu", 1.6, 0.0),
     ("selu", 1.0, 0.0),
-    ("hard_tanh", 1.3, 0.1),
     ("sin", 1.1, 0.1),
     ("softplus", 0.9, 0.0),
 ]
@@ -47,8 +44,6 @@ WIDE = [
     [
         *((*point, "normal") for point in WIDE),
         ("tanh", 1.5, 0.2, "orthogonal"),
-        ("gelu", 1.6, 0.0, "orthogonal"),
-        ("relu", 1.2, 0.1, "orthogonal"),
     ],
 )
 def test_wide_sampled_networks_agree_with_theory(name, gain, bias_std, shape):
