@@ -24,8 +24,7 @@ def recording(tmp_path_factory):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_fault_at_any_call_loses_nothing_and_shows_no_half_part(recording, tmp_path, scenario):
-    """Two in five of all writes, fsyncs, renames, mkdirs and unlinks fail (EIO), find the disk full from there on, or are
-    the last."""
+    """Two in five of all writes, fsyncs, renames, mkdirs and unlinks fail (EIO), fill the disk, or are the last."""
     shares, processes = SHARES, 2
     runs = [
         python("inject.py", recording, tmp_path / str(share), scenario, share, shares) for share in range(processes)
