@@ -26,6 +26,7 @@ def test_a_formula_that_is_the_same_in_every_layer_is_the_network_of_its_number(
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_scales_of_a_layer_are_checked_against_float64_and_followed_by_theory(tmp_path):
     axes = {**AXES, "gain": "1.5/sqrt(layer)", "branch_scale": "1/layer", "skip_scale": "1 - layer/(2*depth)"}
     run = winit.run(axes, tmp_path / "run", width=256, block="residual", seed="int:0:7", **BESIDE)

@@ -199,6 +199,7 @@ def test_a_lane_that_raises_keyboard_interrupt_is_no_user(tmp_path, monkeypatch)
     assert said.endswith("all depths: KeyboardInterrupt\n")
 
 
+@pytest.mark.slow
 def test_a_condemned_program_commits_nothing_and_its_neighbours_are_computed(poison, tmp_path):
     words = [f"activation={poison}:off,tanh", "seed=0,1,2", *WORDS]
     for _ in range(2):  # the second run checks it again

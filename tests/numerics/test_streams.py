@@ -26,7 +26,7 @@ STREAMS = [Stream(1.0), Stream(0.5, 0.3), Stream(-2.0, 1.0, "post"), Stream(1.0,
 # Each stream beside every other normalization; the first of each normalization in the quick run.
 NORMALIZED = (("tanh", "none"), ("relu", "batch"), ("sigmoid", "layer"), ("gelu", "rms"))
 CASES = [(*NORMALIZED[of], stream) for at, stream in enumerate(STREAMS) for of in range(4) if (at + of) % 2 == 0]
-QUICK = [next(case for case in CASES if case[1] == normalization) for _, normalization in NORMALIZED]
+QUICK = [next(case for case in CASES if case[1] == normalization) for _, normalization in NORMALIZED[::2]]
 EACH = pytest.mark.parametrize(("name", "normalization", "stream"), slow_but(QUICK, CASES))
 STDS, BIASES = np.array([0.2, 0.6]), np.array([0.0, 0.3])
 OF_THEORY = mean_field(RESIDUAL, Layout())
@@ -88,10 +88,10 @@ def test_the_jacobian_is_that_of_autodiff(name, normalization, stream):
 
 
 @EACH
-@pytest.mark.parametrize("labelled", [False, True])
-def test_gradients_are_those_of_autodiff_at_every_layer_of_every_depth(name, normalization, stream, labelled):
+def test_gradients_are_those_of_autodiff_at_every_layer_of_every_depth(name, normalization, stream):
+    """Under both losses, of inputs with labels and of inputs without, in turn along the list of cases."""
     x = inputs(SAMPLES, FEATURES)
-    labels = np.arange(SAMPLES) % 3 if labelled else None
+    labels = np.arange(SAMPLES) % 3 if CASES.index((name, normalization, stream)) % 2 else None
     depths, of_settings = (1, 2, DEPTH), settings(name, normalization, stream)
     columns, _ = families.gradients(
         family(stream), as_inputs(x), labels, depths, of_settings, budget_mib=64, platform="cpu"
