@@ -16,7 +16,7 @@ from winit_jax.spec.problems import SpecError, did_you_mean
 
 KNOWN = {
     "activation": VOCABULARY.activations,
-    "init": (*VOCABULARY.shapes, *VOCABULARY.schemes),
+    "init": VOCABULARY.inits,
     "normalization": AXES["normalization"].names,
     "optimizer": VOCABULARY.optimizers,
     "axis": tuple(AXES),

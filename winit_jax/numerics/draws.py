@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
     name: of their stream of random numbers, empty for the only ones of a block. fan_in: what one unit reads, over all
     taps of a convolution. role: what an init may know it by: `stem`, `inner`, `logits` (of queries and keys), `out`,
-    which is added to the stream, or `readout`.
+    which is added to the stream, or `readout`. taps: of a convolution, how many; else 1.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Place(NamedTuple):
     fan_out: int
     has_bias: bool = True
     role: str = "out"
+    taps: int = 1
 
 
 # Unit draws of one layer, or of many stacked along a leading axis: of each update, of each place in it.

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
 from winit_jax.spec.aliases import resolve
@@ -25,6 +25,7 @@ from winit_jax.spec.sweep import (
     BlockKind,
     Compute,
     Grid,
+    InitKind,
     Inputs,
     Measure,
     Sweep,
@@ -91,7 +92,9 @@ def load_sweep(
         problems.append(
             Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
         )
-    if grid is not None and (total := count_networks(grid, vocabulary.schemes)) > MAX_NETWORKS:
+    inits = {} if grid is None else _kinds(grid.init, vocabulary.check_init)
+    schemes = [name for name, kind in inits.items() if kind.is_scheme]
+    if grid is not None and (total := count_networks(grid, schemes)) > MAX_NETWORKS:
         sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
         largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
         shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
@@ -100,7 +103,7 @@ def load_sweep(
         )
     blocks: dict[str, BlockKind] = {}
     if grid is not None:
-        blocks = {name: kind for name in grid.block if not isinstance(kind := vocabulary.check_block(name), str)}
+        blocks = _kinds(grid.block, vocabulary.check_block)
         if cut := with_positions(inputs, blocks):
             inputs = inputs.model_copy(update={"positions": cut})
         if train is not None and (cut := with_positions(train, blocks)):
@@ -108,6 +111,9 @@ def load_sweep(
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
         problems += check_formulas(grid, inputs)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
+        if (predictions := count_predictions(grid, schemes)) > MAX_PREDICTIONS:
+            what = f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}."
+            problems.append(Problem("grid.width", what))
     if problems or grid is None:
         raise SpecError(label, problems)
     sweep = Sweep(
@@ -118,8 +124,7 @@ def load_sweep(
         measure=tables["measure"],
         train=train,
         compute=tables["compute"],
-        schemes=vocabulary.schemes,
-        predicted=vocabulary.predicted,
+        inits=tuple(inits.values()),
         blocks=tuple(blocks.values()),
         written=written,
     )
@@ -132,7 +137,7 @@ def load_sweep(
 def _check_size(
     grid: Grid, inputs: Inputs, measure: Measure, compute: Compute, vocabulary: Vocabulary, problems: list[Problem]
 ) -> None:
-    """What one network may be, how many predictions, and whether slopes can be held against the threshold."""
+    """What one network may be, and whether slopes can be held against the threshold."""
     for activation in grid.activation:
         if sentence := vocabulary.check_threshold(activation, measure.saturation_threshold):
             problems.append(Problem("measure.saturation_threshold", sentence))
@@ -156,10 +161,6 @@ def _check_size(
                 f"a network of {deepest:,} layers, {widest:,} units and {shown} needs "
                 f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
             )
-        )
-    if (predictions := count_predictions(grid, vocabulary.schemes)) > MAX_PREDICTIONS:
-        problems.append(
-            Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
         )
 
 
@@ -186,8 +187,8 @@ def _grid(
     }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
-    if "block" in written:
-        written["block"] = _blocks_by_name(canonical("block", written["block"], known["block"]), vocabulary)
+    for axis, name_of in (("init", _name_of(vocabulary.check_init)), ("block", _name_of(vocabulary.check_block))):
+        written[axis] = _by_name(canonical(axis, written[axis], known[axis]), name_of)
     values: dict[str, Any] = {}
     for axis, expression in written.items():
         if AXES[axis].infinite:
@@ -204,12 +205,10 @@ def _grid(
                 "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
             )
         )
-    others = [axis for axis in known if axis in written and axis != "block"]
+    others = [axis for axis in known if axis in written and axis not in ("init", "block")]
     written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
-    _check_scale(raw, values.get("init", []), vocabulary, problems)
-    heads = [
-        kind.heads for name in values.get("block", []) if not isinstance(kind := vocabulary.check_block(name), str)
-    ]
+    _check_scale(raw, values.get("init", []), _kinds(values.get("init", []), vocabulary.check_init), problems)
+    heads = [kind.heads for kind in _kinds(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:
             what = "no block of this grid has attention. Take it away, or add attention(h) or transformer(h, r)."
@@ -252,8 +251,7 @@ def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
     """The names that the axes of names take."""
-    inits = (*vocabulary.shapes, *vocabulary.schemes)
-    open_names = {"activation": vocabulary.activations, "init": inits, "block": vocabulary.blocks}
+    open_names = {"activation": vocabulary.activations, "init": vocabulary.inits, "block": vocabulary.blocks}
     return {axis.name: open_names.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
 
 
@@ -261,8 +259,10 @@ def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable
     """What says what is wrong with a value of an axis, or None. names: those that an axis of names takes."""
     if axis.name == "activation":
         return lambda value: _wrong_activation(value, vocabulary)
+    if axis.name == "init":
+        return lambda value: _no_kind(vocabulary.check_init(str(value)))
     if axis.name == "block":
-        return lambda value: _wrong_block(str(value), vocabulary)
+        return lambda value: _no_kind(vocabulary.check_block(str(value)))
     return (lambda value: _wrong_name(value, axis, names)) if axis.holds is str else lambda value: _beyond(value, axis)
 
 
@@ -272,17 +272,31 @@ def _wrong_activation(value: Value, vocabulary: Vocabulary) -> str | None:
     return vocabulary.check_activation(str(value))
 
 
-def _wrong_block(value: str, vocabulary: Vocabulary) -> str | None:
-    found = vocabulary.check_block(value)
+Kind = TypeVar("Kind", BlockKind, InitKind)
+
+
+def _kinds(names: Sequence[Any], check: Callable[[str], str | Kind]) -> dict[str, Kind]:
+    """What is known of the blocks or inits of a grid, without those that are none."""
+    return {name: kind for name in names if not isinstance(kind := check(str(name)), str)}
+
+
+def _no_kind(found: str | BlockKind | InitKind) -> str | None:
+    """The sentence that says what is wrong with a name, None where it is one."""
     return found if isinstance(found, str) else None
 
 
-def _blocks_by_name(expression: Any, vocabulary: Vocabulary) -> Any:
-    """A block axis with each block as tables have it, as `mlp(4)`; what is none stays, to be said where it stands."""
+def _name_of(check: Callable[[str], str | Kind]) -> Callable[[str], str]:
+    """What makes of a word its name as tables have it, as `mlp(4)`; what is none stays."""
 
     def named(word: str) -> str:
-        found = vocabulary.check_block(word)
+        found = check(word)
         return word if isinstance(found, str) else found.name
+
+    return named
+
+
+def _by_name(expression: Any, named: Callable[[str], str]) -> Any:
+    """An axis with each of its words as `named` makes it, to be checked where it stands."""
 
     def each(item: Any) -> Any:
         return ", ".join(map(named, split_words(item))) if isinstance(item, str) else item
@@ -305,14 +319,16 @@ def _beyond(value: Any, axis: Axis) -> str | None:
     return f"{value:,} is more than {axis.high:,}." if value > axis.high else None
 
 
-def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
+def _check_scale(
+    raw: dict[str, Any], inits: list[Value], kinds: Mapping[Any, InitKind], problems: list[Problem]
+) -> None:
     scale_axes = [axis for axis in WEIGHT_SCALES if axis in raw]
     if len(scale_axes) == 2:
         problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
-    shapes = [init for init in inits if init in vocabulary.shapes]
+    shapes = [init for init, kind in kinds.items() if not kind.is_scheme]
     if shapes and not scale_axes:
         problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
-    if inits and scale_axes and all(init in vocabulary.schemes for init in inits):
+    if inits and scale_axes and len(kinds) == len(inits) and not shapes:
         problems.append(
             Problem(
                 f"grid.{scale_axes[0]}",

@@ -15,7 +15,7 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import Layout, mean_field
-from winit_jax.numerics.initializers import SHAPES
+from winit_jax.numerics.initializers import is_predicted
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
@@ -34,7 +34,7 @@ class Predicting:
 
     def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         """The columns `PREDICTED` of a job, [rows, points] each; none where mean field makes no statement."""
-        if not (SHAPES[job.shape].is_predicted and NORMALIZATIONS[job.normalization].is_predicted):
+        if not (is_predicted(job.shape) and NORMALIZATIONS[job.normalization].is_predicted):
             return {}
         key = (
             job.activation,

@@ -51,16 +51,20 @@ class Sizes:
         A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
         """
         if point.scale is None:
-            return initializers.scheme_std(point.init, place.fan_in, place.fan_out, place.role, self.depth)
+            return initializers.scheme_std(point.init, *_fans(place), place.role, self.depth, place.taps)
         scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
         return scale if scale_axis == "std" else std_of(scale, place.fan_in)
 
     def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""
         if point.scale is None:
-            return initializers.scheme_gain(point.init, place.fan_in, place.fan_out, place.role, self.depth)
+            return initializers.scheme_gain(point.init, *_fans(place), place.role, self.depth, place.taps)
         scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
         return scale if scale_axis == "gain" else gain_of(scale, place.fan_in)
+
+
+def _fans(place: Place) -> tuple[int, int]:
+    return place.fan_in, place.fan_out
 
 
 def stem(features: int, width: int) -> Place:

@@ -20,7 +20,6 @@ from winit_jax.numerics.theory.closed_forms import has_closed_form
 from winit_jax.spec.sweep import Inputs, Sweep
 from winit_jax.user_code import is_import_path
 
-# Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
 LN_10 = math.log(10)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
@@ -30,11 +29,6 @@ CLOSED, QUADRATURE, SOFTMAX = (4.5e-4, 5e-7), (4e-3, 9e-5), (1.5e-2, 5e-6)
 # Of the tables that the latter begin with.
 TABLES_SECONDS = 15.0
 Predicted = TypeVar("Predicted")
-
-
-def is_predicted(init: str) -> bool:
-    """Whether mean field speaks of an init's weights."""
-    return initializers.SHAPES[initializers.shape_of(init)].is_predicted
 
 
 def norm_of(normalization: str, position: str, epsilon: np.ndarray | float | None) -> theory.Norm:
@@ -196,11 +190,11 @@ def mean_field(
 
 
 def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
-    def predicted(init: str) -> bool:  # by a gain that is the same at every depth
-        return is_predicted(init) and init not in DEPTH_SCHEMES
+    def predicted(init: str) -> bool:  # by a gain that is the same at every depth, the first layer's among them
+        return initializers.is_predicted(init) and init not in DEPTH_SCHEMES and not initializers.has_own_stem(init)
 
     def scheme_gain(init: str, width: int) -> float:
-        if init in DEPTH_SCHEMES:
+        if init in DEPTH_SCHEMES or is_import_path(init):
             return math.nan
         return initializers.scheme_gain(init, width, width)
 
