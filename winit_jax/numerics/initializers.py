@@ -305,6 +305,12 @@ def own_biases(init: str) -> Biases | None:
     return None if init in SHAPES or is_import_path(init) else SCHEMES.find(init).biases
 
 
+def own_bias_law(init: str) -> str:
+    """How the biases are drawn that an init has of its own, `normal` where they are 0."""
+    own = own_biases(init)
+    return BIAS_LAWS[0] if own is None else own.law
+
+
 def scheme_std(
     init: str, fan_in: int, fan_out: int, role: str = "out", depth: int | None = None, taps: int = 1
 ) -> float:

@@ -47,7 +47,7 @@ ALIASES = (
     Alias("init", "identity", ("eye", "dirac")),
     Alias("init", "normal", ("gaussian", "random_normal")),
     Alias("init", "uniform", ("random_uniform",)),
-    Alias("init", "truncated_normal", ("trunc_normal",)),
+    Alias("init", "truncated_normal", ("trunc_normal", "truncated")),
     Alias("init", "zeros", ("zero",)),
     Alias("normalization", "batch", ("batch_norm", "batch_normalization", "batch_normalisation", "bn")),
     Alias("normalization", "layer", ("layer_norm", "layer_normalization", "layer_normalisation", "ln")),

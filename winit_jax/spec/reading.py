@@ -187,8 +187,9 @@ def _grid(
     }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
-    for axis, name_of in (("init", _name_of(vocabulary.check_init)), ("block", _name_of(vocabulary.check_block))):
-        written[axis] = _by_name(canonical(axis, written[axis], known[axis]), name_of)
+    names = {"init": _name_of(vocabulary.check_init), "block": _name_of(vocabulary.check_block)}
+    if "block" in written:
+        written["block"] = _by_name(canonical("block", written["block"], known["block"]), names["block"])
     values: dict[str, Any] = {}
     for axis, expression in written.items():
         if AXES[axis].infinite:
@@ -197,7 +198,8 @@ def _grid(
                 values[axis] = []
                 continue
         check = _check(AXES[axis], known.get(axis, ()), vocabulary)
-        values[axis], axis_problems = expand(expression, f"grid.{axis}", AXES[axis].holds, check, known.get(axis, ()))
+        beside = (known.get(axis, ()), names.get(axis, str))
+        values[axis], axis_problems = expand(expression, f"grid.{axis}", AXES[axis].holds, check, *beside)
         problems.extend(axis_problems)
     if values.get("infinite") and "std" in raw:
         problems.append(
@@ -205,9 +207,11 @@ def _grid(
                 "grid.width", "at infinite width any std is an infinite gain; give gain, or an init with its own std."
             )
         )
-    others = [axis for axis in known if axis in written and axis not in ("init", "block")]
+    others = [axis for axis in known if axis in written and axis != "block"]
     written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
+    written["init"] = _by_name(written["init"], names["init"], ",")
     _check_scale(raw, values.get("init", []), _kinds(values.get("init", []), vocabulary.check_init), problems)
+    _settle_biases(raw, written, values, _kinds(values.get("init", []), vocabulary.check_init), problems)
     heads = [kind.heads for kind in _kinds(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:
@@ -230,6 +234,28 @@ def _grid(
     if len(problems) > n_before:
         return None, written
     return Grid(**values), written
+
+
+def _settle_biases(
+    raw: dict[str, Any],
+    written: dict[str, Any],
+    values: dict[str, Any],
+    inits: Mapping[str, InitKind],
+    problems: list[Problem],
+) -> None:
+    """Put in what biases are where the sweep does not say: 0, or each init's own, which are None."""
+    if "bias_std" in raw:
+        values.setdefault("bias_init", [AXES["bias_init"].names[0]])
+        return
+    if "bias_init" in raw:
+        what = "bias_std is not given, and without it biases are each init's own. Give it, or take this away."
+        problems.append(Problem("grid.bias_init", what))
+        return
+    if not any(kind.has_biases for kind in inits.values()):
+        values["bias_std"], values["bias_init"] = [0.0], [AXES["bias_init"].names[0]]
+        rest = {axis: written.pop(axis) for axis in [*written][[*written].index("init") + 1 :]}
+        scales = {axis: rest.pop(axis) for axis in WEIGHT_SCALES if axis in rest}
+        written |= {**scales, "bias_std": 0.0, **rest}
 
 
 def _without_infinity(widths: Any) -> tuple[Any, bool]:
@@ -295,11 +321,11 @@ def _name_of(check: Callable[[str], str | Kind]) -> Callable[[str], str]:
     return named
 
 
-def _by_name(expression: Any, named: Callable[[str], str]) -> Any:
+def _by_name(expression: Any, named: Callable[[str], str], between: str = ", ") -> Any:
     """An axis with each of its words as `named` makes it, to be checked where it stands."""
 
     def each(item: Any) -> Any:
-        return ", ".join(map(named, split_words(item))) if isinstance(item, str) else item
+        return between.join(map(named, split_words(item))) if isinstance(item, str) else item
 
     return [each(item) for item in expression] if isinstance(expression, list) else each(expression)
 

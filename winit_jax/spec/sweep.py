@@ -233,7 +233,8 @@ class Grid(Table):
     init: list[str]
     std: list[Scale] | None = None
     gain: list[Scale] | None = None
-    bias_std: list[Scale]
+    bias_std: list[Scale] | None = None  # None is each init's own, and so is bias_init
+    bias_init: list[str] | None = None
     normalization: list[str]
     norm_epsilon: list[Scale]
     block: list[str]
@@ -368,6 +369,8 @@ def difference(old: Sweep, new: Sweep) -> list[str]:
         differences.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
     else:
         for axis in AXES:
+            if axis == "bias_init" and None in (old.grid.bias_init, new.grid.bias_init):
+                continue  # as bias_std, which says so
             none: list[Any] = [] if axis in WEIGHT_SCALES else [None]
             old_values, new_values = (getattr(sweep.grid, axis) or none for sweep in (old, new))
             there = set(new_values)

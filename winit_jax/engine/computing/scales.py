@@ -45,6 +45,12 @@ class Sizes:
         own = BLOCKS.find(job.block).skip
         return np.array([own if point.skip_scale is None else self.value(point.skip_scale) for point in job.points])
 
+    def bias_std(self, point: Point, place: Place) -> float:
+        """Standard deviation of the biases at a place, those of the init's own where the sweep does not say."""
+        if point.bias_std is None:
+            return initializers.own_bias_std(point.init, *_fans(place))
+        return self.value(point.bias_std)
+
     def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """Standard deviation of the weights at a place.
 

@@ -21,6 +21,8 @@ from winit_jax.spec.sweep import Inputs, Sweep
 from winit_jax.user_code import is_import_path
 
 LN_10 = math.log(10)
+# Biases that mean field takes as normal ones of the same variance; `constant` ones of other than 0 it says nothing of.
+FOLLOWED_BIASES = ("normal", "uniform")
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
 # Seconds of one update at infinite width, and of each point of it: phi in closed form, phi by quadrature, and softmaxes
@@ -183,6 +185,7 @@ def mean_field(
         scales=_scales(of_width),
         from_inputs=from_inputs,
         skip=lambda block: BLOCKS.find(block).skip,
+        bias_init=initializers.own_bias_law,
         normalized=lambda name: NORMALIZATIONS[name].is_predicted,
         fixed_point=fixed_point,
         critical_gain=critical_gain,
@@ -198,7 +201,9 @@ def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
             return math.nan
         return initializers.scheme_gain(init, width, width)
 
-    return Scales(predicted, scheme_gain, initializers.scheme_std, cache(inputs))
+    return Scales(
+        predicted, FOLLOWED_BIASES, scheme_gain, initializers.scheme_std, initializers.own_bias_std, cache(inputs)
+    )
 
 
 def count_fixed_points(sweep: Sweep) -> int:

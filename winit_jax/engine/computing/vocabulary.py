@@ -12,6 +12,7 @@ from winit_jax.data.sources import SOURCES
 from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.memory import LANES
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
+from winit_jax.engine.planning.points import Draw
 from winit_jax.numerics import initializers, own_inits
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
 from winit_jax.numerics.blocks import BLOCKS, entries, measured_units, multiplications
@@ -119,6 +120,11 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
     )
 
 
+def draw_of(init: str) -> Draw:
+    """What an init draws, and how its own biases are drawn."""
+    return Draw(initializers.shape_of(init), initializers.own_bias_law(init))
+
+
 def planner(
     cores: int,
     speedup: float = 1.0,
@@ -133,7 +139,7 @@ def planner(
     homogeneous; else they count as not.
     """
     return Planner(
-        shape_of=initializers.shape_of,
+        draw_of=draw_of,
         skip=lambda block: BLOCKS.find(block).skip,
         multiplications=lambda block, width, positions: multiplications(BLOCKS.find(block), width, positions),
         entries=lambda block, width: entries(BLOCKS.find(block), width),
