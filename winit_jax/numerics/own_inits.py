@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.errors import described, says
+from winit_jax.registry import Registry
 from winit_jax.user_code import as_it_was, contained, pass_on
 
 # The scale is the root mean square of so many entries at least, drawn with keys of its own and kept to so many digits.
@@ -97,3 +98,7 @@ def fingerprint(own: Adopted) -> list[float]:
     with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
         drawn = [np.ravel(np.asarray(own.function(_keys(1)[0], shape), np.float64)) for shape in PROBED]
     return [float(value) for value in np.concatenate(drawn)]
+
+
+# Inits by import path; each is imported, and traced, when it is first asked for.
+OWN_INITS: Registry[Adopted] = Registry("an init", {}, adopt=adopted)

@@ -4,15 +4,16 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
+from winit_jax.columns import AXES, Axis
 from winit_jax.spec.aliases import resolve
-from winit_jax.spec.axes import Value, canonical, expand, split_words
+from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
+from winit_jax.spec.init_checks import by_name, check_scale, kinds_of, name_of, no_kind, settle_biases
 from winit_jax.spec.input_checks import check_inputs, check_train
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sources import BYTES, TEXT_MARK
@@ -25,7 +26,6 @@ from winit_jax.spec.sweep import (
     BlockKind,
     Compute,
     Grid,
-    InitKind,
     Inputs,
     Measure,
     Sweep,
@@ -92,7 +92,7 @@ def load_sweep(
         problems.append(
             Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
         )
-    inits = {} if grid is None else _kinds(grid.init, vocabulary.check_init)
+    inits = {} if grid is None else kinds_of(grid.init, vocabulary.check_init)
     schemes = [name for name, kind in inits.items() if kind.is_scheme]
     if grid is not None and (total := count_networks(grid, schemes)) > MAX_NETWORKS:
         sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
@@ -103,7 +103,7 @@ def load_sweep(
         )
     blocks: dict[str, BlockKind] = {}
     if grid is not None:
-        blocks = _kinds(grid.block, vocabulary.check_block)
+        blocks = kinds_of(grid.block, vocabulary.check_block)
         if cut := with_positions(inputs, blocks):
             inputs = inputs.model_copy(update={"positions": cut})
         if train is not None and (cut := with_positions(train, blocks)):
@@ -187,9 +187,9 @@ def _grid(
     }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
-    names = {"init": _name_of(vocabulary.check_init), "block": _name_of(vocabulary.check_block)}
+    names = {"init": name_of(vocabulary.check_init), "block": name_of(vocabulary.check_block)}
     if "block" in written:
-        written["block"] = _by_name(canonical("block", written["block"], known["block"]), names["block"])
+        written["block"] = by_name(canonical("block", written["block"], known["block"]), names["block"])
     values: dict[str, Any] = {}
     for axis, expression in written.items():
         if AXES[axis].infinite:
@@ -209,10 +209,10 @@ def _grid(
         )
     others = [axis for axis in known if axis in written and axis != "block"]
     written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
-    written["init"] = _by_name(written["init"], names["init"], ",")
-    _check_scale(raw, values.get("init", []), _kinds(values.get("init", []), vocabulary.check_init), problems)
-    _settle_biases(raw, written, values, _kinds(values.get("init", []), vocabulary.check_init), problems)
-    heads = [kind.heads for kind in _kinds(values.get("block", []), vocabulary.check_block).values()]
+    written["init"] = by_name(written["init"], names["init"], ",")
+    check_scale(raw, values.get("init", []), kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    settle_biases(raw, written, values, kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    heads = [kind.heads for kind in kinds_of(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:
             what = "no block of this grid has attention. Take it away, or add attention(h) or transformer(h, r)."
@@ -234,28 +234,6 @@ def _grid(
     if len(problems) > n_before:
         return None, written
     return Grid(**values), written
-
-
-def _settle_biases(
-    raw: dict[str, Any],
-    written: dict[str, Any],
-    values: dict[str, Any],
-    inits: Mapping[str, InitKind],
-    problems: list[Problem],
-) -> None:
-    """Put in what biases are where the sweep does not say: 0, or each init's own, which are None."""
-    if "bias_std" in raw:
-        values.setdefault("bias_init", [AXES["bias_init"].names[0]])
-        return
-    if "bias_init" in raw:
-        what = "bias_std is not given, and without it biases are each init's own. Give it, or take this away."
-        problems.append(Problem("grid.bias_init", what))
-        return
-    if not any(kind.has_biases for kind in inits.values()):
-        values["bias_std"], values["bias_init"] = [0.0], [AXES["bias_init"].names[0]]
-        rest = {axis: written.pop(axis) for axis in [*written][[*written].index("init") + 1 :]}
-        scales = {axis: rest.pop(axis) for axis in WEIGHT_SCALES if axis in rest}
-        written |= {**scales, "bias_std": 0.0, **rest}
 
 
 def _without_infinity(widths: Any) -> tuple[Any, bool]:
@@ -286,9 +264,9 @@ def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable
     if axis.name == "activation":
         return lambda value: _wrong_activation(value, vocabulary)
     if axis.name == "init":
-        return lambda value: _no_kind(vocabulary.check_init(str(value)))
+        return lambda value: no_kind(vocabulary.check_init(str(value)))
     if axis.name == "block":
-        return lambda value: _no_kind(vocabulary.check_block(str(value)))
+        return lambda value: no_kind(vocabulary.check_block(str(value)))
     return (lambda value: _wrong_name(value, axis, names)) if axis.holds is str else lambda value: _beyond(value, axis)
 
 
@@ -296,38 +274,6 @@ def _wrong_activation(value: Value, vocabulary: Vocabulary) -> str | None:
     if value in vocabulary.activations:
         return None
     return vocabulary.check_activation(str(value))
-
-
-Kind = TypeVar("Kind", BlockKind, InitKind)
-
-
-def _kinds(names: Sequence[Any], check: Callable[[str], str | Kind]) -> dict[str, Kind]:
-    """What is known of the blocks or inits of a grid, without those that are none."""
-    return {name: kind for name in names if not isinstance(kind := check(str(name)), str)}
-
-
-def _no_kind(found: str | BlockKind | InitKind) -> str | None:
-    """The sentence that says what is wrong with a name, None where it is one."""
-    return found if isinstance(found, str) else None
-
-
-def _name_of(check: Callable[[str], str | Kind]) -> Callable[[str], str]:
-    """What makes of a word its name as tables have it, as `mlp(4)`; what is none stays."""
-
-    def named(word: str) -> str:
-        found = check(word)
-        return word if isinstance(found, str) else found.name
-
-    return named
-
-
-def _by_name(expression: Any, named: Callable[[str], str], between: str = ", ") -> Any:
-    """An axis with each of its words as `named` makes it, to be checked where it stands."""
-
-    def each(item: Any) -> Any:
-        return between.join(map(named, split_words(item))) if isinstance(item, str) else item
-
-    return [each(item) for item in expression] if isinstance(expression, list) else each(expression)
 
 
 def _wrong_name(value: Value, axis: Axis, names: Sequence[str]) -> str | None:
@@ -343,25 +289,6 @@ def _beyond(value: Any, axis: Axis) -> str | None:
     if value < axis.low:
         return f"{value:g} is less than {axis.low:g}."
     return f"{value:,} is more than {axis.high:,}." if value > axis.high else None
-
-
-def _check_scale(
-    raw: dict[str, Any], inits: list[Value], kinds: Mapping[Any, InitKind], problems: list[Problem]
-) -> None:
-    scale_axes = [axis for axis in WEIGHT_SCALES if axis in raw]
-    if len(scale_axes) == 2:
-        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
-    shapes = [init for init, kind in kinds.items() if not kind.is_scheme]
-    if shapes and not scale_axes:
-        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
-    if inits and scale_axes and len(kinds) == len(inits) and not shapes:
-        problems.append(
-            Problem(
-                f"grid.{scale_axes[0]}",
-                f"no init of this grid is scaled by it ({', '.join(map(str, inits))}). "
-                f"Take it away ({scale_axes[0]}= on the command line), or add a shape such as normal.",
-            )
-        )
 
 
 def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:

@@ -15,9 +15,9 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import Layout, mean_field
-from winit_jax.numerics.initializers import is_predicted
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.schemes import is_predicted
 from winit_jax.spec.parts import Job
 
 # So many bytes of jobs' predictions are kept, for the same points come again with every seed.

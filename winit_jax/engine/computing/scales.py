@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from winit_jax.numerics import initializers
+from winit_jax.numerics import schemes
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.draws import Place
 from winit_jax.spec.exact import gain_of, std_of
@@ -48,7 +48,7 @@ class Sizes:
     def bias_std(self, point: Point, place: Place) -> float:
         """Standard deviation of the biases at a place, those of the init's own where the sweep does not say."""
         if point.bias_std is None:
-            return initializers.own_bias_std(point.init, *_fans(place))
+            return schemes.own_bias_std(point.init, *_fans(place))
         return self.value(point.bias_std)
 
     def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
@@ -57,14 +57,14 @@ class Sizes:
         A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
         """
         if point.scale is None:
-            return initializers.scheme_std(point.init, *_fans(place), place.role, self.depth, place.taps)
+            return schemes.scheme_std(point.init, *_fans(place), place.role, self.depth, place.taps)
         scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
         return scale if scale_axis == "std" else std_of(scale, place.fan_in)
 
     def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""
         if point.scale is None:
-            return initializers.scheme_gain(point.init, *_fans(place), place.role, self.depth, place.taps)
+            return schemes.scheme_gain(point.init, *_fans(place), place.role, self.depth, place.taps)
         scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
         return scale if scale_axis == "gain" else gain_of(scale, place.fan_in)
 

@@ -12,7 +12,7 @@ from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
 from winit_jax.engine.computing.theory_tables import MeanField, Scales, Stream
 from winit_jax.errors import described
-from winit_jax.numerics import blocks, initializers, pinned, theory
+from winit_jax.numerics import blocks, pinned, schemes, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
@@ -185,7 +185,7 @@ def mean_field(
         scales=_scales(of_width),
         from_inputs=from_inputs,
         skip=lambda block: BLOCKS.find(block).skip,
-        bias_init=initializers.own_bias_law,
+        bias_init=schemes.own_bias_law,
         normalized=lambda name: NORMALIZATIONS[name].is_predicted,
         fixed_point=fixed_point,
         critical_gain=critical_gain,
@@ -194,16 +194,14 @@ def mean_field(
 
 def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
     def predicted(init: str) -> bool:  # by a gain that is the same at every depth, the first layer's among them
-        return initializers.is_predicted(init) and init not in DEPTH_SCHEMES and not initializers.has_own_stem(init)
+        return schemes.is_predicted(init) and init not in DEPTH_SCHEMES and not schemes.has_own_stem(init)
 
     def scheme_gain(init: str, width: int) -> float:
         if init in DEPTH_SCHEMES or is_import_path(init):
             return math.nan
-        return initializers.scheme_gain(init, width, width)
+        return schemes.scheme_gain(init, width, width)
 
-    return Scales(
-        predicted, FOLLOWED_BIASES, scheme_gain, initializers.scheme_std, initializers.own_bias_std, cache(inputs)
-    )
+    return Scales(predicted, FOLLOWED_BIASES, scheme_gain, schemes.scheme_std, schemes.own_bias_std, cache(inputs))
 
 
 def count_fixed_points(sweep: Sweep) -> int:

@@ -13,7 +13,7 @@ from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.memory import LANES
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
 from winit_jax.engine.planning.points import Draw
-from winit_jax.numerics import initializers, own_inits
+from winit_jax.numerics import initializers, own_inits, schemes
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
 from winit_jax.numerics.blocks import BLOCKS, entries, measured_units, multiplications
 from winit_jax.numerics.blocks.attention import Attention
@@ -86,18 +86,18 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
                 check_form(name)
                 if announce is not None:
                     announce(name)
-                    initializers.name_of(name)
+                    schemes.name_of(name)
                 return InitKind(name, is_scheme=True, is_predicted=False, has_biases=False)
-            name = initializers.name_of(name)
+            name = schemes.name_of(name)
         except UnknownName:
-            known = (*initializers.SHAPES, *initializers.SCHEMES, *INIT_EXAMPLES)
+            known = (*initializers.SHAPES, *schemes.SCHEMES, *INIT_EXAMPLES)
             if name in INIT_EXAMPLES:
                 return f"{name!r} needs its arguments, as {INIT_EXAMPLES[name]}."
             return f"{briefly(name)} is not an init.{did_you_mean(name, known, 'init')}"
         except ValueError as error:
             return str(error)
-        is_scheme, has_biases = name not in initializers.SHAPES, initializers.own_biases(name) is not None
-        return InitKind(name, is_scheme, initializers.is_predicted(name), has_biases)
+        is_scheme, has_biases = name not in initializers.SHAPES, schemes.own_biases(name) is not None
+        return InitKind(name, is_scheme, schemes.is_predicted(name), has_biases)
 
     def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
         return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]
@@ -106,7 +106,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         activations=tuple(sorted(ACTIVATIONS)),
         check_activation=check_activation,
         check_threshold=check_threshold,
-        inits=tuple(dict.fromkeys((*initializers.SHAPES, *initializers.SCHEMES, *initializers.SCHEMES.makers))),
+        inits=tuple(dict.fromkeys((*initializers.SHAPES, *schemes.SCHEMES, *schemes.SCHEMES.makers))),
         check_init=check_init,
         blocks=(*BLOCKS, *BLOCKS.makers),
         check_block=check_block,
@@ -122,7 +122,7 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
 
 def draw_of(init: str) -> Draw:
     """What an init draws, and how its own biases are drawn."""
-    return Draw(initializers.shape_of(init), initializers.own_bias_law(init))
+    return Draw(schemes.shape_of(init), schemes.own_bias_law(init))
 
 
 def planner(
@@ -168,9 +168,7 @@ def fingerprints(sweep: Sweep) -> dict[str, dict[str, str]]:
         name: probing.fingerprint(activation(name)) for name in sweep.grid.activation if is_import_path(name)
     }
     of_inits = {
-        name: own_inits.fingerprint(own)
-        for name in sweep.grid.init
-        if is_import_path(name) and (own := initializers.SCHEMES.find(name).draw)
+        name: own_inits.fingerprint(own_inits.OWN_INITS.find(name)) for name in sweep.grid.init if is_import_path(name)
     }
     return {
         kind: {name: " ".join(f"{value:.12g}" for value in probed) for name, probed in values.items()}
