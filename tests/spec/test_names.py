@@ -140,7 +140,7 @@ def test_the_name_of_another_thing_is_never_taken_for_one_of_ours(kind):
         ("optimizer", "momentum", []),
         ("axis", "depht", ["depth"]),
         ("axis", "gian", ["gain"]),
-        ("axis", "bias", ["bias_std"]),
+        ("axis", "bias", ["bias_std", "bias_init"]),
         ("axis", "temperature", []),
         ("source", "digit", ["digits"]),
         ("source", "kmnist", []),
