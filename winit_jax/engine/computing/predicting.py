@@ -74,7 +74,7 @@ class Predicting:
             **start,
         )
         columns = theories.as_columns(found)
-        if job.bias_init in theories.FOLLOWED_BIASES:
+        if job.bias_init in theories.FOLLOWED_BIASES or all(point.bias_std is None for point in job.points):
             return columns
         biased = any_bias(family)
         return {name: np.where(biased, np.nan, values) for name, values in columns.items()}

@@ -21,8 +21,8 @@ from winit_jax.spec.sweep import Inputs, Sweep
 from winit_jax.user_code import is_import_path
 
 LN_10 = math.log(10)
-# Biases that mean field takes as normal ones of the same variance; `constant` ones of other than 0 it says nothing of.
-FOLLOWED_BIASES = ("normal", "uniform")
+# Biases of which mean field speaks; and of an init's own, which vanish at infinite width, as of normal ones.
+FOLLOWED_BIASES = ("normal",)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
 # Seconds of one update at infinite width, and of each point of it: phi in closed form, phi by quadrature, and softmaxes
