@@ -45,13 +45,13 @@ def draw_phase_diagram(
         or len(grid.normalization) > 1
     ):
         raise PlotError("--map spans gain and bias_std of one activation; give no other axes.")
-    said_at, parts = time.monotonic(), []
-    for done, bias_std in enumerate(grid.bias_std, 1):
+    said_at, parts, biases = time.monotonic(), [], grid.bias_std or [0.0]
+    for done, bias_std in enumerate(biases, 1):
         row = grid.model_copy(update={"bias_std": [bias_std], "depth": [1]})
         work = Work(replace(sweep, grid=row), {} if data is None else {"inf": data})
         parts.append(predictions(work, lambda sentence: None)["mean_field"].to_pandas())
         if time.monotonic() - said_at > PLAIN_LINE_SECONDS:
-            say(f"{done} of {len(grid.bias_std)} biases")
+            say(f"{done} of {len(biases)} biases")
             said_at = time.monotonic()
     table = pd.concat(parts, ignore_index=True)
     frame = table.rename(columns={"chi1": "chi"}).assign(init=grid.init[0], normalization="none")

@@ -3,8 +3,8 @@
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from winit_jax.user_code import imported, is_import_path
 
@@ -21,8 +21,8 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
     """The things of one kind: a mapping of those that have a name, in order; `find` takes every way to write one.
 
     kind: as sentences call one of them, with its article. makers: by name, what makes one from numbers, as
-    `leaky_relu(0.2)` asks for. adopt: makes one of a user's own function and its import path; None where import paths
-    name nothing of this kind.
+    `leaky_relu(0.2)` asks for; a parameter that is annotated with a Literal takes one of its words instead. adopt:
+    makes one of a user's own function and its import path; None where import paths name nothing of this kind.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
 
 
 def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> Thing:
-    """What a maker makes of its arguments as they are written: numbers, then the names of what it can be told beside.
+    """What a maker makes of its arguments as they are written: numbers and words, then the names of what it can be told
+    beside.
 
     Errors: ValueError.
     """
@@ -82,12 +83,43 @@ def _made(word: str, name: str, arguments: str, maker: Callable[..., Thing]) -> 
     given = arguments.split(",") if arguments.strip() else []
     while given and given[-1] in flags:
         flags.remove(given.pop())
-    numbers = _numbers(word, ",".join(given)) if given else []
-    wanted = sum(parameter.default is not False for parameter in parameters)
-    if len(numbers) != wanted:
-        raise ValueError(f"{word!r}: {name} takes {wanted} number{'s' * (wanted > 1)}.")
+    wanted = [parameter for parameter in parameters if parameter.default is not False]
+    values: Sequence[str | float] = given
+    if not any(map(_choices, wanted)):
+        values = _numbers(word, ",".join(given)) if given else []
+    elif len(given) == len(wanted):
+        values = [_value(word, argument, parameter) for argument, parameter in zip(given, wanted, strict=True)]
+    if len(values) != len(wanted):
+        raise ValueError(f"{word!r}: {name} takes {_described(wanted)}.")
     told = [one.name for one in parameters if one.default is False and one.name not in flags]
-    return maker(*numbers, **dict.fromkeys(told, True))
+    return maker(*values, **dict.fromkeys(told, True))
+
+
+def _choices(parameter: inspect.Parameter) -> tuple[str, ...]:
+    """The words that an argument may be; none of one that is a number."""
+    return get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else ()
+
+
+def _value(word: str, argument: str, parameter: inspect.Parameter) -> str | float:
+    """One argument of a call. Errors: ValueError."""
+    choices = _choices(parameter)
+    if not choices:
+        return _numbers(word, argument)[0]
+    if argument not in choices:
+        raise ValueError(f"{word!r}: the {parameter.name} is {_any_of(choices)}, not {argument!r}.")
+    return argument
+
+
+def _described(wanted: Sequence[inspect.Parameter]) -> str:
+    """What a call takes, in words: `2 numbers`, or each argument by name where some are words."""
+    if not any(map(_choices, wanted)):
+        return f"{len(wanted)} number{'s' * (len(wanted) > 1)}"
+    each = [f"a {one.name} ({_any_of(_choices(one))})" if _choices(one) else f"a {one.name}" for one in wanted]
+    return f"{', '.join(each[:-1])} and {each[-1]}"
+
+
+def _any_of(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _numbers(word: str, text: str) -> list[float]:

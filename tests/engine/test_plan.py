@@ -15,11 +15,11 @@ from support.clocks import a_moment
 from support.runs import run, winit
 from winit_jax.api import say_on_stderr
 from winit_jax.cli import saying
-from winit_jax.engine.computing.vocabulary import planner, vocabulary
+from winit_jax.engine.computing.vocabulary import draw_of, planner, vocabulary
 from winit_jax.engine.planning import memory, report
 from winit_jax.engine.planning import planner as plan
-from winit_jax.engine.planning.points import Count, count_by_shape, points_by_shape
-from winit_jax.numerics.initializers import shape_of
+from winit_jax.engine.planning.points import Count, count_by_shape, points_by_draw
+from winit_jax.numerics.schemes import shape_of
 from winit_jax.spec.reading import load_sweep
 from winit_jax.system import machine
 from winit_jax.wording import duration, size
@@ -157,19 +157,23 @@ def test_times_are_in_the_unit_that_one_would_say(seconds, text):
         ["activation=relu", "init=normal,zeros,he_normal,orthogonal", "gain=0,0.5,1", "bias_std=0,0.1"],
         ["activation=relu", "init=uniform,lecun_normal", "std=0.1,1", "bias_std=0.1,0.2", "width=4"],
         ["activation=tanh", "gain=1,2", "normalization=layer", "norm_epsilon=1e-5,1e-3", "bias_std=0", "width=4"],
+        ["activation=relu", "init=uniform,torch_linear,he_normal", "gain=1,2"],
+        ["activation=relu", "init=uniform,torch_linear", "gain=1", "bias_std=0,1", "bias_init=normal,uniform"],
         ["activation=relu", "gain=1,1/depth", "skip_scale=0,1", "branch_scale=0,1,1/sqrt(depth)", "bias_std=0,0.1"],
     ],
 )
 @pytest.mark.parametrize("skip", [0.0, 1.0])
 def test_points_are_counted_without_being_made(words, skip):
     sweep = load_sweep(None, [*words, "depth=2,3"], vocabulary())
-    listed = points_by_shape(sweep, shape_of)
+    listed = {}
+    for draw, points in points_by_draw(sweep, draw_of).items():
+        listed.setdefault(draw.shape, []).extend(points)
     expected = {shape: Count.of(points, skip) for shape, points in listed.items()}
     assert count_by_shape(sweep, shape_of, skip) == expected
 
 
 def test_a_plan_of_ten_million_points_makes_none_and_counts_their_memory(monkeypatch):
-    monkeypatch.setattr(plan, "points_by_shape", None)
+    monkeypatch.setattr(plan, "points_by_draw", None)
     words = ["activation=tanh", "gain=lin:0.1:2:10000", "bias_std=lin:0:1:1000", "width=4", "depth=2"]
     found = json.loads(winit("plan", *words, "inputs.samples=4", "--json")[0])
     assert found["networks"] == 10**7

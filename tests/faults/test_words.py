@@ -32,7 +32,7 @@ KEYS = [
     "train.optimizer_options.momentum",
 ]
 WORDS = [
-    *VOCABULARY.activations, *VOCABULARY.shapes, *VOCABULARY.schemes, *VOCABULARY.optimizers,
+    *VOCABULARY.activations, *VOCABULARY.inits, *VOCABULARY.optimizers,
     *AXES["normalization"].names, *(word for alias in ALIASES for word in alias.words), *OTHERS["activation"],
     "digits", "mnist", "normal", "inf",
     "true", "false", "highest", "leaky_relu(0.2)", "leaky_relu(nan)", "jax.nn:celu", "os:system", "no.such:thing", ":",

@@ -1,18 +1,31 @@
 """Draws and scale rules: variances within standard errors, keys from names."""
 
+import math
+
+import jax
 import numpy as np
 import pytest
 
 from winit_jax import columns
+from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.initializers import (
-    SCHEMES,
+    BIAS_LAWS,
     SHAPES,
+    TRUNCATED_STD,
+    unit_biases,
+    unit_readout,
+    unit_weight_stack,
+    unit_weights,
+)
+from winit_jax.numerics.schemes import (
+    SCHEMES,
+    is_predicted,
+    name_of,
+    own_bias_law,
+    own_bias_std,
     scheme_gain,
     scheme_std,
     shape_of,
-    unit_biases,
-    unit_weight_stack,
-    unit_weights,
 )
 
 RANDOM = sorted(set(SHAPES) - {"constant"})
@@ -52,21 +65,153 @@ def test_orthogonal_draws_are_orthogonal(fan_in, width):
     np.testing.assert_allclose(gram, larger * np.eye(smaller), atol=larger * 1e-5)
 
 
+# Init -> the variance of its weights from the fans, as its paper or its library gives it.
+RULES = {
+    "zeros": lambda fan_in, fan_out: 0.0,
+    "identity": lambda fan_in, fan_out: min(fan_in, fan_out) / (fan_in * fan_out),
+    "lecun_normal": lambda fan_in, fan_out: 1 / fan_in,
+    "lecun_uniform": lambda fan_in, fan_out: 1 / fan_in,
+    "lecun_truncated": lambda fan_in, fan_out: 1 / fan_in,
+    "xavier_normal": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "xavier_uniform": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "xavier_truncated": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "he_normal": lambda fan_in, fan_out: 2 / fan_in,
+    "he_uniform": lambda fan_in, fan_out: 2 / fan_in,
+    "he_truncated": lambda fan_in, fan_out: 2 / fan_in,
+    # U(-b, b) has variance b^2 / 3.
+    **dict.fromkeys(
+        ("torch_linear", "torch_conv", "equinox_linear", "equinox_conv"),
+        lambda fan_in, fan_out: (1 / np.sqrt(fan_in)) ** 2 / 3,
+    ),
+    **dict.fromkeys(("keras_dense", "keras_conv"), lambda fan_in, fan_out: np.sqrt(6 / (fan_in + fan_out)) ** 2 / 3),
+    **dict.fromkeys(("flax_dense", "flax_conv"), lambda fan_in, fan_out: 1 / fan_in),
+    **dict.fromkeys(("haiku_linear", "haiku_conv"), lambda fan_in, fan_out: TRUNCATED_STD**2 / fan_in),
+}
+MADE = {
+    "identity(0.5)": lambda fan_in, fan_out: 0.25 * min(fan_in, fan_out) / (fan_in * fan_out),
+    "he_normal(0.2)": lambda fan_in, fan_out: 2 / (1.04 * fan_in),
+    "he_uniform(1)": lambda fan_in, fan_out: 1 / fan_in,
+    "he_truncated(-0.5)": lambda fan_in, fan_out: 1.6 / fan_in,
+    "variance_scaling(2, fan_in, normal)": lambda fan_in, fan_out: 2 / fan_in,
+    "variance_scaling(0.5, fan_out, truncated_normal)": lambda fan_in, fan_out: 0.5 / fan_out,
+    "variance_scaling(3, fan_avg, uniform)": lambda fan_in, fan_out: 6 / (fan_in + fan_out),
+    "siren(30)": lambda fan_in, fan_out: 6 / fan_in / 30**2 / 3,
+}
+
+
+@pytest.mark.parametrize("init", [*RULES, *MADE])
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(64, 4096), (1024, 128), (300, 300)])
+def test_weights_have_the_variance_of_their_paper_or_library(init, fan_in, fan_out):
+    expected = (RULES | MADE)[init](fan_in, fan_out)
+    std = scheme_std(init, fan_in, fan_out)
+    assert std**2 == pytest.approx(expected, rel=1e-12)
+    w = std * np.asarray(unit_weight_stack(0, shape_of(init), 2, 1, fan_in, fan_out)[0], float)
+    assert w.shape == (fan_in, fan_out)
+    spread = 0 if shape_of(init) in ("constant", "identity") else fourth_moment(shape_of(init)) - 1
+    assert abs(np.mean(w**2) - expected) <= 5 * expected * np.sqrt(spread / w.size) + 1e-6 * expected
+
+
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(12, 12), (5, 9), (9, 5), (36, 12)])
+def test_identity_weights_are_ones_on_the_diagonal_and_of_a_convolution_at_the_centre_tap(fan_in, fan_out):
+    for init, gain in {"identity": 1.0, "identity(0.5)": 0.5}.items():
+        w = scheme_std(init, fan_in, fan_out) * np.asarray(unit_weights(0, "identity", fan_out, 1, fan_in), float)
+        np.testing.assert_allclose(w, gain * np.eye(fan_in, fan_out), rtol=2e-7)
+    assert not is_predicted("identity")
+
+
+def test_the_first_layer_of_siren_follows_from_its_inputs_alone():
+    assert scheme_std("siren(30)", 50, 400, role="stem") == pytest.approx(1 / 50 / np.sqrt(3))
+    assert scheme_gain("siren(30)", 50, 400, role="stem") == pytest.approx(1 / np.sqrt(3 * 50))
+
+
+def test_the_taps_of_a_convolution_count_in_both_of_its_fans():
+    """As JAX's own initializers have it of a kernel [taps, n, n]."""
+    (place,) = BLOCKS.find("conv(3)").updates[0].places(20)
+    assert place.fans == (60, 60)
+    theirs = jax.nn.initializers.glorot_normal()(jax.random.key(0), (3, 200, 200))
+    for init in ("xavier_normal", "xavier_uniform", "keras_conv", "variance_scaling(1, fan_avg, uniform)"):
+        std = scheme_std(init, *BLOCKS.find("conv(3)").updates[0].places(200)[0].fans)
+        assert std == pytest.approx(float(np.std(theirs)), rel=5 / np.sqrt(2 * theirs.size))
+
+
+def test_only_torch_and_equinox_have_biases_of_their_own():
+    own = {init for init in [*SHAPES, *RULES, *MADE, *FACTORS] if own_bias_std(init, 64, 32) != 0}
+    assert own == {"torch_linear", "torch_conv", "equinox_linear", "equinox_conv"}
+    for init in own:
+        assert own_bias_std(init, 64, 32) ** 2 == pytest.approx(1 / (3 * 64))
+        assert own_bias_law(init) == "uniform"
+    assert own_bias_law("he_normal") == "normal"
+
+
+@pytest.mark.parametrize("law", BIAS_LAWS)
+def test_biases_have_variance_one_and_keep_to_their_law(law):
+    biases = np.asarray(unit_biases(0, 4096, 2, 8, law=law), float)
+    readout = np.asarray(unit_readout(0, "normal", 8, 4096, law)[1], float)
+    for drawn in (biases, readout):
+        spread = {"normal": 2.0, "uniform": 4 / 5, "constant": 0.0}[law]
+        assert abs(np.mean(drawn**2) - 1) <= 5 * np.sqrt(spread / drawn.size)
+    assert law != "constant" or set(biases.ravel()) == {1.0}
+    assert law != "uniform" or 1.7 < np.abs(biases).max() <= np.sqrt(3) * (1 + 1e-6)
+
+
+def test_biases_of_one_law_are_unrelated_to_those_of_another_and_normal_ones_are_what_they_were():
+    normal, uniform = (np.asarray(unit_biases(0, 4096, 1, 1, law=law), float)[0] for law in ("normal", "uniform"))
+    assert abs(np.mean(normal * uniform)) < 5 / np.sqrt(normal.size)
+    # Of version 0.1.0 before biases had laws.
+    np.testing.assert_array_equal(
+        np.asarray(unit_biases(0, 64, 1, 1))[0, :3], np.float32([1.3771256, -0.7564785, 0.32611135])
+    )
+    np.testing.assert_array_equal(
+        np.asarray(unit_readout(0, "normal", 8, 10)[1])[:3], np.float32([-0.42051604, 1.7713141, -1.3238363])
+    )
+
+
 @pytest.mark.parametrize(
-    ("scheme", "variance"),
+    ("word", "name"),
     [
-        ("zeros", 0),
-        ("lecun_normal", 1 / 64),
-        ("lecun_uniform", 1 / 64),
-        ("xavier_normal", 2 / (64 + 4096)),
-        ("xavier_uniform", 2 / (64 + 4096)),
-        ("he_normal", 2 / 64),
-        ("he_uniform", 2 / 64),
+        ("he_normal(0.20)", "he_normal(0.2)"),
+        ("variance_scaling(2.0,fan_in,normal)", "variance_scaling(2, fan_in, normal)"),
+        ("siren(30.0)", "siren(30)"),
+        ("torch_linear", "torch_linear"),
+        ("normal", "normal"),
     ],
 )
-def test_a_scheme_has_the_variance_of_its_paper(scheme, variance):
-    assert scheme_std(scheme, 64, 4096) ** 2 == pytest.approx(variance)
-    assert shape_of(scheme) in SHAPES
+def test_an_init_has_one_name_however_its_numbers_are_written(word, name):
+    assert name_of(word) == name
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("variance_scaling(2, fan, normal)", "the mode is fan_in, fan_out or fan_avg, not 'fan'."),
+        ("variance_scaling(2, fan_in, cauchy)", "is normal, truncated_normal or uniform, not 'cauchy'."),
+        ("variance_scaling(two, fan_in, normal)", "'two' is not a number."),
+        ("variance_scaling(0, fan_in, normal)", "the scale must be greater than 0, not 0."),
+        (
+            "variance_scaling(2)",
+            "variance_scaling takes a scale, a mode (fan_in, fan_out or fan_avg) and a distribution (normal, "
+            "truncated_normal or uniform).",
+        ),
+        ("he_normal(0.1, 0.2)", "he_normal takes 1 number."),
+        ("he_normal(inf)", "the argument must be finite."),
+        ("siren(-1)", "the omega must be greater than 0, not -1."),
+        ("identity(0)", "the gain must be greater than 0, not 0."),
+        ("torch_linear(2)", "torch_linear takes no argument."),
+        ("lecun", "'lecun' is not an init."),
+    ],
+)
+def test_a_wrong_argument_gets_one_sentence_with_the_reason(word, sentence):
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        name_of(word)
+    assert sentence in str(caught.value)
+
+
+def test_the_truncated_draw_is_made_up_for_what_is_cut_off():
+    # The variance of N(0, 1) cut at 2; the number that JAX, Flax and Keras divide by has eleven digits.
+    density = np.exp(-2) / np.sqrt(2 * np.pi)
+    variance = 1 - 4 * density / math.erf(np.sqrt(2))
+    assert variance == pytest.approx(TRUNCATED_STD**2, rel=1e-10)
+    assert scheme_std("haiku_linear", 100, 100) ** 2 == pytest.approx(variance / 100, rel=1e-10)
 
 
 # Place -> what gpt2, fixup and deepnorm multiply its std by, in a network of depth 8. Radford et al. 2019: weights that
@@ -90,7 +235,8 @@ def test_a_scheme_of_the_depth_has_the_std_of_its_paper_at_each_place(scheme, ro
 
 
 def test_every_scheme_is_covered_above():
-    assert len(SCHEMES) == 7 + len(FACTORS)
+    assert set(SCHEMES) == {*RULES, *FACTORS}
+    assert {made.partition("(")[0] for made in MADE} == set(SCHEMES.makers)
     assert tuple(FACTORS) == columns.DEPTH_SCHEMES
     assert tuple(scheme for scheme in SCHEMES if SCHEMES[scheme].factor is not None) == columns.DEPTH_SCHEMES
 

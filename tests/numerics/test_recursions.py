@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from winit_jax.numerics import initializers
+from winit_jax.numerics import schemes
 from winit_jax.numerics.activations import ACTIVATIONS
 from winit_jax.numerics.blocks import BLOCKS, Context, Layout, Scales
 from winit_jax.numerics.measure import families
@@ -184,12 +184,12 @@ def test_a_convolution_damps_each_wave_over_positions_by_its_mean_over_taps():
 def test_inits_and_scales_by_name_are_those_of_their_sources():
     for layers, skip, inner in ((6, 1.8612097182, 0.3799178428), (12, 2.2133638394, 0.3194715521)):
         assert value_of("deepnorm", depth=layers) == pytest.approx(skip, rel=1e-9)
-        plain = initializers.scheme_std("xavier_normal", 64, 64)
-        assert initializers.scheme_std("deepnorm", 64, 64, "inner", layers) == pytest.approx(inner * plain, rel=1e-9)
-        assert initializers.scheme_std("deepnorm", 64, 64, "logits", layers) == plain
+        plain = schemes.scheme_std("xavier_normal", 64, 64)
+        assert schemes.scheme_std("deepnorm", 64, 64, "inner", layers) == pytest.approx(inner * plain, rel=1e-9)
+        assert schemes.scheme_std("deepnorm", 64, 64, "logits", layers) == plain
     for layers, std in ((12, 0.00408248290), (24, 0.00288675135)):
-        assert initializers.scheme_std("gpt2", 64, 64, "out", layers) == pytest.approx(std, rel=1e-8)
-        assert initializers.scheme_std("gpt2", 64, 64, "inner", layers) == 0.02
-    assert initializers.scheme_std("fixup", 64, 64, "out", 16) == 0
-    assert initializers.scheme_std("fixup", 64, 64, "inner", 16) == pytest.approx(math.sqrt(2 / 64) / 4)
+        assert schemes.scheme_std("gpt2", 64, 64, "out", layers) == pytest.approx(std, rel=1e-8)
+        assert schemes.scheme_std("gpt2", 64, 64, "inner", layers) == 0.02
+    assert schemes.scheme_std("fixup", 64, 64, "out", 16) == 0
+    assert schemes.scheme_std("fixup", 64, 64, "inner", 16) == pytest.approx(math.sqrt(2 / 64) / 4)
     assert value_of("skipinit") == 0

@@ -6,7 +6,7 @@ from winit_jax.store import schema
 
 FROZEN = {
     "networks": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole learning_rate:float
         std_rule:name gain_rule:name bias_std_rule:name norm_epsilon_rule:name
@@ -23,7 +23,7 @@ FROZEN = {
         diverged_at:whole steps_to_accuracy:whole
     """,
     "layers": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
@@ -37,7 +37,7 @@ FROZEN = {
         log10_preact_grad_rms:float log10_weight_grad_rms:float
     """,
     "gradients": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
@@ -45,14 +45,14 @@ FROZEN = {
         log10_weight_grad_rms:float
     """,
     "histograms": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name bin_low:float bin_high:float count:whole
     """,
     "gradient_histograms": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
@@ -60,7 +60,7 @@ FROZEN = {
         log10_preact_grad_rms:float
     """,
     "training": """
-        activation:name init:name std:float gain:float bias_std:float normalization:name
+        activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float width:whole depth:whole seed:whole learning_rate:float
         std_rule:name gain_rule:name bias_std_rule:name norm_epsilon_rule:name
@@ -69,7 +69,7 @@ FROZEN = {
         test_accuracy:float log10_grad_norm:float unit_similarity:float
     """,
     "theory": """
-        activation:name init:name gain:float bias_std:float normalization:name
+        activation:name init:name gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
         attention_gain:float depth:whole gain_rule:name bias_std_rule:name
         norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name

@@ -127,10 +127,10 @@ def scaled(family, at, features, layers):
     stack = family.hidden_layers(layers)
     hidden = []
     for layer in range(layers - 1):
-        stds, of_layer = iter(family.place_stds[:, at]), []
+        stds, bias_stds, of_layer = iter(family.place_stds[:, at]), iter(family.place_bias_stds[:, at]), []
         for of_update in stack:
             weights = [next(stds) * np.asarray(place.weights[layer], float) for place in of_update]
-            biases = [family.bias_std[at] * np.asarray(place.biases[layer], float) for place in of_update]
+            biases = [next(bias_stds) * np.asarray(place.biases[layer], float) for place in of_update]
             of_layer.append((weights, biases))
         hidden.append(of_layer)
     return stem, hidden

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from support.folders import commit
 
 KEYS = [
-    "activation", "init", "std", "gain", "bias_std", "normalization", "norm_epsilon", "block", "norm_position",
-    "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed",
+    "activation", "init", "std", "gain", "bias_std", "bias_init", "normalization", "norm_epsilon", "block",
+    "norm_position", "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed",
 ]  # fmt: skip
 SCHEMES = {"he_normal": math.sqrt(2), "xavier_normal": 1.0, "zeros": 0.0}
 
@@ -38,7 +38,7 @@ def network_rows(
     frame = pd.DataFrame(rows, columns=["activation", "init", "gain", "bias_std", "width", "depth", "seed"])
     for name, values in (("activation", activations), ("init", inits)):
         frame[name] = pd.Categorical(frame[name], categories=list(values))
-    frame["normalization"] = pd.Categorical(["none"] * len(frame))
+    frame["bias_init"], frame["normalization"] = (pd.Categorical([name] * len(frame)) for name in ("normal", "none"))
     frame["norm_epsilon"] = 1e-5
     frame["block"], frame["norm_position"] = (
         pd.Categorical(["dense"] * len(frame)),
@@ -100,16 +100,16 @@ STEPS = [0, 10, 20, 30]
 
 def keys(**changes):
     usual = {
-        "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "normalization": "none",
-        "norm_epsilon": 1e-5, "block": "dense", "norm_position": "pre", "skip_scale": 0.0, "branch_scale": 1.0,
-        "attention_gain": 1.0, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
+        "activation": "relu", "init": "normal", "std": 0.1, "gain": 1.0, "bias_std": 0.0, "bias_init": "normal",
+        "normalization": "none", "norm_epsilon": 1e-5, "block": "dense", "norm_position": "pre", "skip_scale": 0.0,
+        "branch_scale": 1.0, "attention_gain": 1.0, "width": 100, "depth": 4, "seed": 0, "learning_rate": 0.1,
     }  # fmt: skip
     return usual | changes
 
 
 def as_table(rows, scale_axis="std", classes=10):
     frame = pd.DataFrame(rows)
-    for name in ("activation", "init", "normalization", "block", "norm_position"):
+    for name in ("activation", "init", "bias_init", "normalization", "block", "norm_position"):
         frame[name] = pd.Categorical(frame[name], categories=list(dict.fromkeys(frame[name])))
     frame.attrs = {"scale_axis": scale_axis, "classes": classes}
     return frame

@@ -42,12 +42,15 @@ def varying(frame: pd.DataFrame, expected: Expected | None = None) -> list[str]:
 
     expected: key -> values that the sweep asks for; they count although no row has them yet.
     Without attrs["scale_axis"] the scale is the one with fewer values, or gain where they are equal. A scale of skips
-    that is each block's own does not vary beside the block.
+    that is each block's own does not vary beside the block, nor do biases that are each init's own beside the init.
     """
     asked = expected or {}
     keys = [key for key in KEYS if key in frame and (frame[key].nunique() > 1 or len(asked.get(key, ())) > 1)]
     if {"block", "skip_scale"} <= {*keys} and len(asked.get("skip_scale", ())) < 2 and _skip_follows_block(frame):
         keys.remove("skip_scale")
+    for key in ("bias_std", "bias_init"):
+        if key in keys and len(asked.get(key, ())) < 2 and _follows_init_and_width(frame, key):
+            keys.remove(key)
     if "std" in keys and "gain" in keys:
         fewer = "std" if frame["std"].nunique() < frame["gain"].nunique() else "gain"
         swept = frame.attrs.get("scale_axis") or fewer
@@ -85,6 +88,12 @@ def sites_of(frame: pd.DataFrame, column: str | None = None) -> list[str]:
 def _skip_follows_block(frame: pd.DataFrame) -> bool:
     """Whether each block has one scale of skips, as it has unless the sweep gives it."""
     return bool(frame.groupby("block", observed=True)["skip_scale"].nunique().max() == 1)
+
+
+def _follows_init_and_width(frame: pd.DataFrame, key: str) -> bool:
+    """Whether a key of biases has one value for each init and width, as biases of an init's own do."""
+    of = [name for name in ("init", "width") if name in frame]
+    return bool(of) and bool(frame.groupby(of, observed=True)[key].nunique().max() == 1)
 
 
 def follows_init(frame: pd.DataFrame) -> bool:

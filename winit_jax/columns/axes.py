@@ -48,11 +48,24 @@ _AXES = (
     ),
     Axis(
         "bias_std",
-        "The standard deviation of the biases, sigma_b in the mean-field literature.",
+        "The standard deviation of the biases, sigma_b in the mean-field literature; that of each init's own biases "
+        "unless it is given: 0 but for `torch_linear` and its like.",
         tables=(*PARTS, "theory", "mean_field"),
-        default=0.0,
         label="std of biases",
         aliases=("sigma_b",),
+    ),
+    Axis(
+        "bias_init",
+        "How biases are drawn, with the standard deviation `bias_std`, which a sweep then gives: `normal`, `uniform` "
+        "or `constant`, which are all `bias_std` itself. Biases of an init's own are drawn as it says.",
+        tables=(*PARTS, "theory"),
+        holds=str,
+        changes="draw",
+        names=("normal", "uniform", "constant"),
+        before="normal",
+        given_with="biases",
+        label="draw of biases",
+        aliases=("bias_draw", "bias_initializer", "bias_distribution"),
     ),
     Axis(
         "normalization",

@@ -90,7 +90,7 @@ class Axis(Column):
     high: float = math.inf
     names: tuple[str, ...] = ()
     infinite: bool = False
-    given_with: Literal["", "training", "normalization", "attention"] = ""
+    given_with: Literal["", "training", "normalization", "attention", "biases"] = ""
     aliases: tuple[str, ...] = ()
     before: Any = None
 

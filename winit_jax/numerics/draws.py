@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
     name: of their stream of random numbers, empty for the only ones of a block. fan_in: what one unit reads, over all
     taps of a convolution. role: what an init may know it by: `stem`, `inner`, `logits` (of queries and keys), `out`,
-    which is added to the stream, or `readout`.
+    which is added to the stream, or `readout`. taps: of a convolution, how many; else 1.
     """
 
     name: str
@@ -37,6 +37,12 @@ class Place(NamedTuple):
     fan_out: int
     has_bias: bool = True
     role: str = "out"
+    taps: int = 1
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """(fan_in, fan_out) as libraries count them: of a convolution k n both, a unit goes to those of all its taps."""
+        return self.fan_in, self.fan_out * self.taps
 
 
 # Unit draws of one layer, or of many stacked along a leading axis: of each update, of each place in it.
@@ -44,13 +50,18 @@ Draws = tuple[tuple[Layer, ...], ...]
 
 
 @lru_cache(maxsize=4)
-def layer_stack(seed: int, shape: str, first: int, count: int, places: tuple[tuple[Place, ...], ...]) -> Draws:
-    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis. places: of each update."""
+def layer_stack(
+    seed: int, shape: str, first: int, count: int, places: tuple[tuple[Place, ...], ...], law: str = "normal"
+) -> Draws:
+    """Draws of hidden layers first .. first + count - 1, stacked along a leading axis.
+
+    places: of each update. law: of the biases.
+    """
 
     def at(place: Place) -> Layer:
         weights = unit_weight_stack(seed, shape, first, count, place.fan_in, place.fan_out, place.name)
         if place.has_bias:
-            biases = unit_biases(seed, place.fan_out, first, count, place.name)
+            biases = unit_biases(seed, place.fan_out, first, count, place.name, law)
         else:
             biases = jnp.zeros((count, place.fan_out))
         return Layer(weights, jnp.sum(weights, axis=1), biases)
@@ -59,10 +70,10 @@ def layer_stack(seed: int, shape: str, first: int, count: int, places: tuple[tup
 
 
 @lru_cache(maxsize=4)
-def first_layer(seed: int, shape: str, width: int, features: int) -> Layer:
-    """Draws of the first layer: weights [features, width]."""
+def first_layer(seed: int, shape: str, width: int, features: int, law: str = "normal") -> Layer:
+    """Draws of the first layer: weights [features, width]. law: of the biases."""
     weights = unit_weights(seed, shape, width, 1, features)
-    return Layer(weights, jnp.sum(weights, axis=0), unit_biases(seed, width, 1, 1)[0])
+    return Layer(weights, jnp.sum(weights, axis=0), unit_biases(seed, width, 1, 1, law=law)[0])
 
 
 @lru_cache(maxsize=4)

@@ -1,20 +1,20 @@
-"""Weight initializations: unit draws and the rules that scale them.
+"""Weight initializations: unit draws.
 
 W = std * Z. The draw Z has entries of variance 1 and depends only on (seed, shape, width, layer,
-fan_in, fan_out); the standard deviation comes from the sweep's axis or from a named scheme. All
+fan_in, fan_out); the standard deviation comes from the sweep's axis or from a named scheme (`schemes`). All
 networks that differ only in scale or activation so share their draws, and comparisons are paired.
 """
 
 import math
 import zlib
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from winit_jax.numerics.own_inits import OWN_INITS
 from winit_jax.registry import Registry
 
 Draw = Callable[[jax.Array, int, int], jax.Array]
@@ -58,7 +58,12 @@ def _constant(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     return jnp.ones((fan_in, fan_out))
 
 
-Fan = int | Fraction
+def _identity(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    """Ones on the diagonal and 0 elsewhere, scaled so that the mean square entry is 1.
+
+    Of a convolution, whose centre tap comes first, the identity at that tap.
+    """
+    return math.sqrt(max(fan_in, fan_out)) * jnp.eye(fan_in, fan_out)
 
 
 class Shape(NamedTuple):
@@ -66,33 +71,6 @@ class Shape(NamedTuple):
 
     draw: Draw
     is_predicted: bool = True
-
-
-class Scheme(NamedTuple):
-    """An init that fixes its own scale. shape: what it draws. variance: of the entries, from fan_in and fan_out.
-
-    factor: what the standard deviation is multiplied by at a place, from its role (`draws.Place`) and the depth of the
-    network; None where it is 1 everywhere.
-    """
-
-    shape: str
-    variance: Callable[[Fan, Fan], float | Fraction]
-    factor: Callable[[str, int], float] | None = None
-
-
-def _gpt2(role: str, depth: int) -> float:
-    """What is added to the stream is 1 / sqrt(2 depth) as large: two updates a layer."""
-    return 1 / math.sqrt(2 * depth) if role == "out" else 1.0
-
-
-def _fixup(role: str, depth: int) -> float:
-    """The last weights of a branch begin as 0, and those before, one in a row, are 1 / sqrt(depth) as large."""
-    return {"out": 0.0, "readout": 0.0, "stem": 1.0}.get(role, 1 / math.sqrt(depth))
-
-
-def _deepnorm(role: str, depth: int) -> float:
-    """Values, outputs and perceptrons are (8 depth)^(-1/4) as large, queries and keys are not."""
-    return math.sqrt(1 / math.sqrt(8 * depth)) if role in ("inner", "out") else 1.0
 
 
 _SHAPES = {
@@ -103,51 +81,23 @@ _SHAPES = {
     "delta_orthogonal": Shape(_delta_orthogonal),
     "constant": Shape(_constant, is_predicted=False),
 }
-_SCHEMES = {
-    "zeros": Scheme("constant", lambda fan_in, fan_out: 0.0),
-    "lecun_normal": Scheme("normal", lambda fan_in, fan_out: 1 / fan_in),
-    "lecun_uniform": Scheme("uniform", lambda fan_in, fan_out: 1 / fan_in),
-    "xavier_normal": Scheme("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "xavier_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "he_normal": Scheme("normal", lambda fan_in, fan_out: 2 / fan_in),
-    "he_uniform": Scheme("uniform", lambda fan_in, fan_out: 2 / fan_in),
-    "gpt2": Scheme("normal", lambda fan_in, fan_out: 0.02**2, _gpt2),
-    "fixup": Scheme("normal", lambda fan_in, fan_out: 2 / fan_in, _fixup),
-    "deepnorm": Scheme("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out), _deepnorm),
-}
+# What some schemes draw, and `std` and `gain` do not scale.
+_OF_SCHEMES = {"identity": Shape(_identity, is_predicted=False)}
 
 
 SHAPES: Registry[Shape] = Registry("a shape", _SHAPES)
-SCHEMES: Registry[Scheme] = Registry("a scheme", _SCHEMES)
+# How biases are drawn: as weights of such a shape.
+BIAS_LAWS = ("normal", "uniform", "constant")
 
 
-def shape_of(init: str) -> str:
-    """The shape that an init draws from: its own name, or its scheme's."""
-    return SCHEMES[init].shape if init in SCHEMES else init
+def shape_named(name: str) -> Shape:
+    """What is drawn under a name: of a shape, of what some schemes draw, or of an import path.
 
-
-def scheme_std(init: str, fan_in: int, fan_out: int, role: str = "out", depth: int | None = None) -> float:
-    """Standard deviation of the weights under a scheme. role: of their place; depth: of the network, if it matters.
-
-    Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852); Radford et al. 2019 (gpt2);
-    Zhang et al. 2019 (fixup, arXiv:1901.09321); Wang et al. 2022 (deepnorm, arXiv:2203.00555).
-    Errors: KeyError for a shape, which has no standard deviation of its own.
+    Errors: ValueError with one sentence.
     """
-    return math.sqrt(SCHEMES[init].variance(fan_in, fan_out)) * _factor(init, role, depth)
-
-
-def scheme_gain(init: str, fan_in: int, fan_out: int, role: str = "out", depth: int | None = None) -> float:
-    """std * sqrt(fan_in) of a scheme; exactly the same at every width for schemes without one. As of `scheme_std`."""
-    variance = SCHEMES[init].variance(Fraction(fan_in), Fraction(fan_out))
-    return math.sqrt(variance * fan_in) * _factor(init, role, depth)
-
-
-def _factor(init: str, role: str, depth: int | None) -> float:
-    factor = SCHEMES[init].factor
-    if factor is None:
-        return 1.0
-    assert depth is not None
-    return factor(role, depth)
+    if name in SHAPES:
+        return SHAPES[name]
+    return _OF_SCHEMES[name] if name in _OF_SCHEMES else Shape(OWN_INITS.find(name).unit, is_predicted=False)
 
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
@@ -176,10 +126,18 @@ def unit_weight_stack(
     return _draw(key, shape, layers, fan_in, fan_out)
 
 
-def unit_biases(seed: int, width: int, first: int, count: int, place: str = "") -> jax.Array:
-    """Standard normal biases of layers first .. first + count - 1: [count, width]. place: as of `unit_weight_stack`."""
+def unit_biases(seed: int, width: int, first: int, count: int, place: str = "", law: str = "normal") -> jax.Array:
+    """Biases of variance 1 (all 1 for `constant`) of layers first .. first + count - 1: [count, width].
+
+    place: as of `unit_weight_stack`. law: one of `BIAS_LAWS`.
+    """
     layers = first + jnp.arange(count)
-    return _draw(stream_key(seed, f"biases{place and f'/{place}'}", width), "normal", layers, 1, width)[:, 0]
+    key = stream_key(seed, f"{_stream_of(law)}{place and f'/{place}'}", width)
+    return _draw(key, law, layers, 1, width)[:, 0]
+
+
+def _stream_of(law: str) -> str:
+    return "biases" if law == "normal" else f"{law} biases"
 
 
 def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Array:
@@ -192,28 +150,32 @@ def unit_directions(seed: int, stream: str, samples: int, width: int) -> jax.Arr
     return directions
 
 
-def unit_readout(seed: int, shape: str, width: int, classes: int) -> tuple[jax.Array, jax.Array]:
-    """Z and biases of a readout: [width, classes] of variance 1 (all 1 for `constant`), [classes] standard normal."""
+def unit_readout(seed: int, shape: str, width: int, classes: int, law: str = "normal") -> tuple[jax.Array, jax.Array]:
+    """Z and biases of a readout: [width, classes] and [classes], of variance 1 (all 1 for `constant`).
+
+    law: of the biases.
+    """
     drawn: tuple[jax.Array, jax.Array] = _draw_readout(
         stream_key(seed, f"readout/{shape}", width, classes),
-        stream_key(seed, "readout biases", classes),
+        stream_key(seed, f"readout {_stream_of(law)}", classes),
         shape,
         width,
         classes,
+        law,
     )
     return drawn
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _draw_readout(
-    weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int
+    weights: jax.Array, biases: jax.Array, shape: str, fan_in: int, fan_out: int, law: str
 ) -> tuple[jax.Array, jax.Array]:
-    return SHAPES[shape].draw(weights, fan_in, fan_out), jax.random.normal(biases, (fan_out,))
+    return shape_named(shape).draw(weights, fan_in, fan_out), shape_named(law).draw(biases, 1, fan_out)[0]
 
 
 def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
     drawn: jax.Array = jax.lax.map(
-        lambda layer: SHAPES[shape].draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers
+        lambda layer: shape_named(shape).draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers
     )
     return drawn
 

@@ -118,13 +118,18 @@ def canonical(axis: str, expression: Any, known: Sequence[str]) -> Any:
 
 
 def expand(
-    expression: Any, place: str, kind: type, check: Check, known: Sequence[str] = ()
+    expression: Any,
+    place: str,
+    kind: type,
+    check: Check,
+    known: Sequence[str] = (),
+    named: Callable[[str], str] = str,
 ) -> tuple[list[Value], list[Problem]]:
     """(values, problems) of one axis.
 
     expression: a value, a range, a comma-separated word, or a list of these. kind: str, int or float.
     check: the sentence that says what is wrong with a value of that kind, or None. known: of an axis of names, those
-    that its words may mean.
+    that its words may mean; named: makes of one with its arguments the name that tables have.
     """
     axis = place.rpartition(".")[2]
     items = expression if isinstance(expression, list) else [expression]
@@ -143,7 +148,7 @@ def expand(
         except AxisError as error:
             problems.append(Problem(where, str(error)))
             continue
-        resolved = [resolve(axis, str(word), known) for word in typed] if known else typed
+        resolved = [named(resolve(axis, str(word), known)) for word in typed] if known else typed
         sentences = (sentence for value in resolved if (sentence := check(value)))
         problems.extend(Problem(where, sentence) for sentence in dict.fromkeys(islice(sentences, MAX_SENTENCES)))
         values.extend(resolved)

@@ -11,10 +11,9 @@ RANGES = {"type": "string", "pattern": r"^(lin|log):[^:]+:[^:]+:\d+$|^int:-?\d+:
 
 def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     """The JSON Schema of a sweep file, for editors."""
-    inits = [*vocabulary.shapes, *vocabulary.schemes]
     names = {
         "activation": {"anyOf": [{"enum": list(vocabulary.activations)}, {"type": "string"}]},
-        "init": {"enum": inits},
+        "init": {"anyOf": [{"enum": list(vocabulary.inits)}, {"type": "string"}]},
         "block": {"anyOf": [{"enum": list(vocabulary.blocks)}, {"type": "string"}]},
     }
     axes = {}

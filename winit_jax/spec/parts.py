@@ -35,14 +35,15 @@ def holds_layer(value: float | str | None) -> bool:
 class Point:
     """Where one family lies on the axes that its job does not fix.
 
-    scale: the value on the std or gain axis; None for a scheme. skip_scale: None for the block's own. learning_rate:
-    None where nothing is trained. described: whether the tables that speak of the network before training (layers,
-    gradients, histograms) have its rows from here; of the networks that differ only in learning rate, one does.
+    scale: the value on the std or gain axis; None for a scheme. bias_std: None for the init's own biases. skip_scale:
+    None for the block's own. learning_rate: None where nothing is trained. described: whether the tables that speak of
+    the network before training (layers, gradients, histograms) have its rows from here; of the networks that differ
+    only in learning rate, one does.
     """
 
     init: str
     scale: float | str | None
-    bias_std: float | str
+    bias_std: float | str | None
     norm_epsilon: float | str = AXES["norm_epsilon"].default
     skip_scale: float | str | None = None
     branch_scale: float | str = AXES["branch_scale"].default
@@ -71,6 +72,7 @@ class Point:
 class Job:
     """Families that share draws and static shape. Only scales and learning rates differ between its points.
 
+    bias_init: how their biases are drawn, those of an init's own among them.
     depth: of networks that are trained, or whose scales depend on it; None where a pass serves every depth of the
     sweep.
     """
@@ -84,6 +86,7 @@ class Job:
     depth: int | None = None
     block: str = AXES["block"].default
     norm_position: str = AXES["norm_position"].default
+    bias_init: str = AXES["bias_init"].before
 
     @property
     def depends_on_depth(self) -> bool:
@@ -109,6 +112,7 @@ class Job:
                 self.seed,
                 self.depth,
                 point.learning_rate,
+                self.bias_init,
             )
 
     def with_points(self, points: tuple[Point, ...]) -> "Job":
@@ -158,7 +162,7 @@ class Part:
 
     def program(self) -> Job:
         """What the networks of a training part have in common, however they are cut into parts."""
-        return replace(self.jobs[0], shape="", seed=0, points=())
+        return replace(self.jobs[0], shape="", bias_init="", seed=0, points=())
 
     def described(self) -> Iterator[tuple[Any, ...]]:
         """Each family, whatever its learning rate, that the tables of this part describe before training."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from winit_jax.columns import AXES, WEIGHT_SCALES, Axis
+from winit_jax.columns import AXES, Axis
 from winit_jax.spec.aliases import resolve
-from winit_jax.spec.axes import Value, canonical, expand, split_words
+from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
+from winit_jax.spec.init_checks import by_name, check_scale, kinds_of, name_of, no_kind, settle_biases
 from winit_jax.spec.input_checks import check_inputs, check_train
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sources import BYTES, TEXT_MARK
@@ -91,7 +92,9 @@ def load_sweep(
         problems.append(
             Problem("measure.histogram", f"low = {histogram.low:g} is not less than high = {histogram.high:g}.")
         )
-    if grid is not None and (total := count_networks(grid, vocabulary.schemes)) > MAX_NETWORKS:
+    inits = {} if grid is None else kinds_of(grid.init, vocabulary.check_init)
+    schemes = [name for name, kind in inits.items() if kind.is_scheme]
+    if grid is not None and (total := count_networks(grid, schemes)) > MAX_NETWORKS:
         sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
         largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
         shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
@@ -100,7 +103,7 @@ def load_sweep(
         )
     blocks: dict[str, BlockKind] = {}
     if grid is not None:
-        blocks = {name: kind for name in grid.block if not isinstance(kind := vocabulary.check_block(name), str)}
+        blocks = kinds_of(grid.block, vocabulary.check_block)
         if cut := with_positions(inputs, blocks):
             inputs = inputs.model_copy(update={"positions": cut})
         if train is not None and (cut := with_positions(train, blocks)):
@@ -108,6 +111,9 @@ def load_sweep(
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
         problems += check_formulas(grid, inputs)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
+        if (predictions := count_predictions(grid, schemes)) > MAX_PREDICTIONS:
+            what = f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}."
+            problems.append(Problem("grid.width", what))
     if problems or grid is None:
         raise SpecError(label, problems)
     sweep = Sweep(
@@ -118,8 +124,7 @@ def load_sweep(
         measure=tables["measure"],
         train=train,
         compute=tables["compute"],
-        schemes=vocabulary.schemes,
-        predicted=vocabulary.predicted,
+        inits=tuple(inits.values()),
         blocks=tuple(blocks.values()),
         written=written,
     )
@@ -132,7 +137,7 @@ def load_sweep(
 def _check_size(
     grid: Grid, inputs: Inputs, measure: Measure, compute: Compute, vocabulary: Vocabulary, problems: list[Problem]
 ) -> None:
-    """What one network may be, how many predictions, and whether slopes can be held against the threshold."""
+    """What one network may be, and whether slopes can be held against the threshold."""
     for activation in grid.activation:
         if sentence := vocabulary.check_threshold(activation, measure.saturation_threshold):
             problems.append(Problem("measure.saturation_threshold", sentence))
@@ -156,10 +161,6 @@ def _check_size(
                 f"a network of {deepest:,} layers, {widest:,} units and {shown} needs "
                 f"{needed:,.0f} MiB, and compute.batch_mib is {compute.batch_mib:,}: raise it or lower samples.",
             )
-        )
-    if (predictions := count_predictions(grid, vocabulary.schemes)) > MAX_PREDICTIONS:
-        problems.append(
-            Problem("grid.width", f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}.")
         )
 
 
@@ -186,8 +187,9 @@ def _grid(
     }
     written = {axis: raw.get(axis, defaults.get(axis)) for axis in AXES if axis in raw or axis in defaults}
     known = _names(vocabulary)
+    names = {"init": name_of(vocabulary.check_init), "block": name_of(vocabulary.check_block)}
     if "block" in written:
-        written["block"] = _blocks_by_name(canonical("block", written["block"], known["block"]), vocabulary)
+        written["block"] = by_name(canonical("block", written["block"], known["block"]), names["block"])
     values: dict[str, Any] = {}
     for axis, expression in written.items():
         if AXES[axis].infinite:
@@ -196,7 +198,8 @@ def _grid(
                 values[axis] = []
                 continue
         check = _check(AXES[axis], known.get(axis, ()), vocabulary)
-        values[axis], axis_problems = expand(expression, f"grid.{axis}", AXES[axis].holds, check, known.get(axis, ()))
+        beside = (known.get(axis, ()), names.get(axis, str))
+        values[axis], axis_problems = expand(expression, f"grid.{axis}", AXES[axis].holds, check, *beside)
         problems.extend(axis_problems)
     if values.get("infinite") and "std" in raw:
         problems.append(
@@ -206,10 +209,10 @@ def _grid(
         )
     others = [axis for axis in known if axis in written and axis != "block"]
     written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
-    _check_scale(raw, values.get("init", []), vocabulary, problems)
-    heads = [
-        kind.heads for name in values.get("block", []) if not isinstance(kind := vocabulary.check_block(name), str)
-    ]
+    written["init"] = by_name(written["init"], names["init"], ",")
+    check_scale(raw, values.get("init", []), kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    settle_biases(raw, written, values, kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    heads = [kind.heads for kind in kinds_of(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:
             what = "no block of this grid has attention. Take it away, or add attention(h) or transformer(h, r)."
@@ -252,8 +255,7 @@ def _by_axis(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _names(vocabulary: Vocabulary) -> dict[str, Sequence[str]]:
     """The names that the axes of names take."""
-    inits = (*vocabulary.shapes, *vocabulary.schemes)
-    open_names = {"activation": vocabulary.activations, "init": inits, "block": vocabulary.blocks}
+    open_names = {"activation": vocabulary.activations, "init": vocabulary.inits, "block": vocabulary.blocks}
     return {axis.name: open_names.get(axis.name, axis.names) for axis in AXES.values() if axis.holds is str}
 
 
@@ -261,8 +263,10 @@ def _check(axis: Axis, names: Sequence[str], vocabulary: Vocabulary) -> Callable
     """What says what is wrong with a value of an axis, or None. names: those that an axis of names takes."""
     if axis.name == "activation":
         return lambda value: _wrong_activation(value, vocabulary)
+    if axis.name == "init":
+        return lambda value: no_kind(vocabulary.check_init(str(value)))
     if axis.name == "block":
-        return lambda value: _wrong_block(str(value), vocabulary)
+        return lambda value: no_kind(vocabulary.check_block(str(value)))
     return (lambda value: _wrong_name(value, axis, names)) if axis.holds is str else lambda value: _beyond(value, axis)
 
 
@@ -270,24 +274,6 @@ def _wrong_activation(value: Value, vocabulary: Vocabulary) -> str | None:
     if value in vocabulary.activations:
         return None
     return vocabulary.check_activation(str(value))
-
-
-def _wrong_block(value: str, vocabulary: Vocabulary) -> str | None:
-    found = vocabulary.check_block(value)
-    return found if isinstance(found, str) else None
-
-
-def _blocks_by_name(expression: Any, vocabulary: Vocabulary) -> Any:
-    """A block axis with each block as tables have it, as `mlp(4)`; what is none stays, to be said where it stands."""
-
-    def named(word: str) -> str:
-        found = vocabulary.check_block(word)
-        return word if isinstance(found, str) else found.name
-
-    def each(item: Any) -> Any:
-        return ", ".join(map(named, split_words(item))) if isinstance(item, str) else item
-
-    return [each(item) for item in expression] if isinstance(expression, list) else each(expression)
 
 
 def _wrong_name(value: Value, axis: Axis, names: Sequence[str]) -> str | None:
@@ -303,23 +289,6 @@ def _beyond(value: Any, axis: Axis) -> str | None:
     if value < axis.low:
         return f"{value:g} is less than {axis.low:g}."
     return f"{value:,} is more than {axis.high:,}." if value > axis.high else None
-
-
-def _check_scale(raw: dict[str, Any], inits: list[Value], vocabulary: Vocabulary, problems: list[Problem]) -> None:
-    scale_axes = [axis for axis in WEIGHT_SCALES if axis in raw]
-    if len(scale_axes) == 2:
-        problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))
-    shapes = [init for init in inits if init in vocabulary.shapes]
-    if shapes and not scale_axes:
-        problems.append(Problem("grid", f"init {shapes[0]!r} is scaled by std or gain, and neither is given."))
-    if inits and scale_axes and all(init in vocabulary.schemes for init in inits):
-        problems.append(
-            Problem(
-                f"grid.{scale_axes[0]}",
-                f"no init of this grid is scaled by it ({', '.join(map(str, inits))}). "
-                f"Take it away ({scale_axes[0]}= on the command line), or add a shape such as normal.",
-            )
-        )
 
 
 def _resolve_train(train: Train, base: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Train:

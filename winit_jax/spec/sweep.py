@@ -48,13 +48,27 @@ class BlockKind:
 
 
 @dataclass(frozen=True)
+class InitKind:
+    """What is asked of an init before anything is computed.
+
+    name: as tables have it. is_scheme: whether it fixes its own std. is_predicted: whether mean field makes a statement
+    of it. has_biases: whether it has biases other than 0 of its own.
+    """
+
+    name: str
+    is_scheme: bool
+    is_predicted: bool
+    has_biases: bool
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The names that the numerics know.
 
     check_activation: a sentence if a name is neither in `activations` nor otherwise usable, else None.
     check_threshold: a sentence if slopes of an activation cannot be held against a saturation threshold, else None.
     check_block: what a block of the sweep is, a sentence if its name is none.
-    predicted: the inits of which mean field makes a statement.
+    check_init: what an init of the sweep is, a sentence if its name is none.
     gradient_mib: what the way back through one network holds, from (layers, rows of
     its inputs, width, normalization, block).
     check_options: the options that an optimizer of `optimizers` does not have, each with those that it has.
@@ -64,11 +78,10 @@ class Vocabulary:
     activations: tuple[str, ...]
     check_activation: Callable[[str], str | None]
     check_threshold: Callable[[str, float], str | None]
-    shapes: tuple[str, ...]
-    schemes: tuple[str, ...]
+    inits: tuple[str, ...]
+    check_init: Callable[[str], str | InitKind]
     blocks: tuple[str, ...]
     check_block: "Callable[[str], str | BlockKind]"
-    predicted: tuple[str, ...]
     gradient_mib: Callable[[int, int, int, str, str], float]
     optimizers: tuple[str, ...]
     check_options: Callable[[str, Mapping[str, Any]], list[tuple[str, Sequence[str]]]]
@@ -220,7 +233,8 @@ class Grid(Table):
     init: list[str]
     std: list[Scale] | None = None
     gain: list[Scale] | None = None
-    bias_std: list[Scale]
+    bias_std: list[Scale] | None = None  # None is each init's own, and so is bias_init
+    bias_init: list[str] | None = None
     normalization: list[str]
     norm_epsilon: list[Scale]
     block: list[str]
@@ -244,8 +258,7 @@ FREE = {("title",), ("compute", "batch_mib"), ("compute", "part_seconds")}
 class Sweep:
     """A resolved sweep. `written` keeps each axis as it was written, for sweep.toml.
 
-    schemes: the inits that fix their own std. predicted: those of which mean field makes a statement. blocks: what is
-    known of those of the grid, in its order.
+    inits, blocks: what is known of those of the grid, in its order.
     """
 
     name: str
@@ -255,10 +268,14 @@ class Sweep:
     measure: Measure
     train: Train | None
     compute: Compute
-    schemes: tuple[str, ...]
-    predicted: tuple[str, ...]
+    inits: tuple[InitKind, ...]
     blocks: tuple[BlockKind, ...]
     written: dict[str, Any]
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The inits of the grid that fix their own std."""
+        return tuple(kind.name for kind in self.inits if kind.is_scheme)
 
     @property
     def scale_axis(self) -> str | None:
@@ -352,6 +369,8 @@ def difference(old: Sweep, new: Sweep) -> list[str]:
         differences.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
     else:
         for axis in AXES:
+            if axis == "bias_init" and None in (old.grid.bias_init, new.grid.bias_init):
+                continue  # as bias_std, which says so
             none: list[Any] = [] if axis in WEIGHT_SCALES else [None]
             old_values, new_values = (getattr(sweep.grid, axis) or none for sweep in (old, new))
             there = set(new_values)

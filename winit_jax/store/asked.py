@@ -32,7 +32,10 @@ class Asked:
         """Axis -> its values, without init and its scale (std or gain): `_inits` holds those as pairs."""
         grid = self.sweep.grid
         others = (axis for axis in AXES if axis not in ("init", *WEIGHT_SCALES))
-        return {axis: frozenset(getattr(grid, axis) or [None]) for axis in others}
+        values = {axis: frozenset(getattr(grid, axis) or [None]) for axis in others}
+        if grid.bias_init is None:  # each init's own, as its points say
+            values["bias_init"] = frozenset(AXES["bias_init"].names)
+        return values
 
     @cached_property
     def _inits(self) -> frozenset[tuple[str, Scale | None]]:

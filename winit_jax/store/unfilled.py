@@ -18,7 +18,7 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "jacobian": measure.jacobian,
         "gradients": measure.gradients,
         "singular_values": measure.singular_values and set(grid.normalization) != {"batch"},
-        "predictions": any(init in sweep.predicted for init in grid.init) and set(grid.normalization) != {"batch"},
+        "predictions": any(kind.is_predicted for kind in sweep.inits) and set(grid.normalization) != {"batch"},
         "samples": sweep.inputs.samples > 1,
         "units": max(grid.width, default=2) > 1,
         "phi": any(kind.has_phi for kind in sweep.blocks),

@@ -90,10 +90,10 @@ def _part(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def changed_values(earlier: Any, now: str) -> str | None:
+def changed_values(earlier: Any, now: str, digits: int = 9) -> str | None:
     """Where the values of two fingerprints part (`vocabulary.fingerprints`), in words; None where they are the same.
 
-    Functions are the same to 9 digits, for another version of JAX may round otherwise.
+    Functions are the same to so many digits, for another version of JAX may round otherwise.
     """
     new = [float(word) for word in now.split()]
     try:
@@ -106,7 +106,7 @@ def changed_values(earlier: Any, now: str) -> str | None:
         if (
             then != at_present
             and not (then != then and at_present != at_present)
-            and not abs(then - at_present) <= 1e-9 * max(abs(then), abs(at_present), 1e-9)
+            and not abs(then - at_present) <= 10.0**-digits * max(abs(then), abs(at_present), 1e-9)
         ):
             return f"{then:.9g} then, {at_present:.9g} now"
     return None

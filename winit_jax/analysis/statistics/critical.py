@@ -20,11 +20,15 @@ SCALES = {
     "test_loss": "learnt",
 }
 FINE = 400
+# Inits of whose weights mean field says nothing; those by import path are others.
+UNPREDICTED = {"constant", "zeros", "identity"}
 
 
 def rows_about(part: pd.DataFrame, mean_field: pd.DataFrame) -> pd.DataFrame:
     """The rows of mean_field that speak of a panel's networks."""
-    unpredicted = {*part["init"].unique()} & {"constant", "zeros"} or {*part["normalization"].unique()} != {"none"}
+    weights = {init.partition("(")[0] for init in part["init"].unique()}
+    unpredicted = weights & UNPREDICTED or any(":" in init for init in weights)
+    unpredicted = unpredicted or {*part["normalization"].unique()} != {"none"}
     rows = mean_field[mean_field["activation"].isin(part["activation"].unique()) & (not unpredicted)]
     if rows["activation"].nunique() != 1:
         return mean_field.iloc[:0]

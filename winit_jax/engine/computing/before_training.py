@@ -23,18 +23,20 @@ class BeforeTraining:
     A job's networks are always measured among the same others and to every depth, so that few shapes are compiled;
     and what was measured is kept for a while, since other batches train the same networks at other learning rates.
 
-    depths: of the sweep. points: all of its points, by the shape that they draw from.
+    depths: of the sweep. points: all of its points, by what they draw.
     """
 
     depths: Sequence[int]
-    points: Mapping[str, list[Point]]
+    points: Mapping[tuple[str, str], list[Point]]
     measure: Callable[[Job, tuple[int, ...]], Measured]
     _known: dict[Job, Measured] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, job: Job) -> Measured:
         """Of the points of a job, in their order, and at its depth."""
-        points = [point for point in self.points[job.shape] if point.depends_on_depth == job.depends_on_depth]
+        points = [
+            point for point in self.points[job.shape, job.bias_init] if point.depends_on_depth == job.depends_on_depth
+        ]
         position = {point: i for i, point in enumerate(points)}
         wanted = np.array([position[point.untrained] for point in job.points])
         chunks = np.unique(wanted // TOGETHER)

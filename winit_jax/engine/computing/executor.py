@@ -15,9 +15,10 @@ from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.tables import detail_tables, networks_table, trained_tables
 from winit_jax.engine.computing.training import Training
 from winit_jax.engine.computing.verdicts import Verdicts
+from winit_jax.engine.computing.vocabulary import draw_of
 from winit_jax.engine.computing.work import Work
-from winit_jax.engine.planning.points import points_by_shape
-from winit_jax.numerics import initializers, pinned
+from winit_jax.engine.planning.points import points_by_draw
+from winit_jax.numerics import pinned
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -41,8 +42,10 @@ class Executor:
         self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, platform)
         self.measuring = Measuring(self.work, platform, self.verdicts)
         self.training = Training(self.work, platform)
-        points = points_by_shape(self.sweep, initializers.shape_of)
-        self._before = BeforeTraining(depths, points, self.measuring.measure)
+        points = points_by_draw(self.sweep, draw_of)
+        self._before = BeforeTraining(
+            depths, {(draw.shape, draw.biases): of for draw, of in points.items()}, self.measuring.measure
+        )
 
     @property
     def sweep(self) -> Sweep:

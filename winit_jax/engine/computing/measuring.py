@@ -15,7 +15,7 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import families
-from winit_jax.numerics.measure.family import Family
+from winit_jax.numerics.measure.family import LAYERED, Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
@@ -92,8 +92,10 @@ class Measuring:
         sizes = Sizes.of(job, self.work.inputs[job.width].features)
         place = places_of(job.block, job.width)[0]
         gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
-        scales = {axis: sizes.values(job, axis) for axis in SCALES if axis != "skip_scale"}
-        return Points(sweep, job, {"std": hidden_std, "gain": gains, "skip_scale": sizes.skips(job), **scales})
+        biases = np.array([sizes.bias_std(point, place) for point in job.points])
+        own = {"std": hidden_std, "gain": gains, "bias_std": biases, "skip_scale": sizes.skips(job)}
+        scales = {axis: sizes.values(job, axis) for axis in SCALES if axis not in own}
+        return Points(sweep, job, {**own, **scales})
 
     def _family(self, job: Job, features: int) -> Family:
         if any(point.depends_on_layer for point in job.points):
@@ -107,19 +109,22 @@ class Measuring:
         stds = np.array(
             [[sizes.standard_deviation(point, scale_axis, place) for place in places] for point in job.points]
         ).T
-        biases, epsilons, branches, sharpness = (
-            sizes.values(job, axis) for axis in ("bias_std", "norm_epsilon", "branch_scale", "attention_gain")
+        biases = np.array([[sizes.bias_std(point, place) for place in places] for point in job.points]).T
+        epsilons, branches, sharpness = (
+            sizes.values(job, axis) for axis in ("norm_epsilon", "branch_scale", "attention_gain")
         )
         hidden = stds[1] if len(stds) == 2 else stds[1:]
-        scales = (stds[0], hidden, biases, epsilons)
+        scales = (stds[0], hidden, biases[0], epsilons)
         of_stream = (BLOCKS.find(job.block), sizes.skips(job), branches, sharpness)
-        return Family(job.seed, job.shape, job.width, *scales, *of_stream)
+        own = biases[1:] if any(point.bias_std is None for point in job.points) else None
+        family = Family(job.seed, job.shape, job.width, *scales, *of_stream, bias_init=job.bias_init)
+        return replace(family, block_bias_std=own)
 
     def _by_layer(self, job: Job, features: int) -> Family:
         """The family of networks whose layers have scales of their own."""
         assert job.depth is not None
         layers = [self._of_layer(job, features, layer) for layer in range(1, job.depth + 1)]
-        names = ("hidden_std", "bias_std", "epsilon", "skip", "branch", "sharpness")
+        names = [name for name in LAYERED if getattr(layers[0], name) is not None]
         stacked: dict[str, Any] = {name: np.stack([getattr(layer, name) for layer in layers]) for name in names}
         return replace(layers[0], layers=job.depth, **stacked)
 

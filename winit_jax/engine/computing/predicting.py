@@ -15,9 +15,9 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.numerics import pinned, theory
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import Layout, mean_field
-from winit_jax.numerics.initializers import SHAPES
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.normalization import NORMALIZATIONS
+from winit_jax.numerics.schemes import is_predicted
 from winit_jax.spec.parts import Job
 
 # So many bytes of jobs' predictions are kept, for the same points come again with every seed.
@@ -34,7 +34,7 @@ class Predicting:
 
     def columns(self, job: Job, family: Family, layers: int) -> dict[str, np.ndarray]:
         """The columns `PREDICTED` of a job, [rows, points] each; none where mean field makes no statement."""
-        if not (SHAPES[job.shape].is_predicted and NORMALIZATIONS[job.normalization].is_predicted):
+        if not (is_predicted(job.shape) and NORMALIZATIONS[job.normalization].is_predicted):
             return {}
         key = (
             job.activation,
@@ -44,6 +44,7 @@ class Predicting:
             job.width,
             job.depth,
             job.points,
+            job.bias_init,
             layers,
         )  # the same for every seed
         with self._lock:
@@ -72,7 +73,11 @@ class Predicting:
             **scales,
             **start,
         )
-        return theories.as_columns(found)
+        columns = theories.as_columns(found)
+        if job.bias_init in theories.FOLLOWED_BIASES or all(point.bias_std is None for point in job.points):
+            return columns
+        biased = any_bias(family)
+        return {name: np.where(biased, np.nan, values) for name, values in columns.items()}
 
     def _scales(self, job: Job, family: Family, sizes: Sizes) -> dict[str, Any] | None:
         """What `theory.from_inputs` takes of the scales; None where it does not follow them."""
@@ -81,25 +86,31 @@ class Predicting:
         stem = family.layer(1)
         if normalized and any(np.any(layer.epsilon != stem.epsilon) for layer in behind):
             return None
-        of_all = {
+        of_all: dict[str, Any] = {
             "bias_std": stem.bias_std,
             "norm": theories.norm_of(job.normalization, job.norm_position, stem.epsilon),
         }
         if not behind:
+            if family.block_bias_std is not None:
+                of_all["block_bias_std"] = self._biases(family)
             scales = {"skip": stem.skips, "branch": stem.branches, "attention_gain": stem.sharpnesses}
             return {"hidden_gain": self._gains(job, family, sizes), **scales, **of_all}
         by_layer = [self._gains(job, family, replace(sizes, layer=number)) for number in range(2, len(behind) + 2)]
         updates = len(family.places)
-        biases = [
-            np.stack([np.broadcast_to(layer.bias_std, (len(places), family.n_networks)) for layer in behind])
-            for places in family.places
-        ]
+        biases = [np.stack(of_update) for of_update in zip(*map(self._biases, behind), strict=True)]
         scales = {
             name: np.repeat([getattr(layer, field) for layer in behind], updates, axis=0)
             for name, field in (("skip", "skips"), ("branch", "branches"), ("attention_gain", "sharpnesses"))
         }
         gains = tuple(np.stack(of_update) for of_update in zip(*by_layer, strict=True))
         return {"hidden_gain": gains, "block_bias_std": tuple(biases), **scales, **of_all}
+
+    @staticmethod
+    def _biases(family: Family) -> tuple[np.ndarray, ...]:
+        """Standard deviations of the biases at each place, [places, points], of each update."""
+        stds = family.place_bias_stds
+        ends = np.cumsum([len(places) for places in family.places])
+        return tuple(np.split(stds, ends[:-1]))
 
     def _gains(self, job: Job, family: Family, sizes: Sizes) -> tuple[np.ndarray, ...]:
         """std * sqrt(fan_in) at each place, [places, points], of each update."""
@@ -108,6 +119,15 @@ class Predicting:
             np.array([[sizes.gain(point, scale_axis, place) for point in job.points] for place in places])
             for places in family.places
         )
+
+
+def any_bias(family: Family) -> np.ndarray:
+    """Whether any bias of a network is other than 0: [points]."""
+    layers = [family.layer(number) for number in range(1, (family.layers or 1) + 1)]
+    biased: np.ndarray = np.any(
+        [(layer.bias_std != 0) | np.any(layer.place_bias_stds != 0, axis=0) for layer in layers], axis=0
+    )
+    return biased
 
 
 def _bytes_of(columns: dict[str, np.ndarray]) -> int:

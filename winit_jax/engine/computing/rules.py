@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from winit_jax.columns import NAMES
+from winit_jax.columns import AXES, NAMES
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.spec.sweep import Scale, Sweep
 
@@ -29,5 +29,5 @@ def sites_of(sweep: Sweep) -> list[str]:
 def categories(sweep: Sweep) -> dict[str, Sequence[str]]:
     """The names of every column of names, in the order of their codes."""
     names: dict[str, Sequence[str]] = {name: getattr(sweep.grid, name) for name in NAMES}
-    names |= {"site": sites_of(sweep)}
+    names |= {"site": sites_of(sweep), "bias_init": AXES["bias_init"].names}
     return names | {f"{axis}_rule": formulas_of(sweep, axis) for axis in sweep.formula_axes}

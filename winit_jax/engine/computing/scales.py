@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from winit_jax.numerics import initializers
+from winit_jax.numerics import schemes
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.draws import Place
 from winit_jax.spec.exact import gain_of, std_of
 from winit_jax.spec.formulas import value_of
 from winit_jax.spec.parts import Job, Point
+from winit_jax.user_code import is_import_path
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,37 @@ class Sizes:
         own = BLOCKS.find(job.block).skip
         return np.array([own if point.skip_scale is None else self.value(point.skip_scale) for point in job.points])
 
+    def bias_std(self, point: Point, place: Place) -> float:
+        """Standard deviation of the biases at a place, those of the init's own where the sweep does not say."""
+        if point.bias_std is None:
+            return schemes.own_bias_std(point.init, *_fans(point.init, place))
+        return self.value(point.bias_std)
+
+    def _scale(self, point: Point, place: Place) -> float:
+        fan_in, fan_out = place.fans
+        return self.value(point.scale, fan_in=fan_in, fan_out=fan_out)
+
     def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """Standard deviation of the weights at a place.
 
         A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
         """
         if point.scale is None:
-            return initializers.scheme_std(point.init, place.fan_in, place.fan_out, place.role, self.depth)
-        scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
+            return schemes.scheme_std(point.init, *_fans(point.init, place), place.role, self.depth)
+        scale = self._scale(point, place)
         return scale if scale_axis == "std" else std_of(scale, place.fan_in)
 
     def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""
         if point.scale is None:
-            return initializers.scheme_gain(point.init, place.fan_in, place.fan_out, place.role, self.depth)
-        scale = self.value(point.scale, fan_in=place.fan_in, fan_out=place.fan_out)
+            return schemes.scheme_gain(point.init, *_fans(point.init, place), place.role, self.depth)
+        scale = self._scale(point, place)
         return scale if scale_axis == "gain" else gain_of(scale, place.fan_in)
+
+
+def _fans(init: str, place: Place) -> tuple[int, int]:
+    """Those that a scheme speaks of; of a function by import path the shape that it is asked for."""
+    return (place.fan_in, place.fan_out) if is_import_path(init) else place.fans
 
 
 def stem(features: int, width: int) -> Place:

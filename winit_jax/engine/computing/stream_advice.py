@@ -116,10 +116,10 @@ def stream_advice(sweep: Sweep) -> StreamAdvice:
 def _arguments(sweep: Sweep, depth: int, updates: Sequence[Any]) -> tuple[tuple[float, ...], dict[str, Any]]:
     """((gain, skip, branch) at a depth, what `theory.propagate` takes but the layers)."""
     grid = sweep.grid
-    gains: Any = grid.gain
+    gains, biases = _scales(sweep)
     gain, bias, branch, sharpness, epsilon = (
         value_of(axis[0], depth=depth)
-        for axis in (gains, grid.bias_std, grid.branch_scale, grid.attention_gain, grid.norm_epsilon)
+        for axis in (gains, biases, grid.branch_scale, grid.attention_gain, grid.norm_epsilon)
     )
     skip = BLOCKS.find(grid.block[0]).skip if grid.skip_scale is None else value_of(grid.skip_scale[0], depth=depth)
     start = expected_similarity(sweep.inputs)
@@ -141,6 +141,11 @@ def _arguments(sweep: Sweep, depth: int, updates: Sequence[Any]) -> tuple[tuple[
     return (gain, skip, branch), scales
 
 
+def _scales(sweep: Sweep) -> tuple[Any, Any]:
+    """The gains and the biases, which are given."""
+    return sweep.grid.gain, sweep.grid.bias_std
+
+
 def _law(name: str, scales: dict[str, Any]) -> str:
     """How the mean square of a stream goes on, in a sentence."""
     found = theory.growth(activation(name), **scales)
@@ -156,9 +161,9 @@ def _law(name: str, scales: dict[str, Any]) -> str:
 
 def _title(sweep: Sweep) -> str:
     grid, inputs = sweep.grid, sweep.inputs
-    gains: Any = grid.gain
+    gains, biases = _scales(sweep)
     parts = [grid.activation[0], grid.block[0], f"gain {_word(gains[0])}"]
-    parts += [f"bias std {_word(grid.bias_std[0])}"] * (grid.bias_std[0] != 0)
+    parts += [f"bias std {_word(biases[0])}"] * (biases[0] != 0)
     if grid.skip_scale is not None:
         parts.append(f"skip {_word(grid.skip_scale[0])}")
     parts += [f"branch {_word(grid.branch_scale[0])}"] * (grid.branch_scale[0] != 1)

@@ -180,15 +180,13 @@ class Points:
     @cached_property
     def keys(self) -> dict[str, np.ndarray]:
         """The key columns, depth aside; names as codes into the sweep's lists."""
-        job, grid = self.job, self.sweep.grid
+        job, names = self.job, categories(self.sweep)
         columns = dict(self.scales)
         for axis in LEARNER_KEYS if Part((job,)).is_training else KEYS:
             if axis in columns or axis == "depth":
                 continue
             values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
-            columns[axis] = np.array(
-                [getattr(grid, axis).index(value) for value in values] if axis in NAMES else values
-            )
+            columns[axis] = np.array([names[axis].index(value) for value in values] if axis in NAMES else values)
         for axis in self.sweep.formula_axes:
             of_points = "scale" if axis == self.sweep.scale_axis else axis
             columns[f"{axis}_rule"] = codes_of(self.sweep, axis, [getattr(point, of_points) for point in job.points])

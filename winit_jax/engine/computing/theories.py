@@ -12,7 +12,7 @@ from winit_jax.data.inputs import InputData
 from winit_jax.engine.computing.advice import LOST, Advice, Attractor, Row, gains_around
 from winit_jax.engine.computing.theory_tables import MeanField, Scales, Stream
 from winit_jax.errors import described
-from winit_jax.numerics import blocks, initializers, pinned, theory
+from winit_jax.numerics import blocks, pinned, schemes, theory
 from winit_jax.numerics.activations import Activation, activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.normalization import NORM_EPSILON, NORMALIZATIONS
@@ -20,8 +20,9 @@ from winit_jax.numerics.theory.closed_forms import has_closed_form
 from winit_jax.spec.sweep import Inputs, Sweep
 from winit_jax.user_code import is_import_path
 
-# Shapes that mean field speaks of: independent entries and, in the limit of large width the same, orthogonal matrices.
 LN_10 = math.log(10)
+# Biases of which mean field speaks; and of an init's own, which vanish at infinite width, as of normal ones.
+FOLLOWED_BIASES = ("normal",)
 # Stands for the features of data that are not read for a plan.
 USUAL_FEATURES = 784
 # Seconds of one update at infinite width, and of each point of it: phi in closed form, phi by quadrature, and softmaxes
@@ -30,11 +31,6 @@ CLOSED, QUADRATURE, SOFTMAX = (4.5e-4, 5e-7), (4e-3, 9e-5), (1.5e-2, 5e-6)
 # Of the tables that the latter begin with.
 TABLES_SECONDS = 15.0
 Predicted = TypeVar("Predicted")
-
-
-def is_predicted(init: str) -> bool:
-    """Whether mean field speaks of an init's weights."""
-    return initializers.SHAPES[initializers.shape_of(init)].is_predicted
 
 
 def norm_of(normalization: str, position: str, epsilon: np.ndarray | float | None) -> theory.Norm:
@@ -189,6 +185,7 @@ def mean_field(
         scales=_scales(of_width),
         from_inputs=from_inputs,
         skip=lambda block: BLOCKS.find(block).skip,
+        bias_init=schemes.own_bias_law,
         normalized=lambda name: NORMALIZATIONS[name].is_predicted,
         fixed_point=fixed_point,
         critical_gain=critical_gain,
@@ -196,15 +193,15 @@ def mean_field(
 
 
 def _scales(inputs: Callable[[float], tuple[float, int]]) -> Scales:
-    def predicted(init: str) -> bool:  # by a gain that is the same at every depth
-        return is_predicted(init) and init not in DEPTH_SCHEMES
+    def predicted(init: str) -> bool:  # by a gain that is the same at every depth, the first layer's among them
+        return schemes.is_predicted(init) and init not in DEPTH_SCHEMES and not schemes.has_own_stem(init)
 
     def scheme_gain(init: str, width: int) -> float:
-        if init in DEPTH_SCHEMES:
+        if init in DEPTH_SCHEMES or is_import_path(init):
             return math.nan
-        return initializers.scheme_gain(init, width, width)
+        return schemes.scheme_gain(init, width, width)
 
-    return Scales(predicted, scheme_gain, initializers.scheme_std, cache(inputs))
+    return Scales(predicted, FOLLOWED_BIASES, scheme_gain, schemes.scheme_std, schemes.own_bias_std, cache(inputs))
 
 
 def count_fixed_points(sweep: Sweep) -> int:

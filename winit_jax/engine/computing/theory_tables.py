@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns import AXES
 from winit_jax.engine.computing.rules import categories, codes_of
 from winit_jax.spec.exact import gain_of
 from winit_jax.spec.formulas import value_of
@@ -27,14 +28,17 @@ MAX_FIXED_POINTS = 20_000
 class Scales:
     """Where the networks of a sweep lie on mean field's axes.
 
-    predicted: whether mean field speaks of an init's weights. scheme_gain: of an init's hidden layers, from their
-    width. scheme_std: of an init, from fan-in and fan-out. inputs: of a width, math.inf among them: (mean square norm
-    of the inputs, features).
+    predicted: whether mean field speaks of an init's weights. followed_biases: the ways to draw biases of which it does
+    where they are not 0. scheme_gain: of an init's hidden layers, from their width. scheme_std, bias_std: of an init,
+    and of its own biases, from fan-in and fan-out. inputs: of a width, math.inf among them: (mean square norm of the
+    inputs, features).
     """
 
     predicted: Callable[[str], bool]
+    followed_biases: Sequence[str]
     scheme_gain: Callable[[str, int], float]
     scheme_std: Callable[[str, int, int], float]
+    bias_std: Callable[[str, int, int], float]
     inputs: Callable[[float], tuple[float, int]]
 
     def gain(self, init: str, scale: float | None, scale_axis: str | None, width: float) -> float:
@@ -51,6 +55,14 @@ class Scales:
             return (self.scheme_std(init, features, fan) / self.scheme_std(init, fan, fan)) ** 2 * norm / width
         return norm / (width if scale is not None and scale_axis == "std" else features)
 
+    def of_own_biases(self, init: str, width: float) -> tuple[float, float]:
+        """(The standard deviation of hidden layers' own biases, what `square` is more by the first layer's own)."""
+        if math.isinf(width):
+            return 0.0, 0.0
+        fan, (_, features) = int(width), self.inputs(width)
+        first, hidden = (self.bias_std(init, fan_in, fan) for fan_in in (features, fan))
+        return hidden, (first**2 - hidden**2) / self.scheme_std(init, fan, fan) ** 2 / width if hidden else 0.0
+
     def distinct(self, sweep: Sweep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(square, gain, bias_std) of the rows of `mean_field` for an activation; empty if none, or too many.
 
@@ -64,18 +76,21 @@ class Scales:
             if self.predicted(init) and not isinstance(scale, str) and _is_dense(grid)
         ]
         # To twelve digits: the start of a scheme differs in its last ones from width to width.
-        scales = {
-            tuple(float(f"{x:.12g}") for x in place): place
-            for point in points
-            for width in widths
-            for place in [tuple(of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))]
-        }
-        biases = sorted({bias for bias in grid.bias_std if not isinstance(bias, str)})
-        rows = len(scales) * len(biases)
-        if "none" not in grid.normalization or not 0 < rows * len(grid.activation) <= MAX_FIXED_POINTS:
+        places: dict[tuple[float, ...], tuple[float, float, float]] = {}
+        for point, width in itertools.product(points, widths):
+            square, gain = (of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))
+            biases, more = grid.bias_std, 0.0
+            if biases is None:
+                own, more = self.of_own_biases(point[0], width)
+                biases = [own]
+            followed = not set(grid.bias_init or self.followed_biases).isdisjoint(self.followed_biases)
+            for bias in {bias for bias in biases if not isinstance(bias, str) and (followed or bias == 0)}:
+                key = tuple(float(f"{x:.12g}") for x in (square + more, gain))
+                places[(*key, bias)] = (square + more, gain, bias)
+        if "none" not in grid.normalization or not 0 < len(places) * len(grid.activation) <= MAX_FIXED_POINTS:
             return (np.empty(0),) * 3
-        square, gain = np.array([scales[key] for key in sorted(scales)]).T
-        return np.repeat(square, len(biases)), np.repeat(gain, len(biases)), np.tile(biases, len(scales))
+        found = np.array([places[key] for key in sorted(places)]).T
+        return found[0], found[1], found[2]
 
 
 class Stream(NamedTuple):
@@ -95,8 +110,8 @@ class MeanField:
     """What these tables need to know of the numerics; activations by name, scales as arrays [N].
 
     from_inputs: (activation, gain, bias_std, layers, stream) -> the columns PREDICTED, [layers, N] each, by name.
-    skip: block ->
-    the skip_scale that it has by itself. normalized: whether mean field speaks of a normalization.
+    skip: block -> the skip_scale that it has by itself. bias_init: init -> how its own biases are drawn. normalized:
+    whether mean field speaks of a normalization.
     fixed_point: (activation, gain, bias_std, square) -> start, q*, c*, chi1, xi_q, xi_c of networks whose first
     layer has mean square gain^2 square + bias_std^2.
     critical_gain: (activation, bias_std, square) -> (NaN if there is none, the gains at which the fixed point jumps).
@@ -105,6 +120,7 @@ class MeanField:
     scales: Scales
     from_inputs: Callable[[str, np.ndarray, np.ndarray, int, Stream], Mapping[str, np.ndarray]]
     skip: Callable[[str], float]
+    bias_init: Callable[[str], str]
     normalized: Callable[[str], bool]
     fixed_point: Callable[[str, np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]]
     critical_gain: Callable[[str, float, float], tuple[float, Sequence[float]]]
@@ -156,7 +172,9 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
     for depths, ((code, name), (block, block_name)), skip, branch, sharpness in itertools.product(
         several, functions, skips, grid.branch_scale, grid.attention_gain
     ):
-        points = list(itertools.product(sweep.init_points(), grid.bias_std))
+        laws: Sequence[str | None] = grid.bias_init or [None]
+        biases: Sequence[Scale | None] = grid.bias_std or [None]
+        points = [(init, bias, law) for init, law, bias in itertools.product(sweep.init_points(), laws, biases)]
         deepest = max(depths)
 
         def value(scale: Scale, depth: int = deepest) -> float:
@@ -165,10 +183,12 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
         gain = np.array(
             [
                 known.scales.gain(init, None if scale is None else value(scale), sweep.scale_axis, math.inf)
-                for (init, scale), _ in points
+                for (init, scale), *_ in points
             ]
         )
-        bias = np.array([value(of_point) for _, of_point in points])
+        # At infinite width biases of an init's own are 0.
+        bias = np.array([0.0 if of_point is None else value(of_point) for _, of_point, _ in points])
+        drawn = [known.bias_init(init) if law is None else law for (init, _), _, law in points]
         own = known.skip(block_name) if skip is None else value(skip)
         for (norm, normalization), epsilon, (position, position_name) in itertools.product(
             enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position)
@@ -176,15 +196,16 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             scales = (own, value(branch), value(sharpness))
             stream = Stream(block_name, *scales, normalization, position_name, value(epsilon))
             propagation = known.from_inputs(name, gain, bias, deepest, stream)
-            stated = np.array([known.scales.predicted(init) for (init, _), _ in points])
+            stated = np.array([known.scales.predicted(init) for (init, _), *_ in points])
             stated &= known.normalized(normalization)
+            stated &= (bias == 0) | np.array([law in known.scales.followed_biases for law in drawn])
             predicted = {
                 column: np.where(stated, values[np.array(depths) - 1], np.nan).T.ravel()
                 for column, values in propagation.items()
             }
             rules: dict[str, list[Scale | None]] = {
-                scale_axis: [scale for (_, scale), _ in points],
-                "bias_std": [of_point for _, of_point in points],
+                scale_axis: [scale for (_, scale), *_ in points],
+                "bias_std": [of_point for _, of_point, _ in points],
             }
             each = {
                 "norm_epsilon": epsilon,
@@ -195,9 +216,10 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
             rules |= {axis: [of_axis] * len(points) for axis, of_axis in each.items()}
             keys: dict[str, Any] = {
                 "activation": code,
-                "init": np.repeat([grid.init.index(init) for (init, _), _ in points], len(depths)),
+                "init": np.repeat([grid.init.index(init) for (init, _), *_ in points], len(depths)),
                 "gain": np.repeat(gain, len(depths)),
                 "bias_std": np.repeat(bias, len(depths)),
+                "bias_init": np.repeat([AXES["bias_init"].names.index(law) for law in drawn], len(depths)),
                 "normalization": norm,
                 "norm_epsilon": value(epsilon),
                 "block": block,

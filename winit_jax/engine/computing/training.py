@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -108,12 +108,13 @@ class Training:
         for job in part.jobs:
             sizes = Sizes.of(job, self._dataset.features)
             places = (stem(self._dataset.features, width), *places_of(job.block, width), readout)
-            axes = ("bias_std", "learning_rate", "norm_epsilon")
+            axes = ("learning_rate", "norm_epsilon")
             beside = (sizes.skips(job), *(sizes.values(job, axis) for axis in ("branch_scale", "attention_gain")))
             of_axes = (*(sizes.values(job, axis) for axis in axes), *beside)
             for point, *scales in zip(job.points, *(of.tolist() for of in of_axes), strict=True):
                 first, *hidden, last = (sizes.standard_deviation(point, scale_axis, place) for place in places)
-                trainees.append(trainer.Trainee(job.seed, job.shape, first, tuple(hidden), last, *scales))
+                stds = (first, tuple(hidden), last, tuple(sizes.bias_std(point, place) for place in places))
+                trainees.append(replace(trainer.Trainee(job.seed, job.shape, *stds, *scales), bias_init=job.bias_init))
         return trainees
 
     def _settings(self, part: Part) -> trainer.Settings:

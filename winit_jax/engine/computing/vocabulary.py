@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import cache
 
 from winit_jax.data.datasets import check_dataset
 from winit_jax.data.inputs import check_inputs
@@ -11,7 +12,8 @@ from winit_jax.data.sources import SOURCES
 from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.memory import LANES
 from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
-from winit_jax.numerics import initializers
+from winit_jax.engine.planning.points import Draw
+from winit_jax.numerics import initializers, own_inits, schemes
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
 from winit_jax.numerics.blocks import BLOCKS, entries, measured_units, multiplications
 from winit_jax.numerics.blocks.attention import Attention
@@ -19,7 +21,7 @@ from winit_jax.numerics.measure import backward, batches
 from winit_jax.numerics.training import trainer
 from winit_jax.registry import UnknownName
 from winit_jax.spec.problems import Problem, briefly, did_you_mean
-from winit_jax.spec.sweep import BlockKind, Inputs, Sweep, Train, Vocabulary
+from winit_jax.spec.sweep import BlockKind, InitKind, Inputs, Sweep, Train, Vocabulary
 from winit_jax.user_code import check_form, is_import_path
 
 # How a block that takes numbers is written.
@@ -27,12 +29,14 @@ EXAMPLES = {
     "mlp": "mlp(4)", "gated": "gated(4)", "conv": "conv(3)", "conv2d": "conv2d(3)", "residual_conv": "residual_conv(3)",
     "residual_conv2d": "residual_conv2d(3)", "attention": "attention(4)", "transformer": "transformer(4, 4)",
 }  # fmt: skip
+# And an init.
+INIT_EXAMPLES = {"variance_scaling": "variance_scaling(2, fan_in, normal)", "siren": "siren(30)"}
 
 
 def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
     """The words that a sweep file may use, from the numerics' own tables.
 
-    announce: is told of an activation's import path before what it names is imported and called. Without it only the
+    announce: is told of an import path before what it names is imported and called. Without it only the
     form of a path is looked at, for a sweep that is merely read runs no code of its own.
     """
 
@@ -75,6 +79,26 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         taps = getattr(block, "taps", None) is not None or block.name == "dense"
         return BlockKind(block.name, block.needs_positions, max(heads, default=0), sites, taps, has_phi)
 
+    @cache  # so that what is imported is announced once
+    def check_init(name: str) -> str | InitKind:
+        try:
+            if is_import_path(name):
+                check_form(name)
+                if announce is not None:
+                    announce(name)
+                    schemes.name_of(name)
+                return InitKind(name, is_scheme=True, is_predicted=False, has_biases=False)
+            name = schemes.name_of(name)
+        except UnknownName:
+            known = (*initializers.SHAPES, *schemes.SCHEMES, *INIT_EXAMPLES)
+            if name in INIT_EXAMPLES:
+                return f"{name!r} needs its arguments, as {INIT_EXAMPLES[name]}."
+            return f"{briefly(name)} is not an init.{did_you_mean(name, known, 'init')}"
+        except ValueError as error:
+            return str(error)
+        is_scheme, has_biases = name not in initializers.SHAPES, schemes.own_biases(name) is not None
+        return InitKind(name, is_scheme, schemes.is_predicted(name), has_biases)
+
     def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
         return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]
 
@@ -82,11 +106,10 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         activations=tuple(sorted(ACTIVATIONS)),
         check_activation=check_activation,
         check_threshold=check_threshold,
-        shapes=tuple(initializers.SHAPES),
-        schemes=tuple(initializers.SCHEMES),
+        inits=tuple(dict.fromkeys((*initializers.SHAPES, *schemes.SCHEMES, *schemes.SCHEMES.makers))),
+        check_init=check_init,
         blocks=(*BLOCKS, *BLOCKS.makers),
         check_block=check_block,
-        predicted=tuple(init for init in (*initializers.SHAPES, *initializers.SCHEMES) if theories.is_predicted(init)),
         gradient_mib=lambda layers, rows, width, normalization, block: backward.gradient_mib(
             layers, rows, width, normalization, BLOCKS.find(block)
         ),
@@ -95,6 +118,11 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         sources=tuple(SOURCES),
         check_data=check_data,
     )
+
+
+def draw_of(init: str) -> Draw:
+    """What an init draws, and how its own biases are drawn."""
+    return Draw(schemes.shape_of(init), schemes.own_bias_law(init))
 
 
 def planner(
@@ -111,7 +139,7 @@ def planner(
     homogeneous; else they count as not.
     """
     return Planner(
-        shape_of=initializers.shape_of,
+        draw_of=draw_of,
         skip=lambda block: BLOCKS.find(block).skip,
         multiplications=lambda block, width, positions: multiplications(BLOCKS.find(block), width, positions),
         entries=lambda block, width: entries(BLOCKS.find(block), width),
@@ -129,14 +157,24 @@ def planner(
 
 
 def import_paths(sweep: Sweep) -> list[str]:
-    """The activations of a sweep that are functions of the user's own."""
-    return [name for name in sweep.grid.activation if is_import_path(name)]
+    """The activations and inits of a sweep that are functions of the user's own."""
+    return [name for name in (*sweep.grid.activation, *sweep.grid.init) if is_import_path(name)]
 
 
-def fingerprints(sweep: Sweep) -> dict[str, str]:
-    """What the user's own functions return at fixed points, values before slopes, by import path."""
-    values = {name: probing.fingerprint(activation(name)) for name in import_paths(sweep)}
-    return {name: " ".join(f"{value:.12g}" for value in probed) for name, probed in values.items()}
+def fingerprints(sweep: Sweep) -> dict[str, dict[str, str]]:
+    """What the user's own functions return, by what they are of and by import path: activations at fixed points, values
+    before slopes, and inits from a fixed key."""
+    of_activations = {
+        name: probing.fingerprint(activation(name)) for name in sweep.grid.activation if is_import_path(name)
+    }
+    of_inits = {
+        name: own_inits.fingerprint(own_inits.OWN_INITS.find(name)) for name in sweep.grid.init if is_import_path(name)
+    }
+    return {
+        kind: {name: " ".join(f"{value:.12g}" for value in probed) for name, probed in values.items()}
+        for kind, values in (("activations", of_activations), ("inits", of_inits))
+        if values
+    }
 
 
 def activation_notes(sweep: Sweep) -> list[str]:

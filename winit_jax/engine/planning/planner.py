@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from winit_jax.engine.planning import shapes
-from winit_jax.engine.planning.points import Count, count_by_shape, families_by_draw, points_by_shape
+from winit_jax.engine.planning.points import Count, Draw, count_by_shape, families_by_draw, points_by_draw
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 
@@ -37,17 +37,17 @@ def batch_size(sweep: Sweep, together: int) -> int:
 class Planner:
     """What planning needs to know of the numerics and the machine.
 
-    shape_of: init -> the shape it draws. one_pass: whether an activation is positively homogeneous.
-    skip: block -> the skip_scale that it has by itself. multiplications: (block, width, positions) -> of a row in a
-    layer; entries, units: (block, width) -> numbers that its draws hold, and that statistics read of a row; updates:
-    block -> how many a layer has (`blocks.protocol`).
+    draw_of: init -> the shape it draws, and how its own biases are drawn. one_pass: whether an activation is positively
+    homogeneous. skip: block -> the skip_scale that it has by itself. multiplications: (block, width, positions) -> of a
+    row in a layer; entries, units: (block, width) -> numbers that its draws hold, and that statistics read of a row;
+    updates: block -> how many a layer has (`blocks.protocol`).
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
     at once. fixed_points: rows of the mean_field table. in_a_block: (rows, width) -> how many networks go through the
     layers together, which takes as long for fewer. predicting: (activation, block, points) -> seconds of one layer at
     infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time.
     """
 
-    shape_of: Callable[[str], str]
+    draw_of: Callable[[str], Draw]
     one_pass: Callable[[str], bool]
     skip: Callable[[str], float]
     multiplications: Callable[[str, int, int], int]
@@ -61,6 +61,9 @@ class Planner:
     predicting: Callable[[str, str, int], float] = lambda activation, block, points: 0.0
     tables: Callable[[str], float] = lambda block: 0.0
     lanes: int = 1
+
+    def _shape_of(self, init: str) -> str:
+        return self.draw_of(init).shape
 
     def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
         """How many passes serve every depth: one for all points that a homogeneous activation can share."""
@@ -104,11 +107,11 @@ class Planner:
         different programs.
         """
         grid, rates = sweep.grid, sweep.grid.learning_rate or []
-        by_shape = points_by_shape(sweep, self.shape_of)
+        by_draw = points_by_draw(sweep, self.draw_of)
         # Those whose scales depend on depth stand in jobs of their own.
         kinds = [
-            (shape, [point for point in points if point.depends_on_depth == bound])
-            for shape, points in by_shape.items()
+            (draw, [point for point in points if point.depends_on_depth == bound])
+            for draw, points in by_draw.items()
             for bound in (False, True)
         ]
 
@@ -116,8 +119,8 @@ class Planner:
             block: str, width: int, depth: int, position: str, normalization: str, activation: str
         ) -> Iterator[Part]:
             networks = (
-                (shape, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
-                for shape, points in kinds
+                (draw, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
+                for draw, points in kinds
                 for seed, point, rate in itertools.product(grid.seed, points, rates)
             )
             size = batch_size(sweep, self.together(width, depth))
@@ -126,7 +129,7 @@ class Planner:
                     tuple(
                         Job(
                             activation,
-                            shape,
+                            draw.shape,
                             normalization,
                             width,
                             seed,
@@ -134,8 +137,9 @@ class Planner:
                             depth,
                             block,
                             position,
+                            draw.biases,
                         )
-                        for (shape, seed, _), same in itertools.groupby(
+                        for (draw, seed, _), same in itertools.groupby(
                             batch, key=lambda network: (*network[:2], network[2].depends_on_depth)
                         )
                     )
@@ -152,18 +156,18 @@ class Planner:
 
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
-        grid, by_draw = sweep.grid, families_by_draw(sweep, self.shape_of)
+        grid, by_draw = sweep.grid, families_by_draw(sweep, self.draw_of)
         target = min(PART_SECONDS, self.passing_seconds(sweep) / LEAST_PARTS)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
-        shapes_drawn = {shape: [depth for of, depth in by_draw if of == shape] for shape, _ in by_draw}
-        draws = itertools.product(grid.block, grid.width, shapes_drawn, grid.seed)
+        depths_of = {draw: [depth for of, depth in by_draw if of == draw] for draw, _ in by_draw}
+        draws = itertools.product(grid.block, grid.width, depths_of, grid.seed)
         functions = list(itertools.product(grid.norm_position, grid.normalization, grid.activation))
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
-        for (block, width, shape, seed), depth, (position, normalization, activation) in (
-            (draw, depth, function) for draw in draws for depth in shapes_drawn[draw[2]] for function in functions
+        for (block, width, draw, seed), depth, (position, normalization, activation) in (
+            (drawn, depth, function) for drawn in draws for depth in depths_of[drawn[2]] for function in functions
         ):
-            points, skip = by_draw[shape, depth], self.skip(block)
+            points, skip = by_draw[draw, depth], self.skip(block)
             pass_seconds = self.family_seconds(sweep, block, width, depth)
             passes = len(points)
             if depth is None:
@@ -182,8 +186,8 @@ class Planner:
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
-                of_job = (activation, shape, normalization, width, seed, tuple(chunk))
-                pending.append(Job(*of_job, depth, block, position))
+                of_job = (activation, draw.shape, normalization, width, seed, tuple(chunk))
+                pending.append(Job(*of_job, depth, block, position, draw.biases))
                 pending_seconds += seconds
                 pending_families += len(chunk)
         if pending:
@@ -205,7 +209,7 @@ class Planner:
     def predicting_seconds(self, sweep: Sweep) -> float:
         """Of theory, once for all seeds."""
         grid = sweep.grid
-        counts = count_by_shape(sweep, self.shape_of, 0.0).values()
+        counts = count_by_shape(sweep, self._shape_of, 0.0).values()
         bound = sum(count.bound for count in counts)
         free = sum(count.all for count in counts) - bound
         seconds = 0.0
@@ -249,7 +253,7 @@ class Planner:
         in_a_block: networks that take as long as fewer of them, in whose multiples they are counted.
         """
 
-        grid, by_shape = sweep.grid, count_by_shape(sweep, self.shape_of, self.skip(block))
+        grid, by_shape = sweep.grid, count_by_shape(sweep, self._shape_of, self.skip(block))
         free = bound = 0
         for function in itertools.product(grid.activation, grid.normalization, by_shape.values()):
             *_, points = function
@@ -278,7 +282,7 @@ class Planner:
             "families": sum(self._families(sweep)),
             "passes": passes,
             "compilations": programs,
-            "draws": len(grid.seed) * len({self.shape_of(init) for init in grid.init}) * len(grid.width),
+            "draws": len(grid.seed) * len({self.draw_of(init).shape for init in grid.init}) * len(grid.width),
             "rows": sum(rows.values()),
             "rows_by_table": rows,
             "bytes": sum(sizes.values()),
@@ -307,7 +311,7 @@ class Planner:
     def _families(self, sweep: Sweep) -> tuple[int, int]:
         """(Families whose layers are those of every depth, networks that are a family by themselves at each depth)."""
         grid = sweep.grid
-        counts = count_by_shape(sweep, self.shape_of, 0.0).values()
+        counts = count_by_shape(sweep, self._shape_of, 0.0).values()
         points, bound = sum(count.all for count in counts), sum(count.bound for count in counts)
         each = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]) // points if points else 0
         return each * (points - bound), each * bound * len(grid.depth)

@@ -4,32 +4,42 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from winit_jax.columns import SCALES
 from winit_jax.spec.parts import Point, holds_depth
 from winit_jax.spec.sweep import Scale, Sweep
 
 
-def points_by_shape(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[str, list[Point]]:
-    """The points of a sweep by the shape that they draw from. shape_of: init -> shape."""
-    grouped: dict[str, list[Point]] = {}
-    for init, scale in sweep.init_points():
-        points = grouped.setdefault(shape_of(init), [])
+class Draw(NamedTuple):
+    """What is drawn: weights of a shape, and biases as `bias_init` says."""
+
+    shape: str
+    biases: str
+
+
+def points_by_draw(sweep: Sweep, draw_of: Callable[[str], Draw]) -> dict[Draw, list[Point]]:
+    """The points of a sweep by what they draw. draw_of: init -> its shape, and how its own biases are drawn."""
+    grouped: dict[Draw, list[Point]] = {}
+    laws: Sequence[str | None] = sweep.grid.bias_init or [None]
+    for (init, scale), law in itertools.product(sweep.init_points(), laws):
+        draw = draw_of(init) if law is None else draw_of(init)._replace(biases=law)
+        points = grouped.setdefault(draw, [])
         others = itertools.product(*(getattr(sweep.grid, axis) or [None] for axis in SCALES))
         points.extend(Point(init, scale, *values) for values in others)
     return grouped
 
 
-def families_by_draw(sweep: Sweep, shape_of: Callable[[str], str]) -> dict[tuple[str, int | None], list[Point]]:
-    """The same by shape and depth: None where one pass serves every depth, else each depth by itself."""
-    draws: dict[tuple[str, int | None], list[Point]] = {}
-    for shape, points in points_by_shape(sweep, shape_of).items():
+def families_by_draw(sweep: Sweep, draw_of: Callable[[str], Draw]) -> dict[tuple[Draw, int | None], list[Point]]:
+    """The same by draw and depth: None where one pass serves every depth, else each depth by itself."""
+    draws: dict[tuple[Draw, int | None], list[Point]] = {}
+    for draw, points in points_by_draw(sweep, draw_of).items():
         free = [point for point in points if not point.depends_on_depth]
         bound = [point for point in points if point.depends_on_depth]
         if free:
-            draws[shape, None] = free
+            draws[draw, None] = free
         if bound:
-            draws |= {(shape, depth): bound for depth in sweep.grid.depth}
+            draws |= {(draw, depth): bound for depth in sweep.grid.depth}
     return draws
 
 
@@ -50,12 +60,14 @@ class Count:
 
 
 def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) -> dict[str, Count]:
-    """How many points `points_by_shape` would list, by multiplication. skip: the block's own."""
+    """How many points of each shape `points_by_draw` would list, by multiplication. skip: the block's own."""
     counts: dict[str, Count] = {}
     values = {axis: getattr(sweep.grid, axis) or [None] for axis in SCALES}
-    all_others = math.prod(map(len, values.values()))
+    laws = len(sweep.grid.bias_init or [None])
+    all_others = laws * math.prod(map(len, values.values()))
     sharing = math.prod(sum(_shares(axis, value, skip) for value in of_axis) for axis, of_axis in values.items())
-    free = math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
+    sharing *= laws
+    free = laws * math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
     for init, scale in sweep.init_points():
         count = counts.get(shape_of(init), Count(0, 0, 0))
         counts[shape_of(init)] = Count(
@@ -77,7 +89,7 @@ def _scale_shares(init: str, scale: Scale | None) -> bool:
 
 def _shares(axis: str, value: Scale | None, skip: float) -> bool:
     """Whether this value of a scale leaves a network one that others are rescaled to."""
-    if axis == "bias_std":
+    if axis == "bias_std":  # an init's own biases are taken for some
         return value == 0
     if axis == "skip_scale":
         return (skip if value is None else value) == 0

@@ -14,9 +14,7 @@ def made_of(work: Work) -> dict[str, Any]:
     described: dict[str, Any] = {"inputs": {str(width): data.describe() for width, data in work.inputs.items()}}
     if work.dataset:
         described["train"] = work.dataset.describe()
-    if functions := fingerprints(work.sweep):
-        described["activations"] = functions
-    return described
+    return described | fingerprints(work.sweep)
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
@@ -33,15 +31,18 @@ def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:
         for held, loaded in pairs:
             if held and loaded and held.get("sha256") != loaded["sha256"]:
                 return _data_changed(folder, held, loaded)
-        functions = then.get("activations")
-        functions = functions if isinstance(functions, dict) else {}
-        for path in sorted({job.activation for job in jobs} & functions.keys()):
-            values = now.get("activations", {}).get(path)
-            if values is not None and (change := changed_values(functions[path], values)):
-                return (
-                    f"{path} is not the function that it was when {folder} was begun ({change}). Put the old code "
-                    "back, give the new function a name of its own, or choose another --out."
-                )
+        used = {"activations": {job.activation for job in jobs}}
+        used["inits"] = {point.init for job in jobs for point in job.points}
+        for kind, digits in (("activations", 9), ("inits", 5)):
+            functions = then.get(kind)
+            functions = functions if isinstance(functions, dict) else {}
+            for path in sorted(used[kind] & functions.keys()):
+                values = now.get(kind, {}).get(path)
+                if values is not None and (change := changed_values(functions[path], values, digits)):
+                    return (
+                        f"{path} is not the function that it was when {folder} was begun ({change}). Put the old code "
+                        "back, give the new function a name of its own, or choose another --out."
+                    )
     return None
 
 

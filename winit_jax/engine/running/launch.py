@@ -116,9 +116,12 @@ def _executor(sweep: Sweep, say: Callable[[str], None]) -> Executor:
 def _import_others(folder: RunFolder, joined: Joined, announce: Callable[[str], None]) -> None:
     """Import the functions of the folder's sweep that what is asked for does not name: its parts may hold both."""
     assert joined.asked is not None
-    check = vocabulary(announce).check_activation
+    words, asked = vocabulary(announce), import_paths(joined.asked)
     for name in import_paths(joined.sweep):
-        if name not in joined.asked.grid.activation and (problem := check(name)):
+        if name in asked:
+            continue
+        check = words.check_init if name in joined.sweep.grid.init else words.check_activation
+        if isinstance(problem := check(name), str):
             raise Refused(f"{folder.sweep_file} names {name}: {problem} Put it back, or choose another --out.")
 
 

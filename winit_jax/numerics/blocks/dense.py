@@ -38,7 +38,9 @@ class Affine:
     attends: bool = False
 
     def places(self, width: int) -> tuple[Place, ...]:
-        return (Place("", width, width) if self.taps is None else Place("conv", self.taps.count * width, width),)
+        if self.taps is None:
+            return (Place("", width, width),)
+        return (Place("conv", self.taps.count * width, width, taps=self.taps.count),)
 
     def _neighbours(self, context: Context) -> Neighbours | None:
         return None if self.taps is None else Neighbours(self.taps, context.layout)

@@ -49,8 +49,9 @@ class Compared(NamedTuple):
 class Network(NamedTuple):
     """The scales of one network.
 
-    Standard deviations of the stem, of the biases and of the weights at each place of each update; the epsilon of its
-    normalization; skip_scale, branch_scale and attention_gain.
+    Standard deviations of the stem, of its biases and of the weights at each place of each update; the epsilon of its
+    normalization; skip_scale, branch_scale and attention_gain; standard deviations of the biases at each place, where
+    they are not as the stem's.
     """
 
     first_std: float
@@ -60,6 +61,7 @@ class Network(NamedTuple):
     skip: float = 0.0
     branch: float = 1.0
     sharpness: float = 1.0
+    place_bias_stds: Sequence[float] | None = None
 
 
 def scaled(
@@ -71,18 +73,19 @@ def scaled(
     stacked along a leading axis.
     """
 
-    def of_place(std: float, network: Network, draw: Layer, *layer: int) -> tuple[Array, Array]:
+    def of_place(std: float, bias_std: float, draw: Layer, *layer: int) -> tuple[Array, Array]:
         weights, biases = (np.asarray(part, np.float64)[layer] for part in (draw.weights, draw.biases))
-        return std * weights, network.bias_std * biases
+        return std * weights, bias_std * biases
 
     layers = []
     for layer in range(0 if hidden is None else len(hidden[0][0].weights)):
         network = networks[min(layer + 1, len(networks) - 1)]
-        stds = iter(network.place_stds)
+        of_biases = network.place_bias_stds or [network.bias_std] * len(network.place_stds)
+        stds, bias_stds = iter(network.place_stds), iter(of_biases)
         layers.append(
-            [[of_place(next(stds), network, draw, layer) for draw in of_update] for of_update in hidden or ()]
+            [[of_place(next(stds), next(bias_stds), draw, layer) for draw in of_update] for of_update in hidden or ()]
         )
-    return of_place(networks[0].first_std, networks[0], first), layers
+    return of_place(networks[0].first_std, networks[0].bias_std, first), layers
 
 
 def of_layers(networks: Sequence[Network]) -> list[NaiveScales]:

@@ -15,6 +15,8 @@ from winit_jax.numerics.scaled import as_scaled
 
 # A stack of draws may take this share of the memory of a batch.
 STACK_SHARE = 0.125
+# What layers may have of their own.
+LAYERED = ("hidden_std", "bias_std", "block_bias_std", "epsilon", "skip", "branch", "sharpness")
 
 Places = tuple[tuple[Place, ...], ...]
 
@@ -23,7 +25,8 @@ Places = tuple[tuple[Place, ...], ...]
 class Family:
     """N networks on one draw. first_std, bias_std: of the stem's weights and biases, and of those of blocks, [N] each.
 
-    hidden_std: of the blocks' weights, [N], or [places, N] where a block has several (see `places`).
+    hidden_std: of the blocks' weights, [N], or [places, N] where a block has several (see `places`). block_bias_std: of
+    the blocks' biases likewise; None where they are as the stem's. bias_init: how biases are drawn.
     epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
     skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all. sharpness: attention_gain, [N]; None
     is 1.
@@ -43,6 +46,8 @@ class Family:
     branch: np.ndarray | None = None
     sharpness: np.ndarray | None = None
     layers: int | None = None
+    block_bias_std: np.ndarray | None = None
+    bias_init: str = "normal"
 
     @property
     def n_networks(self) -> int:
@@ -52,8 +57,7 @@ class Family:
         """The family by its scales at one layer, 1 for the stem."""
         if self.layers is None:
             return self
-        names = ("hidden_std", "bias_std", "epsilon", "skip", "branch", "sharpness")
-        of_layer = {name: values[number - 1] for name in names if (values := getattr(self, name)) is not None}
+        of_layer = {name: values[number - 1] for name in LAYERED if (values := getattr(self, name)) is not None}
         return replace(self, layers=None, **of_layer)
 
     @property
@@ -66,6 +70,14 @@ class Family:
         """Standard deviations of the weights at each place of each update: [places, N]."""
         count = sum(map(len, self.places))
         return np.broadcast_to(self.hidden_std, (count, self.n_networks))
+
+    @property
+    def place_bias_stds(self) -> np.ndarray:
+        """Standard deviations of the biases at each place of each update, 0 where there are none: [places, N]."""
+        places = [place for of_update in self.places for place in of_update]
+        stds = self.bias_std if self.block_bias_std is None else self.block_bias_std
+        has_bias = np.array([[place.has_bias] for place in places])
+        return np.where(has_bias, np.broadcast_to(stds, (len(places), self.n_networks)), 0.0)
 
     @property
     def skips(self) -> np.ndarray:
@@ -83,11 +95,11 @@ class Family:
         return np.ones(self.n_networks) if self.sharpness is None else self.sharpness
 
     def first_layer(self, features: int) -> Layer:
-        return draws.first_layer(self.seed, self.shape, self.width, features)
+        return draws.first_layer(self.seed, self.shape, self.width, features, self.bias_init)
 
     def stack(self, first: int, count: int) -> Draws:
         """Layers first .. first + count - 1, stacked along a leading axis."""
-        return draws.layer_stack(self.seed, self.shape, first, count, self.places)
+        return draws.layer_stack(self.seed, self.shape, first, count, self.places, self.bias_init)
 
     def stacked_layers(self, layers: int, budget_mib: float) -> int:
         """How many of so many layers are drawn at a time."""
@@ -111,7 +123,12 @@ class Family:
         epsilon = NORM_EPSILON if self.epsilon is None else self.epsilon[at]
         scales = (self.skips[at], self.branches[at], self.sharpnesses[at])
         return comparison.Network(
-            self.first_std[at], self.bias_std[at], self.place_stds[:, at].tolist(), epsilon, *scales
+            self.first_std[at],
+            self.bias_std[at],
+            self.place_stds[:, at].tolist(),
+            epsilon,
+            *scales,
+            self.place_bias_stds[:, at].tolist(),
         )
 
     def network_by_layer(self, at: int, layers: int) -> list[comparison.Network]:
@@ -136,13 +153,13 @@ class Family:
 
     def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
         """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
-        stds, scales = iter(self.place_stds[:, rows]), []
+        stds, biases_stds, scales = iter(self.place_stds[:, rows]), iter(self.place_bias_stds[:, rows]), []
         for update, places in zip(self.block.updates, self.places, strict=True):
             weights, biases = [], []
             for place in places:
                 branch = self.branches[rows] if place is places[-1] else 1.0
                 weights.append(as_scaled(next(stds) * branch))
-                biases.append(as_scaled(self.bias_std[rows] * branch * place.has_bias))
+                biases.append(as_scaled(next(biases_stds) * branch))
             sharpness = as_scaled(self.sharpnesses[rows]) if update.attends else None
             scales.append(Scales(tuple(weights), tuple(biases), sharpness))
         return tuple(scales)

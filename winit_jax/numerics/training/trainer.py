@@ -63,7 +63,8 @@ class Settings:
 class Trainee:
     """One network before training: its draws, the standard deviations that scale them, and what is not learnt.
 
-    hidden_std: at each place of each update of the block; a number where it is the same at all.
+    hidden_std: at each place of each update of the block; a number where it is the same at all. bias_std: of the stem,
+    at each of those places and of the readout, likewise. bias_init: how biases are drawn.
     """
 
     seed: int
@@ -71,12 +72,13 @@ class Trainee:
     first_std: float
     hidden_std: float | tuple[float, ...]
     readout_std: float
-    bias_std: float
+    bias_std: float | tuple[float, ...]
     learning_rate: float
     norm_epsilon: float = NORM_EPSILON
     skip: float = 0.0
     branch: float = 1.0
     sharpness: float = 1.0
+    bias_init: str = "normal"
 
 
 class State(NamedTuple):
@@ -116,11 +118,13 @@ def begin(
 ) -> State:
     """The networks before training."""
     network = settings.network
-    unit: dict[tuple[int, str], int] = {}
-    index = np.array([unit.setdefault((trainee.seed, trainee.shape), len(unit)) for trainee in trainees])
-    drawn = [_drawn(seed, shape, width, depth, features, classes, network.block) for seed, shape in unit]
+    unit: dict[tuple[int, str, str], int] = {}
+    of_trainees = ((trainee.seed, trainee.shape, trainee.bias_init) for trainee in trainees)
+    index = np.array([unit.setdefault(drawn, len(unit)) for drawn in of_trainees])
+    drawn = [_drawn(*of_unit, width, depth, features, classes, network.block) for of_unit in unit]
     with np.errstate(over="ignore", under="ignore"):
-        stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in _stds(trainees, network.block, width).items()}
+        of_parameters = _stds(trainees, network.block, width, depth)
+        stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in of_parameters.items()}
         kept = _not_learnt(trainees, network.block)
     parameters = _scaled(drawn, jnp.asarray(index), stds)
     if network.before.joins_samples:  # which takes every offset of a unit of the stream out again
@@ -140,16 +144,16 @@ def begin(
 
 
 def _drawn(
-    seed: int, shape: str, width: int, depth: int, features: int, classes: int, block: Block
+    seed: int, shape: str, law: str, width: int, depth: int, features: int, classes: int, block: Block
 ) -> dict[str, jax.Array]:
-    """The unit draws of one network and its readout, by the names of `classifier.Parameters`."""
-    first = draws.first_layer(seed, shape, width, features)
-    readout, readout_bias = unit_readout(seed, shape, width, classes)
+    """The unit draws of one network and its readout, by the names of `classifier.Parameters`. law: of the biases."""
+    first = draws.first_layer(seed, shape, width, features, law)
+    readout, readout_bias = unit_readout(seed, shape, width, classes, law)
     parameters = {"first": first.weights, "readout": readout, "readout_bias": readout_bias}
     places = tuple(update.places(width) for update in block.updates)
     if depth == 1:
         return parameters | {"bias": first.biases[None]}
-    stack = draws.layer_stack(seed, shape, 2, depth - 1, places)
+    stack = draws.layer_stack(seed, shape, 2, depth - 1, places, law)
     if sum(map(len, places)) == 1:
         hidden = stack[0][0]
         return parameters | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}
@@ -161,20 +165,22 @@ def _drawn(
     return parameters | {"bias": first.biases[None]}
 
 
-def _stds(trainees: Sequence[Trainee], block: Block, width: int) -> dict[str, np.ndarray]:
-    """What scales each parameter: [N] each."""
+def _stds(trainees: Sequence[Trainee], block: Block, width: int, depth: int) -> dict[str, np.ndarray]:
+    """What scales each parameter: [N] each, but `bias` [layers, N] where it holds those of every layer."""
 
     def of_all(name: str) -> np.ndarray:
         return np.array([getattr(trainee, name) for trainee in trainees], np.float64)
 
-    bias = of_all("bias_std")
-    stds = {"first": of_all("first_std"), "readout": of_all("readout_std"), "readout_bias": bias, "bias": bias}
     names = [place.name for update in block.updates for place in update.places(width)]
+    stds = {"first": of_all("first_std"), "readout": of_all("readout_std")}
+    biases = np.array([np.broadcast_to(trainee.bias_std, len(names) + 2) for trainee in trainees], np.float64).T
+    stds |= {"readout_bias": biases[-1], "bias": biases[:1]}
     hidden = np.array([np.broadcast_to(trainee.hidden_std, len(names)) for trainee in trainees], np.float64)
     if len(names) == 1:
-        return stds | {"hidden": hidden[:, 0]}
+        of_layers = np.concatenate([biases[:1], np.repeat(biases[1:2], depth - 1, axis=0)])
+        return stds | {"hidden": hidden[:, 0], "bias": of_layers}
     for at, name in enumerate(names):
-        stds |= {f"hidden.{name}": hidden[:, at], f"bias.{name}": bias}
+        stds |= {f"hidden.{name}": hidden[:, at], f"bias.{name}": biases[1 + at]}
     return stds
 
 
@@ -201,6 +207,7 @@ def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array
         axis = network_axis(name)
         chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
         shape = [1] * chosen.ndim
+        shape[: stds[name].ndim - 1] = stds[name].shape[:-1]
         shape[axis] = len(index)
         parameters[name] = chosen * stds[name].reshape(shape)
     return parameters
