@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
     @property
     def fans(self) -> tuple[int, int]:
-        """(fan_in, fan_out) as libraries count them: of a convolution k n both, a unit goes to those of all its taps."""
+        """(fan_in, fan_out) as libraries count them: both are k n in a convolution of k taps."""
         return self.fan_in, self.fan_out * self.taps
 
 
