@@ -22,9 +22,8 @@ def computed(text: bytes):
     return {name: table.to_pandas() for name, table in compute(work, part, depths).items()}
 
 
-@pytest.mark.parametrize(
-    "words", [FORWARD, pytest.param(TRAINING, marks=pytest.mark.slow)], ids=["forward", "training"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [FORWARD, TRAINING], ids=["forward", "training"])
 def test_another_process_computes_the_same_bits_from_pickled_work(words):
     sweep = load_sweep(None, words, vocabulary(lambda path: None))
     work, depths = read_work(sweep), tuple(sweep.grid.depth)

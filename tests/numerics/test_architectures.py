@@ -29,7 +29,7 @@ SETTINGS = (
     Setting("relu", "batch", gain=0.5),
 )
 # One setting a block; `test_any_architecture` draws the others.
-QUICK = ("residual_conv(2)",)
+QUICK = ()
 CASES = [
     pytest.param(name, SETTINGS[at % len(SETTINGS)], marks=[] if name in QUICK else [pytest.mark.slow])
     for at, name in enumerate(BLOCK_NAMES)
@@ -161,6 +161,7 @@ def test_a_classifier_answers_as_its_definition_says(name, setting):
         np.testing.assert_allclose(logits[at], read @ readout + bias, rtol=1e-3, atol=1e-3 * np.abs(read).max())
 
 
+@pytest.mark.slow
 def test_gates_that_overflow_even_the_carried_exponent_are_recorded_as_overflow():
     setting, depth = Setting("relu"), 40
     of_family = family("gated(2)", setting)

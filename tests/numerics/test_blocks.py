@@ -257,8 +257,9 @@ def test_mean_field_speaks_of_every_update_at_every_place(name):
         assert of_theory.inner == update.has_phi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "residual"])
-@pytest.mark.parametrize("activation", ["tanh", pytest.param("sigmoid", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_dense_layers_are_those_of_the_reference_and_of_autodiff(name, activation):
     x, depth, setting = inputs(30, FEATURES), 3, Setting(activation, skip=BLOCKS[name].skip)
     of_family, of_settings = family(name), Settings(ACTIVATIONS[activation], block=BLOCKS[name])

@@ -103,6 +103,7 @@ def test_run_and_theory_say_what_they_import(mine, tmp_path):
     assert "its slope is NaN at 128 in float32" in told
 
 
+@pytest.mark.slow
 def test_functions_that_only_the_folders_sweep_names_are_announced_and_named_where_they_are_gone(mine, tmp_path):
     run(tmp_path / "run", f"activation={mine}:fine,tanh", *SMALL)
     kept = (tmp_path / "run" / "sweep.toml").read_text()

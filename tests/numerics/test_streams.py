@@ -106,7 +106,9 @@ def test_gradients_are_those_of_autodiff_at_every_layer_of_every_depth(name, nor
                 np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{column} {depth}")
 
 
-@pytest.mark.parametrize(("name", "normalization", "stream"), [case for case in CASES if case[1] != "batch"])
+@pytest.mark.parametrize(
+    ("name", "normalization", "stream"), slow_but(QUICK, [case for case in CASES if case[1] != "batch"])
+)
 def test_singular_values_are_those_of_the_jacobian(name, normalization, stream):
     x = inputs(families.SPECTRUM_INPUTS, FEATURES)
     of_settings = settings(name, normalization, stream)
@@ -127,6 +129,7 @@ def test_singular_values_are_those_of_the_jacobian(name, normalization, stream):
         assert found["sv_min"][0, at] == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_blocks_that_double_the_mean_square_are_measured_far_above_float32():
     depth, width = 1000, 128
     std = np.array([np.sqrt(2 / width)])
@@ -173,7 +176,8 @@ def test_residual_correlations_have_the_values_of_the_field(branch, layer, c):
 
 
 @pytest.mark.parametrize(
-    ("normalization", "position"), [("none", "pre"), ("rms", "pre"), ("layer", "pre"), ("layer", "post")]
+    ("normalization", "position"),
+    slow_but([("none", "pre")], [("none", "pre"), ("rms", "pre"), ("layer", "pre"), ("layer", "post")]),
 )
 def test_wide_residual_networks_do_as_predicted(normalization, position):
     width, seeds, depth, gain = 512, 8, 12, 1.2

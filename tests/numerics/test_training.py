@@ -149,7 +149,7 @@ def test_at_a_kink_the_gradient_is_a_one_sided_slope():
     assert jax.grad(training.differentiable(activation("relu")))(0.0) == 0.0
 
 
-@pytest.mark.parametrize("normalization", ["none", "batch"])
+@pytest.mark.parametrize("normalization", slow_but(["batch"], ["none", "batch"]))
 def test_a_diverging_neighbour_changes_nothing(normalization):
     """To the bit: the same program with a network that overflows in its place, at once or after some steps."""
     chosen = settings("relu", normalization, momentum=0.9)
@@ -188,6 +188,7 @@ def test_networks_by_themselves_and_together_learn_the_same():
     assert padded["train_loss"].shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_evaluating_more_often_changes_nothing():
     chosen = settings("tanh", "batch")
     often, seldom = (train(trainees(0.3), chosen, evaluated=steps) for steps in ((0, 10, 20, 50), (0, 50)))
@@ -206,7 +207,9 @@ def every_standing(chosen, steps, resumed=None):
     return list(run), found
 
 
-@pytest.mark.parametrize(("normalization", "optimizer"), [("batch", "adam"), ("none", "sgd")])
+@pytest.mark.parametrize(
+    ("normalization", "optimizer"), slow_but([("batch", "adam")], [("batch", "adam"), ("none", "sgd")])
+)
 def test_a_training_goes_on_from_wherever_it_was_cut_to_the_same_bits(normalization, optimizer, monkeypatch):
     chosen, steps = settings("tanh", normalization, optimizer), (0, 10, 17)
     whole, _ = every_standing(chosen, steps)
@@ -261,7 +264,7 @@ def test_the_norm_of_gradients_holds_where_squares_leave_float32():
     assert training.log10_norm({"readout": jnp.zeros((1, 4, 2))})[0] == -np.inf
 
 
-@pytest.mark.parametrize("samples", [1, 499, 500, 501, 1234])
+@pytest.mark.parametrize("samples", slow_but([501], [1, 499, 500, 501, 1234]))
 def test_evaluation_in_chunks_is_that_of_the_whole(samples):
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.standard_normal((samples, FEATURES)), jnp.float32), jnp.asarray(rng.integers(0, 5, samples))

@@ -24,6 +24,7 @@ def test_a_log_range_of_gains_is_stored_as_it_is_written(tmp_path):
     assert load(tmp_path).expected["gain"] == [0.5, 1, 2, 4, 8]
 
 
+@pytest.mark.slow
 def test_an_axis_of_std_has_the_gains_that_one_computes_on_paper(tmp_path):
     run(tmp_path, *TINY, "width=9,100", "std=0.1,0.2")
     assert gains(tmp_path) == gains(tmp_path, "mean_field") == [0.3, 0.6, 1.0, 2.0]
