@@ -153,7 +153,7 @@ def test_each_place_is_drawn_from_a_stream_of_its_own_name_whatever_the_stack(na
         np.testing.assert_array_equal(one[2], other[0])
     seen = []
     for of_update, update in zip(together, BLOCKS.find(name).updates, strict=True):
-        for layer, (place, fan_in, fan_out, has_bias, _) in zip(of_update, update.places(WIDTH), strict=True):
+        for layer, (place, fan_in, fan_out, has_bias, *_) in zip(of_update, update.places(WIDTH), strict=True):
             np.testing.assert_array_equal(layer.weights, unit_weight_stack(0, "normal", 2, 3, fan_in, fan_out, place))
             np.testing.assert_array_equal(layer.column_sums, layer.weights.sum(axis=1))
             assert bool(np.any(layer.biases)) == has_bias
