@@ -68,7 +68,8 @@ class Measuring:
             platform=self.platform,
             room=room,
         )
-        self.verdicts.check(Evidence(job, data.rows, family, settings, findings.layers), shared=histogram is None)
+        evidence = Evidence(job, data.rows, family, settings, findings.layers, room)
+        self.verdicts.check(evidence, shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(

@@ -29,7 +29,7 @@ class SelfCheckError(Exception):
 class Evidence:
     """What a forward pass was given and what it found.
 
-    x: [samples, features]. columns: of `families.forward`, [layers, networks].
+    x: [samples, features]. columns: of `families.forward`, [layers, networks]. room: as it was given there.
     """
 
     job: Job
@@ -37,6 +37,7 @@ class Evidence:
     family: Family
     settings: Settings
     columns: dict[str, np.ndarray]
+    room: int = 0
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Verdicts:
         """What the first layers of a network got wrong, in sentences: the first of which float64 can hold any."""
         job, x, family, settings = evidence.job, evidence.x, evidence.family, evidence.settings
         depth = int(settings.layer_of(len(evidence.columns["nonfinite"]))[-1])
-        layers = family.first_layers(x.shape[1], depth, self.batch_mib, CHECKED_LAYERS)
+        layers = family.first_layers(x.shape[1], depth, self.batch_mib, CHECKED_LAYERS, evidence.room)
         directions = np.asarray(draws.directions(job.seed, "tangents", len(x), job.width), np.float64)
         for at in dict.fromkeys(int(positions[place]) for place in (0, len(positions) // 2, -1)):
             wrong, compared = comparison.compare(

@@ -105,13 +105,13 @@ class Family:
         """How many of so many layers are drawn at a time."""
         return _stacked_layers(entries(self.block, self.width), layers, budget_mib)
 
-    def first_layers(self, features: int, layers: int, budget_mib: float, most: int) -> list[Draws]:
+    def first_layers(self, features: int, layers: int, budget_mib: float, most: int, room: int = 0) -> list[Draws]:
         """The first `most` layers of a network of so many, one by one, from the stack that `forward` begins with."""
         drawn: list[Draws] = [((self.first_layer(features),),)]
         if layers > 1:
-            count = self.stacked_layers(layers - 1, budget_mib)
+            count = self.stacked_layers(max(room, layers) - 1, budget_mib)
             stack = jax.tree.map(lambda x: np.asarray(x[: most - 1]), self.stack(2, count))
-            drawn += [jax.tree.map(lambda x, at=at: x[at], stack) for at in range(min(count, most - 1))]
+            drawn += [jax.tree.map(lambda x, at=at: x[at], stack) for at in range(min(count, most - 1, layers - 1))]
         return drawn[:most]
 
     def hidden_layers(self, layers: int, room: int = 0) -> Draws | None:
