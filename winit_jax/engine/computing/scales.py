@@ -52,9 +52,10 @@ class Sizes:
             return schemes.own_bias_std(point.init, *_fans(point.init, place))
         return self.value(point.bias_std)
 
-    def _scale(self, point: Point, place: Place) -> float:
+    def _at(self, scale: float | str, place: Place) -> float:
+        """A value of the std or gain axis at a place."""
         fan_in, fan_out = place.fans
-        return self.value(point.scale, fan_in=fan_in, fan_out=fan_out)
+        return self.value(scale, fan_in=fan_in, fan_out=fan_out)
 
     def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """Standard deviation of the weights at a place.
@@ -63,14 +64,14 @@ class Sizes:
         """
         if point.scale is None:
             return schemes.scheme_std(point.init, *_fans(point.init, place), place.role, self.depth)
-        scale = self._scale(point, place)
+        scale = self._at(point.scale, place)
         return scale if scale_axis == "std" else std_of(scale, place.fan_in)
 
     def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""
         if point.scale is None:
             return schemes.scheme_gain(point.init, *_fans(point.init, place), place.role, self.depth)
-        scale = self._scale(point, place)
+        scale = self._at(point.scale, place)
         return scale if scale_axis == "gain" else gain_of(scale, place.fan_in)
 
 
