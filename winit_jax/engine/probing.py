@@ -1,0 +1,301 @@
+"""Probes: a user's own function, measured at each of its sites for every seed and factor, as two tables."""
+
+import fnmatch
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from winit_jax.columns.probed import PROBED
+from winit_jax.errors import Refused, described
+from winit_jax.numerics.laws import law_of
+from winit_jax.numerics.tapping.passes import Tapped, path_of
+from winit_jax.numerics.tapping.sites import Site
+from winit_jax.user_code import contained, pass_on
+
+# Parameters of all networks that are measured side by side, in bytes; networks of more are measured one by one.
+BESIDE_BYTES = 8 << 20
+MOST_BESIDE = 16
+# The stream of the random direction of the loss, apart from whatever a model draws from its seed.
+DIRECTION = 0x77696E69
+
+
+class Network(NamedTuple):
+    """What a user's function returns: init(key) -> params, apply(params, inputs) -> anything, inputs."""
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, Any], Any]
+    inputs: Any
+
+
+@dataclass(frozen=True)
+class Asked:
+    """seeds: of the parameters. factors: pattern of parameter paths -> factors that those are multiplied by, an axis
+    each. gradients: whether the way back is gone too. threshold: of saturation."""
+
+    seeds: Sequence[int] = (0,)
+    factors: Mapping[str, Sequence[float]] = ()  # type: ignore[assignment]
+    gradients: bool = True
+    threshold: float = 0.05
+
+    @property
+    def points(self) -> list[tuple[int, tuple[float, ...]]]:
+        """(seed, a factor of each pattern), all of their product."""
+        combined = itertools.product(*dict(self.factors).values())
+        return [(seed, these) for these in combined for seed in self.seeds]
+
+
+class Probe:
+    """One network, read, and measured for the points that are asked for.
+
+    network: whose init may be traced or not. Errors: Refused with one sentence where it cannot be called, has no site,
+    or a pattern fits none of its parameters.
+    """
+
+    def __init__(self, network: Network, asked: Asked) -> None:
+        self.asked, self.inputs = asked, network.inputs
+        self._init, self.notes = contained(network.init, "init"), list[str]()
+        params = self._shapes()
+        try:
+            self.tapped = Tapped(contained(network.apply, "apply"), params, network.inputs, asked.threshold)
+        except BaseException as error:
+            pass_on(error)
+            raise Refused(f"apply(params, inputs) cannot be traced: {described(error)}") from error
+        if not self.tapped.sites:
+            raise Refused("apply(params, inputs) has no contraction of its inputs: there is nothing to measure.")
+        self.counts = [math.prod(leaf.shape) for leaf in jax.tree.leaves(params)]
+        self.shapes = {path: leaf.shape for path, leaf in zip(self.tapped.paths, jax.tree.leaves(params), strict=True)}
+        self._fits = []
+        for pattern in dict(asked.factors):
+            fits = [fnmatch.fnmatchcase(path, pattern) for path in self.tapped.paths]
+            if not any(fits):
+                raise Refused(f"scale.{pattern}: no parameter has such a path. Known: {few(self.tapped.paths)}.")
+            self._fits.append(fits)
+
+    def _shapes(self) -> Any:
+        """The parameters as shapes where `init` can be traced, else those of the first seed."""
+        try:
+            self._is_traced = True
+            return jax.eval_shape(self._init, jax.random.key(0))
+        except BaseException as error:
+            pass_on(error)
+            self._is_traced = False
+        try:
+            return self._drawn(self.asked.seeds[0])
+        except BaseException as error:
+            pass_on(error)
+            raise Refused(f"init(key) cannot be called: {described(error)}") from error
+
+    def _drawn(self, seed: int) -> Any:
+        return jax.tree.map(jnp.asarray, self._init(jax.random.key(seed)))
+
+    def tables(self, report: Callable[[int, int], None] = lambda done, of: None) -> dict[str, pa.Table]:
+        """`sites` and `parameters`, in the order of the points. report: is told how many networks of all are done.
+
+        Errors: Refused where the function cannot be computed, with its own words.
+        """
+        points = self.asked.points
+        sites: list[dict[str, Any]] = []
+        parameters: list[dict[str, Any]] = []
+        for at in range(0, len(points), self._beside):
+            some = points[at : at + self._beside]
+            for (seed, factors), measured in zip(some, self._measured(some), strict=True):
+                keys = {"seed": seed, **dict(zip(self.factor_columns, factors, strict=True))}
+                sites += self._site_rows(measured[0], keys)
+                parameters += self._parameter_rows(measured[1], keys)
+            report(min(at + self._beside, len(points)), len(points))
+        return {"sites": self._table("sites", sites), "parameters": self._table("parameters", parameters)}
+
+    @property
+    def factor_columns(self) -> list[str]:
+        return [f"scale.{pattern}" for pattern in dict(self.asked.factors)]
+
+    # -- computing ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _beside(self) -> int:
+        if not self._is_traced:
+            return 1
+        return max(1, min(MOST_BESIDE, len(self.asked.points), BESIDE_BYTES // max(1, 4 * sum(self.counts))))
+
+    def _parameters(self, seed: jax.Array, factors: jax.Array) -> Any:
+        return self._scaled(self._init(jax.random.key(seed)), factors)
+
+    def _scaled(self, params: Any, factors: jax.Array) -> Any:
+        leaves, tree = jax.tree.flatten(params)
+        for fits, factor in zip(self._fits, factors, strict=True):
+            leaves = [
+                (leaf * factor).astype(leaf.dtype) if fit else leaf for fit, leaf in zip(fits, leaves, strict=True)
+            ]
+        return jax.tree.unflatten(tree, leaves)
+
+    def _one(self, params: Any, seed: jax.Array) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed), DIRECTION) if self.asked.gradients else None
+        return self.tapped.measured(params, self.inputs, key)
+
+    @cached_property
+    def _programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """(Parameters of a seed and factors, what is measured of them), of several networks side by side if they fit."""
+        drawn = jax.jit(self._parameters) if self._is_traced else lambda seed, factors: self._scaled(
+            self._drawn(int(seed)), factors
+        )
+        if self._beside == 1:
+            return drawn, jax.jit(self._one)
+        return jax.jit(jax.vmap(self._parameters)), jax.jit(jax.vmap(self._one))
+
+    def _measured(self, points: Sequence[tuple[int, tuple[float, ...]]]) -> Iterator[Any]:
+        """(Columns of sites, columns of parameters) of each point."""
+        whole = [*points, *[points[-1]] * (self._beside - len(points))]  # the last ones in the shape of the others
+        seeds = jnp.array([seed for seed, _ in whole], jnp.uint32)
+        factors = jnp.array([these for _, these in whole], jnp.float32).reshape(len(whole), -1)
+        if self._beside == 1:
+            seeds, factors = seeds[0], factors[0]
+        draw, measure = self._programs
+        try:
+            params = draw(seeds, factors)
+            sums, gradients = measure(params, seeds)
+            sums = jax.device_get(sums)
+        except BaseException as error:
+            pass_on(error)
+            if self.asked.gradients and "while_loop" in str(error):
+                self.notes.append("A loop of unknown length has no gradient: log10_grad_rms is NaN.")
+                self.asked = replace(self.asked, gradients=False)
+                del self._programs
+                yield from self._measured(points)
+                return
+            raise Refused(f"The function cannot be computed: {described(error)}") from error
+        for number in range(len(points)):
+            of_one = [sums, params, gradients]
+            if self._beside > 1:
+                of_one = [jax.tree.map(lambda array, number=number: array[number], tree) for tree in of_one]
+            yield self.tapped.columns(of_one[0]), self.tapped.columns_of_parameters(*of_one[1:])
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return names_of(self.tapped.sites)
+
+    def _site_rows(self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]) -> list[dict[str, Any]]:
+        rows = []
+        for site in self.tapped.sites:
+            columns = measured[site.key]
+            for turn in np.ndindex(*(max(length, 1) for length in site.loops)):
+                if not columns["executed"][turn] > 0:
+                    continue
+                written = "".join(f"[{number}]" for number, length in zip(turn, site.loops, strict=True) if length)
+                row = {
+                    "site": self._names[site.key] + written,
+                    "op": site.op,
+                    "kind": site.kind,
+                    "parameter": site.parameter,
+                    "shape": shape_word(site.shape),
+                    "fan_in": site.fan_in,
+                    "fan_out": site.fan_out,
+                    "follows": self._names[site.follows] + (written if self._in_same_loop(site) else "")
+                    if site.follows
+                    else "",
+                }
+                rows.append(row | {name: float(values[turn]) for name, values in columns.items()} | keys)
+        rows.sort(key=lambda row: 0)
+        for order, row in enumerate(rows):
+            row["order"] = order
+        return rows
+
+    def _in_same_loop(self, site: Site) -> bool:
+        return self.tapped.taps[site.follows].site.loops == site.loops
+
+    def _parameter_rows(
+        self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        rows = []
+        for path, columns in measured.items():
+            use = self.tapped.uses.get(path)
+            fans = use.fans if use else []
+            fan_in, fan_out = fans[0] if fans else (0, 0)
+            values = {name: float(value) for name, value in columns.items()}
+            shape = self.shapes[path]
+            law = law_of(
+                values["std"], values["mean"], values["kurtosis"], values["max_over_std"], math.prod(shape), fan_in, fan_out
+            )
+            rows.append(
+                {
+                    "path": path,
+                    "shape": shape_word(shape),
+                    "fan_in": fan_in,
+                    "fan_out": fan_out,
+                    "used": len(fans),
+                    "read": int(use is not None and use.is_read),
+                    "gain": values["std"] * math.sqrt(fan_in) if fan_in else math.nan,
+                    "law": law,
+                    **values,
+                    **keys,
+                }
+            )
+        return rows
+
+    def _table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        arrays: dict[str, pa.Array] = {}
+        for column in PROBED[name]:
+            values = [row.get(column.name, math.nan) for row in rows]
+            if column.holds is str:
+                arrays[column.name] = pa.array(values, pa.string()).dictionary_encode()
+            else:
+                arrays[column.name] = pa.array(values, pa.int64() if column.holds is int else pa.float64())
+            if column.name == "seed":
+                for factor in self.factor_columns:
+                    arrays[factor] = pa.array([row[factor] for row in rows], pa.float64())
+        return pa.table(arrays)
+
+
+def names_of(sites: Sequence[Site]) -> dict[str, str]:
+    """A name for each site by its key, which with its op is that of no other site.
+
+    The names that the function gave the place, without what all begin with; else the path of its weights without a
+    last word such as `kernel`; else that of the contraction that it follows; else its op. The second of a name and op
+    has `#2` behind it.
+    """
+    scopes = [site.scope.split("/") for site in sites if site.scope]
+    shared = 0
+    while scopes and len(scopes) == len(sites) and all(len(words) > shared + 1 for words in scopes):
+        if len({words[shared] for words in scopes}) > 1:
+            break
+        shared += 1
+    names: dict[str, str] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for site in sites:
+        own = ".".join(site.scope.split("/")[shared:]) if site.scope else ""
+        if not own and site.parameter:
+            head, _, last = site.parameter.rpartition(".")
+            own = head if head and last in ("kernel", "weight", "weights", "w", "W", "embedding") else site.parameter
+        own = own or names.get(site.follows, "") or site.op
+        count = counts[own, site.op] = counts.get((own, site.op), 0) + 1
+        names[site.key] = own if count == 1 else f"{own}#{count}"
+    return names
+
+
+def shape_word(shape: Sequence[int]) -> str:
+    """`8x16x64`; empty of a scalar."""
+    return "x".join(map(str, shape))
+
+
+def few(words: Sequence[str], most: int = 8) -> str:
+    """Words as a list, the first few of many."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def as_network(answer: Any, name: str) -> Network:
+    """What a user's function returned as a network. Errors: Refused with one sentence."""
+    if not isinstance(answer, tuple) or len(answer) != 3 or not all(map(callable, answer[:2])):
+        raise Refused(f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs).")
+    return Network(*answer)
+
+
+__all__ = ["Asked", "Network", "Probe", "as_network", "few", "names_of", "path_of"]

@@ -1,0 +1,233 @@
+"""Elementwise functions inside a jaxpr: which values are phi(u) of one array u, and which phi it is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from winit_jax.numerics.activations import ACTIVATIONS, Activation, activation
+from winit_jax.numerics.activations.probing import PROBED
+
+ELEMENTWISE = frozenset(
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy copy_p cos "
+    "cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p "
+    "logistic lt max min mul ne neg nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt "
+    "square stop_gradient sub tan tanh xor".split()
+)
+# Names of the parameter that holds the body of a call, tried in turn.
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+CALLS = frozenset("jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call".split())
+# What a function is known again by need not be better than this many roundoffs of its type.
+ROUNDOFFS = 64
+SCALAR = "scalar"
+
+
+def body_of(eqn: Any) -> core.ClosedJaxpr | None:
+    """What an equation calls, once; None where it is no such call."""
+    if eqn.primitive.name not in CALLS:
+        return None
+    for name in BODIES:
+        found = eqn.params.get(name)
+        if isinstance(found, core.ClosedJaxpr):
+            return found
+        if isinstance(found, core.Jaxpr):
+            return core.ClosedJaxpr(found, ())
+    return None
+
+
+def is_elementwise(eqn: Any) -> bool:
+    """Whether an equation, or all of what it calls, acts on each element alone; scalars are broadcast."""
+    if len(eqn.outvars) != 1:
+        return False
+    name = eqn.primitive.name
+    if name in ELEMENTWISE:
+        return True
+    if name == "broadcast_in_dim":
+        return not eqn.invars[0].aval.shape
+    body = body_of(eqn)
+    return body is not None and not body.jaxpr.constvars and all(map(is_elementwise, body.jaxpr.eqns))
+
+
+def sources(jaxpr: core.Jaxpr) -> dict[Any, Any]:
+    """Of every value that is an elementwise function of one array, that array; SCALAR where it is one of scalars alone.
+
+    A value that is not among them is its own.
+    """
+    found: dict[Any, Any] = {}
+    for eqn in jaxpr.eqns:
+        if not is_elementwise(eqn):
+            continue
+        (out,) = eqn.outvars
+        arrays = {source_of(found, atom) for atom in eqn.invars} - {SCALAR}
+        if not arrays:
+            found[out] = SCALAR
+        elif len(arrays) == 1 and (source := arrays.pop()) is not None and source.aval.shape == out.aval.shape:
+            found[out] = source
+    return found
+
+
+def source_of(found: dict[Any, Any], atom: Any) -> Any:
+    """The source of a value among those `found`; None for an array written out."""
+    if isinstance(atom, core.Literal):
+        return SCALAR if not np.shape(atom.val) else None
+    return found.get(atom, atom if atom.aval.shape else SCALAR)
+
+
+def steps_between(jaxpr: core.Jaxpr, source: Any, end: Any, found: dict[Any, Any]) -> list[Any]:
+    """The equations by which `end` is made of `source`, in order, those of its scalars among them."""
+    made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
+    wanted: dict[int, Any] = {}
+    ahead = [end]
+    while ahead:
+        var = ahead.pop()
+        eqn = made_by.get(var)
+        if var is source or eqn is None or id(eqn) in wanted or not is_elementwise(eqn):
+            continue
+        wanted[id(eqn)] = eqn
+        ahead += [atom for atom in eqn.invars if not isinstance(atom, core.Literal)]
+    return [eqn for eqn in jaxpr.eqns if id(eqn) in wanted]
+
+
+def evaluated(steps: Sequence[Any], env: dict[Any, Any], shape: tuple[int, ...]) -> dict[Any, Any]:
+    """The values that elementwise equations make of those in `env`, whatever shape they were traced with.
+
+    Errors: KeyError where a value is needed that `env` lacks.
+    """
+    env = dict(env)
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else env[atom]
+
+    for eqn in steps:
+        values = [read(atom) for atom in eqn.invars]
+        body = body_of(eqn)
+        if body is not None:
+            inner = dict(zip(body.jaxpr.invars, values, strict=True))
+            inner = evaluated(body.jaxpr.eqns, inner, shape)
+            (last,) = body.jaxpr.outvars
+            answer = last.val if isinstance(last, core.Literal) else inner[last]
+        elif eqn.primitive.name == "broadcast_in_dim":
+            answer = jnp.broadcast_to(values[0], shape)
+        elif eqn.primitive.name in ("select_n", "clamp"):
+            whole = [jnp.broadcast_to(value, shape) for value in values]
+            answer = eqn.primitive.bind(*whole, **eqn.params)
+        else:
+            answer = eqn.primitive.bind(*_alike(values, shape), **_unsharded(eqn.params))
+        env[eqn.outvars[0]] = answer
+    return env
+
+
+def _alike(values: Sequence[Any], shape: tuple[int, ...]) -> Iterator[Any]:
+    several = len(values) > 1 and any(np.shape(value) for value in values)
+    for value in values:
+        yield jnp.broadcast_to(value, shape) if several else jnp.asarray(value)
+
+
+def _unsharded(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if name == "sharding" else value for name, value in params.items()}
+
+
+def function_of(steps: Sequence[Any], source: Any, end: Any) -> Callable[[jax.Array], jax.Array]:
+    """phi itself, of an array of any shape. Errors, when it is called: KeyError where it depends on traced scalars."""
+
+    def phi(u: jax.Array) -> jax.Array:
+        value: jax.Array = jnp.broadcast_to(evaluated(steps, {source: u}, u.shape)[end], u.shape)
+        return value
+
+    return phi
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, np.ndarray]:
+    """The values of every activation that we have at PROBED, by name."""
+    names = list(ACTIVATIONS)
+    values = jax.jit(lambda points: [activation(name)(points) for name in names])(jnp.asarray(PROBED, jnp.float32))
+    return {name: np.asarray(of_name, np.float64) for name, of_name in zip(names, values, strict=True)}
+
+
+_SEEN: dict[str, tuple[str, Activation] | None] = {}
+
+
+def recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activation | None] | None:
+    """(Its name, the activation) of what `steps` make of `source`; None where it is affine, which no phi is.
+
+    A function is known by its values at PROBED: one of ours, a leaky ReLU of whatever slope, or one with the name of
+    its last step. None for the activation where nothing can be said of its slopes.
+    """
+    text = f"{source.aval.dtype}\n" + _written(steps)
+    if text not in _SEEN:
+        _SEEN[text] = _recognized(steps, source, end)  # type: ignore[assignment]
+    return _SEEN[text]
+
+
+def _written(steps: Sequence[Any]) -> str:
+    """Equations as a text in which neither names of variables nor shapes matter."""
+    numbers: dict[Any, int] = {}
+
+    def name(atom: Any) -> str:
+        return f"{atom.val}" if isinstance(atom, core.Literal) else f"v{numbers.setdefault(atom, len(numbers))}"
+
+    lines = []
+    for eqn in steps:
+        body = body_of(eqn)
+        shown = {key: value for key, value in eqn.params.items() if key in ("y", "new_dtype")}
+        inside = f"{{{_written(body.jaxpr.eqns)}}}" if body is not None else ""
+        words = " ".join(map(name, eqn.invars))
+        lines.append(f"{name(eqn.outvars[0])} = {eqn.primitive.name}{shown}{inside} {words}")
+    return "\n".join(lines)
+
+
+def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activation | None] | None:
+    dtype, phi = source.aval.dtype, function_of(steps, source, end)
+    own = _last_name(steps)
+    try:
+        values = np.asarray(jax.jit(phi)(jnp.asarray(PROBED, dtype)), np.float64)
+    except (KeyError, TypeError, ValueError):
+        return own, None
+    roundoff = float(jnp.finfo(dtype).eps) * ROUNDOFFS
+    points = np.asarray(jnp.asarray(PROBED, dtype), np.float64)
+
+    def is_near(expected: np.ndarray) -> bool:
+        with np.errstate(invalid="ignore"):
+            return bool(np.all(np.abs(values - expected) <= roundoff * np.maximum(1, np.abs(expected))))
+
+    up, down = int(np.argmin(np.abs(points - 1))), int(np.argmin(np.abs(points + 1)))
+    step = (values[up] - values[down]) / (points[up] - points[down])
+    if is_near(values[up] + step * (points - points[up])):
+        return None
+    for name, expected in _known().items():
+        if is_near(expected):
+            return name, activation(name)
+    slope = float(values[down] / points[down])
+    if is_near(np.where(points > 0, points, slope * points)):
+        return "leaky_relu", activation(f"leaky_relu({slope:.6g})")
+    return own, _described(phi, own, dtype)
+
+
+def _described(phi: Callable[[jax.Array], jax.Array], name: str, dtype: Any) -> Activation | None:
+    """What saturation needs to know of a function: its slope, and the greatest on a grid of [-50, 50]."""
+
+    def slope(a: jax.Array) -> jax.Array:
+        given = a.astype(dtype)
+        found: jax.Array = jax.jvp(phi, (given,), (jnp.ones_like(given),))[1].astype(a.dtype)
+        return found
+
+    slopes = np.asarray(jax.jit(slope)(jnp.linspace(-50, 50, 20_001)), np.float64)
+    greatest = float(np.max(np.abs(slopes)))
+    if not (np.isfinite(slopes).all() and greatest > 0):
+        return None
+    return Activation(name, response=lambda a: phi(a.astype(dtype)).astype(a.dtype), slope=slope, max_slope=greatest)
+
+
+def _last_name(steps: Sequence[Any]) -> str:
+    """The word for a function: what a call of it is called, or its last step that is no arithmetic."""
+    arithmetic = ("add", "sub", "mul", "div", "neg", "broadcast_in_dim", "convert_element_type", "select_n", "copy")
+    for eqn in reversed(steps):
+        name = eqn.params.get("name") if body_of(eqn) is not None else eqn.primitive.name
+        if name and name not in arithmetic:
+            return str(name)
+    return "product"

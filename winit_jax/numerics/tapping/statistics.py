@@ -1,0 +1,193 @@
+"""What a tap measures of one array: few sums where it is computed, and columns of them afterwards, in float64.
+
+Every reduction is a program of its own to XLA on CPU, and compiling them is most of what a probe takes. So a tap makes
+about a dozen and no arithmetic of scalars.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.scaled import exponent_of, power_of_two
+
+LOG10_2 = math.log10(2)
+# Rows whose products give the effective rank: their Gram matrix costs less than a layer.
+GRAM_ROWS = 256
+# Counts of two kinds in one number, of rows of fewer units.
+COUNT_STEP = 1 << 15
+# Gradients are squared in these units, 2^-90, 1 and 2^90: the squares of one of them fit float32.
+GRADIENT_EXPONENTS = np.array([-90, 0, 90])
+# Sums of squares that lost nothing to the range of float32.
+SAFE_SQUARES = (2.0**-100, 2.0**126)
+Sums = dict[str, jax.Array]
+Columns = dict[str, np.ndarray]
+
+
+def as_matrix(x: jax.Array, units: Sequence[int]) -> jax.Array:
+    """An array of any shape as [rows, units], float32; the rows in their order, the first axis the slowest."""
+    axes = tuple(axis % x.ndim for axis in units)
+    rows = [axis for axis in range(x.ndim) if axis not in axes]
+    matrix: jax.Array = x.transpose(*rows, *axes).reshape(
+        math.prod(x.shape[axis] for axis in rows), math.prod(x.shape[axis] for axis in axes)
+    )
+    return matrix.astype(jnp.float32)
+
+
+def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
+    """The sums from which `columns_of` makes the columns of one signal.
+
+    x: of any shape. units: its axes of units, all others are rows. samples: along the first axis, 0 if it has none.
+    Entries are taken in units of 2^exponent and from `pivot`, near their mean, as GRAM_ROWS rows or fewer, evenly spaced,
+    have them. Out: of each row of r the sums over units, one of each unit's, the Gram matrix of those rows.
+    """
+    matrix = as_matrix(x, units)
+    rows, n_units = matrix.shape
+    some = matrix[:: -(-rows // GRAM_ROWS)]
+    exponent = jnp.maximum(exponent_of(jnp.max(jnp.abs(some))), -125)
+    scale = power_of_two(-exponent)
+    few = some * scale
+    pivot = jnp.mean(few)
+    y = matrix * scale
+    centred = y - pivot
+    sums = {
+        "exponent": exponent,
+        "pivot": pivot,
+        "firsts": jnp.sum(centred, axis=1),
+        "squares": jnp.sum(jnp.square(centred), axis=1),
+        "thirds": jnp.sum(centred * jnp.square(centred), axis=1),
+        "fourths": jnp.sum(jnp.square(jnp.square(centred)), axis=1),
+    }
+    is_zero, is_nonfinite = matrix == 0, ~jnp.isfinite(matrix)
+    if n_units < COUNT_STEP:
+        sums["counts"] = jnp.sum(is_zero + is_nonfinite.astype(jnp.int32) * COUNT_STEP, axis=1)
+    else:
+        sums |= {"zeros": jnp.sum(is_zero, axis=1), "nonfinites": jnp.sum(is_nonfinite, axis=1)}
+    if samples > 1 and rows % samples == 0:
+        sums["of_samples"] = jnp.sum(centred.reshape(samples, -1), axis=0)
+    if rows > 1 and n_units > 1:
+        sums["gram"] = jax.lax.dot_general(few, few, (((1,), (1,)), ((), ())), precision="highest")
+    return sums
+
+
+def columns_of(sums: Mapping[str, np.ndarray], n_units: int, samples: int) -> Columns:
+    """The columns of a signal from its sums; axes in front of those of `sums_of`, as of a loop, are kept.
+
+    mean, std: of all entries. log10_rms: log10 sqrt(mean x^2), whatever the scale. kurtosis: the fourth central moment
+    over the squared variance, 3 of a normal. zero, nonfinite: shares. unit_similarity, input_correlation: as of a sweep
+    (`measure.definitions`). effective_rank: (sum s^2)^2 / sum s^4 of the singular values s of GRAM_ROWS rows or fewer.
+    Where an entry is not finite, all is NaN but that share.
+    """
+    given = {name: np.asarray(value, np.float64) for name, value in sums.items()}
+    pivot, rows = given["pivot"], given["firsts"].shape[-1]
+    size, scale = rows * n_units, 2.0 ** given["exponent"]
+    first, second, third, fourth = (
+        given[name].sum(axis=-1) / size for name in ("firsts", "squares", "thirds", "fourths")
+    )
+    if "counts" in given:
+        zeros, nonfinites = given["counts"] % COUNT_STEP, given["counts"] // COUNT_STEP
+    else:
+        zeros, nonfinites = given["zeros"], given["nonfinites"]
+    nonfinite = nonfinites.sum(axis=-1) / size
+    with np.errstate(all="ignore"):
+        mean, variance = pivot + first, np.maximum(second - first**2, 0.0)
+        squares = variance + mean**2
+        columns = {
+            "mean": mean * scale,
+            "std": np.sqrt(variance) * scale,
+            "log10_rms": 0.5 * np.log10(squares) + np.where(squares > 0, given["exponent"] * LOG10_2, 0.0),
+            "kurtosis": (fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4) / variance**2,
+            "zero": zeros.sum(axis=-1) / size,
+        }
+        if n_units > 1:
+            of_units = np.sum((given["firsts"] + n_units * pivot[..., None]) ** 2, axis=-1)
+            columns["unit_similarity"] = (of_units / (size * squares) - 1) / (n_units - 1)
+        if "of_samples" in given:
+            of_samples = np.sum((given["of_samples"] + samples * pivot[..., None]) ** 2, axis=-1)
+            columns["input_correlation"] = (of_samples / (size * squares) - 1) / (samples - 1)
+        if "gram" in given:
+            trace = np.trace(given["gram"], axis1=-2, axis2=-1)
+            columns["effective_rank"] = trace**2 / np.sum(given["gram"] ** 2, axis=(-2, -1))
+    columns = {name: np.where(nonfinite == 0, value, np.nan) for name, value in columns.items()}
+    return columns | {"nonfinite": nonfinite}
+
+
+def sums_of_phi(u: jax.Array, h: jax.Array, phi: Activation | None, units: Sequence[int], threshold: float) -> Sums:
+    """In how many rows each unit is saturated, as of a sweep; nothing where nothing is known of phi.
+
+    u: the argument, h: the value of phi, in the same shape. Out: `flat`, [units].
+    """
+    if phi is None:
+        return {}
+    a = as_matrix(u, units)
+    is_saturated = phi.is_saturated(a, as_matrix(h, units) - phi.at_zero, threshold)
+    return {"flat": jnp.sum(is_saturated, axis=0)}
+
+
+def attention_entropy(weights: jax.Array) -> Sums:
+    """The mean entropy of softmax's weights along the last axis over the logarithm of how many are not 0.
+
+    Rows with one such weight have no choice and are left out; NaN where all are such.
+    """
+    seen = jnp.sum(weights > 0, axis=-1)
+    terms = jnp.where(weights > 0, -weights * jnp.log(jnp.where(weights > 0, weights, 1)), 0)
+    chooses = seen > 1
+    share = jnp.sum(terms.astype(jnp.float32), axis=-1) / jnp.log(jnp.where(chooses, seen, 2).astype(jnp.float32))
+    return {"attention_entropy": jnp.sum(jnp.where(chooses, share, 0)) / jnp.sum(chooses)}
+
+
+def squares_of_gradient(cotangent: jax.Array) -> jax.Array:
+    """Mean squares of a gradient in units of 2^GRADIENT_EXPONENTS: [3], and a 1 behind them for one that was."""
+    units = jnp.asarray(2.0**-GRADIENT_EXPONENTS, jnp.float32)
+    flat = cotangent.astype(jnp.float32).reshape(-1)
+    squares = jnp.mean(jnp.square(flat[None] * units[:, None]), axis=1)
+    return jnp.concatenate([squares, jnp.ones(1, jnp.float32)])
+
+
+def log10_of_gradient(squares: np.ndarray) -> np.ndarray:
+    """log10 of the RMS of a gradient from `squares_of_gradient`, [..., 4]: -inf where it is 0, NaN where none was."""
+    squares = np.asarray(squares, np.float64)
+    of_units, was = squares[..., :3], squares[..., 3] > 0
+    usable = (of_units > SAFE_SQUARES[0]) & (of_units < SAFE_SQUARES[1])
+    which = np.argmax(usable, axis=-1)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = 0.5 * np.log10(of_units) + GRADIENT_EXPONENTS * LOG10_2
+    log10_rms = np.take_along_axis(logs, which, axis=-1)[..., 0]
+    # Below all of them the finest units still say that it is not 0.
+    log10_rms = np.where(usable.any(axis=-1), log10_rms, logs[..., 0])
+    return np.where(was & np.isfinite(of_units[..., 2]), log10_rms, np.nan)
+
+
+def columns_of_phi(flat: np.ndarray, rows: int) -> Columns:
+    """saturated, dead: the share of pairs of a row and a unit, and of units that are saturated in every row."""
+    return {"saturated": flat.mean(axis=-1) / rows, "dead": np.mean(flat == rows, axis=-1)}
+
+
+def sums_of_weights(weights: jax.Array, gradient: jax.Array | None) -> Sums:
+    """The sums of one parameter. repeated: whether all slices along the first of three axes or more are equal."""
+    sums = sums_of(weights.reshape(1, -1), (1,)) | {"min": jnp.min(weights), "max": jnp.max(weights)}
+    if weights.ndim > 2 and weights.shape[0] > 1:
+        varies = jnp.any(weights != jnp.ravel(weights)[0])
+        sums["repeated"] = jnp.float32(jnp.all(weights == weights[:1]) & varies)
+    if gradient is not None:
+        sums["gradient"] = squares_of_gradient(gradient)
+    return sums
+
+
+def columns_of_weights(sums: Mapping[str, np.ndarray], size: int) -> Columns:
+    """The columns of a parameter: those of `columns_of` that one has, min, max, and log10_grad_rms.
+
+    max_over_std: the largest distance from the mean in standard deviations. repeated: 1 where all slices are equal.
+    """
+    columns = columns_of(sums, size, 0)
+    columns.pop("unit_similarity", None)
+    low, high = np.float64(sums["min"]), np.float64(sums["max"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = np.maximum(high - columns["mean"], columns["mean"] - low) / columns["std"]
+    columns |= {"min": low, "max": high, "max_over_std": far}
+    columns["repeated"] = np.asarray(sums.get("repeated", 0.0), np.float64)
+    columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"]) if "gradient" in sums else np.float64(np.nan)
+    return columns

@@ -1,0 +1,454 @@
+"""Where the sites of a function are: its jaxpr is read once, before anything is computed."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.tapping import pointwise
+from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Use
+
+# What changes the form of a value and none of its numbers, and what leaves out some of them.
+FORMS = frozenset(
+    "reshape transpose squeeze expand_dims broadcast_in_dim convert_element_type copy copy_p reduce_precision rev "
+    "slice dynamic_slice optimization_barrier sharding_constraint".split()
+)
+SCALING = frozenset("mul div neg add sub add_any select_n stop_gradient".split())
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A site, and what is read there beside its value. source: what a nonlinearity is a function of, by the equations
+    `steps`; phi: what is known of it. weights: whether the value is softmax's."""
+
+    site: Site
+    source: Any = None
+    steps: tuple[Any, ...] = ()
+    phi: Activation | None = None
+
+
+@dataclass
+class Survey:
+    """The taps of one jaxpr by the variable that they read, and the surveys of the jaxprs that its equations call."""
+
+    taps: dict[Any, list[Tap]] = field(default_factory=lambda: defaultdict(list))
+    inner: dict[int, tuple["Survey", ...]] = field(default_factory=dict)
+    out: list[Origin] = field(default_factory=list)
+
+    def all_taps(self) -> list[Tap]:
+        """Those of the jaxprs that it calls too, in the order of the computation."""
+        found = [(tap.site.key, tap) for taps in self.taps.values() for tap in taps]
+        found += [(tap.site.key, tap) for surveys in self.inner.values() for one in surveys for tap in one.all_taps()]
+        return [tap for _, tap in sorted(found, key=lambda pair: _order(pair[0]))]
+
+
+def _order(key: str) -> list[int]:
+    return [int(number) for number in key.split("/")]
+
+
+class Surveyor:
+    """Reads a jaxpr. uses: what becomes of each parameter, by its path; filled as it reads."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, Use] = defaultdict(Use)
+
+    def read(
+        self,
+        closed: core.ClosedJaxpr,
+        origins: Sequence[Origin],
+        prefix: str = "",
+        scope: str = "",
+        loops: tuple[int, ...] = (),
+        is_differentiated: bool = True,
+    ) -> Survey:
+        """origins: of the arguments. prefix, scope: of keys and names. loops: how often those around it are gone
+        through."""
+        return _Reading(self, closed.jaxpr, prefix, scope, loops, is_differentiated).read(origins)
+
+
+class _Reading:
+    def __init__(
+        self,
+        surveyor: Surveyor,
+        jaxpr: core.Jaxpr,
+        prefix: str,
+        scope: str,
+        loops: tuple[int, ...],
+        is_differentiated: bool,
+    ) -> None:
+        self.surveyor, self.jaxpr = surveyor, jaxpr
+        self.prefix, self.scope, self.loops, self.is_differentiated = prefix, scope, loops, is_differentiated
+        self.survey = Survey()
+        self.origins: dict[Any, Origin] = {}
+        self.units: dict[Any, tuple[int, ...]] = {}
+        self.reduced: set[Any] = set()
+        self.sources = pointwise.sources(jaxpr)
+        self.readers: dict[Any, list[Any]] = defaultdict(list)
+        for eqn in jaxpr.eqns:
+            for atom in eqn.invars:
+                if not isinstance(atom, core.Literal):
+                    self.readers[atom].append(eqn)
+        for atom in jaxpr.outvars:
+            if not isinstance(atom, core.Literal):
+                self.readers[atom].append(None)
+
+    def origin(self, atom: Any) -> Origin:
+        return Origin() if isinstance(atom, core.Literal) else self.origins.get(atom, Origin())
+
+    def read(self, origins: Sequence[Origin]) -> Survey:
+        self.origins.update(zip(self.jaxpr.invars, origins, strict=True))
+        for index, eqn in enumerate(self.jaxpr.eqns):
+            for atom in eqn.invars:
+                if parameter := self.origin(atom).parameter:
+                    self.surveyor.uses[parameter].is_read = True
+            self._equation(index, eqn)
+        self._nonlinearities()
+        self.survey.out = [self.origin(atom) for atom in self.jaxpr.outvars]
+        return self.survey
+
+    # -- equations ---------------------------------------------------------------------------------------------------
+
+    def _equation(self, index: int, eqn: Any) -> None:
+        name = eqn.primitive.name
+        if name == "dot_general":
+            self._contraction(index, eqn, *_of_dot(eqn))
+        elif name == "conv_general_dilated":
+            self._contraction(index, eqn, *_of_convolution(eqn))
+        elif name == "gather" and self.origin(eqn.invars[0]).parameter and not self.origin(eqn.invars[0]).moves:
+            self._lookup(index, eqn)
+        elif name == "scan":
+            self._scan(index, eqn)
+        elif name == "while":
+            self._while(index, eqn)
+        elif name == "cond":
+            self._cond(index, eqn)
+        elif pointwise.body_of(eqn) is not None and not pointwise.is_elementwise(eqn):
+            self._call(index, eqn)
+        else:
+            self._plain(index, eqn)
+
+    def _plain(self, index: int, eqn: Any) -> None:
+        found = [self.origin(atom) for atom in eqn.invars]
+        moving = [one for one in found if one.moves]
+        name = eqn.primitive.name
+        origin = Origin("", bool(moving), max((one.depth for one in found), default=0))
+        keeps = name in FORMS or name in SCALING
+        if keeps and len(moving) == 1:
+            origin = replace(origin, site=moving[0].site)
+        named = [one.parameter for one in found if one.parameter]
+        if len(named) == 1 and not moving and (name in FORMS or (name in SCALING and self._scalars_but_one(eqn))):
+            origin = replace(origin, parameter=named[0])
+        for out in eqn.outvars:
+            self.origins.setdefault(out, origin)
+            if eqn.invars and pointwise.is_elementwise(eqn):
+                alike = [atom for atom in eqn.invars if not isinstance(atom, core.Literal)]
+                same = [self.units[atom] for atom in alike if atom in self.units and atom.aval.shape == out.aval.shape]
+                if same:
+                    self.units[out] = same[0]
+        arrays = [atom for atom in eqn.invars if not isinstance(atom, core.Literal) and self.origin(atom).moves]
+        if name.startswith("reduce_") or (arrays and all(atom in self.reduced for atom in arrays)):
+            self.reduced.update(eqn.outvars)
+        if name in ("add", "add_any"):
+            self._sum(index, eqn)
+
+    def _scalars_but_one(self, eqn: Any) -> bool:
+        return sum(math.prod(atom.aval.shape) > 1 for atom in eqn.invars) <= 1
+
+    def _site(self, index: int | str, eqn: Any, kind: Kind, op: str, var: Any, **known: Any) -> Site:
+        return Site(
+            key=f"{self.prefix}{index}",
+            kind=kind,
+            op=op,
+            scope=joined(self.scope, scope_of(eqn)),
+            shape=tuple(var.aval.shape),
+            dtype=var.aval.dtype,
+            loops=self.loops,
+            is_differentiated=self.is_differentiated,
+            **known,
+        )
+
+    def _contraction(self, index: int, eqn: Any, fans: "list[Fans]") -> None:
+        (out,) = eqn.outvars
+        operands = [self.origin(atom) for atom in eqn.invars[:2]]
+        depth = 1 + max(one.depth for one in operands)
+        moves = any(one.moves for one in operands)
+        weights = [i for i, one in enumerate(operands) if not one.moves]
+        if not moves or not jnp.issubdtype(out.aval.dtype, jnp.floating):
+            self.origins[out] = Origin("", moves, depth - 1)
+            return
+        known: dict[str, Any] = {}
+        if len(weights) == 1:
+            of = fans[weights[0]]
+            known = {"fan_in": of.fan_in, "fan_out": of.fan_out, "parameter": operands[weights[0]].parameter}
+            if known["parameter"]:
+                self.surveyor.uses[known["parameter"]].fans.append((of.fan_in, of.fan_out))
+        axes = fans[weights[0]].units if len(weights) == 1 else (len(out.aval.shape) - 1,)
+        var = self._with_biases(out)
+        site = self._site(index, eqn, "contraction", eqn.primitive.name, var, units=axes, **known)
+        self.survey.taps[var].append(Tap(site))
+        self.origins[out] = Origin("", True, depth, site.key)
+        self.units[out] = axes
+
+    def _with_biases(self, out: Any) -> Any:
+        """The variable that holds a product with its biases added, where nothing else is done with it."""
+        var = out
+        while len(readers := self.readers[var]) == 1 and (eqn := readers[0]) is not None:
+            if eqn.primitive.name in ("convert_element_type", "copy"):
+                ahead = eqn.outvars[0]
+            elif eqn.primitive.name == "add" and self._is_still(eqn, var):
+                return eqn.outvars[0]
+            else:
+                break
+            if ahead.aval.dtype != var.aval.dtype and not jnp.issubdtype(ahead.aval.dtype, jnp.floating):
+                break
+            var = ahead
+        return out
+
+    def _is_still(self, eqn: Any, var: Any) -> bool:
+        """Whether what is added to a variable does not depend on the inputs: read backwards, for it may come later."""
+        (other,) = [atom for atom in eqn.invars if atom is not var] or [None]
+        return other is not None and not self._moves(other)
+
+    def _moves(self, atom: Any) -> bool:
+        if isinstance(atom, core.Literal):
+            return False
+        if atom in self.origins:
+            return self.origins[atom].moves
+        made = next((eqn for eqn in self.jaxpr.eqns if atom in eqn.outvars), None)
+        return made is not None and any(self._moves(inner) for inner in made.invars)
+
+    def _lookup(self, index: int, eqn: Any) -> None:
+        (out,) = eqn.outvars
+        parameter = self.origin(eqn.invars[0]).parameter
+        if not jnp.issubdtype(out.aval.dtype, jnp.floating) or not self.origin(eqn.invars[1]).moves:
+            self.origins[out] = Origin(parameter if not self.origin(eqn.invars[1]).moves else "", False)
+            return
+        site = self._site(index, eqn, "lookup", "lookup", out, units=(len(out.aval.shape) - 1,), parameter=parameter)
+        self.survey.taps[out].append(Tap(site))
+        self.origins[out] = Origin("", True, 0, site.key)
+
+    def _sum(self, index: int, eqn: Any) -> None:
+        """A branch that is added to a stream: two signals, of which one has gone through more contractions."""
+        (out,) = eqn.outvars
+        operands = [self.origin(atom) for atom in eqn.invars]
+        shapes = {tuple(atom.aval.shape) for atom in eqn.invars}
+        if (
+            len(shapes) > 1
+            or len(out.aval.shape) < 2
+            or not jnp.issubdtype(out.aval.dtype, jnp.floating)
+            or not all(one.moves for one in operands)
+            or operands[0].depth == operands[1].depth
+            or out in self.reduced
+        ):
+            return
+        stream, branch = sorted(operands, key=lambda one: one.depth)
+        site = self._site(
+            index, eqn, "sum", "sum", out, units=(len(out.aval.shape) - 1,), follows=branch.site, stream=stream.site
+        )
+        self.survey.taps[out].append(Tap(site))
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def _inner(
+        self, index: int, eqn: Any, bodies: Sequence[Any], origins: Sequence[Origin], loops: tuple[int, ...], alive: bool
+    ) -> list[Survey]:
+        scope = joined(self.scope, scope_of(eqn))
+        name = eqn.params.get("name", "")
+        if eqn.primitive.name in ("jit", "pjit") and not is_of_jax(name):
+            scope = joined(scope, name)
+        surveys = []
+        for branch, body in enumerate(bodies):
+            prefix = f"{self.prefix}{index}/{branch}/"
+            surveys.append(self.surveyor.read(body, origins, prefix, scope, loops, self.is_differentiated and alive))
+        self.survey.inner[index] = tuple(surveys)
+        return surveys
+
+    def _call(self, index: int, eqn: Any) -> None:
+        body = pointwise.body_of(eqn)
+        alive = not eqn.primitive.name.startswith("custom_")
+        (survey,) = self._inner(index, eqn, [body], [self.origin(a) for a in eqn.invars], self.loops, alive)
+        self.origins.update(zip(eqn.outvars, survey.out, strict=True))
+
+    def _scan(self, index: int, eqn: Any) -> None:
+        consts, carries = eqn.params["num_consts"], eqn.params["num_carry"]
+        given = [self.origin(atom) for atom in eqn.invars]
+        fixed, carried, passed = given[:consts], given[consts : consts + carries], given[consts + carries :]
+        body = eqn.params["jaxpr"]
+        found = self._settled(body, carried, lambda these: [*fixed, *these, *passed], carries)
+        loops = (*self.loops, eqn.params["length"])
+        (survey,) = self._inner(index, eqn, [body], [*fixed, *found, *passed], loops, True)
+        self.origins.update(zip(eqn.outvars, survey.out, strict=True))
+
+    def _while(self, index: int, eqn: Any) -> None:
+        skipped, consts = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+        given = [self.origin(atom) for atom in eqn.invars]
+        fixed, carried = given[skipped : skipped + consts], given[skipped + consts :]
+        body = eqn.params["body_jaxpr"]
+        found = self._settled(body, carried, lambda these: [*fixed, *these], len(carried))
+        (survey,) = self._inner(index, eqn, [body], [*fixed, *found], (*self.loops, 0), False)
+        self.origins.update(zip(eqn.outvars, survey.out, strict=True))
+
+    def _settled(self, body: Any, carried: list[Origin], given: Any, count: int) -> list[Origin]:
+        """Origins of what a loop carries, once those that move after a turn are known to."""
+        for _ in range(1 + count):
+            out = Surveyor().read(body, given(carried)).out[:count]
+            after = [
+                replace(before, moves=before.moves or one.moves, parameter="" if one.moves else before.parameter)
+                for before, one in zip(carried, out, strict=True)
+            ]
+            if after == carried:
+                break
+            carried = after
+        return carried
+
+    def _cond(self, index: int, eqn: Any) -> None:
+        given = [self.origin(atom) for atom in eqn.invars[1:]]
+        surveys = self._inner(index, eqn, eqn.params["branches"], given, self.loops, True)
+        for position, out in enumerate(eqn.outvars):
+            origins = [survey.out[position] for survey in surveys]
+            joint = origins[0]
+            for other in origins[1:]:
+                joint = joint.joined(other)
+            self.origins[out] = replace(joint, moves=joint.moves or self.origin(eqn.invars[0]).moves)
+
+    # -- elementwise functions ---------------------------------------------------------------------------------------
+
+    def _nonlinearities(self) -> None:
+        ends: dict[Any, int] = {}
+        for index, eqn in enumerate(self.jaxpr.eqns):
+            if pointwise.is_elementwise(eqn) and self._ends(eqn.outvars[0]):
+                ends[eqn.outvars[0]] = index
+        for end, index in ends.items():
+            eqn, source = self.jaxpr.eqns[index], self.sources[end]
+            if (division := self._softmax(end)) is not None:
+                at = self.jaxpr.eqns.index(division)
+                out = division.outvars[0]
+                site = self._site(f"{at}", division, "softmax", "softmax", out, units=(len(out.aval.shape) - 1,))
+                self.survey.taps[out].append(Tap(site, source=None))
+                continue
+            if self._is_only_reduced(end):
+                continue
+            steps = pointwise.steps_between(self.jaxpr, source, end, self.sources)
+            found = pointwise.recognized(steps, source, end)
+            if found is None:
+                continue
+            op, phi = found
+            units = self.units.get(source, (len(end.aval.shape) - 1,))
+            site = self._site(
+                index, eqn, "nonlinearity", op, end, units=units, follows=self.origin(source).site
+            )
+            self.survey.taps[end].append(Tap(site, source, tuple(steps), phi))
+
+    def _ends(self, var: Any) -> bool:
+        """Whether a value is phi(u) of a signal, and what is done with it is no more a function of u alone."""
+        source = self.sources.get(var)
+        if source is None or source is pointwise.SCALAR or not self.origin(source).moves or source in self.reduced:
+            return False
+        if len(var.aval.shape) < 2 or not jnp.issubdtype(var.aval.dtype, jnp.floating):
+            return False
+        if not jnp.issubdtype(source.aval.dtype, jnp.floating):
+            return False
+        readers = self.readers[var]
+        return bool(readers) and any(
+            reader is None or not pointwise.is_elementwise(reader) or self.sources.get(reader.outvars[0]) is not source
+            for reader in readers
+        )
+
+    def _is_only_reduced(self, var: Any) -> bool:
+        return all(
+            reader is not None and (reader.primitive.name.startswith(("reduce_", "arg")) or self._is_square(reader, var))
+            for reader in self.readers[var]
+        )
+
+    def _is_square(self, reader: Any, var: Any) -> bool:
+        """Whether a reader squares a value that then is only reduced."""
+        if reader.primitive.name not in ("integer_pow", "square", "mul") or any(a is not var for a in reader.invars):
+            return False
+        return self._is_only_reduced(reader.outvars[0])
+
+    def _softmax(self, end: Any) -> Any:
+        """The division that ends a softmax whose exponential this is; None where it is none."""
+        made = next(eqn for eqn in self.jaxpr.eqns if end in eqn.outvars)
+        if made.primitive.name != "exp":
+            return None
+        sums = {r.outvars[0] for r in self.readers[end] if r is not None and r.primitive.name == "reduce_sum"}
+        for reader in self.readers[end]:
+            if reader is not None and reader.primitive.name == "div" and self._comes_from(reader.invars[1], sums):
+                return reader
+        return None
+
+    def _comes_from(self, atom: Any, wanted: set[Any]) -> bool:
+        while not isinstance(atom, core.Literal):
+            if atom in wanted:
+                return True
+            made = next((eqn for eqn in self.jaxpr.eqns if atom in eqn.outvars), None)
+            if made is None or made.primitive.name not in FORMS:
+                return False
+            atom = made.invars[0]
+        return False
+
+
+@dataclass(frozen=True)
+class Fans:
+    """Of one operand of a contraction, were it the weights. units: the axes of the product that are its units."""
+
+    fan_in: int
+    fan_out: int
+    units: tuple[int, ...]
+
+
+def _of_dot(eqn: Any) -> tuple[list[Fans]]:
+    (contracted, batched) = eqn.params["dimension_numbers"]
+    shapes = [atom.aval.shape for atom in eqn.invars]
+    free = [
+        [axis for axis in range(len(shape)) if axis not in of and axis not in batch]
+        for shape, of, batch in zip(shapes, contracted, batched, strict=True)
+    ]
+    first = len(batched[0])
+    places = [range(first, first + len(free[0])), range(first + len(free[0]), first + len(free[0]) + len(free[1]))]
+    return (
+        [
+            Fans(
+                math.prod(shape[axis] for axis in of),
+                math.prod(shape[axis] for axis in own),
+                tuple(place) or (len(eqn.outvars[0].aval.shape) - 1,),
+            )
+            for shape, of, own, place in zip(shapes, contracted, free, places, strict=True)
+        ],
+    )
+
+
+def _of_convolution(eqn: Any) -> tuple[list[Fans]]:
+    numbers = eqn.params["dimension_numbers"]
+    out_axis, in_axis, *spatial = numbers.rhs_spec
+    kernel = eqn.invars[1].aval.shape
+    taps = math.prod(kernel[axis] for axis in spatial)
+    fans = Fans(kernel[in_axis] * taps, kernel[out_axis] * taps, (numbers.out_spec[1],))
+    return ([fans, fans],)
+
+
+def scope_of(eqn: Any) -> str:
+    """The names that a function gave the place of an equation, without those of JAX's transformations."""
+    words = []
+    for word in str(eqn.source_info.name_stack).split("/"):
+        while match := re.fullmatch(r"(\w+)\((.*)\)", word):
+            word = "" if match[1] in ("jit", "pjit") and is_of_jax(match[2]) else match[2]
+        if word and not is_of_jax(word) and "->" not in word:
+            words.append(word)
+    return "/".join(words)
+
+
+def is_of_jax(name: str) -> bool:
+    """Whether a name is JAX's own, or that of a function without one, and says nothing of a place."""
+    return name.startswith(("_", "<")) or any(hasattr(of, name) for of in (jnp, jax.nn, jax.lax, jax.numpy.linalg))
+
+
+def joined(*scopes: str) -> str:
+    return "/".join(scope for scope in scopes if scope)
