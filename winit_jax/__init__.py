@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
+    from winit_jax.analysis.audit import Finding
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.computing.advice import Advice
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.errors import Refused, WinitError
+    from winit_jax.probes import Probed, probe
     from winit_jax.spec.problems import SpecError
     from winit_jax.store.journal import FolderError
     from winit_jax.store.status import Status
@@ -34,8 +36,10 @@ _MODULES = {
     "FailedNetworks": "winit_jax.api",
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
+    "Finding": "winit_jax.analysis.audit",
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
+    "Probed": "winit_jax.probes",
     "Refused": "winit_jax.errors",
     "Run": "winit_jax.analysis",
     "RunFolderError": "winit_jax.analysis",
@@ -47,6 +51,7 @@ _MODULES = {
     "catalog": "winit_jax.api",
     "load": "winit_jax.api",
     "plan": "winit_jax.api",
+    "probe": "winit_jax.probes",
     "run": "winit_jax.api",
     "status": "winit_jax.api",
     "theory": "winit_jax.api",
@@ -57,10 +62,12 @@ __all__ = [
     "Advice",
     "DeviceError",
     "FailedNetworks",
+    "Finding",
     "FolderError",
     "InputError",
     "Plan",
     "PlotError",
+    "Probed",
     "Refused",
     "Run",
     "RunFolderError",
@@ -73,6 +80,7 @@ __all__ = [
     "catalog",
     "load",
     "plan",
+    "probe",
     "run",
     "status",
     "theory",

@@ -38,7 +38,7 @@ class Finding:
 def audit(sites: pd.DataFrame, parameters: pd.DataFrame) -> list[Finding]:
     """What is wrong, the worst first; empty where nothing is.
 
-    sites, parameters: the tables of a probe. Of several seeds and factors each finding is told once, as it is first met.
+    sites, parameters: the tables of a probe. Of several seeds and factors each finding is told once, as first met.
     """
     found: dict[tuple[str, str], Finding] = {}
     keys = [name for name in parameters if name == "seed" or str(name).startswith("scale.")]
@@ -101,7 +101,8 @@ def _nonfinite(network: _Network) -> Iterator[Finding]:
     sites = network.sites[network.sites["nonfinite"] > 0]
     if len(sites) and not (network.parameters["nonfinite"] > 0).any():
         first = sites.iloc[0]
-        text = f"{first['site']} ({first['op']}) is the first place with NaN or infinite values, {_percent(first['nonfinite'])} of them."
+        share = _percent(first["nonfinite"])
+        text = f"{first['site']} ({first['op']}) is the first place with NaN or infinite values, {share} of them."
         yield Finding("nonfinite signal", first["site"], text, 3)
 
 
@@ -143,13 +144,15 @@ def _laws(network: _Network) -> Iterator[Finding]:
         laws = law.split(" or ")
         if law and all(one.endswith("uncorrected") for one in laws):
             text = (
-                f"{path}: std {row['std']:.4g} is {laws[0].removesuffix(' uncorrected')}'s times 0.8796: a normal cut off "
-                "at two standard deviations, and not made up for."
+                f"{path}: std {row['std']:.4g} is {laws[0].removesuffix(' uncorrected')}'s times 0.8796: a normal cut "
+                "off at two standard deviations, and not made up for."
             )
             yield Finding("truncation uncorrected", path, text, 1)
-        elif law and all("of fan_out" in one for one in laws) and network.sites.loc[
-            network.sites["parameter"] == path, "op"
-        ].eq("dot_general").all():
+        elif (
+            law
+            and all("of fan_out" in one for one in laws)
+            and network.sites.loc[network.sites["parameter"] == path, "op"].eq("dot_general").all()
+        ):
             text = (
                 f"{path}: std {row['std']:.4g} is {laws[0]}, and its fan_out is {row['fan_out']} where its fan_in is "
                 f"{row['fan_in']}: are the fans swapped?"
@@ -185,8 +188,8 @@ def _signals(network: _Network) -> Iterator[Finding]:
         weights = network.parameters[network.parameters["path"] == first["parameter"]]
         of = f"; its weights have gain {weights.iloc[0]['gain']:.3g}" if len(weights) else ""
         text = (
-            f"The signal {word}: {first['site']} ({first['op']}) is the first of {int(wrong.sum())} places with an RMS of "
-            f"{_power(first['log10_rms'])}{of}."
+            f"The signal {word}: {first['site']} ({first['op']}) is the first of {int(wrong.sum())} places with an RMS "
+            f"of {_power(first['log10_rms'])}{of}."
         )
         yield Finding(kind, first["site"], text, 3 if len(signals[wrong]) > 1 else 2)
 
@@ -197,7 +200,7 @@ def _gains(network: _Network) -> Iterator[Finding]:
     usual = network.weights.loc[network.weights["std"] > 0, "gain"].median()
     for _, row in weights.iterrows():
         ratio = row["gain"] / usual
-        if row["gain"] > 4 and ratio > 4 or row["gain"] < 0.1 and ratio < 0.1:
+        if (row["gain"] > 4 and ratio > 4) or (row["gain"] < 0.1 and ratio < 0.1):
             text = (
                 f"{row['path']}: std {row['std']:.4g} with fan_in {row['fan_in']} is a gain of {row['gain']:.3g}, "
                 f"{ratio:.3g} times the usual one here, and no init that we know."
@@ -225,14 +228,16 @@ def _units(network: _Network) -> Iterator[Finding]:
     if len(dead):
         worst = dead.loc[dead["dead"].idxmax()]
         text = (
-            f"{_percent(worst['dead'])} of the units of {worst['site']} ({worst['op']}) are dead: flat for every input; "
-            f"more than {_percent(DEAD)} at {len(dead)} of {len(phis)} nonlinearities."
+            f"{_percent(worst['dead'])} of the units of {worst['site']} ({worst['op']}) are dead: flat for every "
+            f"input; more than {_percent(DEAD)} at {len(dead)} of {len(phis)} nonlinearities."
         )
         yield Finding("dead units", worst["site"], text, 2)
     flat = phis[(phis["saturated"] > SATURATED) & ~(phis["dead"] > DEAD)]
     if len(flat):
         worst = flat.loc[flat["saturated"].idxmax()]
-        text = f"{_percent(worst['saturated'])} of what goes through {worst['site']} ({worst['op']}) is where it is flat."
+        text = (
+            f"{_percent(worst['saturated'])} of what goes through {worst['site']} ({worst['op']}) is where it is flat."
+        )
         yield Finding("saturated units", worst["site"], text, 2)
     sharp = network.sites[network.sites["attention_entropy"] < SHARP]
     if len(sharp):
@@ -249,7 +254,9 @@ def _gradients(network: _Network) -> Iterator[Finding]:
     none = known[known["log10_grad_rms"] == -np.inf]
     if len(none) and not network.has_zero_ends and not (network.weights["std"] == 0).any():
         for _, row in none.iterrows():
-            yield Finding("no gradient", row["path"], f"{row['path']}: its gradient is exactly 0, so it cannot learn.", 3)
+            yield Finding(
+                "no gradient", row["path"], f"{row['path']}: its gradient is exactly 0, so it cannot learn.", 3
+            )
     some = network.sites[(network.sites["kind"] == "contraction") & np.isfinite(network.sites["log10_grad_rms"])]
     if len(some) > 1 and not len(none):
         span = some["log10_grad_rms"].max() - some["log10_grad_rms"].min()
@@ -260,7 +267,7 @@ def _gradients(network: _Network) -> Iterator[Finding]:
                 f"Gradients {word} on their way back: {_power(last['log10_grad_rms'])} at {last['site']}, "
                 f"{_power(first['log10_grad_rms'])} at {first['site']}."
             )
-            yield Finding(f"{word[: -1] if word == 'explode' else word}ing gradients", first["site"], text, 3)
+            yield Finding(f"{word[:-1] if word == 'explode' else word}ing gradients", first["site"], text, 3)
 
 
 def _stream(network: _Network) -> Iterator[Finding]:

@@ -45,7 +45,9 @@ PARAMETERS = (
     Column("path", "The path of the parameter.", holds=str),
     Column("shape", "As `64x256`.", holds=str),
     Column("seed", "The seed that it was drawn with.", holds=int),
-    Column("fan_in", "Inputs of a unit as the parameter is used, 0 where it is no weights of a contraction.", holds=int),
+    Column(
+        "fan_in", "Inputs of a unit as the parameter is used, 0 where it is no weights of a contraction.", holds=int
+    ),
     Column("fan_out", "Units that an input goes to, likewise.", holds=int),
     Column("used", "How often contractions use it.", holds=int),
     Column("read", "1 where anything that is computed reads it.", holds=int),

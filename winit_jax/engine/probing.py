@@ -1,8 +1,10 @@
 """Probes: a user's own function, measured at each of its sites for every seed and factor, as two tables."""
 
 import fnmatch
+import hashlib
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,13 +18,15 @@ import pyarrow as pa
 from winit_jax.columns.probed import PROBED
 from winit_jax.errors import Refused, described
 from winit_jax.numerics.laws import law_of
-from winit_jax.numerics.tapping.passes import Tapped, path_of
+from winit_jax.numerics.tapping.passes import Tapped
 from winit_jax.numerics.tapping.sites import Site
 from winit_jax.user_code import contained, pass_on
 
 # Parameters of all networks that are measured side by side, in bytes; networks of more are measured one by one.
 BESIDE_BYTES = 8 << 20
 MOST_BESIDE = 16
+# (seed, a factor of each pattern).
+Point = tuple[int, tuple[float, ...]]
 # The stream of the random direction of the loss, apart from whatever a model draws from its seed.
 DIRECTION = 0x77696E69
 
@@ -46,7 +50,7 @@ class Asked:
     threshold: float = 0.05
 
     @property
-    def points(self) -> list[tuple[int, tuple[float, ...]]]:
+    def points(self) -> list[Point]:
         """(seed, a factor of each pattern), all of their product."""
         combined = itertools.product(*dict(self.factors).values())
         return [(seed, these) for these in combined for seed in self.seeds]
@@ -96,22 +100,32 @@ class Probe:
     def _drawn(self, seed: int) -> Any:
         return jax.tree.map(jnp.asarray, self._init(jax.random.key(seed)))
 
-    def tables(self, report: Callable[[int, int], None] = lambda done, of: None) -> dict[str, pa.Table]:
-        """`sites` and `parameters`, in the order of the points. report: is told how many networks of all are done.
+    def parts(self, points: "Sequence[Point] | None" = None) -> Iterator[tuple["Point", dict[str, pa.Table]]]:
+        """(A point, `sites` and `parameters` of its network) of each of the points, all that are asked for by default.
 
         Errors: Refused where the function cannot be computed, with its own words.
         """
-        points = self.asked.points
-        sites: list[dict[str, Any]] = []
-        parameters: list[dict[str, Any]] = []
-        for at in range(0, len(points), self._beside):
-            some = points[at : at + self._beside]
-            for (seed, factors), measured in zip(some, self._measured(some), strict=True):
-                keys = {"seed": seed, **dict(zip(self.factor_columns, factors, strict=True))}
-                sites += self._site_rows(measured[0], keys)
-                parameters += self._parameter_rows(measured[1], keys)
-            report(min(at + self._beside, len(points)), len(points))
-        return {"sites": self._table("sites", sites), "parameters": self._table("parameters", parameters)}
+        wanted = self.asked.points if points is None else list(points)
+        for at in range(0, len(wanted), self._beside):
+            some = wanted[at : at + self._beside]
+            for point, (of_sites, of_parameters) in zip(some, self._measured(some), strict=True):
+                keys = {"seed": point[0], **dict(zip(self.factor_columns, point[1], strict=True))}
+                yield (
+                    point,
+                    {
+                        "sites": self._table("sites", self._site_rows(of_sites, keys)),
+                        "parameters": self._table("parameters", self._parameter_rows(of_parameters, keys)),
+                    },
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this function, its inputs and how it is measured from others: SHA-256 of its jaxpr and of them."""
+        text = re.sub(r"0x[0-9a-f]+", "", str(self.tapped.jaxpr))
+        digest = hashlib.sha256(f"{text}\n{self.asked.gradients}\n{self.factor_columns}".encode())
+        for leaf in jax.tree.leaves(self.inputs):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()
 
     @property
     def factor_columns(self) -> list[str]:
@@ -142,15 +156,17 @@ class Probe:
 
     @cached_property
     def _programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """(Parameters of a seed and factors, what is measured of them), of several networks side by side if they fit."""
-        drawn = jax.jit(self._parameters) if self._is_traced else lambda seed, factors: self._scaled(
-            self._drawn(int(seed)), factors
+        """(Parameters of a seed and factors, what is measured of them), of several networks at once if they fit."""
+        drawn = (
+            jax.jit(self._parameters)
+            if self._is_traced
+            else lambda seed, factors: self._scaled(self._drawn(int(seed)), factors)
         )
         if self._beside == 1:
             return drawn, jax.jit(self._one)
         return jax.jit(jax.vmap(self._parameters)), jax.jit(jax.vmap(self._one))
 
-    def _measured(self, points: Sequence[tuple[int, tuple[float, ...]]]) -> Iterator[Any]:
+    def _measured(self, points: Sequence[Point]) -> Iterator[Any]:
         """(Columns of sites, columns of parameters) of each point."""
         whole = [*points, *[points[-1]] * (self._beside - len(points))]  # the last ones in the shape of the others
         seeds = jnp.array([seed for seed, _ in whole], jnp.uint32)
@@ -183,8 +199,10 @@ class Probe:
     def _names(self) -> dict[str, str]:
         return names_of(self.tapped.sites)
 
-    def _site_rows(self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]) -> list[dict[str, Any]]:
-        rows = []
+    def _site_rows(
+        self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        rows, places = [], []
         for site in self.tapped.sites:
             columns = measured[site.key]
             for turn in np.ndindex(*(max(length, 1) for length in site.loops)):
@@ -203,11 +221,11 @@ class Probe:
                     if site.follows
                     else "",
                 }
+                places.append(site.place(turn))
                 rows.append(row | {name: float(values[turn]) for name, values in columns.items()} | keys)
-        rows.sort(key=lambda row: 0)
-        for order, row in enumerate(rows):
-            row["order"] = order
-        return rows
+        for order, place in enumerate(sorted(range(len(rows)), key=places.__getitem__)):
+            rows[place]["order"] = order
+        return sorted(rows, key=lambda row: row["order"])
 
     def _in_same_loop(self, site: Site) -> bool:
         return self.tapped.taps[site.follows].site.loops == site.loops
@@ -223,7 +241,13 @@ class Probe:
             values = {name: float(value) for name, value in columns.items()}
             shape = self.shapes[path]
             law = law_of(
-                values["std"], values["mean"], values["kurtosis"], values["max_over_std"], math.prod(shape), fan_in, fan_out
+                values["std"],
+                values["mean"],
+                values["kurtosis"],
+                values["max_over_std"],
+                math.prod(shape),
+                fan_in,
+                fan_out,
             )
             rows.append(
                 {
@@ -296,6 +320,3 @@ def as_network(answer: Any, name: str) -> Network:
     if not isinstance(answer, tuple) or len(answer) != 3 or not all(map(callable, answer[:2])):
         raise Refused(f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs).")
     return Network(*answer)
-
-
-__all__ = ["Asked", "Network", "Probe", "as_network", "few", "names_of", "path_of"]

@@ -12,8 +12,8 @@ ERRORS, WIDEST = 5.0, 0.1
 
 
 class Form(NamedTuple):
-    """A distribution of variance 1. kurtosis: E x^4. spread: N times the variance of a kurtosis measured from N entries,
-    m8 - 4 m4 m6 + 4 m4^3 - m4^2 for a symmetric one. farthest: how far its entries go."""
+    """A distribution of variance 1. kurtosis: E x^4. spread: N times the variance of a kurtosis measured from N
+    entries, m8 - 4 m4 m6 + 4 m4^3 - m4^2 for a symmetric one. farthest: how far its entries go."""
 
     name: str
     kurtosis: float
@@ -56,9 +56,7 @@ def matches(std: float, expected_variance: float, kurtosis: float, count: int) -
     return bool(error * ERRORS < WIDEST and abs(std / math.sqrt(expected_variance) - 1) < ERRORS * error + 1e-6)
 
 
-def law_of(
-    std: float, mean: float, kurtosis: float, max_over_std: float, count: int, fan_in: int, fan_out: int
-) -> str:
+def law_of(std: float, mean: float, kurtosis: float, max_over_std: float, count: int, fan_in: int, fan_out: int) -> str:
     """The init that a tensor looks like, several with ` or ` between them where the fans do not tell them apart.
 
     `zeros`, `constant(c)`; `he_normal`, `he_uniform`, `he_truncated` and likewise `lecun_*`, `xavier_*` and `* of

@@ -76,10 +76,9 @@ class Tapped:
         return [tap.site for tap in self.taps.values()]
 
     @property
-    def has_loss(self) -> bool:
-        """Whether the function returns one number, which then is the loss."""
-        leaves = jax.tree.leaves(self._out)
-        return len(leaves) == 1 and not leaves[0].shape and jnp.issubdtype(leaves[0].dtype, jnp.floating)
+    def jaxpr(self) -> core.ClosedJaxpr:
+        """What was read."""
+        return self._closed
 
     def forward(self, params: Any, inputs: Any, probes: Probes | None = None) -> tuple[Any, Measured]:
         """(What the function returns, the sums of each site by its key; those in loops have an axis for each)."""
@@ -90,7 +89,7 @@ class Tapped:
     def measured(self, params: Any, inputs: Any, key: jax.Array | None) -> tuple[Measured, list[Any]]:
         """(The sums of each site by its key, gradients of the parameters that are floats, in their order).
 
-        key: of the random direction of the loss (`loss_of`); None for no way back. `columns` makes columns of the first.
+        key: of the random direction of the loss (`loss_of`); None for no way back. `columns` makes columns of sums.
         Errors: those of differentiating the function, such as ValueError for a loop of unknown length.
         """
         if key is None:
@@ -172,7 +171,9 @@ class Tapped:
             sums |= attention_entropy(value)
         return sums | {"executed": jnp.float32(1)}
 
-    def _called(self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes) -> tuple[list[Any], Measured]:
+    def _called(
+        self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes
+    ) -> tuple[list[Any], Measured]:
         name = eqn.primitive.name
         if not any(survey.all_taps() for survey in surveys):
             return bound(eqn, values), {}
@@ -295,5 +296,5 @@ def loss_of(out: Any, key: jax.Array) -> jax.Array:
 
 
 def path_of(path: Any) -> str:
-    """The path of a leaf of a pytree as one word: `layers.0.kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator=".")
+    """The path of a leaf of a pytree as one word: `layers.0.kernel`; `params` of a pytree that is a leaf itself."""
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "params"

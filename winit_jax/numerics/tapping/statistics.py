@@ -41,8 +41,8 @@ def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
     """The sums from which `columns_of` makes the columns of one signal.
 
     x: of any shape. units: its axes of units, all others are rows. samples: along the first axis, 0 if it has none.
-    Entries are taken in units of 2^exponent and from `pivot`, near their mean, as GRAM_ROWS rows or fewer, evenly spaced,
-    have them. Out: of each row of r the sums over units, one of each unit's, the Gram matrix of those rows.
+    Entries are taken in units of 2^exponent and from `pivot`, near their mean, as GRAM_ROWS rows or fewer, evenly
+    spaced, have them. Out: sums over the units of each row and over samples, the Gram matrix of those few rows.
     """
     matrix = as_matrix(x, units)
     rows, n_units = matrix.shape

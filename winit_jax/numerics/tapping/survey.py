@@ -17,10 +17,24 @@ from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Use
 
 # What changes the form of a value and none of its numbers, and what leaves out some of them.
 FORMS = frozenset(
-    "reshape transpose squeeze expand_dims broadcast_in_dim convert_element_type copy copy_p reduce_precision rev "
-    "slice dynamic_slice optimization_barrier sharding_constraint".split()
+    [
+        "reshape",
+        "transpose",
+        "squeeze",
+        "expand_dims",
+        "broadcast_in_dim",
+        "convert_element_type",
+        "copy",
+        "copy_p",
+        "reduce_precision",
+        "rev",
+        "slice",
+        "dynamic_slice",
+        "optimization_barrier",
+        "sharding_constraint",
+    ]
 )
-SCALING = frozenset("mul div neg add sub add_any select_n stop_gradient".split())
+SCALING = frozenset(["mul", "div", "neg", "add", "sub", "add_any", "select_n", "stop_gradient"])
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,12 @@ class Surveyor:
         prefix: str = "",
         scope: str = "",
         loops: tuple[int, ...] = (),
+        levels: tuple[int, ...] = (),
         is_differentiated: bool = True,
     ) -> Survey:
-        """origins: of the arguments. prefix, scope: of keys and names. loops: how often those around it are gone
-        through."""
-        return _Reading(self, closed.jaxpr, prefix, scope, loops, is_differentiated).read(origins)
+        """origins: of the arguments. prefix, scope: of keys and names. loops, levels: of the loops around it, as of a
+        site."""
+        return _Reading(self, closed.jaxpr, prefix, scope, loops, levels, is_differentiated).read(origins)
 
 
 class _Reading:
@@ -81,10 +96,12 @@ class _Reading:
         prefix: str,
         scope: str,
         loops: tuple[int, ...],
+        levels: tuple[int, ...],
         is_differentiated: bool,
     ) -> None:
         self.surveyor, self.jaxpr = surveyor, jaxpr
-        self.prefix, self.scope, self.loops, self.is_differentiated = prefix, scope, loops, is_differentiated
+        self.prefix, self.scope, self.is_differentiated = prefix, scope, is_differentiated
+        self.loops, self.levels = loops, levels
         self.survey = Survey()
         self.origins: dict[Any, Origin] = {}
         self.units: dict[Any, tuple[int, ...]] = {}
@@ -170,6 +187,7 @@ class _Reading:
             shape=tuple(var.aval.shape),
             dtype=var.aval.dtype,
             loops=self.loops,
+            levels=self.levels,
             is_differentiated=self.is_differentiated,
             **known,
         )
@@ -257,8 +275,15 @@ class _Reading:
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def _inner(
-        self, index: int, eqn: Any, bodies: Sequence[Any], origins: Sequence[Origin], loops: tuple[int, ...], alive: bool
+        self,
+        index: int,
+        eqn: Any,
+        bodies: Sequence[Any],
+        origins: Sequence[Origin],
+        turns: tuple[int, ...] = (),
+        alive: bool = True,
     ) -> list[Survey]:
+        """turns: how often a loop is gone through. alive: whether its gradient is taken inside."""
         scope = joined(self.scope, scope_of(eqn))
         name = eqn.params.get("name", "")
         if eqn.primitive.name in ("jit", "pjit") and not is_of_jax(name):
@@ -266,14 +291,16 @@ class _Reading:
         surveys = []
         for branch, body in enumerate(bodies):
             prefix = f"{self.prefix}{index}/{branch}/"
-            surveys.append(self.surveyor.read(body, origins, prefix, scope, loops, self.is_differentiated and alive))
+            loops, levels = (*self.loops, *turns), (*self.levels, *[self.prefix.count("/")] * len(turns))
+            is_differentiated = self.is_differentiated and alive
+            surveys.append(self.surveyor.read(body, origins, prefix, scope, loops, levels, is_differentiated))
         self.survey.inner[index] = tuple(surveys)
         return surveys
 
     def _call(self, index: int, eqn: Any) -> None:
         body = pointwise.body_of(eqn)
         alive = not eqn.primitive.name.startswith("custom_")
-        (survey,) = self._inner(index, eqn, [body], [self.origin(a) for a in eqn.invars], self.loops, alive)
+        (survey,) = self._inner(index, eqn, [body], [self.origin(a) for a in eqn.invars], alive=alive)
         self.origins.update(zip(eqn.outvars, survey.out, strict=True))
 
     def _scan(self, index: int, eqn: Any) -> None:
@@ -282,8 +309,7 @@ class _Reading:
         fixed, carried, passed = given[:consts], given[consts : consts + carries], given[consts + carries :]
         body = eqn.params["jaxpr"]
         found = self._settled(body, carried, lambda these: [*fixed, *these, *passed], carries)
-        loops = (*self.loops, eqn.params["length"])
-        (survey,) = self._inner(index, eqn, [body], [*fixed, *found, *passed], loops, True)
+        (survey,) = self._inner(index, eqn, [body], [*fixed, *found, *passed], (eqn.params["length"],))
         self.origins.update(zip(eqn.outvars, survey.out, strict=True))
 
     def _while(self, index: int, eqn: Any) -> None:
@@ -292,7 +318,7 @@ class _Reading:
         fixed, carried = given[skipped : skipped + consts], given[skipped + consts :]
         body = eqn.params["body_jaxpr"]
         found = self._settled(body, carried, lambda these: [*fixed, *these], len(carried))
-        (survey,) = self._inner(index, eqn, [body], [*fixed, *found], (*self.loops, 0), False)
+        (survey,) = self._inner(index, eqn, [body], [*fixed, *found], (0,), alive=False)
         self.origins.update(zip(eqn.outvars, survey.out, strict=True))
 
     def _settled(self, body: Any, carried: list[Origin], given: Any, count: int) -> list[Origin]:
@@ -310,7 +336,7 @@ class _Reading:
 
     def _cond(self, index: int, eqn: Any) -> None:
         given = [self.origin(atom) for atom in eqn.invars[1:]]
-        surveys = self._inner(index, eqn, eqn.params["branches"], given, self.loops, True)
+        surveys = self._inner(index, eqn, eqn.params["branches"], given)
         for position, out in enumerate(eqn.outvars):
             origins = [survey.out[position] for survey in surveys]
             joint = origins[0]
@@ -341,9 +367,7 @@ class _Reading:
                 continue
             op, phi = found
             units = self.units.get(source, (len(end.aval.shape) - 1,))
-            site = self._site(
-                index, eqn, "nonlinearity", op, end, units=units, follows=self.origin(source).site
-            )
+            site = self._site(index, eqn, "nonlinearity", op, end, units=units, follows=self.origin(source).site)
             self.survey.taps[end].append(Tap(site, source, tuple(steps), phi))
 
     def _ends(self, var: Any) -> bool:
@@ -363,7 +387,8 @@ class _Reading:
 
     def _is_only_reduced(self, var: Any) -> bool:
         return all(
-            reader is not None and (reader.primitive.name.startswith(("reduce_", "arg")) or self._is_square(reader, var))
+            reader is not None
+            and (reader.primitive.name.startswith(("reduce_", "arg")) or self._is_square(reader, var))
             for reader in self.readers[var]
         )
 

@@ -1,0 +1,49 @@
+"""The command about a network of one's own: probe."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from winit_jax.cli.saying import say, sentences
+
+SHOWN = ("site", "op", "log10_rms", "log10_grad_rms", "saturated", "dead", "input_correlation")
+
+
+def probe(
+    network: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Returns (init, apply, inputs).")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AXIS=VALUES ...]", help='seed=0,1 or "scale.*.out.kernel"=0.5,1,2, as in a sweep.'),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A folder for the tables.")] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Say what is wrong, and exit with 1 if anything is.")] = False,
+    gradients: Annotated[bool, typer.Option(help="Go back through the network too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a JAX function of your own. Example: winit probe mypackage.nets:make seed=0,1 --audit
+
+    init(key) makes its parameters, apply(params, inputs) is what is measured: every contraction, nonlinearity and sum
+    of a stream, and every parameter.
+    """
+    from winit_jax import probes
+
+    with sentences():
+        found = probes.probe(network, **probes.words_of(words or []), gradients=gradients, out=out, say=say)
+        findings = found.audit() if audit else []
+    for note in found.notes:
+        say(f"note: {note}")
+    if as_json:
+        tables = {name: json.loads(getattr(found, name).to_json(orient="records")) for name in probes.TABLES}
+        told = {"findings": [finding.to_json() for finding in findings]} if audit else tables
+        typer.echo(json.dumps(told))
+    elif audit:
+        for finding in findings:
+            typer.echo(finding.text)
+        if not findings:
+            typer.echo("Nothing is wrong.")
+    else:
+        first = found.sites[found.sites["seed"] == found.sites["seed"].iloc[0]]
+        typer.echo(first[list(SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    raise typer.Exit(1 if findings else 0)

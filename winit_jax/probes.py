@@ -1,0 +1,252 @@
+"""The measurements of a sweep in a model of one's own: `winit.probe`, and what `winit probe` does."""
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from winit_jax.errors import Refused
+from winit_jax.spec.axes import expand
+from winit_jax.spec.problems import Problem, SpecError, briefly, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from winit_jax.analysis.audit import Finding
+    from winit_jax.engine.probing import Probe
+
+MAX_SEED = 2**32 - 1
+SCALE = "scale."
+TABLES = ("sites", "parameters")
+
+
+@dataclass(frozen=True, repr=False)
+class Probed:
+    """What a probe found. sites: a row a site, seed and factor. parameters: likewise. notes: sentences about what could
+    not be measured. path: of the folder that holds the tables, if they were kept."""
+
+    sites: "pd.DataFrame"
+    parameters: "pd.DataFrame"
+    notes: list[str] = field(default_factory=list)
+    path: Path | None = None
+
+    def audit(self) -> "list[Finding]":
+        """What is wrong with the network, as findings with a sentence each, the worst first; empty if nothing is."""
+        from winit_jax.analysis.audit import audit
+
+        return audit(self.sites, self.parameters)
+
+    def __repr__(self) -> str:
+        return f"<Probed: {len(self.sites):,} sites, {len(self.parameters):,} parameters>"
+
+
+def probe(
+    network: Callable[..., Any] | str,
+    params: Any = None,
+    inputs: Any = None,
+    *,
+    seed: Any = 0,
+    scale: Mapping[str, Any] | None = None,
+    gradients: bool = True,
+    out: str | Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Probed:
+    """Measure a JAX function at every contraction, nonlinearity and sum of its streams, and its parameters.
+
+    network: apply(params, inputs), with `params` and `inputs` given; or what returns (init, apply, inputs), where
+    init(key) -> params, as a function or as `package.module:function`. inputs: samples lie along the first axis.
+    seed: of init, one or several, as an axis of a sweep. scale: patterns of parameter paths (`*.out.kernel`) -> factors
+    that they are multiplied by, an axis each. gradients: also go back: of the loss, where the function returns one
+    number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out: a folder for the tables;
+    what is there already is not computed again. say: is told in sentences what is going on.
+    Errors: SpecError; Refused.
+    """
+    from winit_jax.engine.probing import Asked, Network, Probe
+
+    asked = _asked(seed, scale or {}, gradients)
+    if params is not None:
+        if not callable(network):
+            raise Refused("With params, give the function apply(params, inputs) itself.")
+        given = params
+        triple = Network(lambda key: given, network, inputs)
+    else:
+        triple = _made(network)
+    reader = Probe(triple, Asked(*asked))
+    return _carried_out(reader, Path(out) if out is not None else None, say or (lambda text: None))
+
+
+def words_of(words: Sequence[str]) -> dict[str, Any]:
+    """`AXIS=VALUES` of the command line as arguments of `probe`. Errors: SpecError, all problems at once."""
+    found: dict[str, Any] = {"scale": {}}
+    problems: list[Problem] = []
+    for word in words:
+        key, equals, text = word.rpartition("=")
+        key = key.strip()
+        if not equals:
+            problems.append(Problem("", f"{briefly(word)} is not AXIS=VALUES."))
+        elif key == "seed":
+            found["seed"] = text
+        elif key.startswith(SCALE):
+            found["scale"][key.removeprefix(SCALE).strip("\"'")] = text
+        else:
+            unknown(key, "not an axis of a probe.", key, ["seed", "scale.PATTERN"], problems, "axis")
+    if problems:
+        raise SpecError("probe", problems)
+    return found
+
+
+def _asked(seed: Any, scale: Mapping[str, Any], gradients: bool) -> tuple[list[int], dict[str, list[float]], bool]:
+    from winit_jax.spec.given import plain
+
+    seeds, problems = expand(plain(seed), "seed", int, _wrong_seed)
+    factors: dict[str, list[float]] = {}
+    for pattern, values in scale.items():
+        found, wrong = expand(plain(values), f"{SCALE}{pattern}", float, _wrong_factor)
+        factors[str(pattern)] = [float(value) for value in found if not isinstance(value, str)]
+        problems += wrong
+    if problems:
+        raise SpecError("probe", problems)
+    return [int(value) for value in seeds], factors, gradients
+
+
+def _wrong_seed(value: Any) -> str | None:
+    return None if 0 <= value <= MAX_SEED else f"{value} is not from 0 to {MAX_SEED}."
+
+
+def _wrong_factor(value: Any) -> str | None:
+    return f"{value!r} is a formula; a factor is a number." if isinstance(value, str) else None
+
+
+def _made(network: Callable[..., Any] | str) -> Any:
+    from winit_jax.engine.probing import as_network
+    from winit_jax.errors import described
+    from winit_jax.user_code import contained, imported, is_import_path, pass_on
+
+    if isinstance(network, str):
+        if not is_import_path(network):
+            raise Refused(f"{network!r} is not an import path: write package.module:function.")
+        try:
+            function = imported(network)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        name = network
+    else:
+        function, name = network, getattr(network, "__name__", "the function")
+        if not callable(function):
+            raise Refused(f"{briefly(network)} is no function.")
+    try:
+        needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind < 2]
+    except (TypeError, ValueError):
+        needed = []
+    if needed:
+        raise Refused(
+            f"{name} takes {', '.join(p.name for p in needed)}: give params and inputs too, or a function without "
+            "arguments that returns (init, apply, inputs)."
+        )
+    try:
+        return as_network(contained(function, name)(), name)
+    except Refused:
+        raise
+    except BaseException as error:
+        pass_on(error)
+        raise Refused(f"{name}() failed: {described(error)}") from error
+
+
+def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) -> Probed:
+    import pandas as pd
+
+    if out is None:
+        parts = [tables for _, tables in reader.parts()]
+        frames = [pd.concat([part[name].to_pandas() for part in parts], ignore_index=True) for name in TABLES]
+        return Probed(*frames, notes=reader.notes)
+    folder = ProbeFolder(out)
+    folder.begin(reader.fingerprint)
+    start = time.monotonic()
+    missing = [point for point in reader.asked.points if not folder.has(point)]
+    for done, (point, tables) in enumerate(reader.parts(missing), 1):
+        folder.write(point, tables)
+        say(f"{done} of {len(missing)} networks")
+    folder.end(time.monotonic() - start, reader.notes)
+    frames = [folder.read(name, reader.asked.points) for name in TABLES]
+    return Probed(*frames, notes=reader.notes, path=out)
+
+
+class ProbeFolder:
+    """Tables of a probe on disk, a file a network in each, whole or not there at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, fingerprint: str) -> None:
+        """Make the folder, or go on with it. Errors: Refused where it is of something else."""
+        from winit_jax.system import disk
+
+        info = self.path / "run.json"
+        if info.exists():
+            try:
+                there = json.loads(disk.read(info))
+                then = there.get("fingerprint") if there.get("kind") == "probe" else None
+            except (OSError, ValueError) as error:
+                raise Refused(f"{info} cannot be read: {error}.", 1) from error
+            if then is None:
+                raise Refused(f"{self.path} is no folder of a probe; choose another one with --out.")
+            if then != fingerprint:
+                raise Refused(f"{self.path} is of another function or of other inputs; choose another folder.")
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise Refused(f"{self.path} is not empty, and no folder of a probe; choose another one with --out.")
+        try:
+            for name in (*TABLES, "staging"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f"{self.path}: {error.strerror}.", 1) from error
+        self._fingerprint = fingerprint
+        self._write_info("running", 0.0, [])
+
+    def end(self, seconds: float, notes: Sequence[str]) -> None:
+        self._write_info("finished", seconds, notes)
+
+    def _write_info(self, state: str, seconds: float, notes: Sequence[str]) -> None:
+        from winit_jax.system import disk, provenance
+
+        info = {
+            "kind": "probe",
+            "state": state,
+            "fingerprint": self._fingerprint,
+            "seconds": seconds,
+            "notes": list(notes),
+            "versions": provenance.versions(),
+        }
+        disk.replace_file(self.path / "run.json", json.dumps(info, indent=1).encode(), self.path / "staging")
+
+    def _file(self, name: str, point: Any) -> Path:
+        digest = hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
+        return self.path / name / f"part-{digest}.parquet"
+
+    def has(self, point: Any) -> bool:
+        """Whether a network is done: its last table is there."""
+        return self._file(TABLES[-1], point).exists()
+
+    def write(self, point: Any, tables: Mapping[str, Any]) -> None:
+        """Errors: Refused where the disk does not take it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from winit_jax.system import disk
+
+        try:
+            for name in TABLES:
+                buffer = pa.BufferOutputStream()
+                pq.write_table(tables[name], buffer)
+                disk.replace_file(self._file(name, point), buffer.getvalue().to_pybytes(), self.path / "staging")
+        except OSError as error:
+            raise Refused(f"{self.path}: {error.strerror}. What was finished is kept.", 1) from error
+
+    def read(self, name: str, points: Sequence[Any]) -> "pd.DataFrame":
+        """A table of these networks, in their order."""
+        import pandas as pd
+
+        return pd.concat([pd.read_parquet(self._file(name, point)) for point in points], ignore_index=True)
