@@ -105,7 +105,6 @@ class _Reading:
         self.survey = Survey()
         self.origins: dict[Any, Origin] = {}
         self.units: dict[Any, tuple[int, ...]] = {}
-        self.reduced: set[Any] = set()
         self.sources = pointwise.sources(jaxpr)
         self.readers: dict[Any, list[Any]] = defaultdict(list)
         for eqn in jaxpr.eqns:
@@ -155,7 +154,8 @@ class _Reading:
         found = [self.origin(atom) for atom in eqn.invars]
         moving = [one for one in found if one.moves]
         name = eqn.primitive.name
-        origin = Origin("", bool(moving), max((one.depth for one in found), default=0))
+        is_reduced = name.startswith("reduce_") or (bool(moving) and all(one.is_reduced for one in moving))
+        origin = Origin("", bool(moving), max((one.depth for one in found), default=0), is_reduced=is_reduced)
         keeps = name in FORMS or name in SCALING
         if keeps and len(moving) == 1:
             origin = replace(origin, site=moving[0].site)
@@ -169,9 +169,6 @@ class _Reading:
                 same = [self.units[atom] for atom in alike if atom in self.units and atom.aval.shape == out.aval.shape]
                 if same:
                     self.units[out] = same[0]
-        arrays = [atom for atom in eqn.invars if not isinstance(atom, core.Literal) and self.origin(atom).moves]
-        if name.startswith("reduce_") or (arrays and all(atom in self.reduced for atom in arrays)):
-            self.reduced.update(eqn.outvars)
         if name in ("add", "add_any"):
             self._sum(index, eqn)
 
@@ -263,7 +260,7 @@ class _Reading:
             or not jnp.issubdtype(out.aval.dtype, jnp.floating)
             or not all(one.moves for one in operands)
             or operands[0].depth == operands[1].depth
-            or out in self.reduced
+            or self.origin(out).is_reduced
         ):
             return
         stream, branch = sorted(operands, key=lambda one: one.depth)
@@ -373,7 +370,9 @@ class _Reading:
     def _ends(self, var: Any) -> bool:
         """Whether a value is phi(u) of a signal, and what is done with it is no more a function of u alone."""
         source = self.sources.get(var)
-        if source is None or source is pointwise.SCALAR or not self.origin(source).moves or source in self.reduced:
+        if source is None or source is pointwise.SCALAR:
+            return False
+        if not self.origin(source).moves or self.origin(source).is_reduced:
             return False
         if len(var.aval.shape) < 2 or not jnp.issubdtype(var.aval.dtype, jnp.floating):
             return False
