@@ -42,7 +42,7 @@ def by_hand(x):
 
 
 def layers_by_hand(weights, x):
-    """(Pre-activations, activations, the gradients of both, of the weights) of h = tanh(h W), and the loss of `loss_of`."""
+    """(Pre-activations, activations, gradients of both and of weights) of h = tanh(h W) under the loss of `loss_of`."""
     weights, h = np.asarray(weights, np.float64), np.asarray(x, np.float64)
     before, after = [], [h]
     for matrix in weights:
