@@ -1,4 +1,4 @@
-"""docs/definitions.md says what the records say."""
+"""docs/definitions.md and docs/your-model.md say what the records say."""
 
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from winit_jax.columns.page import BLOCKS, written_anew
 PAGE = Path(__file__).parents[2] / "docs" / "definitions.md"
 
 
-def test_the_page_is_what_the_records_say():
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == written_anew(page), "run: python -m winit_jax.columns docs/definitions.md"
+@pytest.mark.parametrize("name", ["definitions.md", "your-model.md"])
+def test_the_page_is_what_the_records_say(name):
+    page = PAGE.with_name(name).read_text(encoding="utf-8")
+    assert page == written_anew(page), f"run: python -m winit_jax.columns docs/{name}"
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.name}-{'-'.join(column.tables)}")

@@ -1,10 +1,11 @@
-"""The parts of docs/definitions.md that the records say: tables in Markdown, between comments that name them."""
+"""The parts of pages that the records say: tables in Markdown, between comments that name them."""
 
 import math
 import re
 from collections.abc import Callable, Iterable
 
 from winit_jax.columns.axes import AXES
+from winit_jax.columns.probed import PROBED
 from winit_jax.columns.records import NEEDS, Axis, Column, Role
 from winit_jax.columns.tables import ALL_TABLES, COLUMNS, columns_of
 
@@ -21,13 +22,14 @@ _BLOCK = re.compile(r"<!-- generated: (?P<name>[\w ]+) -->\n.*?<!-- end -->", re
 def written_anew(page: str) -> str:
     """The page with what stands between its marks made from the records.
 
-    A mark is `<!-- generated: NAME -->`, up to `<!-- end -->`. Errors: ValueError where the marks are not those of
-    BLOCKS, each once.
+    A mark is `<!-- generated: NAME -->`, up to `<!-- end -->`. Errors: ValueError where the marks are neither those of
+    BLOCKS, as of docs/definitions.md, nor those of PROBES, as of docs/your-model.md, each once.
     """
     marks = [match["name"] for match in _BLOCK.finditer(page)]
-    if sorted(marks) != sorted(BLOCKS):
-        raise ValueError(f"the page marks {', '.join(marks) or 'nothing'}; it should mark {', '.join(BLOCKS)}.")
-    return _BLOCK.sub(lambda match: f"<!-- generated: {match['name']} -->\n{BLOCKS[match['name']]()}<!-- end -->", page)
+    made = PROBES if set(marks) & set(PROBES) else BLOCKS
+    if sorted(marks) != sorted(made):
+        raise ValueError(f"the page marks {', '.join(marks) or 'nothing'}; it should mark {', '.join(made)}.")
+    return _BLOCK.sub(lambda match: f"<!-- generated: {match['name']} -->\n{made[match['name']]()}<!-- end -->", page)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -115,4 +117,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fixed points": _of("fixed point"),
     "derived": _of("derived"),
     "filled": _filled,
+}
+PROBES: dict[str, Callable[[], str]] = {
+    name: lambda columns=columns: _definitions(columns)  # type: ignore[misc]
+    for name, columns in PROBED.items()
 }
