@@ -15,8 +15,8 @@ class Origin:
 
     parameter: the path of the parameter that it is, in another form or a multiple at most; empty where it is none.
     moves: whether it depends on the inputs. depth: how many contractions lie between it and the inputs at the most.
-    site: the key of the contraction that it is, with biases added or a multiple of it at most. is_reduced: whether it is
-    made of sums or extremes alone, as the mean and variance of a normalization are.
+    site: the key of the contraction that it is, with biases added or a multiple of it at most. is_reduced: whether it
+    is made of sums or extremes alone, as the mean and variance of a normalization are.
     """
 
     parameter: str = ""
