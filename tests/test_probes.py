@@ -101,7 +101,8 @@ def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
     for table, column, ours in (
         (before, "mean", "preact_mean"), (before, "std", "preact_std"), (before, "log10_rms", "log10_preact_rms"),
         (before, "input_correlation", "input_correlation"), (after, "std", "act_std"),
-        (after, "saturated", "saturated"), (after, "log10_rms", "log10_act_rms"), (after, "dead", "dead"), (after, "unit_similarity", "unit_similarity"),
+        (after, "saturated", "saturated"), (after, "log10_rms", "log10_act_rms"), (after, "dead", "dead"),
+        (after, "unit_similarity", "unit_similarity"),
     ):  # fmt: skip
         np.testing.assert_allclose(table[column], layers[ours], rtol=1e-5, atol=1e-5, err_msg=column)
 
