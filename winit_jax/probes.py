@@ -161,8 +161,10 @@ def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) 
 
     if out is None:
         parts = [tables for _, tables in reader.parts()]
-        frames = [pd.concat([part[name].to_pandas() for part in parts], ignore_index=True) for name in TABLES]
-        return Probed(*frames, notes=reader.notes)
+        sites, parameters = (
+            pd.concat([part[name].to_pandas() for part in parts], ignore_index=True) for name in TABLES
+        )
+        return Probed(sites, parameters, reader.notes)
     folder = ProbeFolder(out)
     folder.begin(reader.fingerprint)
     start = time.monotonic()
@@ -171,8 +173,8 @@ def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) 
         folder.write(point, tables)
         say(f"{done} of {len(missing)} networks")
     folder.end(time.monotonic() - start, reader.notes)
-    frames = [folder.read(name, reader.asked.points) for name in TABLES]
-    return Probed(*frames, notes=reader.notes, path=out)
+    sites, parameters = (folder.read(name, reader.asked.points) for name in TABLES)
+    return Probed(sites, parameters, reader.notes, out)
 
 
 class ProbeFolder:

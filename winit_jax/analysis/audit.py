@@ -226,7 +226,7 @@ def _units(network: _Network) -> Iterator[Finding]:
     phis = network.sites[network.sites["kind"] == "nonlinearity"]
     dead = phis[phis["dead"] > DEAD]
     if len(dead):
-        worst = dead.loc[dead["dead"].idxmax()]
+        worst = dead.sort_values("dead").iloc[-1]
         text = (
             f"{_percent(worst['dead'])} of the units of {worst['site']} ({worst['op']}) are dead: flat for every "
             f"input; more than {_percent(DEAD)} at {len(dead)} of {len(phis)} nonlinearities."
@@ -234,7 +234,7 @@ def _units(network: _Network) -> Iterator[Finding]:
         yield Finding("dead units", worst["site"], text, 2)
     flat = phis[(phis["saturated"] > SATURATED) & ~(phis["dead"] > DEAD)]
     if len(flat):
-        worst = flat.loc[flat["saturated"].idxmax()]
+        worst = flat.sort_values("saturated").iloc[-1]
         text = (
             f"{_percent(worst['saturated'])} of what goes through {worst['site']} ({worst['op']}) is where it is flat."
         )

@@ -137,7 +137,8 @@ class Probe:
     def _beside(self) -> int:
         if not self._is_traced:
             return 1
-        return max(1, min(MOST_BESIDE, len(self.asked.points), BESIDE_BYTES // max(1, 4 * sum(self.counts))))
+        fitting = BESIDE_BYTES // max(1, 4 * int(sum(self.counts)))
+        return max(1, min(MOST_BESIDE, len(self.asked.points), fitting))
 
     def _parameters(self, seed: jax.Array, factors: jax.Array) -> Any:
         return self._scaled(self._init(jax.random.key(seed)), factors)
@@ -222,7 +223,7 @@ class Probe:
                     else "",
                 }
                 places.append(site.place(turn))
-                rows.append(row | {name: float(values[turn]) for name, values in columns.items()} | keys)
+                rows.append(row | {name: float(values[turn]) for name, values in columns.items()} | dict(keys))
         for order, place in enumerate(sorted(range(len(rows)), key=places.__getitem__)):
             rows[place]["order"] = order
         return sorted(rows, key=lambda row: row["order"])

@@ -285,8 +285,9 @@ def loss_of(out: Any, key: jax.Array) -> jax.Array:
     """
     leaves = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     if len(leaves) == 1 and not leaves[0].shape:
-        return leaves[0].astype(jnp.float32)
-    total = jnp.float32(0)
+        loss: jax.Array = leaves[0].astype(jnp.float32)
+        return loss
+    total = jnp.zeros(())
     for number, leaf in enumerate(leaves):
         rows = leaf.astype(jnp.float32).reshape(leaf.shape[0] if leaf.ndim else 1, -1)
         directions = jax.random.normal(jax.random.fold_in(key, number), rows.shape)

@@ -124,7 +124,7 @@ def sources(jaxpr: core.Jaxpr) -> dict[Any, Any]:
     for eqn in jaxpr.eqns:
         if not is_elementwise(eqn):
             continue
-        (out,) = eqn.outvars
+        out: Any = eqn.outvars[0]
         arrays = {source_of(found, atom) for atom in eqn.invars} - {SCALAR}
         if not arrays:
             found[out] = SCALAR
@@ -137,7 +137,8 @@ def source_of(found: dict[Any, Any], atom: Any) -> Any:
     """The source of a value among those `found`; None for an array written out."""
     if isinstance(atom, core.Literal):
         return SCALAR if not np.shape(atom.val) else None
-    return found.get(atom, atom if atom.aval.shape else SCALAR)
+    shape: tuple[int, ...] = atom.aval.shape
+    return found.get(atom, atom if shape else SCALAR)
 
 
 def steps_between(jaxpr: core.Jaxpr, source: Any, end: Any, found: dict[Any, Any]) -> list[Any]:

@@ -6,6 +6,7 @@ about a dozen and no arithmetic of scalars.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
     return sums
 
 
-def columns_of(sums: Mapping[str, np.ndarray], n_units: int, samples: int) -> Columns:
+def columns_of(sums: Mapping[str, Any], n_units: int, samples: int) -> Columns:
     """The columns of a signal from its sums; axes in front of those of `sums_of`, as of a loop, are kept.
 
     mean, std: of all entries. log10_rms: log10 sqrt(mean x^2), whatever the scale. kurtosis: the fourth central moment
@@ -147,7 +148,7 @@ def squares_of_gradient(cotangent: jax.Array) -> jax.Array:
     return jnp.concatenate([squares, jnp.ones(1, jnp.float32)])
 
 
-def log10_of_gradient(squares: np.ndarray) -> np.ndarray:
+def log10_of_gradient(squares: Any) -> np.ndarray:
     """log10 of the RMS of a gradient from `squares_of_gradient`, [..., 4]: -inf where it is 0, NaN where none was."""
     squares = np.asarray(squares, np.float64)
     of_units, was = squares[..., :3], squares[..., 3] > 0
@@ -158,7 +159,8 @@ def log10_of_gradient(squares: np.ndarray) -> np.ndarray:
     log10_rms = np.take_along_axis(logs, which, axis=-1)[..., 0]
     # Below all of them the finest units still say that it is not 0.
     log10_rms = np.where(usable.any(axis=-1), log10_rms, logs[..., 0])
-    return np.where(was & np.isfinite(of_units[..., 2]), log10_rms, np.nan)
+    known: np.ndarray = np.where(was & np.isfinite(of_units[..., 2]), log10_rms, np.nan)
+    return known
 
 
 def columns_of_phi(flat: np.ndarray, rows: int) -> Columns:
@@ -177,17 +179,17 @@ def sums_of_weights(weights: jax.Array, gradient: jax.Array | None) -> Sums:
     return sums
 
 
-def columns_of_weights(sums: Mapping[str, np.ndarray], size: int) -> Columns:
+def columns_of_weights(sums: Mapping[str, Any], size: int) -> Columns:
     """The columns of a parameter: those of `columns_of` that one has, min, max, and log10_grad_rms.
 
     max_over_std: the largest distance from the mean in standard deviations. repeated: 1 where all slices are equal.
     """
     columns = columns_of(sums, size, 0)
     columns.pop("unit_similarity", None)
-    low, high = np.float64(sums["min"]), np.float64(sums["max"])
+    low, high = (np.asarray(sums[name], np.float64) for name in ("min", "max"))
     with np.errstate(divide="ignore", invalid="ignore"):
         far = np.maximum(high - columns["mean"], columns["mean"] - low) / columns["std"]
     columns |= {"min": low, "max": high, "max_over_std": far}
     columns["repeated"] = np.asarray(sums.get("repeated", 0.0), np.float64)
-    columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"]) if "gradient" in sums else np.float64(np.nan)
+    columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"]) if "gradient" in sums else np.asarray(np.nan)
     return columns

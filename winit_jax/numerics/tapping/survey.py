@@ -173,7 +173,7 @@ class _Reading:
             self._sum(index, eqn)
 
     def _scalars_but_one(self, eqn: Any) -> bool:
-        return sum(math.prod(atom.aval.shape) > 1 for atom in eqn.invars) <= 1
+        return sum(int(math.prod(atom.aval.shape) > 1) for atom in eqn.invars) <= 1
 
     def _site(self, index: int | str, eqn: Any, kind: Kind, op: str, var: Any, **known: Any) -> Site:
         return Site(
