@@ -38,7 +38,7 @@ def test_what_is_wrong_is_named_and_where(name):
 
 def test_sites_are_named_by_scopes_and_by_their_weights():
     def init(key):
-        return {"stem": {"w": nets.lecun(key, 64, 64)}, "out": nets.lecun(key, 64, 3)}
+        return {"stem": {"w": nets.lecun(key, 64, 64)}, "out": nets.lecun(key, 64, 256)}
 
     def apply(params, x):
         with jax.named_scope("encoder"):
@@ -50,7 +50,7 @@ def test_sites_are_named_by_scopes_and_by_their_weights():
         ("encoder", "dot_general"), ("encoder", "tanh"), ("out", "dot_general"),
     ]  # fmt: skip
     assert list(found.parameters["path"]) == ["out", "stem.w"]
-    assert list(found.parameters["law"]) == ["lecun_normal"] * 2 or found.parameters["law"].str.contains("lecun").all()
+    assert list(found.parameters["law"]) == ["lecun_normal", "lecun_normal or xavier_normal"]
 
 
 def test_a_module_that_is_used_twice_has_two_rows():
@@ -86,7 +86,7 @@ def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
     run = winit.run(
         {"activation": "tanh", "gain": 1.2, "width": 50, "depth": 4, "seed": 3}, inputs={"samples": 100}, progress=False
     )
-    x = jnp.asarray(read_work(load_sweep(None, words, vocabulary(), ())).inputs[50].values)
+    x = jnp.asarray(read_work(load_sweep(None, words, vocabulary(), ())).inputs[50].rows)
     std = 1.2 / np.sqrt(50)
     weights = [std * unit_weights(3, "normal", 50, 1, 50), *(std * unit_weight_stack(3, "normal", 2, 3, 50, 50))]
 

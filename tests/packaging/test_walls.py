@@ -31,17 +31,20 @@ MAY: dict[str, set[str]] = {
     "analysis": BASE | {"spec", "system", "store"},
     "api": BASE | {"spec", "system", "data", "store", "engine", "analysis"},
     "diagrams": {"api", "analysis", "engine"},
-    "cli": {"", "api", "diagrams", "analysis", "engine", "store", "spec", "system", "errors", "wording"},
+    "probes": BASE | {"spec", "system", "engine", "analysis"},
+    "cli": {"", "api", "diagrams", "probes", "analysis", "engine", "store", "spec", "system", "errors", "wording"},
     "__main__": {"cli"},
     "": {"errors"},  # the package itself: its names are imported when they are asked for
 }
 # Of the modules outside numerics, those that import JAX or optax at all.
 JAX = ("jax", "jaxlib", "optax")
 WITH_JAX = {f"winit_jax.engine.computing.{name}" for name in ("devices", "executor", "programs", "training")}
+WITH_JAX |= {"winit_jax.engine.probing"}
 # Modules that import others of the package only when a function is called, and why.
 LAZY = {
     "winit_jax.api": "catalog and load answer without JAX, and everything but run without figures",
     "winit_jax.diagrams": "it needs both JAX and seaborn",
+    "winit_jax.probes": "it needs JAX, and pandas for what it returns",
     "winit_jax.cli": "help answers at once",
     "winit_jax.analysis": "a figure's code is imported when one is drawn",
     "winit_jax.data.sources": "readers of files are imported for files alone",

@@ -10,7 +10,7 @@ import numpy as np
 from jax.extend import core
 
 from winit_jax.numerics.tapping import pointwise
-from winit_jax.numerics.tapping.sites import Origin, Site, Use
+from winit_jax.numerics.tapping.sites import Origin, Site, Survey, Tap, Use
 from winit_jax.numerics.tapping.statistics import (
     Columns,
     Sums,
@@ -24,7 +24,7 @@ from winit_jax.numerics.tapping.statistics import (
     sums_of_phi,
     sums_of_weights,
 )
-from winit_jax.numerics.tapping.survey import Survey, Surveyor, Tap
+from winit_jax.numerics.tapping.survey import Surveyor
 
 Measured = dict[str, Sums]
 Probes = Mapping[str, jax.Array]

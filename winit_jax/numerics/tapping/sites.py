@@ -1,7 +1,10 @@
 """Where a function is tapped: one record a site, found before anything is computed."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from winit_jax.numerics.activations import Activation
 
 # What stands at a site. `contraction`: a product with weights or between signals, with its biases added.
 # `nonlinearity`: an elementwise function of one signal. `softmax`. `lookup`: rows of a table of embeddings. `sum`: a
@@ -74,3 +77,33 @@ class Use:
 
     fans: list[tuple[int, int]] = field(default_factory=list)
     is_read: bool = False
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A site, and what is read there beside its value. source: what a nonlinearity is a function of, by the equations
+    `steps`; phi: what is known of it."""
+
+    site: Site
+    source: Any = None
+    steps: tuple[Any, ...] = ()
+    phi: Activation | None = None
+
+
+@dataclass
+class Survey:
+    """The taps of one jaxpr by the variable that they read, and the surveys of the jaxprs that its equations call."""
+
+    taps: dict[Any, list[Tap]] = field(default_factory=lambda: defaultdict(list))
+    inner: dict[int, tuple["Survey", ...]] = field(default_factory=dict)
+    out: list[Origin] = field(default_factory=list)
+
+    def all_taps(self) -> list[Tap]:
+        """Those of the jaxprs that it calls too, in the order of the computation."""
+        found = [(tap.site.key, tap) for taps in self.taps.values() for tap in taps]
+        found += [(tap.site.key, tap) for surveys in self.inner.values() for one in surveys for tap in one.all_taps()]
+        return [tap for _, tap in sorted(found, key=lambda pair: _order(pair[0]))]
+
+
+def _order(key: str) -> list[int]:
+    return [int(number) for number in key.split("/")]

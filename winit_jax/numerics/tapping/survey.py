@@ -1,70 +1,24 @@
 """Where the sites of a function are: its jaxpr is read once, before anything is computed."""
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.tapping import pointwise
-from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Use
+from winit_jax.numerics.tapping.equations import Fans, is_of_jax, joined, of_convolution, of_dot, scope_of
+from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Survey, Tap, Use
 
 # What changes the form of a value and none of its numbers, and what leaves out some of them.
-FORMS = frozenset(
-    [
-        "reshape",
-        "transpose",
-        "squeeze",
-        "expand_dims",
-        "broadcast_in_dim",
-        "convert_element_type",
-        "copy",
-        "copy_p",
-        "reduce_precision",
-        "rev",
-        "slice",
-        "dynamic_slice",
-        "optimization_barrier",
-        "sharding_constraint",
-    ]
-)
+FORMS = frozenset((
+    "reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type", "copy", "copy_p",
+    "reduce_precision", "rev", "slice", "dynamic_slice", "optimization_barrier", "sharding_constraint",
+))  # fmt: skip
 SCALING = frozenset(["mul", "div", "neg", "add", "sub", "add_any", "select_n", "stop_gradient"])
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A site, and what is read there beside its value. source: what a nonlinearity is a function of, by the equations
-    `steps`; phi: what is known of it. weights: whether the value is softmax's."""
-
-    site: Site
-    source: Any = None
-    steps: tuple[Any, ...] = ()
-    phi: Activation | None = None
-
-
-@dataclass
-class Survey:
-    """The taps of one jaxpr by the variable that they read, and the surveys of the jaxprs that its equations call."""
-
-    taps: dict[Any, list[Tap]] = field(default_factory=lambda: defaultdict(list))
-    inner: dict[int, tuple["Survey", ...]] = field(default_factory=dict)
-    out: list[Origin] = field(default_factory=list)
-
-    def all_taps(self) -> list[Tap]:
-        """Those of the jaxprs that it calls too, in the order of the computation."""
-        found = [(tap.site.key, tap) for taps in self.taps.values() for tap in taps]
-        found += [(tap.site.key, tap) for surveys in self.inner.values() for one in surveys for tap in one.all_taps()]
-        return [tap for _, tap in sorted(found, key=lambda pair: _order(pair[0]))]
-
-
-def _order(key: str) -> list[int]:
-    return [int(number) for number in key.split("/")]
 
 
 class Surveyor:
@@ -134,9 +88,9 @@ class _Reading:
     def _equation(self, index: int, eqn: Any) -> None:
         name = eqn.primitive.name
         if name == "dot_general":
-            self._contraction(index, eqn, *_of_dot(eqn))
+            self._contraction(index, eqn, of_dot(eqn))
         elif name == "conv_general_dilated":
-            self._contraction(index, eqn, *_of_convolution(eqn))
+            self._contraction(index, eqn, of_convolution(eqn))
         elif name == "gather" and self.origin(eqn.invars[0]).parameter and not self.origin(eqn.invars[0]).moves:
             self._lookup(index, eqn)
         elif name == "scan":
@@ -189,7 +143,7 @@ class _Reading:
             **known,
         )
 
-    def _contraction(self, index: int, eqn: Any, fans: "list[Fans]") -> None:
+    def _contraction(self, index: int, eqn: Any, fans: list[Fans]) -> None:
         (out,) = eqn.outvars
         operands = [self.origin(atom) for atom in eqn.invars[:2]]
         depth = 1 + max(one.depth for one in operands)
@@ -417,62 +371,3 @@ class _Reading:
                 return False
             atom = made.invars[0]
         return False
-
-
-@dataclass(frozen=True)
-class Fans:
-    """Of one operand of a contraction, were it the weights. units: the axes of the product that are its units."""
-
-    fan_in: int
-    fan_out: int
-    units: tuple[int, ...]
-
-
-def _of_dot(eqn: Any) -> tuple[list[Fans]]:
-    (contracted, batched) = eqn.params["dimension_numbers"]
-    shapes = [atom.aval.shape for atom in eqn.invars]
-    free = [
-        [axis for axis in range(len(shape)) if axis not in of and axis not in batch]
-        for shape, of, batch in zip(shapes, contracted, batched, strict=True)
-    ]
-    first = len(batched[0])
-    places = [range(first, first + len(free[0])), range(first + len(free[0]), first + len(free[0]) + len(free[1]))]
-    return (
-        [
-            Fans(
-                math.prod(shape[axis] for axis in of),
-                math.prod(shape[axis] for axis in own),
-                tuple(place) or (len(eqn.outvars[0].aval.shape) - 1,),
-            )
-            for shape, of, own, place in zip(shapes, contracted, free, places, strict=True)
-        ],
-    )
-
-
-def _of_convolution(eqn: Any) -> tuple[list[Fans]]:
-    numbers = eqn.params["dimension_numbers"]
-    out_axis, in_axis, *spatial = numbers.rhs_spec
-    kernel = eqn.invars[1].aval.shape
-    taps = math.prod(kernel[axis] for axis in spatial)
-    fans = Fans(kernel[in_axis] * taps, kernel[out_axis] * taps, (numbers.out_spec[1],))
-    return ([fans, fans],)
-
-
-def scope_of(eqn: Any) -> str:
-    """The names that a function gave the place of an equation, without those of JAX's transformations."""
-    words = []
-    for word in str(eqn.source_info.name_stack).split("/"):
-        while match := re.fullmatch(r"(\w+)\((.*)\)", word):
-            word = "" if match[1] in ("jit", "pjit") and is_of_jax(match[2]) else match[2]
-        if word and not is_of_jax(word) and "->" not in word:
-            words.append(word)
-    return "/".join(words)
-
-
-def is_of_jax(name: str) -> bool:
-    """Whether a name is JAX's own, or that of a function without one, and says nothing of a place."""
-    return name.startswith(("_", "<")) or any(hasattr(of, name) for of in (jnp, jax.nn, jax.lax, jax.numpy.linalg))
-
-
-def joined(*scopes: str) -> str:
-    return "/".join(scope for scope in scopes if scope)
