@@ -31,7 +31,7 @@ def test_what_is_wrong_is_named_and_where(name):
     if where is not None:
         assert where in {finding.where for finding in findings if finding.kind == kind}
     for finding in findings:
-        assert finding.text.endswith(".")
+        assert finding.text.endswith((".", "?"))
         assert finding.where in finding.text
     assert [finding.severity for finding in findings] == sorted((f.severity for f in findings), reverse=True)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from support.marks import slow_but
 from winit_jax.numerics.tapping.passes import Tapped, loss_of
 from winit_jax.numerics.tapping.statistics import columns_of, log10_of_gradient, squares_of_gradient, sums_of
 
@@ -103,7 +104,9 @@ def called(weights, x):
     return x
 
 
-@pytest.mark.parametrize("apply", [plain, scanned, rematerialized, one_by_one, chosen, called])
+@pytest.mark.parametrize(
+    "apply", slow_but([scanned, chosen], [plain, scanned, rematerialized, one_by_one, chosen, called])
+)
 def test_signals_and_gradients_are_those_of_the_loop_by_hand(apply, weights, inputs):
     """A cond that is not taken has sites that were not executed, and a vmapped function those of the batch."""
     tapped, sites, parameters = measured(apply, weights, inputs)

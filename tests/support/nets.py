@@ -236,7 +236,7 @@ FAULTY = {
         "truncation uncorrected",
         "layer0",
     ),
-    "vanishing": (lambda: stack(lambda *sizes: 0.01 * he(*sizes), jax.nn.relu), "vanishing signal", "layer0"),
+    "vanishing": (lambda: stack(lambda *sizes: 0.01 * he(*sizes), jax.nn.relu), "vanishing signal", "layer1"),
     "exploding": (
         lambda: stack(lambda *sizes: 4 * he(*sizes), jax.nn.relu, depth=6),
         "exploding signal",
@@ -253,7 +253,7 @@ FAULTY = {
         "collapsed inputs",
         None,
     ),
-    "growing_stream": (lambda: residual(depth=24, branch=1.5), "growing stream", None),
+    "growing_stream": (lambda: residual(depth=32, branch=1.5), "growing stream", None),
     "sharp_attention": (
         lambda: changed(
             language_model(),
