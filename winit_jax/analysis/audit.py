@@ -278,8 +278,8 @@ def _stream(network: _Network) -> Iterator[Finding]:
     if growth > math.log10(STREAM_GROWTH):
         text = (
             f"The stream grows {10**growth:.3g} times over {len(sums)} branches, to an RMS of "
-            f"{_power(sums['log10_rms'].iloc[-1])} at {sums['site'].iloc[-1]}: the last weights of the branches are not "
-            "scaled down with depth "
+            f"{_power(sums['log10_rms'].iloc[-1])} at {sums['site'].iloc[-1]}: the last weights of the branches are "
+            "not scaled down with depth "
             f"(1/sqrt({len(sums)}) = {1 / math.sqrt(len(sums)):.2g} would keep it)."
         )
         yield Finding("growing stream", sums["site"].iloc[-1], text, 1)

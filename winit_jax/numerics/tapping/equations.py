@@ -67,3 +67,18 @@ def is_of_jax(name: str) -> bool:
 def joined(*scopes: str) -> str:
     """Scopes within each other as one."""
     return "/".join(scope for scope in scopes if scope)
+
+
+def constants_and_carries(eqn: Any) -> tuple[int, int]:
+    """How many arguments of a scan are the same at each turn, and how many it carries; others are passed one by one.
+
+    Told by ranks, for parameters of the equation have other names in other releases: what is passed, and what is
+    collected, has one axis more outside than inside.
+    """
+    body = eqn.params["jaxpr"].jaxpr
+
+    def same_rank(outside: Any, inside: Any) -> int:
+        return sum(len(one.aval.shape) == len(other.aval.shape) for one, other in zip(outside, inside, strict=True))
+
+    carries = same_rank(eqn.outvars, body.outvars)
+    return same_rank(eqn.invars, body.invars) - carries, carries

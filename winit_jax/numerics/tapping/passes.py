@@ -10,6 +10,7 @@ import numpy as np
 from jax.extend import core
 
 from winit_jax.numerics.tapping import pointwise
+from winit_jax.numerics.tapping.equations import constants_and_carries
 from winit_jax.numerics.tapping.sites import Origin, Site, Survey, Tap, Use
 from winit_jax.numerics.tapping.statistics import (
     Columns,
@@ -201,7 +202,7 @@ class Tapped:
         return self._evaluate(body, values, surveys[0], mine)
 
     def _scanned(self, eqn: Any, values: list[Any], survey: Survey, probes: Probes) -> tuple[list[Any], Measured]:
-        consts, carries = eqn.params["num_consts"], eqn.params["num_carry"]
+        consts, carries = constants_and_carries(eqn)
         fixed, carried, passed = values[:consts], values[consts : consts + carries], values[consts + carries :]
 
         def turn(carry: list[Any], given: tuple[list[Any], Probes]) -> tuple[list[Any], tuple[list[Any], Measured]]:

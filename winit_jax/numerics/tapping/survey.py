@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from winit_jax.numerics.tapping import pointwise
-from winit_jax.numerics.tapping.equations import Fans, is_of_jax, joined, of_convolution, of_dot, scope_of
+from winit_jax.numerics.tapping.equations import (
+    Fans,
+    constants_and_carries,
+    is_of_jax,
+    joined,
+    of_convolution,
+    of_dot,
+    scope_of,
+)
 from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Survey, Tap, Use
 
 # What changes the form of a value and none of its numbers, and what leaves out some of them.
@@ -255,7 +263,7 @@ class _Reading:
         self.origins.update(zip(eqn.outvars, survey.out, strict=True))
 
     def _scan(self, index: int, eqn: Any) -> None:
-        consts, carries = eqn.params["num_consts"], eqn.params["num_carry"]
+        consts, carries = constants_and_carries(eqn)
         given = [self.origin(atom) for atom in eqn.invars]
         fixed, carried, passed = given[:consts], given[consts : consts + carries], given[consts + carries :]
         body = eqn.params["jaxpr"]
