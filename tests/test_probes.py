@@ -1,6 +1,9 @@
 """Probes of one's own networks: names, laws, findings, folders, and the command line over them."""
 
 import json
+import re
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,8 @@ import winit_jax as winit
 from support import nets
 from support.runs import winit as command
 from winit_jax.numerics.laws import law_of
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -108,9 +113,9 @@ def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
 
 
 MODULE = """
+import jax
 from support import nets
-calls = []
-def sound(): return nets.stack(nets.he, __import__("jax").nn.relu)
+def sound(): return nets.stack(nets.he, jax.nn.relu)
 def faulty(): return nets.FAULTY["nan"][0]()
 def wrong(): return 3
 def raises(): raise RuntimeError("out of ideas")
@@ -123,8 +128,6 @@ def module(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "own_nets"
-    import sys
-
     sys.modules.pop("own_nets", None)
 
 
@@ -142,6 +145,42 @@ def test_the_command_prints_sites_and_keeps_tables(module, tmp_path):
     assert len(pd.read_parquet(tmp_path / "kept" / "sites")) == 3 * 7
     _, said = command("probe", f"{module}:faulty", "--out", tmp_path, code=2)
     assert "is not empty, and no folder of a probe" in said
+
+
+def test_another_init_or_other_inputs_are_another_network(tmp_path):
+    make, x = nets.SOUND["linear"], nets.X
+    init, apply, _ = make()
+    winit.probe(make, out=tmp_path / "kept")
+    others = [
+        lambda: (lambda key: jax.tree.map(lambda w: 2 * w, init(key)), apply, x),
+        lambda: (init, apply, x + 1),
+        lambda: (init, lambda params, x: apply(params, x) + x, x),
+    ]
+    for other in others:
+        with pytest.raises(winit.Refused, match="is of another network or of other inputs"):
+            winit.probe(other, out=tmp_path / "kept")
+    with pytest.raises(winit.Refused, match="is of another network or of other inputs"):
+        winit.probe(apply, jax.tree.map(lambda w: 3 * w, init(jax.random.key(0))), x, out=tmp_path / "kept")
+
+
+def test_of_a_loop_of_unknown_length_the_gradients_are_not_known_and_a_note_says_so():
+    def apply(w, x):
+        return jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.tanh(s[1] @ w)), (0, x))[1]
+
+    found = winit.probe(apply, nets.lecun(jax.random.key(0), 64, 64), nets.X)
+    assert found.notes == ["A loop of unknown length has no gradient: log10_grad_rms is NaN."]
+    assert found.sites["log10_grad_rms"].isna().all()
+    assert found.sites["log10_rms"].notna().all()
+
+
+def test_the_page_s_example_says_what_the_page_shows(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "your-model.md").read_text(encoding="utf-8")
+    example, said = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "text"))
+    (tmp_path / "nets.py").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    assert command("probe", "nets:make", "--audit", code=1)[0] == said
+    sys.modules.pop("nets", None)
 
 
 def test_the_audit_exits_with_one_where_something_is_wrong(module):

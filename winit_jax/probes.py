@@ -1,8 +1,6 @@
 """The measurements of a sweep in a model of one's own: `winit.probe`, and what `winit probe` does."""
 
-import hashlib
 import inspect
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**32 - 1
 SCALE = "scale."
-TABLES = ("sites", "parameters")
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +71,7 @@ def probe(
         given = params
         triple = Network(lambda key: given, network, inputs)
     else:
-        triple = _made(network)
+        triple = _made(network, say or (lambda text: None))
     reader = Probe(triple, Asked(*asked))
     return _carried_out(reader, Path(out) if out is not None else None, say or (lambda text: None))
 
@@ -121,7 +118,7 @@ def _wrong_factor(value: Any) -> str | None:
     return f"{value!r} is a formula; a factor is a number." if isinstance(value, str) else None
 
 
-def _made(network: Callable[..., Any] | str) -> Any:
+def _made(network: Callable[..., Any] | str, say: Callable[[str], None]) -> Any:
     from winit_jax.engine.probing import as_network
     from winit_jax.errors import described
     from winit_jax.user_code import contained, imported, is_import_path, pass_on
@@ -129,6 +126,7 @@ def _made(network: Callable[..., Any] | str) -> Any:
     if isinstance(network, str):
         if not is_import_path(network):
             raise Refused(f"{network!r} is not an import path: write package.module:function.")
+        say(f"{network} is imported and called.")
         try:
             function = imported(network)
         except ValueError as error:
@@ -157,13 +155,14 @@ def _made(network: Callable[..., Any] | str) -> Any:
 
 
 def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) -> Probed:
-    import pandas as pd
+    import pyarrow as pa
+
+    from winit_jax.store.probe_folder import TABLES, ProbeFolder
 
     if out is None:
         parts = [tables for _, tables in reader.parts()]
-        sites, parameters = (
-            pd.concat([part[name].to_pandas() for part in parts], ignore_index=True) for name in TABLES
-        )
+        found = [pa.concat_tables([part[name] for part in parts], promote_options="permissive") for name in TABLES]
+        sites, parameters = (table.to_pandas() for table in found)
         return Probed(sites, parameters, reader.notes)
     folder = ProbeFolder(out)
     folder.begin(reader.fingerprint)
@@ -173,82 +172,6 @@ def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) 
         folder.write(point, tables)
         say(f"{done} of {len(missing)} networks")
     folder.end(time.monotonic() - start, reader.notes)
-    sites, parameters = (folder.read(name, reader.asked.points) for name in TABLES)
+    found = [folder.read(name, reader.asked.points) for name in TABLES]
+    sites, parameters = (table.to_pandas() for table in found)
     return Probed(sites, parameters, reader.notes, out)
-
-
-class ProbeFolder:
-    """Tables of a probe on disk, a file a network in each, whole or not there at all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def begin(self, fingerprint: str) -> None:
-        """Make the folder, or go on with it. Errors: Refused where it is of something else."""
-        from winit_jax.system import disk
-
-        info = self.path / "run.json"
-        if info.exists():
-            try:
-                there = json.loads(disk.read(info))
-                then = there.get("fingerprint") if there.get("kind") == "probe" else None
-            except (OSError, ValueError) as error:
-                raise Refused(f"{info} cannot be read: {error}.", 1) from error
-            if then is None:
-                raise Refused(f"{self.path} is no folder of a probe; choose another one with --out.")
-            if then != fingerprint:
-                raise Refused(f"{self.path} is of another function or of other inputs; choose another folder.")
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise Refused(f"{self.path} is not empty, and no folder of a probe; choose another one with --out.")
-        try:
-            for name in (*TABLES, "staging"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f"{self.path}: {error.strerror}.", 1) from error
-        self._fingerprint = fingerprint
-        self._write_info("running", 0.0, [])
-
-    def end(self, seconds: float, notes: Sequence[str]) -> None:
-        self._write_info("finished", seconds, notes)
-
-    def _write_info(self, state: str, seconds: float, notes: Sequence[str]) -> None:
-        from winit_jax.system import disk, provenance
-
-        info = {
-            "kind": "probe",
-            "state": state,
-            "fingerprint": self._fingerprint,
-            "seconds": seconds,
-            "notes": list(notes),
-            "versions": provenance.versions(),
-        }
-        disk.replace_file(self.path / "run.json", json.dumps(info, indent=1).encode(), self.path / "staging")
-
-    def _file(self, name: str, point: Any) -> Path:
-        digest = hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
-        return self.path / name / f"part-{digest}.parquet"
-
-    def has(self, point: Any) -> bool:
-        """Whether a network is done: its last table is there."""
-        return self._file(TABLES[-1], point).exists()
-
-    def write(self, point: Any, tables: Mapping[str, Any]) -> None:
-        """Errors: Refused where the disk does not take it."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from winit_jax.system import disk
-
-        try:
-            for name in TABLES:
-                buffer = pa.BufferOutputStream()
-                pq.write_table(tables[name], buffer)
-                disk.replace_file(self._file(name, point), buffer.getvalue().to_pybytes(), self.path / "staging")
-        except OSError as error:
-            raise Refused(f"{self.path}: {error.strerror}. What was finished is kept.", 1) from error
-
-    def read(self, name: str, points: Sequence[Any]) -> "pd.DataFrame":
-        """A table of these networks, in their order."""
-        import pandas as pd
-
-        return pd.concat([pd.read_parquet(self._file(name, point)) for point in points], ignore_index=True)

@@ -31,7 +31,7 @@ MAY: dict[str, set[str]] = {
     "analysis": BASE | {"spec", "system", "store"},
     "api": BASE | {"spec", "system", "data", "store", "engine", "analysis"},
     "diagrams": {"api", "analysis", "engine"},
-    "probes": BASE | {"spec", "system", "engine", "analysis"},
+    "probes": BASE | {"spec", "store", "engine", "analysis"},
     "cli": {"", "api", "diagrams", "probes", "analysis", "engine", "store", "spec", "system", "errors", "wording"},
     "__main__": {"cli"},
     "": {"errors"},  # the package itself: its names are imported when they are asked for

@@ -28,6 +28,7 @@ def probe(
     of a stream, and every parameter.
     """
     from winit_jax import probes
+    from winit_jax.store.probe_folder import TABLES
 
     with sentences():
         found = probes.probe(network, **probes.words_of(words or []), gradients=gradients, out=out, say=say)
@@ -35,7 +36,7 @@ def probe(
     for note in found.notes:
         say(f"note: {note}")
     if as_json:
-        tables = {name: json.loads(getattr(found, name).to_json(orient="records")) for name in probes.TABLES}
+        tables = {name: json.loads(getattr(found, name).to_json(orient="records")) for name in TABLES}
         told = {"findings": [finding.to_json() for finding in findings]} if audit else tables
         typer.echo(json.dumps(told))
     elif audit:

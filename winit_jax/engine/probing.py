@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ MOST_BESIDE = 16
 Point = tuple[int, tuple[float, ...]]
 # The stream of the random direction of the loss, apart from whatever a model draws from its seed.
 DIRECTION = 0x77696E69
+# Of the parameters by which a network is known again.
+FINGERPRINT_SEED = 0
 
 
 class Network(NamedTuple):
@@ -45,14 +47,14 @@ class Asked:
     each. gradients: whether the way back is gone too. threshold: of saturation."""
 
     seeds: Sequence[int] = (0,)
-    factors: Mapping[str, Sequence[float]] = ()  # type: ignore[assignment]
+    factors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     gradients: bool = True
     threshold: float = 0.05
 
     @property
     def points(self) -> list[Point]:
         """(seed, a factor of each pattern), all of their product."""
-        combined = itertools.product(*dict(self.factors).values())
+        combined = itertools.product(*self.factors.values())
         return [(seed, these) for these in combined for seed in self.seeds]
 
 
@@ -64,20 +66,20 @@ class Probe:
     """
 
     def __init__(self, network: Network, asked: Asked) -> None:
-        self.asked, self.inputs = asked, network.inputs
-        self._init, self.notes = contained(network.init, "init"), list[str]()
+        self.asked, self.notes = asked, list[str]()
+        self._init = contained(network.init, "init")
         params = self._shapes()
         try:
-            self.tapped = Tapped(contained(network.apply, "apply"), params, network.inputs, asked.threshold)
+            self.inputs = jax.tree.map(jnp.asarray, network.inputs)
+            self.tapped = Tapped(contained(network.apply, "apply"), params, self.inputs, asked.threshold)
         except BaseException as error:
             pass_on(error)
             raise Refused(f"apply(params, inputs) cannot be traced: {described(error)}") from error
         if not self.tapped.sites:
             raise Refused("apply(params, inputs) has no contraction of its inputs: there is nothing to measure.")
-        self.counts = [math.prod(leaf.shape) for leaf in jax.tree.leaves(params)]
         self.shapes = {path: leaf.shape for path, leaf in zip(self.tapped.paths, jax.tree.leaves(params), strict=True)}
         self._fits = []
-        for pattern in dict(asked.factors):
+        for pattern in asked.factors:
             fits = [fnmatch.fnmatchcase(path, pattern) for path in self.tapped.paths]
             if not any(fits):
                 raise Refused(f"scale.{pattern}: no parameter has such a path. Known: {few(self.tapped.paths)}.")
@@ -98,7 +100,8 @@ class Probe:
             raise Refused(f"init(key) cannot be called: {described(error)}") from error
 
     def _drawn(self, seed: int) -> Any:
-        return jax.tree.map(jnp.asarray, self._init(jax.random.key(seed)))
+        init = jax.jit(self._init) if self._is_traced else self._init
+        return jax.tree.map(jnp.asarray, init(jax.random.key(seed)))
 
     def parts(self, points: "Sequence[Point] | None" = None) -> Iterator[tuple["Point", dict[str, pa.Table]]]:
         """(A point, `sites` and `parameters` of its network) of each of the points, all that are asked for by default.
@@ -120,16 +123,22 @@ class Probe:
 
     @property
     def fingerprint(self) -> str:
-        """What tells this function, its inputs and how it is measured from others: SHA-256 of its jaxpr and of them."""
+        """What tells this network, its inputs and how it is measured from others, as a SHA-256.
+
+        Of the jaxpr, the arrays that it closes over, the inputs, and the parameters of one seed: another init makes
+        another network.
+        """
         text = re.sub(r"0x[0-9a-f]+", "", str(self.tapped.jaxpr))
         digest = hashlib.sha256(f"{text}\n{self.asked.gradients}\n{self.factor_columns}".encode())
-        for leaf in jax.tree.leaves(self.inputs):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
+        for leaf in jax.tree.leaves((self.tapped.jaxpr.consts, self.inputs, self._drawn(FINGERPRINT_SEED))):
+            is_key = jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key)
+            numbers = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+            digest.update(f"{numbers.shape} {numbers.dtype}".encode() + np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
 
     @property
     def factor_columns(self) -> list[str]:
-        return [f"scale.{pattern}" for pattern in dict(self.asked.factors)]
+        return [f"scale.{pattern}" for pattern in self.asked.factors]
 
     # -- computing ---------------------------------------------------------------------------------------------------
 
@@ -137,7 +146,7 @@ class Probe:
     def _beside(self) -> int:
         if not self._is_traced:
             return 1
-        fitting = BESIDE_BYTES // max(1, 4 * int(sum(self.counts)))
+        fitting = BESIDE_BYTES // max(1, 4 * sum(map(math.prod, self.shapes.values())))
         return max(1, min(MOST_BESIDE, len(self.asked.points), fitting))
 
     def _parameters(self, seed: jax.Array, factors: jax.Array) -> Any:

@@ -264,11 +264,8 @@ class Tapped:
 
 def bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
     """What an equation makes of values."""
-    given = eqn.primitive.get_bind_params(eqn.params)
-    # Releases before 0.10 keep the functions of an equation apart from its other parameters.
-    functions, params = given if isinstance(given, tuple) else ((), given)
     with eqn.ctx.manager:
-        outs = eqn.primitive.bind(*functions, *values, **params)
+        outs = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 

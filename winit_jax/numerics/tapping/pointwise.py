@@ -82,7 +82,7 @@ def source_of(found: dict[Any, Any], atom: Any) -> Any:
     return found.get(atom, atom if shape else SCALAR)
 
 
-def steps_between(jaxpr: core.Jaxpr, source: Any, end: Any, found: dict[Any, Any]) -> list[Any]:
+def steps_between(jaxpr: core.Jaxpr, source: Any, end: Any) -> list[Any]:
     """The equations by which `end` is made of `source`, in order, those of its scalars among them."""
     made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
     wanted: dict[int, Any] = {}
@@ -154,7 +154,8 @@ def _known() -> dict[str, np.ndarray]:
     return {name: np.asarray(of_name, np.float64) for name, of_name in zip(names, values, strict=True)}
 
 
-_SEEN: dict[str, tuple[str, Activation] | None] = {}
+# What was recognized already, by its equations: a network has the same function at each of its layers.
+_SEEN: dict[str, tuple[str, Activation | None] | None] = {}
 
 
 def recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activation | None] | None:
@@ -165,7 +166,7 @@ def recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activa
     """
     text = f"{source.aval.dtype}\n" + _written(steps)
     if text not in _SEEN:
-        _SEEN[text] = _recognized(steps, source, end)  # type: ignore[assignment]
+        _SEEN[text] = _recognized(steps, source, end)
     return _SEEN[text]
 
 

@@ -39,10 +39,9 @@ class Site:
 
     key: where it stands in the jaxpr, unlike that of every other site. kind: what it is; op: its word in tables. scope:
     names that the function gave the place (`jax.named_scope`, modules of Flax). parameter: the path of its weights.
-    shape, dtype: of the value. units: the axes of its units. fan_in, fan_out: of the weights as used, 0 without.
-    follows: the key of the contraction that a nonlinearity is a function of, or that ends the branch of a sum. stream:
-    likewise of what the branch is added to. loops: how often each loop that it stands in is gone through, the outermost
-    first; the last of them is 0 in a loop of unknown length, of which the last turn is measured. levels: how many
+    shape: of the value. units: the axes of its units. fan_in, fan_out: of the weights as used, 0 without. follows: the
+    key of the contraction that a nonlinearity is a function of, or that ends the branch of a sum. loops: how often each
+    loop that it stands in is gone through, the outermost first; the last of them is 0 in a loop of unknown length, of which the last turn is measured. levels: how many
     numbers of the key come before that of each loop. is_differentiated: whether gradients are taken there.
     """
 
@@ -51,13 +50,11 @@ class Site:
     op: str
     scope: str
     shape: tuple[int, ...]
-    dtype: Any
     parameter: str = ""
     units: tuple[int, ...] = ()
     fan_in: int = 0
     fan_out: int = 0
     follows: str = ""
-    stream: str = ""
     loops: tuple[int, ...] = ()
     levels: tuple[int, ...] = ()
     is_differentiated: bool = True
@@ -81,12 +78,11 @@ class Use:
 
 @dataclass(frozen=True)
 class Tap:
-    """A site, and what is read there beside its value. source: what a nonlinearity is a function of, by the equations
-    `steps`; phi: what is known of it."""
+    """A site, and what is read there beside its value. source: what a nonlinearity is a function of; phi: what is known
+    of it."""
 
     site: Site
     source: Any = None
-    steps: tuple[Any, ...] = ()
     phi: Activation | None = None
 
 

@@ -42,17 +42,15 @@ def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
     """The sums from which `columns_of` makes the columns of one signal.
 
     x: of any shape. units: its axes of units, all others are rows. samples: along the first axis, 0 if it has none.
-    Entries are taken in units of 2^exponent and from `pivot`, near their mean, as GRAM_ROWS rows or fewer, evenly
-    spaced, have them. Out: sums over the units of each row and over samples, the Gram matrix of those few rows.
+    Entries are taken in units of 2^exponent, above all of them, and from `pivot`, their mean as float32 has it. Out:
+    sums over the units of each row and over samples, the Gram matrix of GRAM_ROWS rows or fewer, evenly spaced.
     """
     matrix = as_matrix(x, units)
     rows, n_units = matrix.shape
-    some = matrix[:: -(-rows // GRAM_ROWS)]
-    exponent = jnp.maximum(exponent_of(jnp.max(jnp.abs(some))), -125)
-    scale = power_of_two(-exponent)
-    few = some * scale
-    pivot = jnp.mean(few)
-    y = matrix * scale
+    # The powers of two of float32 end at 2^-126 and 2^127.
+    exponent = jnp.clip(exponent_of(jnp.max(jnp.abs(matrix))), -125, 126)
+    y = matrix * power_of_two(-exponent)
+    pivot = jnp.mean(y)
     centred = y - pivot
     sums = {
         "exponent": exponent,
@@ -70,6 +68,7 @@ def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
     if samples > 1 and rows % samples == 0:
         sums["of_samples"] = jnp.sum(centred.reshape(samples, -1), axis=0)
     if rows > 1 and n_units > 1:
+        few = y[:: -(-rows // GRAM_ROWS)]
         sums["gram"] = jax.lax.dot_general(few, few, (((1,), (1,)), ((), ())), precision="highest")
     return sums
 

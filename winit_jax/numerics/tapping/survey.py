@@ -69,6 +69,7 @@ class _Reading:
         self.units: dict[Any, tuple[int, ...]] = {}
         self.sources = pointwise.sources(jaxpr)
         self.readers: dict[Any, list[Any]] = defaultdict(list)
+        self.makers = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
         for eqn in jaxpr.eqns:
             for atom in eqn.invars:
                 if not isinstance(atom, core.Literal):
@@ -144,7 +145,6 @@ class _Reading:
             op=op,
             scope=joined(self.scope, scope_of(eqn)),
             shape=tuple(var.aval.shape),
-            dtype=var.aval.dtype,
             loops=self.loops,
             levels=self.levels,
             is_differentiated=self.is_differentiated,
@@ -194,12 +194,18 @@ class _Reading:
         return other is not None and not self._moves(other)
 
     def _moves(self, atom: Any) -> bool:
-        if isinstance(atom, core.Literal):
-            return False
-        if atom in self.origins:
-            return self.origins[atom].moves
-        made = next((eqn for eqn in self.jaxpr.eqns if atom in eqn.outvars), None)
-        return made is not None and any(self._moves(inner) for inner in made.invars)
+        ahead, seen = [atom], set()
+        while ahead:
+            one = ahead.pop()
+            if isinstance(one, core.Literal) or one in seen:
+                continue
+            seen.add(one)
+            if one in self.origins:
+                if self.origins[one].moves:
+                    return True
+            elif one in self.makers:
+                ahead += self.makers[one].invars
+        return False
 
     def _lookup(self, index: int, eqn: Any) -> None:
         (out,) = eqn.outvars
@@ -225,10 +231,8 @@ class _Reading:
             or self.origin(out).is_reduced
         ):
             return
-        stream, branch = sorted(operands, key=lambda one: one.depth)
-        site = self._site(
-            index, eqn, "sum", "sum", out, units=(len(out.aval.shape) - 1,), follows=branch.site, stream=stream.site
-        )
+        branch = max(operands, key=lambda one: one.depth)
+        site = self._site(index, eqn, "sum", "sum", out, units=(len(out.aval.shape) - 1,), follows=branch.site)
         self.survey.taps[out].append(Tap(site))
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -320,14 +324,14 @@ class _Reading:
                 continue
             if self._is_only_reduced(end):
                 continue
-            steps = pointwise.steps_between(self.jaxpr, source, end, self.sources)
+            steps = pointwise.steps_between(self.jaxpr, source, end)
             found = pointwise.recognized(steps, source, end)
             if found is None:
                 continue
             op, phi = found
             units = self.units.get(source, (len(end.aval.shape) - 1,))
             site = self._site(index, eqn, "nonlinearity", op, end, units=units, follows=self.origin(source).site)
-            self.survey.taps[end].append(Tap(site, source, tuple(steps), phi))
+            self.survey.taps[end].append(Tap(site, source, phi))
 
     def _ends(self, var: Any) -> bool:
         """Whether a value is phi(u) of a signal, and what is done with it is no more a function of u alone."""
@@ -361,8 +365,7 @@ class _Reading:
 
     def _softmax(self, end: Any) -> Any:
         """The division that ends a softmax whose exponential this is; None where it is none."""
-        made = next(eqn for eqn in self.jaxpr.eqns if end in eqn.outvars)
-        if made.primitive.name != "exp":
+        if self.makers[end].primitive.name != "exp":
             return None
         sums = {r.outvars[0] for r in self.readers[end] if r is not None and r.primitive.name == "reduce_sum"}
         for reader in self.readers[end]:
@@ -374,7 +377,7 @@ class _Reading:
         while not isinstance(atom, core.Literal):
             if atom in wanted:
                 return True
-            made = next((eqn for eqn in self.jaxpr.eqns if atom in eqn.outvars), None)
+            made = self.makers.get(atom)
             if made is None or made.primitive.name not in FORMS:
                 return False
             atom = made.invars[0]
