@@ -41,8 +41,9 @@ class Site:
     names that the function gave the place (`jax.named_scope`, modules of Flax). parameter: the path of its weights.
     shape: of the value. units: the axes of its units. fan_in, fan_out: of the weights as used, 0 without. follows: the
     key of the contraction that a nonlinearity is a function of, or that ends the branch of a sum. loops: how often each
-    loop that it stands in is gone through, the outermost first; the last of them is 0 in a loop of unknown length, of which the last turn is measured. levels: how many
-    numbers of the key come before that of each loop. is_differentiated: whether gradients are taken there.
+    loop that it stands in is gone through, the outermost first; the last of them is 0 in a loop of unknown length, of
+    which the last turn is measured. levels: how many numbers of the key come before that of each loop.
+    is_differentiated: whether gradients are taken there.
     """
 
     key: str
