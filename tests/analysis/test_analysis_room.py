@@ -1,4 +1,4 @@
-"""The room of figures: reading, then statistics, then figures, then the run over all of them; and no circles."""
+"""The room of figures: reading, statistics, figures beside findings, then the run over all of them; and no circles."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -8,7 +8,7 @@ import winit_jax.analysis
 
 ROOM = Path(winit_jax.analysis.__file__).parent
 # A module imports those of its own floor and of floors below.
-FLOORS = (("columns", "tables", "axes", "reading", "selection"), ("statistics",), ("figures",), ("run",))
+FLOORS = (("columns", "tables", "axes", "reading", "selection"), ("statistics",), ("figures", "audit"), ("run",))
 
 
 def imports():
