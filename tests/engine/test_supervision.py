@@ -256,7 +256,7 @@ def begin(folder, *words):
     """A run in a process of its own, once it has something in flight."""
     command = [sys.executable, "-c", "from winit_jax.cli.main import main; main()", "run", *words, "--out", str(folder)]
     process = subprocess.Popen([*command, "--no-figures"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not list(folder.glob("networks/*.parquet")):
         assert process.poll() is None, process.stderr.read()
         if time.monotonic() > deadline:
@@ -277,7 +277,7 @@ def test_a_user_ends_a_run_that_hangs(poison, tmp_path, name, sent, code):
     for number in sent:
         process.send_signal(number)
         time.sleep(0.5)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == code
     assert "networks are done. Go on with: winit run" in said
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"

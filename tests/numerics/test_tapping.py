@@ -62,7 +62,7 @@ def layers_by_hand(weights, x):
 
 def measured(apply, params, x, key=KEY):
     tapped = Tapped(apply, params, x)
-    sums, gradients = jax.jit(tapped.measured)(params, x, key)
+    sums, gradients = tapped.measured(params, x, key)
     return tapped, tapped.columns(sums), tapped.columns_of_parameters(params, gradients)
 
 

@@ -45,7 +45,7 @@ def run(folder, *words, code=0):
 UNWATCHED = "from winit_jax.engine.running import supervise as s; s.begin = s.Watched\n"
 
 
-def run_apart(folder, *words, before="", timeout=120, supervised=False, devices=1):
+def run_apart(folder, *words, before="", timeout=300, supervised=False, devices=1):
     """`winit run` in a process of its own, of so many devices, after the Python text `before`; the finished process."""
     script = f"{TINY_PARTS}{'' if supervised else UNWATCHED}{before}\nfrom winit_jax.cli.main import main\nmain()"
     command = [sys.executable, "-c", script, "run", *words, "--out", str(folder), "--no-figures"]

@@ -19,6 +19,7 @@ from winit_jax.columns.probed import PROBED
 from winit_jax.errors import Refused, described
 from winit_jax.numerics.laws import law_of
 from winit_jax.numerics.tapping.passes import Tapped
+from winit_jax.numerics.tapping.segments import evaluated
 from winit_jax.numerics.tapping.sites import Site
 from winit_jax.user_code import contained, pass_on
 
@@ -89,7 +90,7 @@ class Probe:
         """The parameters as shapes where `init` can be traced, else those of the first seed."""
         try:
             self._is_traced = True
-            return jax.eval_shape(self._init, jax.random.key(0))
+            return self._traced_init[1]
         except BaseException as error:
             pass_on(error)
             self._is_traced = False
@@ -99,9 +100,17 @@ class Probe:
             pass_on(error)
             raise Refused(f"init(key) cannot be called: {described(error)}") from error
 
-    def _drawn(self, seed: int) -> Any:
-        init = jax.jit(self._init) if self._is_traced else self._init
-        return jax.tree.map(jnp.asarray, init(jax.random.key(seed)))
+    def _drawn(self, seed: int | jax.Array) -> Any:
+        key = jax.random.key(seed)
+        if self._is_traced:
+            closed, shapes = self._traced_init
+            return jax.tree.unflatten(jax.tree.structure(shapes), evaluated(closed, [key]))
+        return jax.tree.map(jnp.asarray, self._init(key))
+
+    @cached_property
+    def _traced_init(self) -> Any:
+        """(The jaxpr of `init`, the parameters as shapes)."""
+        return jax.make_jaxpr(self._init, return_shape=True)(jax.random.key(0))
 
     def parts(self, points: "Sequence[Point] | None" = None) -> Iterator[tuple["Point", dict[str, pa.Table]]]:
         """(A point, `sites` and `parameters` of its network) of each of the points, all that are asked for by default.
@@ -149,8 +158,8 @@ class Probe:
         fitting = BESIDE_BYTES // max(1, 4 * sum(map(math.prod, self.shapes.values())))
         return max(1, min(MOST_BESIDE, len(self.asked.points), fitting))
 
-    def _parameters(self, seed: jax.Array, factors: jax.Array) -> Any:
-        return self._scaled(self._init(jax.random.key(seed)), factors)
+    def _parameters(self, seed: int | jax.Array, factors: jax.Array) -> Any:
+        return self._scaled(self._drawn(seed), factors)
 
     def _scaled(self, params: Any, factors: jax.Array) -> Any:
         leaves, tree = jax.tree.flatten(params)
@@ -167,14 +176,10 @@ class Probe:
     @cached_property
     def _programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """(Parameters of a seed and factors, what is measured of them), of several networks at once if they fit."""
-        drawn = (
-            jax.jit(self._parameters)
-            if self._is_traced
-            else lambda seed, factors: self._scaled(self._drawn(int(seed)), factors)
-        )
+        # Not compiled as a whole: what is alike in them is, once.
         if self._beside == 1:
-            return drawn, jax.jit(self._one)
-        return jax.jit(jax.vmap(self._parameters)), jax.jit(jax.vmap(self._one))
+            return lambda seed, factors: self._parameters(int(seed), factors), self._one
+        return jax.vmap(self._parameters), jax.vmap(self._one)
 
     def _measured(self, points: Sequence[Point]) -> Iterator[Any]:
         """(Columns of sites, columns of parameters) of each point."""

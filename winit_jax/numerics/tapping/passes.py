@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.tapping import pointwise
 from winit_jax.numerics.tapping.equations import constants_and_carries
+from winit_jax.numerics.tapping.segments import Cutter, Step, bound
 from winit_jax.numerics.tapping.sites import Origin, Site, Survey, Tap, Use
 from winit_jax.numerics.tapping.statistics import (
     Columns,
@@ -23,13 +26,31 @@ from winit_jax.numerics.tapping.statistics import (
     squares_of_gradient,
     sums_of,
     sums_of_phi,
-    sums_of_weights,
 )
 from winit_jax.numerics.tapping.survey import Surveyor
 
 Measured = dict[str, Sums]
 Probes = Mapping[str, jax.Array]
-_sums_of_weights = jax.jit(sums_of_weights)
+_squares = jax.jit(squares_of_gradient)
+
+
+@partial(jax.jit, static_argnums=range(2, 7))
+def _sums(
+    value: jax.Array,
+    source: jax.Array | None,
+    kind: str,
+    phi: Activation | None,
+    units: tuple[int, ...],
+    samples: int,
+    threshold: float,
+) -> Sums:
+    """What is measured of the value of one site. source: the argument of a nonlinearity phi."""
+    sums = sums_of(value, units, samples)
+    if source is not None:
+        sums |= sums_of_phi(source, value, phi, units, threshold)
+    if kind == "softmax":
+        sums |= attention_entropy(value)
+    return sums | {"executed": jnp.float32(1)}
 
 
 @jax.custom_vjp
@@ -38,7 +59,7 @@ def _watched(x: jax.Array, probe: jax.Array) -> jax.Array:
     return x
 
 
-_watched.defvjp(lambda x, probe: (x, None), lambda _, cotangent: (cotangent, squares_of_gradient(cotangent)))
+_watched.defvjp(lambda x, probe: (x, None), lambda _, cotangent: (cotangent, _squares(cotangent)))
 
 
 class Tapped:
@@ -68,6 +89,7 @@ class Tapped:
         self._closed, self._out = jax.make_jaxpr(flat, return_shape=True)(*leaves, *data)
         surveyor = Surveyor()
         origins = [Origin(path) for path in self.paths] + [Origin(moves=True)] * len(data)
+        self._cutter, self._cut = Cutter(), dict[int, list[Step]]()
         self._survey = surveyor.read(self._closed, origins)
         self.uses: dict[str, Use] = dict(surveyor.uses)
         self.taps = {tap.site.key: tap for tap in self._survey.all_taps()}
@@ -102,7 +124,7 @@ class Tapped:
             given = iter(moved)
             mixed = [next(given) if is_float else leaf for leaf, is_float in zip(leaves, self.floats, strict=True)]
             out, sites = self.forward(jax.tree.unflatten(self._params_tree, mixed), inputs, probes)
-            return loss_of(out, key), sites
+            return _loss(out, key), sites
 
         moved = [leaf for leaf, is_float in zip(leaves, self.floats, strict=True) if is_float]
         (of_params, of_sites), sites = jax.grad(loss, argnums=(0, 1), has_aux=True)(moved, probes)
@@ -129,8 +151,7 @@ class Tapped:
         given, columns = iter(gradients or ()), {}
         for path, leaf, is_float in zip(self.paths, jax.tree.leaves(params), self.floats, strict=True):
             if is_float and leaf.size:
-                sums = jax.device_get(_sums_of_weights(leaf, next(given, None)))
-                columns[path] = columns_of_weights(sums, leaf.size)
+                columns[path] = columns_of_weights(*jax.device_get((leaf, next(given, None))))
         return columns
 
     # -- evaluation --------------------------------------------------------------------------------------------------
@@ -146,38 +167,45 @@ class Tapped:
         def read(atom: Any) -> Any:
             return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-        for index, eqn in enumerate(jaxpr.eqns):
-            values = [read(atom) for atom in eqn.invars]
-            if index in survey.inner:
-                outs, found = self._called(eqn, values, survey.inner[index], probes)
+        for step in self._steps(jaxpr, survey):
+            if step.program is None:
+                eqn = jaxpr.eqns[step.index]
+                values = [read(atom) for atom in eqn.invars]
+                outs, found = self._called(eqn, values, survey.inner[step.index], probes)
                 measured |= found
             else:
-                outs = bound(eqn, values)
-            for var, value in zip(eqn.outvars, outs, strict=True):
-                for tap in survey.taps.get(var, ()):
-                    measured[tap.site.key] = self._read(tap, value, env)
-                    if tap.site.key in probes:
-                        value = _watched(value, probes[tap.site.key])
+                outs = step.program(*(env[var] for var in step.ins))
+            for var, value in zip(step.outs, outs, strict=True):
                 env[var] = value
+            for var in step.outs:
+                for tap in survey.taps.get(var, ()):
+                    measured[tap.site.key] = self._read(tap, env[var], env.get(tap.source))
+                    if tap.site.key in probes:
+                        env[var] = _watched(env[var], probes[tap.site.key])
+            for var in step.last:
+                del env[var]
         return [read(atom) for atom in jaxpr.outvars], measured
 
-    def _read(self, tap: Tap, value: jax.Array, env: Mapping[Any, Any]) -> Sums:
-        value = jax.lax.stop_gradient(value)
+    def _steps(self, jaxpr: core.Jaxpr, survey: Survey) -> list[Step]:
+        """Those of a jaxpr, found once."""
+        if id(survey) not in self._cut:
+            entered = {index for index, inner in survey.inner.items() if any(one.all_taps() for one in inner)}
+            ends = {
+                var: [tap.source for tap in taps if tap.source is not None] for var, taps in survey.taps.items() if taps
+            }
+            self._cut[id(survey)] = self._cutter.steps(jaxpr, entered, ends)
+        return self._cut[id(survey)]
+
+    def _read(self, tap: Tap, value: jax.Array, source: jax.Array | None) -> Sums:
         site = tap.site
         samples = self.samples if value.ndim and value.shape[0] == self.samples and 0 not in site.units else 0
-        sums = sums_of(value, site.units, samples)
-        if site.kind == "nonlinearity":
-            sums |= sums_of_phi(jax.lax.stop_gradient(env[tap.source]), value, tap.phi, site.units, self.threshold)
-        if site.kind == "softmax":
-            sums |= attention_entropy(value)
-        return sums | {"executed": jnp.float32(1)}
+        values = jax.lax.stop_gradient((value, source if tap.phi is not None else None))
+        return _sums(*values, site.kind, tap.phi, site.units, samples, self.threshold)
 
     def _called(
         self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes
     ) -> tuple[list[Any], Measured]:
         name = eqn.primitive.name
-        if not any(survey.all_taps() for survey in surveys):
-            return bound(eqn, values), {}
         if name == "scan":
             return self._scanned(eqn, values, surveys[0], probes)
         if name == "while":
@@ -262,13 +290,6 @@ class Tapped:
         return found
 
 
-def bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
-    """What an equation makes of values."""
-    with eqn.ctx.manager:
-        outs = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
-    return list(outs) if eqn.primitive.multiple_results else [outs]
-
-
 def of_taps(probes: Probes, surveys: Sequence[Survey]) -> dict[str, jax.Array]:
     """Of the probes those of some surveys."""
     keys = {tap.site.key for survey in surveys for tap in survey.all_taps()}
@@ -292,6 +313,9 @@ def loss_of(out: Any, key: jax.Array) -> jax.Array:
         directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
         total += jnp.sum(rows * directions) / rows.shape[0]
     return total
+
+
+_loss = jax.jit(loss_of)
 
 
 def path_of(path: Any) -> str:

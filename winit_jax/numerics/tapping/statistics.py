@@ -5,7 +5,7 @@ about a dozen and no arithmetic of scalars.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ LOG10_2 = math.log10(2)
 GRAM_ROWS = 256
 # Counts of two kinds in one number, of rows of fewer units.
 COUNT_STEP = 1 << 15
+# Entries of a parameter that are read at once.
+PIECE = 1 << 18
 # Gradients are squared in these units, 2^-90, 1 and 2^90: the squares of one of them fit float32.
 GRADIENT_EXPONENTS = np.array([-90, 0, 90])
 # Sums of squares that lost nothing to the range of float32.
@@ -167,28 +169,53 @@ def columns_of_phi(flat: np.ndarray, rows: int) -> Columns:
     return {"saturated": flat.mean(axis=-1) / rows, "dead": np.mean(flat == rows, axis=-1)}
 
 
-def sums_of_weights(weights: jax.Array, gradient: jax.Array | None) -> Sums:
-    """The sums of one parameter. repeated: whether all slices along the first of three axes or more are equal."""
-    sums = sums_of(weights.reshape(1, -1), (1,)) | {"min": jnp.min(weights), "max": jnp.max(weights)}
-    if weights.ndim > 2 and weights.shape[0] > 1:
-        varies = jnp.any(weights != jnp.ravel(weights)[0])
-        sums["repeated"] = jnp.float32(jnp.all(weights == weights[:1]) & varies)
-    if gradient is not None:
-        sums["gradient"] = squares_of_gradient(gradient)
-    return sums
-
-
-def columns_of_weights(sums: Mapping[str, Any], size: int) -> Columns:
+def columns_of_weights(weights: np.ndarray, gradient: np.ndarray | None = None) -> Columns:
     """The columns of a parameter: those of `columns_of` that one has, min, max, and log10_grad_rms.
 
-    max_over_std: the largest distance from the mean in standard deviations. repeated: 1 where all slices are equal.
+    weights: of any shape and type, read in float64, a piece at a time. max_over_std: the largest distance from the mean
+    in standard deviations. repeated: 1 where all slices along the first of three axes or more are equal, and one
+    slice is not one number. Where an entry is not finite, all is NaN but that share.
     """
-    columns = columns_of(sums, size, 0)
-    columns.pop("unit_similarity", None)
-    low, high = (np.asarray(sums[name], np.float64) for name in ("min", "max"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = np.maximum(high - columns["mean"], columns["mean"] - low) / columns["std"]
-    columns |= {"min": low, "max": high, "max_over_std": far}
-    columns["repeated"] = np.asarray(sums.get("repeated", 0.0), np.float64)
-    columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"]) if "gradient" in sums else np.asarray(np.nan)
-    return columns
+    size, flat = weights.size, np.ravel(weights)
+    nonfinite = sum(np.count_nonzero(~np.isfinite(piece)) for piece in pieces(flat)) / size
+    with np.errstate(all="ignore"):
+        low, high = (np.float64(extreme(flat)) for extreme in (np.min, np.max))
+        # In these units no fourth power leaves the range of float64, whatever the type of the weights.
+        unit = max(abs(low), abs(high)) or np.float64(1)
+        mean = sum(np.sum(piece / unit) for piece in pieces(flat)) / size
+        moments = {
+            power: sum(np.sum((piece / unit - mean) ** power) for piece in pieces(flat)) / size for power in (2, 4)
+        }
+        std = np.sqrt(moments[2])
+        columns = {
+            "mean": mean * unit,
+            "std": std * unit,
+            "log10_rms": 0.5 * np.log10(moments[2] + mean**2) + np.log10(unit),
+            "kurtosis": moments[4] / moments[2] ** 2,
+            "zero": np.float64(sum(np.count_nonzero(piece == 0) for piece in pieces(flat)) / size),
+            "min": low,
+            "max": high,
+            "max_over_std": max(high / unit - mean, mean - low / unit) / std,
+        }
+    is_repeated = weights.ndim > 2 and weights.shape[0] > 1 and np.any(weights[0] != flat[0])
+    is_repeated = is_repeated and all(np.array_equal(weights[0], one) for one in weights[1:])
+    columns = {name: np.asarray(value if nonfinite == 0 else np.nan) for name, value in columns.items()}
+    columns["log10_grad_rms"] = np.asarray(np.nan if gradient is None else log10_of_squares(np.ravel(gradient)))
+    return columns | {"nonfinite": np.asarray(nonfinite), "repeated": np.asarray(float(is_repeated))}
+
+
+def log10_of_squares(flat: np.ndarray) -> np.float64:
+    """log10 of the RMS of an array in one axis: -inf where all is 0, NaN where it is not finite."""
+    with np.errstate(all="ignore"):
+        unit = np.float64(np.max(np.abs(flat)))
+        if not unit > 0:
+            return np.log10(unit)
+        squares = sum(np.sum(np.square(piece / unit)) for piece in pieces(flat)) / flat.size
+        log10: np.float64 = 0.5 * np.log10(squares) + np.log10(unit)
+    return log10 if np.isfinite(log10) else np.float64(np.nan)
+
+
+def pieces(flat: np.ndarray) -> Iterator[np.ndarray]:
+    """An array in one axis, a piece after the other in float64."""
+    for start in range(0, flat.size, PIECE):
+        yield flat[start : start + PIECE].astype(np.float64)
