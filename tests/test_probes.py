@@ -231,3 +231,31 @@ def test_laws_are_known_by_size_and_form(draw, law):
         with np.errstate(all="ignore"):
             kurtosis, far = np.mean((w - mean) ** 4) / std**4, np.abs(w - mean).max() / std
         assert law_of(std, mean, kurtosis, far, w.size, 400, 300) == law
+
+
+def test_a_tuned_network_has_products_of_unit_size():
+    make = lambda: nets.language_model(layers=2)  # noqa: E731
+    tuned = winit.tune(make, seed=3)
+    init, apply, tokens = make()
+    sites = winit.probe(apply, tuned.params, tokens, gradients=False).sites
+    products = sites[(sites["kind"] == "contraction") & (sites["parameter"] != "")]
+    assert len(products) == len(tuned.by_path) == 9
+    np.testing.assert_allclose(products["log10_rms"], 0, atol=1e-5)
+    again = jax.tree.map(lambda factor, leaf: factor * leaf, tuned.factors, init(jax.random.key(3)))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), again, tuned.params)
+
+
+def test_the_command_prints_factors(module):
+    out, _ = command("probe", f"{module}:sound", "--tune")
+    assert [line.split()[0] for line in out.splitlines()] == [f"layer{number}" for number in range(4)]
+    as_json, _ = command("probe", f"{module}:sound", "--tune", "--json")
+    assert [f"{factor:.4g}" for factor in json.loads(as_json).values()] == [
+        line.split()[1] for line in out.splitlines()
+    ]
+    for words, sentence in (
+        (["seed=0,1"], "Factors are of one network, and seed says 2."),
+        (["--audit"], "--tune prints factors and measures nothing: leave out --out and --audit."),
+        (["scale.layer0=2"], "--tune is of the network as it is: leave out scale."),
+    ):
+        _, said = command("probe", f"{module}:sound", "--tune", *words, code=2)
+        assert sentence in said

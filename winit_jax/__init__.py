@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.analysis.audit import Finding
+    from winit_jax.analysis.probed import Probed, load_probe
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.computing.devices import DeviceError
     from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
+    from winit_jax.engine.probing import Tuned
     from winit_jax.errors import Refused, WinitError
-    from winit_jax.probes import Probed, probe
+    from winit_jax.probes import probe, tune
     from winit_jax.spec.problems import SpecError
     from winit_jax.store.journal import FolderError
     from winit_jax.store.status import Status
@@ -39,22 +41,25 @@ _MODULES = {
     "Finding": "winit_jax.analysis.audit",
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
-    "Probed": "winit_jax.probes",
+    "Probed": "winit_jax.analysis.probed",
     "Refused": "winit_jax.errors",
     "Run": "winit_jax.analysis",
     "RunFolderError": "winit_jax.analysis",
     "SpecError": "winit_jax.spec.problems",
     "Status": "winit_jax.store.status",
     "StreamAdvice": "winit_jax.engine.computing.stream_advice",
+    "Tuned": "winit_jax.engine.probing",
     "Verdict": "winit_jax.store.verify",
     "WinitError": "winit_jax.errors",
     "catalog": "winit_jax.api",
     "load": "winit_jax.api",
+    "load_probe": "winit_jax.analysis.probed",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
     "run": "winit_jax.api",
     "status": "winit_jax.api",
     "theory": "winit_jax.api",
+    "tune": "winit_jax.probes",
     "verify": "winit_jax.api",
 }
 
@@ -74,16 +79,19 @@ __all__ = [
     "SpecError",
     "Status",
     "StreamAdvice",
+    "Tuned",
     "Verdict",
     "WinitError",
     "__version__",
     "catalog",
     "load",
+    "load_probe",
     "plan",
     "probe",
     "run",
     "status",
     "theory",
+    "tune",
     "verify",
 ]
 

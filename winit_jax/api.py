@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Outcome
     from winit_jax.spec.sweep import Sweep
+    from winit_jax.store.probe_folder import ProbeVerdict
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
 
@@ -106,19 +107,25 @@ def load(folder: str | Path) -> "Run":
 
 
 def status(folder: str | Path) -> "Status":
-    """What of a run is done, missing, failed and damaged. Errors: FolderError if there is no run in the folder."""
+    """What of a run or a probe is done, missing, failed and damaged. Errors: FolderError if there is none; Refused."""
     from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store.probe_folder import ProbeFolder, is_probe
     from winit_jax.store.status import look
 
+    if is_probe(Path(folder)):
+        return ProbeFolder(Path(folder)).status()
     return look(Path(folder), vocabulary())
 
 
-def verify(folder: str | Path) -> "Verdict":
-    """Read every file of a run: checksums, rows, tables against each other. Errors: FolderError; Refused."""
+def verify(folder: str | Path) -> "Verdict | ProbeVerdict":
+    """Read every file of a run or a probe: checksums, rows, tables against each other. Errors: FolderError; Refused."""
     from winit_jax.engine.computing.vocabulary import vocabulary
     from winit_jax.store.folder import RunFolder
+    from winit_jax.store.probe_folder import ProbeFolder, is_probe
     from winit_jax.store.verify import verify
 
+    if is_probe(Path(folder)):
+        return ProbeFolder(Path(folder)).verify()
     with _sentences_of(folder):
         return verify(RunFolder(Path(folder)), vocabulary())
 

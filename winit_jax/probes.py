@@ -3,7 +3,6 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,33 +11,11 @@ from winit_jax.spec.axes import expand
 from winit_jax.spec.problems import Problem, SpecError, briefly, unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from winit_jax.analysis.audit import Finding
-    from winit_jax.engine.probing import Probe
+    from winit_jax.analysis.probed import Probed
+    from winit_jax.engine.probing import Network, Probe, Tuned
 
 MAX_SEED = 2**32 - 1
 SCALE = "scale."
-
-
-@dataclass(frozen=True, repr=False)
-class Probed:
-    """What a probe found. sites: a row a site, seed and factor. parameters: likewise. notes: sentences about what could
-    not be measured. path: of the folder that holds the tables, if they were kept."""
-
-    sites: "pd.DataFrame"
-    parameters: "pd.DataFrame"
-    notes: list[str] = field(default_factory=list)
-    path: Path | None = None
-
-    def audit(self) -> "list[Finding]":
-        """What is wrong with the network, as findings with a sentence each, the worst first; empty if nothing is."""
-        from winit_jax.analysis.audit import audit
-
-        return audit(self.sites, self.parameters)
-
-    def __repr__(self) -> str:
-        return f"<Probed: {len(self.sites):,} sites, {len(self.parameters):,} parameters>"
 
 
 def probe(
@@ -51,7 +28,7 @@ def probe(
     gradients: bool = True,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
-) -> Probed:
+) -> "Probed":
     """Measure a JAX function at every contraction, nonlinearity and sum of its streams, and its parameters.
 
     network: apply(params, inputs), with `params` and `inputs` given; or what returns (init, apply, inputs), where
@@ -62,18 +39,44 @@ def probe(
     what is there already is not computed again. say: is told in sentences what is going on.
     Errors: SpecError; Refused.
     """
-    from winit_jax.engine.probing import Asked, Network, Probe
+    from winit_jax.engine.probing import Asked, Probe
 
     asked = _asked(seed, scale or {}, gradients)
-    if params is not None:
-        if not callable(network):
-            raise Refused("With params, give the function apply(params, inputs) itself.")
-        given = params
-        triple = Network(lambda key: given, network, inputs)
-    else:
-        triple = _made(network, say or (lambda text: None))
-    reader = Probe(triple, Asked(*asked))
-    return _carried_out(reader, Path(out) if out is not None else None, say or (lambda text: None))
+    reader = Probe(_network(network, params, inputs, say or (lambda text: None)), Asked(*asked))
+    name = network if isinstance(network, str) else getattr(network, "__name__", "a function")
+    return _carried_out(reader, name, Path(out) if out is not None else None, say or (lambda text: None))
+
+
+def tune(
+    network: Callable[..., Any] | str,
+    params: Any = None,
+    inputs: Any = None,
+    *,
+    seed: Any = 0,
+    say: Callable[[str], None] | None = None,
+) -> "Tuned":
+    """The factors that give each product of weights, biases apart, a root mean square of 1 on the inputs, in one pass.
+
+    That is LSUV (Mishkin and Matas 2015) of any function. network, params, inputs, say: as of `probe`. seed: one.
+    Errors: SpecError; Refused.
+    """
+    from winit_jax.engine.probing import Asked, Probe
+
+    seeds, _, _ = _asked(seed, {}, False)
+    if len(seeds) > 1:
+        raise Refused(f"Factors are of one network, and seed says {len(seeds)}.")
+    return Probe(_network(network, params, inputs, say or (lambda text: None)), Asked(seeds, {}, False)).tuned(seeds[0])
+
+
+def _network(network: Callable[..., Any] | str, params: Any, inputs: Any, say: Callable[[str], None]) -> "Network":
+    from winit_jax.engine.probing import Network
+
+    if params is None:
+        made: Network = _made(network, say)
+        return made
+    if not callable(network):
+        raise Refused("With params, give the function apply(params, inputs) itself.")
+    return Network(lambda key: params, network, inputs)
 
 
 def words_of(words: Sequence[str]) -> dict[str, Any]:
@@ -154,24 +157,31 @@ def _made(network: Callable[..., Any] | str, say: Callable[[str], None]) -> Any:
         raise Refused(f"{name}() failed: {described(error)}") from error
 
 
-def _carried_out(reader: "Probe", out: Path | None, say: Callable[[str], None]) -> Probed:
+def _carried_out(reader: "Probe", name: str, out: Path | None, say: Callable[[str], None]) -> "Probed":
     import pyarrow as pa
 
-    from winit_jax.store.probe_folder import TABLES, ProbeFolder
+    from winit_jax.analysis.probed import Probed
+    from winit_jax.store.probe_folder import TABLES, ProbeFolder, ProbeInfo
 
+    asked = reader.asked
     if out is None:
         parts = [tables for _, tables in reader.parts()]
         found = [pa.concat_tables([part[name] for part in parts], promote_options="permissive") for name in TABLES]
         sites, parameters = (table.to_pandas() for table in found)
         return Probed(sites, parameters, reader.notes)
     folder = ProbeFolder(out)
-    folder.begin(reader.fingerprint)
-    start = time.monotonic()
-    missing = [point for point in reader.asked.points if not folder.has(point)]
-    for done, (point, tables) in enumerate(reader.parts(missing), 1):
-        folder.write(point, tables)
-        say(f"{done} of {len(missing)} networks")
-    folder.end(time.monotonic() - start, reader.notes)
-    found = [folder.read(name, reader.asked.points) for name in TABLES]
+    with folder.lock():
+        scale = {pattern: list(factors) for pattern, factors in asked.factors.items()}
+        folder.begin(
+            ProbeInfo(kind="probe", network=name, fingerprint=reader.fingerprint, seeds=list(asked.seeds), scale=scale)
+        )
+        start = time.monotonic()
+        done = {commit.point for commit in folder.look()[0]}
+        missing = [point for point in asked.points if point not in done]
+        for number, (point, tables) in enumerate(reader.parts(missing), 1):
+            folder.write(point, tables)
+            say(f"{number} of {len(missing)} networks")
+        folder.end(time.monotonic() - start, reader.notes)
+        found = [folder.read(table, asked.points) for table in TABLES]
     sites, parameters = (table.to_pandas() for table in found)
     return Probed(sites, parameters, reader.notes, out)

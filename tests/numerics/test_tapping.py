@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from support.marks import slow_but
+from support.tapped import LAYERS, called, chosen, one_by_one, plain, rematerialized, rms, scanned
 from winit_jax.numerics.tapping.passes import Tapped, loss_of
 from winit_jax.numerics.tapping.statistics import columns_of, log10_of_gradient, squares_of_gradient, sums_of
 
-SAMPLES, WIDTH, LAYERS = 40, 24, 3
+SAMPLES, WIDTH = 40, 24
 KEY = jax.random.key(5)
 
 
@@ -64,44 +65,6 @@ def measured(apply, params, x, key=KEY):
     tapped = Tapped(apply, params, x)
     sums, gradients = tapped.measured(params, x, key)
     return tapped, tapped.columns(sums), tapped.columns_of_parameters(params, gradients)
-
-
-def plain(weights, x):
-    for matrix in weights:
-        x = jnp.tanh(x @ matrix)
-    return x
-
-
-def scanned(weights, x):
-    return jax.lax.scan(lambda h, matrix: (jnp.tanh(h @ matrix), None), x, weights)[0]
-
-
-def rematerialized(weights, x):
-    layer = jax.checkpoint(lambda h, matrix: jnp.tanh(h @ matrix))
-    for matrix in weights:
-        x = layer(x, matrix)
-    return x
-
-
-def one_by_one(weights, x):
-    return jax.vmap(lambda row: plain(weights, row))(x)
-
-
-def chosen(weights, x):
-    for matrix in weights:
-        x = jax.lax.cond(matrix[0, 0] < 9, lambda h, m: jnp.tanh(h @ m), lambda h, m: jnp.sin(m.T @ h.T).T, x, matrix)
-    return x
-
-
-@jax.jit
-def _layer(h, matrix):
-    return jnp.tanh(h @ matrix)
-
-
-def called(weights, x):
-    for matrix in weights:
-        x = _layer(x, matrix)
-    return x
 
 
 @pytest.mark.parametrize(
@@ -212,6 +175,9 @@ def test_a_branch_that_is_added_to_a_stream_is_a_site(weights, inputs):
         (jax.nn.relu, "relu"),
         (lambda a: jnp.where(a > 0, a, 0), "relu"),
         (lambda a: 0.5 * a * (1 + jax.lax.erf(a / np.sqrt(2))), "gelu"),
+        (jax.nn.gelu, "gelu_tanh"),
+        (jax.nn.relu6, "relu6"),
+        (lambda a: jnp.maximum(a, 0) ** 2, "relu_squared"),
         (jax.nn.silu, "silu"),
         (lambda a: a * jax.nn.sigmoid(a), "silu"),
         (lambda a: jnp.maximum(a, 0.2 * a), "leaky_relu"),
@@ -307,3 +273,42 @@ def test_a_function_of_one_number_is_its_own_loss():
     directions = jax.random.normal(jax.random.fold_in(KEY, 0), (10, 4))
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     assert loss_of(out, KEY) == pytest.approx(float(jnp.mean(jnp.sum(out * directions, axis=1))), rel=1e-6)
+
+
+def test_layers_that_are_alike_are_compiled_once(weights, inputs):
+    """Whatever their activation, and whether its derivative is its own or that of JAX."""
+
+    def programs(depth, phi):
+        def apply(weights, x):
+            for number in range(depth):
+                x = phi(x @ weights[number % LAYERS])
+            return x
+
+        tapped = Tapped(apply, weights, inputs)
+        return len({id(step.program) for step in tapped._steps(tapped.jaxpr.jaxpr, tapped._survey)})
+
+    for phi in (jax.nn.relu, jax.nn.gelu, jax.nn.silu, jax.nn.softmax, jnp.tanh):
+        assert programs(9, phi) == programs(6, phi)
+
+
+def test_two_functions_with_other_derivatives_are_not_alike(weights, inputs):
+    """The same value, and a rule that was made with another number."""
+
+    def step_with(slope):
+        @jax.custom_jvp
+        def step(a):
+            return (a > 0).astype(a.dtype)
+
+        step.defjvp(lambda primals, tangents: (step(*primals), slope * tangents[0]))
+        return step
+
+    def apply(weights, x):
+        return step_with(2.0)(step_with(3.0)(x @ weights[0]) @ weights[1]) @ weights[2]
+
+    tapped, sites, _ = measured(apply, weights, inputs)
+    by_op = [sites[site.key]["log10_grad_rms"] for site in tapped.sites if site.kind == "contraction"]
+    c = np.asarray(jax.random.normal(jax.random.fold_in(KEY, 0), (SAMPLES, WIDTH)), np.float64)
+    c /= np.linalg.norm(c, axis=1, keepdims=True) * SAMPLES
+    w = np.asarray(weights, np.float64)
+    expected = [6 * (c @ w[2].T) @ w[1].T, 2 * (c @ w[2].T), c]
+    np.testing.assert_allclose(by_op, [np.log10(rms(one)) for one in expected], atol=1e-5)

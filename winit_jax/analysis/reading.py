@@ -22,6 +22,7 @@ from winit_jax.store.damage import damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import FolderError
+from winit_jax.store.probe_folder import is_probe
 
 # Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
@@ -203,6 +204,8 @@ def read_folder(run_dir: str | Path, kind: type[Kind], owner: object = None) -> 
     Errors: RunFolderError if it is no run folder, or damaged. Warns of files that are not its own.
     """
     path = Path(run_dir)
+    if is_probe(path):
+        raise RunFolderError(f"{path} is the folder of a probe: read it with winit.load_probe.")
     try:
         sweep = RunFolder(path).sweep()
     except FolderError as error:

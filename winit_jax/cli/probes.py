@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from winit_jax.cli.saying import say, sentences
+from winit_jax.cli.saying import say, sentences, stop
 
 SHOWN = ("site", "op", "log10_rms", "log10_grad_rms", "saturated", "dead", "input_correlation")
 
@@ -19,7 +19,11 @@ def probe(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A folder for the tables.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Say what is wrong, and exit with 1 if anything is.")] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Print the factors that give each product of weights an RMS of 1.")
+    ] = False,
     gradients: Annotated[bool, typer.Option(help="Go back through the network too.")] = True,
+    figures: Annotated[bool, typer.Option(help="Draw the figures of --out at the end.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a JAX function of your own. Example: winit probe mypackage.nets:make seed=0,1 --audit
@@ -30,11 +34,18 @@ def probe(
     from winit_jax import probes
     from winit_jax.store.probe_folder import TABLES
 
+    if tune:
+        if out is not None or audit:
+            stop("--tune prints factors and measures nothing: leave out --out and --audit.")
+        _tune(network, words or [], as_json)
+        return
     with sentences():
         found = probes.probe(network, **probes.words_of(words or []), gradients=gradients, out=out, say=say)
         findings = found.audit() if audit else []
     for note in found.notes:
         say(f"note: {note}")
+    if out is not None and figures:
+        _draw(out)
     if as_json:
         tables = {name: json.loads(getattr(found, name).to_json(orient="records")) for name in TABLES}
         told = {"findings": [finding.to_json() for finding in findings]} if audit else tables
@@ -48,3 +59,32 @@ def probe(
         first = found.sites[found.sites["seed"] == found.sites["seed"].iloc[0]]
         typer.echo(first[list(SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     raise typer.Exit(1 if findings else 0)
+
+
+def _draw(out: Path) -> None:
+    """Draw the figures of a probe into its folder, and say which; where they cannot be drawn, why."""
+    from winit_jax.analysis import PlotError, RunFolderError, plot
+
+    try:
+        for path in plot(out):
+            say(f"drew {path}")
+    except (PlotError, RunFolderError) as error:
+        say(f"no figures: {error}")
+
+
+def _tune(network: str, words: list[str], as_json: bool) -> None:
+    """Print the factors, a line a parameter."""
+    from winit_jax import probes
+
+    with sentences():
+        given = probes.words_of(words)
+        if given.pop("scale"):
+            stop("--tune is of the network as it is: leave out scale.")
+        tuned = probes.tune(network, **given, say=say)
+    factors = {path: of.tolist() for path, of in tuned.by_path.items()}
+    if as_json:
+        typer.echo(json.dumps(factors))
+        return
+    wide = max(map(len, factors), default=0)
+    for path, of in tuned.by_path.items():
+        typer.echo(f"{path:<{wide}}  {' '.join(f'{factor:.4g}' for factor in of.ravel())}")

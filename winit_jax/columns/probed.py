@@ -37,7 +37,7 @@ SITES = (
     Column("input_correlation", "The mean product of two distinct inputs over the mean square.", kind="correlation"),
     Column(
         "effective_rank",
-        "(sum s^2)^2 / sum s^4 of the singular values s of at most 256 rows, between 1 and the lesser side.",
+        "(sum s^2)^2 / sum s^4 of the singular values s of at most 128 rows, between 1 and the lesser side.",
     ),
     Column("attention_entropy", "Of softmax's weights, from 0 to 1, which is uniform.", kind="share"),
 )

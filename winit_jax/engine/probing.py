@@ -2,7 +2,6 @@
 
 import fnmatch
 import hashlib
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +20,12 @@ from winit_jax.numerics.laws import law_of
 from winit_jax.numerics.tapping.passes import Tapped
 from winit_jax.numerics.tapping.segments import evaluated
 from winit_jax.numerics.tapping.sites import Site
+from winit_jax.store.probe_folder import Point, points_of
 from winit_jax.user_code import contained, pass_on
 
 # Parameters of all networks that are measured side by side, in bytes; networks of more are measured one by one.
 BESIDE_BYTES = 8 << 20
 MOST_BESIDE = 16
-# (seed, a factor of each pattern).
-Point = tuple[int, tuple[float, ...]]
 # The stream of the random direction of the loss, apart from whatever a model draws from its seed.
 DIRECTION = 0x77696E69
 # Of the parameters by which a network is known again.
@@ -55,8 +53,18 @@ class Asked:
     @property
     def points(self) -> list[Point]:
         """(seed, a factor of each pattern), all of their product."""
-        combined = itertools.product(*self.factors.values())
-        return [(seed, these) for these in combined for seed in self.seeds]
+        return points_of(self.seeds, self.factors)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What makes every product of weights of unit size. by_path: path of the weights -> factor, one for each layer
+    that lies side by side in a loop. factors: the same as a pytree like the parameters, 1 where a parameter is no
+    weights. params: the parameters times them."""
+
+    by_path: dict[str, np.ndarray]
+    factors: Any
+    params: Any
 
 
 class Probe:
@@ -144,6 +152,27 @@ class Probe:
             numbers = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
             digest.update(f"{numbers.shape} {numbers.dtype}".encode() + np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
+
+    def tuned(self, seed: int) -> Tuned:
+        """The factors that give each product of weights unit size on these inputs, of the parameters of one seed.
+
+        Errors: Refused where the function cannot be computed.
+        """
+        try:
+            params = self._drawn(seed)
+            found = self.tapped.factors(params, self.inputs)
+        except BaseException as error:
+            pass_on(error)
+            raise Refused(f"The function cannot be computed: {described(error)}") from error
+        leaves, tree = jax.tree.flatten(params)
+        factors = [found.get(path, np.ones(())) for path in self.tapped.paths]
+        scaled = [
+            (leaf * factor.reshape(*factor.shape, *[1] * (leaf.ndim - factor.ndim))).astype(leaf.dtype)
+            if path in found
+            else leaf
+            for path, leaf, factor in zip(self.tapped.paths, leaves, factors, strict=True)
+        ]
+        return Tuned(found, jax.tree.unflatten(tree, factors), jax.tree.unflatten(tree, scaled))
 
     @property
     def factor_columns(self) -> list[str]:

@@ -14,6 +14,7 @@ from winit_jax.analysis.figures.catalog import KINDS, NAMES
 from winit_jax.analysis.figures.drawings import Request, drawn, requested, showing, standard
 from winit_jax.analysis.reading import Tables, read_folder
 from winit_jax.analysis.selection import PlotError, Where, kept, kept_words, known, named
+from winit_jax.store.probe_folder import is_probe
 
 FORMATS = ("png", "svg", "pdf")
 MAX_FILES = 24
@@ -107,9 +108,13 @@ def plot(
     a single figure (its ending is the format), or a folder.
     Errors: RunFolderError, PlotError.
     """
+    folder, file, fmt = _target(out, fmt)
+    if is_probe(Path(run_dir)):
+        if any((x, y, hue, row, col, seeds)):
+            raise PlotError("Figures of a probe have sites along x and a factor beside it, and no other keys.")
+        return draw_probe(Path(run_dir), kind, value, where or {}, folder, file, fmt)
     if kind is not None:
         known("kind", kind, NAMES)
-    folder, file, fmt = _target(out, fmt)
     request = Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, named(where))
     if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.filled:
         if file is not None:
@@ -125,6 +130,28 @@ def plot(
         return [save(drawn(draw), file.parent, file.stem, fmt, file_name=file.name) for draw in figures.values()]
     suffix = kept_words(frame, request.where)
     return [save(drawn(draw), folder or run.path / "figures", name + suffix, fmt) for name, draw in figures.items()]
+
+
+def draw_probe(
+    path: Path,
+    kind: str | None = None,
+    value: str | None = None,
+    where: Where | None = None,
+    folder: Path | None = None,
+    file: Path | None = None,
+    fmt: str = FORMATS[0],
+) -> list[Path]:
+    """Figures of a probe's folder, those that belong to every probe unless a kind or a value is given; their paths."""
+    from winit_jax.analysis.probed import load_probe
+
+    figures = load_probe(path).figures(kind, value, where)
+    if file is not None:
+        if len(figures) > 1:
+            raise PlotError(f"--out names one file, and these are {len(figures)}: name a kind, as profile.")
+        return [save(drawn(draw), file.parent, file.stem, fmt, file_name=file.name) for draw in figures.values()]
+    words = {key: [of] if isinstance(of, str) else list(of) for key, of in (where or {}).items()}
+    suffix = "".join(f"-{key}-{'+'.join(map(str, of))}" for key, of in words.items())
+    return [save(drawn(draw), folder or path / "figures", name + suffix, fmt) for name, draw in figures.items()]
 
 
 def _target(out: str | Path | None, fmt: str | None) -> tuple[Path | None, Path | None, str]:

@@ -28,6 +28,7 @@ from winit_jax.numerics.tapping.statistics import (
     sums_of_phi,
 )
 from winit_jax.numerics.tapping.survey import Surveyor
+from winit_jax.numerics.tapping.tuning import Factors, factors_of
 
 Measured = dict[str, Sums]
 Probes = Mapping[str, jax.Array]
@@ -132,6 +133,10 @@ class Tapped:
             sites[site_key]["gradient"] = squares
         return sites, of_params
 
+    def factors(self, params: Any, inputs: Any) -> Factors:
+        """The factor of each parameter that is weights that gives its product unit size; see `tuning.factors_of`."""
+        return factors_of(self._closed, self._survey, [*jax.tree.leaves(params), *jax.tree.leaves(inputs)])
+
     def columns(self, measured: Measured) -> dict[str, Columns]:
         """The columns of each site by its key, in float64; those in loops have an axis for each."""
         columns = {}
@@ -200,7 +205,8 @@ class Tapped:
         site = tap.site
         samples = self.samples if value.ndim and value.shape[0] == self.samples and 0 not in site.units else 0
         values = jax.lax.stop_gradient((value, source if tap.phi is not None else None))
-        return _sums(*values, site.kind, tap.phi, site.units, samples, self.threshold)
+        sums: Sums = _sums(*values, site.kind, tap.phi, site.units, samples, self.threshold)
+        return sums
 
     def _called(
         self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes

@@ -28,6 +28,17 @@ CALLS = frozenset(
 # What a function is known again by need not be better than this many roundoffs of its type.
 ROUNDOFFS = 64
 SCALAR = "scalar"
+# Functions of JAX that networks have beside those of ours.
+OF_JAX: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu_tanh": jax.nn.gelu,
+    "relu6": jax.nn.relu6,
+    "relu_squared": lambda a: jnp.square(jax.nn.relu(a)),
+    "hard_swish": jax.nn.hard_swish,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "log_sigmoid": jax.nn.log_sigmoid,
+    "softsign": jax.nn.soft_sign,
+    "quick_gelu": lambda a: a * jax.nn.sigmoid(1.702 * a),
+}
 
 
 def body_of(eqn: Any) -> core.ClosedJaxpr | None:
@@ -148,10 +159,10 @@ def function_of(steps: Sequence[Any], source: Any, end: Any) -> Callable[[jax.Ar
 
 @lru_cache(maxsize=1)
 def _known() -> dict[str, np.ndarray]:
-    """The values of every activation that we have at PROBED, by name."""
-    names = list(ACTIVATIONS)
-    values = jax.jit(lambda points: [activation(name)(points) for name in names])(jnp.asarray(PROBED, jnp.float32))
-    return {name: np.asarray(of_name, np.float64) for name, of_name in zip(names, values, strict=True)}
+    """The values at PROBED of every activation that has a name, by that name."""
+    functions = {name: activation(name) for name in ACTIVATIONS} | OF_JAX
+    values = jax.jit(lambda points: [phi(points) for phi in functions.values()])(jnp.asarray(PROBED, jnp.float32))
+    return {name: np.asarray(of_name, np.float64) for name, of_name in zip(functions, values, strict=True)}
 
 
 # What was recognized already, by its equations: a network has the same function at each of its layers.
@@ -207,7 +218,7 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
         return None
     for name, expected in _known().items():
         if is_near(expected):
-            return name, activation(name)
+            return name, activation(name) if name in ACTIVATIONS else _described(phi, name, dtype)
     slope = float(values[down] / points[down])
     if is_near(np.where(points > 0, points, slope * points)):
         return "leaky_relu", activation(f"leaky_relu({slope:.6g})")

@@ -8,17 +8,17 @@ keeps what goes into it, and computes anew what lies within.
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jax.extend import core
 
 Program = Callable[..., list[Any]]
-OF_JAX = str(Path(jax.__file__).parent)
+JAX_FOLDER = next(iter(jax.__path__))
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,14 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
         return ways_back.setdefault(moves, jax.jit(back))
 
     @jax.custom_vjp
+    def differentiable(*values: Any) -> list[Any]:
+        outs: list[Any] = forward(*values)
+        return outs
+
     def program(*values: Any) -> list[Any]:
-        return forward(*values)
+        # Of values that nothing traces no derivative is taken, and calling what has one takes as long as a small layer.
+        outs: list[Any] = (differentiable if any(isinstance(value, Tracer) for value in values) else forward)(*values)
+        return outs
 
     def forth(*primals: Any) -> tuple[list[Any], Any]:
         values = [one.value for one in primals]
@@ -129,7 +135,7 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
         found = iter(way_back(moves)(values, given))
         return tuple(next(found) if one else None for one in moves)
 
-    program.defvjp(forth, lambda kept, cotangents: kept(cotangents), symbolic_zeros=True)
+    differentiable.defvjp(forth, lambda kept, cotangents: kept(cotangents), symbolic_zeros=True)
     return program
 
 
@@ -208,7 +214,7 @@ def of_params(eqn: Any) -> Hashable:
 def is_of_jax(jaxpr: core.Jaxpr) -> bool:
     """Whether a function of JAX itself was traced."""
     info = getattr(jaxpr, "debug_info", None)
-    return OF_JAX in str(getattr(info, "func_src_info", ""))
+    return JAX_FOLDER in str(getattr(info, "func_src_info", ""))
 
 
 def fixed(value: Any) -> Hashable:

@@ -19,7 +19,8 @@ class Origin:
     parameter: the path of the parameter that it is, in another form or a multiple at most; empty where it is none.
     moves: whether it depends on the inputs. depth: how many contractions lie between it and the inputs at the most.
     site: the key of the contraction that it is, with biases added or a multiple of it at most. is_reduced: whether it
-    is made of sums or extremes alone, as the mean and variance of a normalization are.
+    is made of sums or extremes alone, as the mean and variance of a normalization are. stacked: which of the
+    loops around it go through the parameter, along an axis each.
     """
 
     parameter: str = ""
@@ -27,6 +28,7 @@ class Origin:
     depth: int = 0
     site: str = ""
     is_reduced: bool = False
+    stacked: tuple[int, ...] = ()
 
     def joined(self, other: "Origin") -> "Origin":
         """Of a value that may be either."""
@@ -43,7 +45,7 @@ class Site:
     key of the contraction that a nonlinearity is a function of, or that ends the branch of a sum. loops: how often each
     loop that it stands in is gone through, the outermost first; the last of them is 0 in a loop of unknown length, of
     which the last turn is measured. levels: how many numbers of the key come before that of each loop.
-    is_differentiated: whether gradients are taken there.
+    is_differentiated: whether gradients are taken there. stacked: of the parameter, as of its `Origin`.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Site:
     loops: tuple[int, ...] = ()
     levels: tuple[int, ...] = ()
     is_differentiated: bool = True
+    stacked: tuple[int, ...] = ()
 
     def place(self, turn: tuple[int, ...]) -> tuple[int, ...]:
         """Where it stands in the order of the computation, at one turn of each of its loops."""

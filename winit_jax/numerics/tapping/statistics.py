@@ -17,7 +17,7 @@ from winit_jax.numerics.scaled import exponent_of, power_of_two
 
 LOG10_2 = math.log10(2)
 # Rows whose products give the effective rank: their Gram matrix costs less than a layer.
-GRAM_ROWS = 256
+GRAM_ROWS = 128
 # Counts of two kinds in one number, of rows of fewer units.
 COUNT_STEP = 1 << 15
 # Entries of a parameter that are read at once.
@@ -209,7 +209,7 @@ def log10_of_squares(flat: np.ndarray) -> np.float64:
     with np.errstate(all="ignore"):
         unit = np.float64(np.max(np.abs(flat)))
         if not unit > 0:
-            return np.log10(unit)
+            return np.float64(np.log10(unit))
         squares = sum(np.sum(np.square(piece / unit)) for piece in pieces(flat)) / flat.size
         log10: np.float64 = 0.5 * np.log10(squares) + np.log10(unit)
     return log10 if np.isfinite(log10) else np.float64(np.nan)

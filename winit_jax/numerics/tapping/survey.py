@@ -124,7 +124,8 @@ class _Reading:
             origin = replace(origin, site=moving[0].site)
         named = [one.parameter for one in found if one.parameter]
         if len(named) == 1 and not moving and (name in FORMS or (name in SCALING and self._scalars_but_one(eqn))):
-            origin = replace(origin, parameter=named[0])
+            stacked = next(one.stacked for one in found if one.parameter)
+            origin = replace(origin, parameter=named[0], stacked=stacked)
         for out in eqn.outvars:
             self.origins.setdefault(out, origin)
             if eqn.invars and pointwise.is_elementwise(eqn):
@@ -163,7 +164,8 @@ class _Reading:
         known: dict[str, Any] = {}
         if len(weights) == 1:
             of = fans[weights[0]]
-            known = {"fan_in": of.fan_in, "fan_out": of.fan_out, "parameter": operands[weights[0]].parameter}
+            own = operands[weights[0]]
+            known = {"fan_in": of.fan_in, "fan_out": of.fan_out, "parameter": own.parameter, "stacked": own.stacked}
             if known["parameter"]:
                 self.surveyor.uses[known["parameter"]].fans.append((of.fan_in, of.fan_out))
         axes = fans[weights[0]].units if len(weights) == 1 else (len(out.aval.shape) - 1,)
@@ -270,6 +272,7 @@ class _Reading:
         consts, carries = constants_and_carries(eqn)
         given = [self.origin(atom) for atom in eqn.invars]
         fixed, carried, passed = given[:consts], given[consts : consts + carries], given[consts + carries :]
+        passed = [replace(one, stacked=(*one.stacked, len(self.loops))) if one.parameter else one for one in passed]
         body = eqn.params["jaxpr"]
         found = self._settled(body, carried, lambda these: [*fixed, *these, *passed], carries)
         (survey,) = self._inner(index, eqn, [body], [*fixed, *found, *passed], (eqn.params["length"],))
