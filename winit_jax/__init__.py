@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from winit_jax.analysis.audit import Finding
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
+    from winit_jax.engine.advising.recommendation import Recommendation
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.computing.devices import DeviceError
     from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
     from winit_jax.errors import Refused, WinitError
     from winit_jax.probes import Probed, probe
+    from winit_jax.recommending import recommend
     from winit_jax.spec.problems import SpecError
     from winit_jax.store.journal import FolderError
     from winit_jax.store.status import Status
@@ -40,6 +42,7 @@ _MODULES = {
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
     "Probed": "winit_jax.probes",
+    "Recommendation": "winit_jax.engine.advising.recommendation",
     "Refused": "winit_jax.errors",
     "Run": "winit_jax.analysis",
     "RunFolderError": "winit_jax.analysis",
@@ -52,6 +55,7 @@ _MODULES = {
     "load": "winit_jax.api",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
+    "recommend": "winit_jax.recommending",
     "run": "winit_jax.api",
     "status": "winit_jax.api",
     "theory": "winit_jax.api",
@@ -68,6 +72,7 @@ __all__ = [
     "Plan",
     "PlotError",
     "Probed",
+    "Recommendation",
     "Refused",
     "Run",
     "RunFolderError",
@@ -81,6 +86,7 @@ __all__ = [
     "load",
     "plan",
     "probe",
+    "recommend",
     "run",
     "status",
     "theory",
