@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.advising.recommendation import Recommendation
 
 DEPTH, WIDTH = 20, 256
+MOST_DEPTH = 10_000
 # Of normal inputs, where a block needs positions.
 POSITIONS, SAMPLES = 16, 64
 
@@ -47,9 +48,11 @@ def recommend(
     axes = {"activation": activation, "block": block, "depth": depth, "width": width, "bias_std": bias_std}
     axes |= {"normalization": normalization, "gain": 1.0, "seed": 0}
     problems = [problem for axis, value in axes.items() for problem in _several(axis, value)]
+    if (deep := _number(depth)) > MOST_DEPTH:
+        problems.append(Problem("grid.depth", f"{deep:,.0f} is more than {MOST_DEPTH:,}."))
     if code is not None and (wrong := wrong_framework(code)):
         problems.append(Problem("code", wrong))
-    given = [axes, {"inputs": {"samples": SAMPLES}}, *_inputs(inputs, str(block))]
+    given: list[Mapping[str, Any]] = [axes, {"inputs": {"samples": SAMPLES}}, *_inputs(inputs, str(block))]
     with api.importing_as_before():
         try:
             sweep = api.Asked(None, given=given).sweep_to_run(api.announcing(say or api.say_on_stderr))
@@ -69,6 +72,14 @@ def _several(axis: str, value: Any) -> list[Problem]:
         several = not isinstance(value, int | float)
     what = f"{briefly(value)} is several values; a recommendation is for one."
     return [Problem(f"grid.{axis}", what)] if several else []
+
+
+def _number(value: Any) -> float:
+    """A number as it is written; 0 for what is none, which is said elsewhere."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _inputs(inputs: str | Path | Mapping[str, Any] | None, block: str) -> list[dict[str, Any]]:

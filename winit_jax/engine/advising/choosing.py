@@ -1,10 +1,10 @@
 """Which gain theory recommends, started at the inputs that a network is fed.
 
 What a gain loses over a depth is told by the mean-field course of a network from its own first layer, a_1, on: by how
-much log10 of the RMS of a_l and of d a_l / d a_1 move, at most over l = 1 .. depth. Three ways lead to a gain:
+much log10 of the RMS of a_l and of d a_l / d a_1 move, at most over l = 1 .. depth (`lost`). Three ways lead to a gain:
 
-plain       layers without skip or normalization: the critical gain where it holds that long, else a scheme's, else the
-            gain that loses least, of those that anybody uses
+plain       layers without skip or normalization: the critical gain where it keeps both that long, else a scheme's, else
+            the gain that loses least, of those that are usual
 normalized  without a skip: the scale of the weights is divided out, and the gain that makes a_l of mean square 1 is as
             good as any
 skip        the gain at which a branch adds a mean square of 1 to a stream of mean square 1, and branches of
@@ -98,14 +98,13 @@ def unit_gains(question: Question) -> Gains:
 def lost(kind: Kind, signal: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """What a course loses, up to each layer: log10 of the largest factor. signal, gradient: [depth, ...].
 
-    A difference between two inputs goes as the gradient does, so that gradient - signal is what is left of it beside
-    the signal. Under normalization without a skip that is all that matters, as sizes are divided out.
+    A difference between two inputs goes as the gradient does, so that its square beside the signal's goes as 2 (gradient
+    - signal): where that falls, 1 - c does, and what is left is common to all inputs. Under normalization without a
+    skip sizes are divided out, and a gradient counts beside the signal alone.
     """
     beside = gradient - signal
-    if kind == "normalized":
-        sizes = np.abs(beside)
-    else:
-        sizes = np.maximum(np.maximum(np.abs(signal), np.abs(gradient)), -beside)
+    size = np.abs(beside) if kind == "normalized" else np.maximum(np.abs(signal), np.abs(gradient))
+    sizes = np.maximum(size, -2 * beside)
     return np.asarray(np.maximum.accumulate(np.where(np.isnan(sizes), np.inf, sizes), axis=0))
 
 
@@ -155,7 +154,7 @@ def choose(question: Question) -> Choice:
         return _settled(question, 1.0, "any")
     if question.kind == "plain":
         return _plain(question)
-    if question.kind == "normalized" or not question.is_predicted:
+    if question.kind == "normalized":
         return _settled(question, _usable(unit_gains(question).unit_mean_square), "unit")
     return _settled(question, _unit_branch(question), "unit")
 

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.advising.question import Question
 from winit_jax.numerics import draws
-from winit_jax.numerics.draws import Draws, Layer
+from winit_jax.numerics.draws import Layer, Place
+from winit_jax.numerics.initializers import unit_biases, unit_weight_stack
 from winit_jax.numerics.measure import comparison, reference
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.naive import functions_of
@@ -25,7 +26,7 @@ from winit_jax.system import provenance
 
 # Factors on the recommended gain.
 FACTORS = (0.5, 0.9, 1.0, 1.1, 2.0)
-# Rows of the inputs that are fed, the most layers and units of networks that are run, and layers that are run in all.
+# Rows of the inputs that are fed, the most layers and units of networks that are run, and about how many layers in all.
 ROWS, MOST_LAYERS, MOST_UNITS, LAYERS_IN_ALL = 64, 1000, 256, 1200
 SEEDS = 3
 
@@ -54,12 +55,12 @@ def width_of(question: Question) -> int:
 
 def seeds_of(question: Question, points: int) -> int:
     """How many networks are run at each point."""
-    return max(1, min(SEEDS, LAYERS_IN_ALL // (points * min(question.depth, MOST_LAYERS))))
+    return max(1, min(SEEDS, LAYERS_IN_ALL // (points * question.depth)))
 
 
 def confirm(question: Question, points: Sequence[tuple[float, float]], data: InputData) -> list[Measured]:
     """Run the networks. points: (gain, branch scale) of each. data: inputs, of which the first rows are fed."""
-    width, depth = width_of(question), min(question.depth, MOST_LAYERS)
+    width = width_of(question)
     samples = max(1, ROWS // data.positions)
     rows = np.asarray(data.x[:samples], np.float64).reshape(-1, data.features)
     gains, branches = (np.array(values) for values in zip(*points, strict=True))
@@ -76,8 +77,11 @@ def confirm(question: Question, points: Sequence[tuple[float, float]], data: Inp
             block=question.layer,
             branch=branches,
         )
-        first = _as_numpy(family.first_layer(data.features))
-        stack = _stack_as_numpy(family.hidden_layers(depth))
+        first = _drawn(question, Place("", data.features, width), seed, 1, 1)
+        stack = tuple(
+            tuple(_drawn(question, place, seed, 2, question.depth - 1) for place in update.places(width))
+            for update in question.layer.updates
+        )
         tangents = np.asarray(draws.directions(seed, "tangents", len(rows), width), np.float64)
         given = (first, stack, tangents, data)
 
@@ -95,11 +99,12 @@ def _run(
     network: comparison.Network,
     rows: np.ndarray,
     first: Layer,
-    stack: Draws | None,
+    stack: tuple[tuple[Layer, ...], ...],
     tangents: np.ndarray,
     data: InputData,
 ) -> dict[str, float]:
     """The last row of one network, with `first` the log10_preact_rms of its first."""
+    first = _of_one(first, 0)
     stem, _ = comparison.scaled([network], first, None)
     observed = reference.forward(
         rows,
@@ -121,21 +126,26 @@ def _run(
     return {**columns, "first": start}
 
 
-def _layers(network: comparison.Network, first: Layer, stack: Draws | None) -> Iterator[object]:
+def _drawn(question: Question, place: Place, seed: int, first: int, count: int) -> Layer:
+    """The draws of so many layers at a place, stacked, as `numerics.draws` has them; biases only where they count."""
+    weights: Any = np.empty((0, place.fan_in, place.fan_out))
+    biases: Any = np.zeros((count, place.fan_out))
+    if count:
+        weights = np.asarray(unit_weight_stack(seed, "normal", first, count, place.fan_in, place.fan_out, place.name))
+    if count and question.bias_std and place.has_bias:
+        biases = np.asarray(unit_biases(seed, place.fan_out, first, count, place.name))
+    return Layer(weights, biases, biases)  # what is summed over columns, nobody reads here
+
+
+def _layers(network: comparison.Network, first: Layer, stack: tuple[tuple[Layer, ...], ...]) -> Iterator[object]:
     """Layers behind the stem one by one: all of them in float64 would not fit."""
-    for at in range(0 if stack is None else len(stack[0][0].weights)):
-        one = tuple(
-            tuple(Layer(*(part[at : at + 1] for part in place)) for place in of_update) for of_update in stack or ()
-        )
+    for at in range(len(stack[0][0].weights)):
+        one = tuple(tuple(_of_one(place, slice(at, at + 1)) for place in of_update) for of_update in stack)
         yield comparison.scaled([network], first, one)[1][0]
 
 
-def _as_numpy(layer: Layer) -> Layer:
-    return Layer(*(np.asarray(part) for part in layer))  # type: ignore[arg-type]
-
-
-def _stack_as_numpy(stack: Draws | None) -> Draws | None:
-    return None if stack is None else tuple(tuple(_as_numpy(place) for place in of_update) for of_update in stack)
+def _of_one(stacked: Layer, at: slice | int) -> Layer:
+    return Layer(stacked.weights[at], stacked.column_sums, stacked.biases[at])
 
 
 def _summary(point: tuple[float, float], of_seeds: Sequence[dict[str, float]]) -> Measured:

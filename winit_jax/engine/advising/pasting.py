@@ -20,17 +20,26 @@ COLUMNS = 100
 WHOLE = ("dense", "residual")
 
 
+# Other names of them.
+ALSO = {"pytorch": "torch", "linen": "flax", "flax.linen": "flax", "flax.nnx": "nnx", "eqx": "equinox", "hk": "haiku"}
+
+
 def wrong_framework(framework: str) -> str:
     """What is wrong with the name of a framework, a sentence; "" if nothing is."""
-    if framework in FRAMEWORKS:
+    if _named(framework) in FRAMEWORKS:
         return ""
     return f"{framework!r} is not a framework.{did_you_mean(framework, FRAMEWORKS)}"
+
+
+def _named(framework: str) -> str:
+    return ALSO.get(framework.lower(), framework.lower())
 
 
 def code_of(framework: str, plan: Plan, notes: Sequence[str]) -> str:
     """Complete Python. notes: sentences for the comment at its beginning. Errors: Refused."""
     if wrong := wrong_framework(framework):
         raise Refused(wrong)
+    framework = _named(framework)
     known = templates.FRAMEWORKS[framework]
     is_whole = plan.block in WHOLE and plan.normalization in known.normalized
     values: dict[str, object] = {

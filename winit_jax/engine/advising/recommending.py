@@ -9,7 +9,7 @@ import numpy as np
 from winit_jax.data.inputs import InputData, load_inputs
 from winit_jax.engine.advising import sentences
 from winit_jax.engine.advising.choosing import Choice, Course, changes, choose, follow, unit_gains
-from winit_jax.engine.advising.confirming import FACTORS, Measured, confirm, seeds_of, width_of
+from winit_jax.engine.advising.confirming import FACTORS, MOST_LAYERS, Measured, confirm, seeds_of, width_of
 from winit_jax.engine.advising.plans import Plan
 from winit_jax.engine.advising.question import Question
 from winit_jax.engine.advising.recommendation import Recommendation, SweepRow
@@ -57,8 +57,9 @@ def _recommendation(question: Question, data: InputData, measure: bool) -> Recom
     if question.kind == "skip":
         points.append((choice.gain, 1.0))
     courses = _courses(question, points)
-    found = confirm(question, points, data) if measure else []
+    found = confirm(question, points, data) if measure and question.depth <= MOST_LAYERS else []
     measured = found[FACTORS.index(1.0)] if found else None
+    is_too_deep = measure and question.depth > MOST_LAYERS
     loss = sentences.loss_of(question, choice, measured)
     gains, width = unit_gains(question), width_of(question)
     unscaled = choice._replace(course=courses[-1]) if question.kind == "skip" and courses[-1] is not None else None
@@ -70,6 +71,10 @@ def _recommendation(question: Question, data: InputData, measure: bool) -> Recom
         *sentences.of_stream(question, unscaled),
         *sentences.of_alikeness(question, choice, measured),
         *sentences.of_networks(question, loss, measured, width),
+        *(
+            [f"Nothing was measured: of networks of more than {MOST_LAYERS:,} layers theory alone speaks."]
+            * is_too_deep
+        ),
         *sentences.of_changes(question, choice, loss, changes(question) if loss.verdict != "good" else []),
     ]
     bias = question.bias_std
@@ -117,23 +122,24 @@ def _rows(
         if course is not None:
             start = 0.5 * math.log10(question.q_1(gain))
             predicted = (start + float(course.signal[-1, 0]), float(course.gradient[-1, 0]))
-        with np.errstate(all="ignore"):
-            signal, lowest, highest = np.median(measured.rms), np.min(measured.rms), np.max(measured.rms)
-            gradient = np.median(measured.gradient)
         factor = gain / choice.gain if branch == question.branch else math.nan
-        sizes = (float(value) for value in (signal, lowest, highest, gradient))
-        rows.append(
-            SweepRow(
-                gain,
-                next((given for given in FACTORS if math.isclose(given, factor)), factor),
-                question.std(gain),
-                branch,
-                *sizes,
-                measured.saturated,
-                measured.correlation,
-                *predicted,
+        with np.errstate(all="ignore"):
+            rows.append(
+                SweepRow(
+                    gain=gain,
+                    factor=next((given for given in FACTORS if math.isclose(given, factor)), factor),
+                    std=question.std(gain),
+                    branch_scale=branch,
+                    signal=float(np.median(measured.rms)),
+                    lowest=float(np.min(measured.rms)),
+                    highest=float(np.max(measured.rms)),
+                    gradient=float(np.median(measured.gradient)),
+                    saturated=measured.saturated,
+                    correlation=measured.correlation,
+                    theory_signal=predicted[0],
+                    theory_gradient=predicted[1],
+                )
             )
-        )
     return tuple(rows)
 
 

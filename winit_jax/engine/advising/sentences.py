@@ -60,10 +60,12 @@ def summary(question: Question, choice: Choice, loss: Loss, measured: Measured |
     signal, gradient = _ends(choice, measured, loss)
     by = "" if loss.worst == loss.predicted else " as measured"
     ends = f"{over} a signal's RMS changes by a factor {by_powers(signal)}, a gradient's by {by_powers(gradient)}{by}"
+    if 2 * (signal - gradient) > max(abs(signal), abs(gradient), 0.3):
+        ends += f", and the part of its square that tells inputs apart by {by_powers(2 * (gradient - signal))}"
     if loss.verdict == "good":
         return f"good: {ends}."
     if loss.verdict == "strained":
-        return f"strained: {ends}, more than a factor {10**KEPT:g}; it may train, slowly or with care."
+        return f"strained: {ends}; that is more than a factor {10**KEPT:g}, and may train slowly or with care."
     what = "no gain does better" if choice.how == "least" else "no gain that is usual does better"
     if question.kind == "normalized":
         what = "the gain has no part in it, normalization divides it out"
@@ -114,10 +116,10 @@ def _critical(question: Question, choice: Choice) -> list[str]:
     if math.isnan(critical.gain):
         return [f"No gain is critical: {critical.reason.partition(': ')[2]}"]
     if not USUAL[0] <= critical.gain <= USUAL[1]:
-        return [f"The critical gain is {critical.gain:.6g}, far outside {USUAL[0]:g} to {USUAL[1]:g}, what is usual."]
+        return [f"The critical gain is {critical.gain:.6g}, far outside the usual {USUAL[0]:g} to {USUAL[1]:g}."]
     return [
-        f"The critical gain, at which gradients keep their size at any depth in the end, is {critical.gain:.6g}; before "
-        f"that, from these inputs, more is lost than at gain {choice.gain:.6g}."
+        f"The critical gain, at which gradients in the end keep their size at any depth, is {critical.gain:.6g}; from "
+        f"these inputs it loses more over {question.depth:,} layers than gain {choice.gain:.6g} does."
     ]
 
 
@@ -128,18 +130,18 @@ def _chosen(question: Question, choice: Choice) -> list[str]:
         edge = " (as large as gains usually are)" if gain > 0.999 * USUAL[1] else ""
         return [
             f"From these inputs (q_1 = {question.q_1(gain):.4g}) gain {gain:.6g}{edge} loses least over "
-            f"{question.depth:,} layers: at most a factor {by_powers(least)} of signal or gradient."
+            f"{question.depth:,} layers, a factor {by_powers(least)} of signal, gradient or what tells inputs apart."
         ]
     said = []
     if choice.how == "scheme":
         said.append(
-            f"Gain {choice.gain:.6g} is {choice.scheme}'s, and loses at most a factor {by_powers(choice.worst)} over "
+            f"Gain {choice.gain:.6g} is {choice.scheme}'s, and loses a factor {by_powers(choice.worst)} over "
             f"{question.depth:,} layers; the gain that loses least is {gain:.4g}, a factor {by_powers(least)}."
         )
     elif choice.worst - least > 0.1:
         said.append(
             f"Over {question.depth:,} layers from these inputs gain {gain:.4g} would lose less, a factor "
-            f"{by_powers(least)} instead of {by_powers(choice.worst)}; it is not critical in deeper networks."
+            f"{by_powers(least)} instead of {by_powers(choice.worst)}; in deeper networks it loses more."
         )
     return said
 
@@ -254,7 +256,7 @@ def of_changes(question: Question, choice: Choice, loss: Loss, tried: Sequence[C
         words = [f"{change.what} (a factor {by_powers(change.choice.worst)} is lost)" for change in fails]
         said.append(f"What does not: {'; '.join(words)}.")
     if 1 < choice.reach < question.depth and loss.predicted > KEPT:
-        said.append(f"Of networks of this kind, those of at most {choice.reach:,} layers are kept.")
+        said.append(f"Networks of this kind keep both in up to {choice.reach:,} layers.")
     return said
 
 
