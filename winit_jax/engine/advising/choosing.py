@@ -98,7 +98,7 @@ def unit_gains(question: Question) -> Gains:
 def lost(kind: Kind, signal: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """What a course loses, up to each layer: log10 of the largest factor. signal, gradient: [depth, ...].
 
-    A difference between two inputs goes as the gradient does, so that its square beside the signal's goes as 2 (gradient
+    A difference between two inputs goes as the gradient, so that its square beside the signal's goes as 2 (gradient
     - signal): where that falls, 1 - c does, and what is left is common to all inputs. Under normalization without a
     skip sizes are divided out, and a gradient counts beside the signal alone.
     """
