@@ -80,7 +80,9 @@ class Recommendation:
 
         Errors: Refused, in a sentence, for what it is none of, and for an activation that it does not have.
         """
-        return code_of(framework, self.plan, [self.summary, *self.sentences])
+        named = f", which is {self.scheme}" if self.scheme else ""
+        what = f"Weights of std {self.gain:.6g} / sqrt(fan_in){named}."
+        return code_of(framework, self.plan, [what, self.summary, *self.sentences])
 
     def to_json(self) -> dict[str, Any]:
         """One object; None for infinity and NaN."""

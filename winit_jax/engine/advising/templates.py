@@ -139,8 +139,9 @@ class Network(nn.Module):
         nn.init.zeros_(self.readout.bias)
 
     def forward(self, x):
-        a = self.layers[0](x)
-        for layer in self.layers[1:]:
+        first, *rest = self.layers
+        a = first(x)
+        for layer in rest:
             a = ${beside}layer(phi($of_a))
         return self.readout(phi($of_a))
 
@@ -202,8 +203,9 @@ class Network(nnx.Module):
         self.readout = nnx.Linear(WIDTH, OUTPUTS, kernel_init=jax.nn.initializers.lecun_normal(), rngs=rngs)
 
     def __call__(self, x):
-        a = self.layers[0](x)
-        for layer in list(self.layers)[1:]:
+        first, *rest = self.layers
+        a = first(x)
+        for layer in rest:
             a = ${beside}layer(phi($of_a))
         return self.readout(phi($of_a))
 
@@ -235,8 +237,9 @@ class Network(eqx.Module):
         self.readout = linear(WIDTH, OUTPUTS, 1.0, 0.0, last)
 
     def __call__(self, x):  # of one sample
-        a = self.layers[0](x)
-        for layer in self.layers[1:]:
+        first, *rest = self.layers
+        a = first(x)
+        for layer in rest:
             a = ${beside}layer(phi($of_a))
         return self.readout(phi($of_a))
 
