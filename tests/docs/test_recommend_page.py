@@ -1,4 +1,7 @@
-"""The page of recommendations shows what the commands print; `python tests/docs/test_recommend_page.py` writes it anew."""
+"""The page of recommendations shows what the commands print.
+
+`PYTHONPATH=. python tests/docs/test_recommend_page.py` writes it anew.
+"""
 
 import re
 import sys

@@ -126,6 +126,7 @@ def test_nothing_good_is_said_where_there_is_nothing_and_what_to_change():
     assert normalized.summary.endswith("the gain has no part in it, normalization divides it out.")
 
 
+@pytest.mark.slow
 def test_between_good_and_nothing_it_is_strained():
     found = said("softplus")
     assert found.verdict == "strained"
@@ -160,6 +161,10 @@ def test_other_gains_are_said_where_they_lose_less_at_this_depth():
     assert sentence(found, "lecun_normal and") == (
         "lecun_normal and, where layers read as many units as they have, xavier_normal have this gain."
     )
+
+
+@pytest.mark.slow
+def test_a_critical_gain_that_loses_more_is_named_beside_the_one_that_does_not():
     deep = said("tanh", depth=200)
     assert deep.scheme == ""
     assert sentence(deep, "The critical gain").startswith("The critical gain, at which gradients in the end keep their")

@@ -53,13 +53,13 @@ def asked(sweep: Sweep) -> tuple[Question, InputData]:
 
 def _recommendation(question: Question, data: InputData, measure: bool) -> Recommendation:
     choice = choose(question)
-    points = [(choice.gain * factor, question.branch) for factor in FACTORS]
+    is_run = measure and question.depth <= MOST_LAYERS
+    points = [(choice.gain * factor, question.branch) for factor in FACTORS] if is_run else []
     if question.kind == "skip":
         points.append((choice.gain, 1.0))
-    courses = _courses(question, points)
-    found = confirm(question, points, data) if measure and question.depth <= MOST_LAYERS else []
+    courses = _courses(question, points) if points else []
+    found = confirm(question, points, data) if is_run else []
     measured = found[FACTORS.index(1.0)] if found else None
-    is_too_deep = measure and question.depth > MOST_LAYERS
     loss = sentences.loss_of(question, choice, measured)
     gains, width = unit_gains(question), width_of(question)
     unscaled = choice._replace(course=courses[-1]) if question.kind == "skip" and courses[-1] is not None else None
@@ -73,7 +73,7 @@ def _recommendation(question: Question, data: InputData, measure: bool) -> Recom
         *sentences.of_networks(question, loss, measured, width),
         *(
             [f"Nothing was measured: of networks of more than {MOST_LAYERS:,} layers theory alone speaks."]
-            * is_too_deep
+            * (measure and not is_run)
         ),
         *sentences.of_changes(question, choice, loss, changes(question) if loss.verdict != "good" else []),
     ]
@@ -92,7 +92,7 @@ def _recommendation(question: Question, data: InputData, measure: bool) -> Recom
         summary=sentences.summary(question, choice, loss, measured),
         sentences=tuple(said),
         sweep=_rows(question, choice, points, courses, found),
-        seeds=seeds_of(question, len(points)),
+        seeds=seeds_of(question, len(points)) if is_run else 0,
         measured_width=width,
         command=_command(question, choice),
     )
