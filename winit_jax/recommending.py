@@ -50,7 +50,7 @@ def recommend(
     problems = [problem for axis, value in axes.items() for problem in _several(axis, value)]
     if (deep := _number(depth)) > MOST_DEPTH:
         problems.append(Problem("grid.depth", f"{deep:,.0f} is more than {MOST_DEPTH:,}."))
-    if code is not None and (wrong := wrong_framework(code)):
+    if code is not None and (wrong := wrong_framework(code, str(activation))):
         problems.append(Problem("code", wrong))
     given: list[Mapping[str, Any]] = [axes, {"inputs": {"samples": SAMPLES}}, *_inputs(inputs, str(block))]
     with api.importing_as_before():
@@ -58,6 +58,8 @@ def recommend(
             sweep = api.Asked(None, given=given).sweep_to_run(api.announcing(say or api.say_on_stderr))
         except SpecError as error:
             raise SpecError("recommend", [*error.problems, *problems]) from None
+        if sweep.grid.bias_std and isinstance(sweep.grid.bias_std[0], str):
+            problems.append(Problem("grid.bias_std", f"{bias_std!r} is a formula; here it is a number."))
         if problems:
             raise SpecError("recommend", problems)
         return recommended(sweep, measure=measure)

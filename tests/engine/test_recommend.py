@@ -236,6 +236,10 @@ def test_all_problems_are_said_at_once():
     assert "code: 'flix' is not a framework. Did you mean 'flax'?" in text
     with pytest.raises(winit.SpecError, match=r"grid\.depth: 20,000 is more than 10,000\."):
         winit.recommend("relu", depth=20_000)
+    with pytest.raises(winit.SpecError, match=r"bias_std: '1/sqrt\(width\)' is a formula; here it is a number\."):
+        winit.recommend("relu", bias_std="1/sqrt(width)")
+    with pytest.raises(winit.SpecError, match=r"code: jax\.nn:celu is a JAX function, which torch cannot call;"):
+        winit.recommend("jax.nn:celu", code="PyTorch")
     with pytest.raises(winit.SpecError, match=r"cuts a layer into 3 heads, which do not divide 256"):
         winit.recommend("relu", block="attention(3)")
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from winit_jax.data.inputs import InputData
 from winit_jax.engine.advising.question import Question
-from winit_jax.numerics import draws
+from winit_jax.numerics import draws, pinned
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.initializers import unit_biases, unit_weight_stack
 from winit_jax.numerics.measure import comparison, reference
@@ -86,7 +86,8 @@ def confirm(question: Question, points: Sequence[tuple[float, float]], data: Inp
         given = (first, stack, tangents, data)
 
         def at(point: int, family: Family = family, given: tuple[Any, ...] = given) -> dict[str, float]:
-            return _run(question, family.network(point), rows, *given)
+            with pinned.settings():  # of each thread
+                return _run(question, family.network(point), rows, *given)
 
         # Products are too small to be cut between cores, which is what NumPy does; networks are not.
         with threadpool_limits(1), ThreadPoolExecutor(provenance.cores()) as workers:

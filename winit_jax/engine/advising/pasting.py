@@ -24,11 +24,13 @@ WHOLE = ("dense", "residual")
 ALSO = {"pytorch": "torch", "linen": "flax", "flax.linen": "flax", "flax.nnx": "nnx", "eqx": "equinox", "hk": "haiku"}
 
 
-def wrong_framework(framework: str) -> str:
-    """What is wrong with the name of a framework, a sentence; "" if nothing is."""
-    if _named(framework) in FRAMEWORKS:
-        return ""
-    return f"{framework!r} is not a framework.{did_you_mean(framework, FRAMEWORKS)}"
+def wrong_framework(framework: str, activation: str) -> str:
+    """Why there is no code of an activation in a framework, a sentence; "" if there is."""
+    if (named := _named(framework)) not in FRAMEWORKS:
+        return f"{framework!r} is not a framework.{did_you_mean(framework, FRAMEWORKS)}"
+    if is_import_path(activation) and named in ("torch", "keras"):
+        return f"{activation} is a JAX function, which {named} cannot call; flax, nnx, equinox and haiku can."
+    return ""
 
 
 def _named(framework: str) -> str:
@@ -37,7 +39,7 @@ def _named(framework: str) -> str:
 
 def code_of(framework: str, plan: Plan, notes: Sequence[str]) -> str:
     """Complete Python. notes: sentences for the comment at its beginning. Errors: Refused."""
-    if wrong := wrong_framework(framework):
+    if wrong := wrong_framework(framework, plan.activation):
         raise Refused(wrong)
     framework = _named(framework)
     known = templates.FRAMEWORKS[framework]
@@ -52,7 +54,7 @@ def code_of(framework: str, plan: Plan, notes: Sequence[str]) -> str:
     if is_whole:
         values |= {
             "phi": _phi(framework, plan),
-            "imports": _imports(framework, plan),
+            "imports": _imports(plan),
             "normalized": known.normalized[plan.normalization],
             "of_a": "normalized(a)" if plan.normalization != "none" else "a",
             "beside": "a + BRANCH * " if plan.skip else "",
@@ -100,12 +102,8 @@ def _phi(framework: str, plan: Plan) -> str:
     return known[stem].replace("SLOPE", slope.removesuffix(")") or "0.01")
 
 
-def _imports(framework: str, plan: Plan) -> str:
+def _imports(plan: Plan) -> str:
     if not is_import_path(plan.activation):
         return ""
-    if framework in ("torch", "keras"):
-        raise Refused(
-            f"{plan.activation} is a JAX function, which {framework} cannot call; flax, nnx, equinox and haiku can."
-        )
     module, _, function = plan.activation.partition(":")
     return f"from {module} import {function.partition('.')[0]}\n"

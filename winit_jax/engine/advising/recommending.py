@@ -145,7 +145,7 @@ def _rows(
 
 def _plan(question: Question, choice: Choice, data: InputData) -> Plan:
     of_question = ("activation", "block", "normalization", "depth", "width", "bias_std", "branch")
-    features = question.width if question.source == "normal" else data.features
+    features = question.width if data.features == width_of(question) else data.features
     return Plan(
         **{name: getattr(question, name) for name in of_question},
         features=features,
