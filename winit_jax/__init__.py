@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from winit_jax.analysis.probed import Probed, load_probe
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
+    from winit_jax.engine.advising.recommendation import Recommendation
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.computing.devices import DeviceError
     from winit_jax.engine.computing.stream_advice import StreamAdvice
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.probing import Tuned
     from winit_jax.errors import Refused, WinitError
     from winit_jax.probes import probe, tune
+    from winit_jax.recommending import recommend
     from winit_jax.spec.problems import SpecError
     from winit_jax.store.journal import FolderError
     from winit_jax.store.status import Status
@@ -42,6 +44,7 @@ _MODULES = {
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
     "Probed": "winit_jax.analysis.probed",
+    "Recommendation": "winit_jax.engine.advising.recommendation",
     "Refused": "winit_jax.errors",
     "Run": "winit_jax.analysis",
     "RunFolderError": "winit_jax.analysis",
@@ -56,6 +59,7 @@ _MODULES = {
     "load_probe": "winit_jax.analysis.probed",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
+    "recommend": "winit_jax.recommending",
     "run": "winit_jax.api",
     "status": "winit_jax.api",
     "theory": "winit_jax.api",
@@ -73,6 +77,7 @@ __all__ = [
     "Plan",
     "PlotError",
     "Probed",
+    "Recommendation",
     "Refused",
     "Run",
     "RunFolderError",
@@ -88,6 +93,7 @@ __all__ = [
     "load_probe",
     "plan",
     "probe",
+    "recommend",
     "run",
     "status",
     "theory",

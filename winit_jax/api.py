@@ -75,7 +75,7 @@ def run(
     host = Host(say, None if allow_long else _refuse_what_is_long, progress)
     scratch = _Scratch() if out is None else None
     try:
-        with _importing_as_before():
+        with importing_as_before():
             folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path())
         if figures:
             draw_standard_figures(folder, say)
@@ -181,7 +181,7 @@ def _theory_of_activation(
         )
     if start is not None and inputs is not None:
         raise Refused("start is one q for all gains, and inputs start at each gain's own: give one of them.")
-    with _importing_as_before():
+    with importing_as_before():
         asked = Asked(None, given=({"activation": activation, "gain": 1.0},))
         name = asked.sweep_to_run(announcing(say or say_on_stderr)).grid.activation[0]
         square = None
@@ -198,7 +198,7 @@ def _theory_of_stream(
 
     usual = {"activation": activation, "bias_std": bias_std, "gain": 1.0 if gain is None else gain}
     usual |= {"depth": DEPTHS, "width": "inf"}
-    with _importing_as_before():
+    with importing_as_before():
         sweep = Asked(None, given=(usual, axes)).sweep_to_run(announcing(say or say_on_stderr))
         several = [axis for axis, values in sweep.grid if isinstance(values, list) and len(values) > 1]
         if wrong := [axis for axis in several if axis not in ("depth", "seed")]:
@@ -352,7 +352,7 @@ def _sentences_of(folder: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _importing_as_before() -> Iterator[None]:
+def importing_as_before() -> Iterator[None]:
     """Where Python looks for modules is as it was before, though the working directory is searched meanwhile."""
     here = os.getcwd()
     is_searched = here in sys.path

@@ -27,7 +27,7 @@ def test_help_answers_without_heavy_imports():
     assert "doctor" in said
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status", "plot", "catalog", "schema", "doctor"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "plot", "catalog", "schema", "doctor", "recommend"])
 def test_every_command_has_an_example(command):
     assert f"Example: winit {command}" in " ".join(winit(command, "--help")[0].split())
 

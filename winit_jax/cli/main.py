@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from winit_jax.analysis.figures import catalog as kinds
-from winit_jax.cli import figures, probes, reference, runs
+from winit_jax.cli import figures, probes, recommending, reference, runs
 from winit_jax.engine.running import supervise
 from winit_jax.system import signals, streams
 
@@ -27,6 +27,7 @@ for command in (
     runs.status,
     runs.verify,
     figures.theory,
+    recommending.recommend,
     probes.probe,
     reference.catalog,
     reference.schema,
