@@ -36,7 +36,8 @@ class BlockKind:
 
     name: as tables have it. positions: how many dimensions of positions inputs must have: 0, 1 or 2. heads: of its
     attention, 0 without. sites: of its updates where a layer has several. taps: whether its weights are taps of a
-    convolution, or a matrix by themselves. has_phi: whether an activation changes it.
+    convolution, or a matrix by themselves. has_phi: whether an activation changes it. places: how many weights an
+    update of it has at most.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BlockKind:
     sites: tuple[str, ...]
     taps: bool
     has_phi: bool
+    places: int
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,15 @@ class InitKind:
     """What is asked of an init before anything is computed.
 
     name: as tables have it. is_scheme: whether it fixes its own std. is_predicted: whether mean field makes a statement
-    of it. has_biases: whether it has biases other than 0 of its own.
+    of it. has_biases: whether it has biases other than 0 of its own. is_scaled_by_inputs: whether what weights are
+    multiplied by follows from what they are fed.
     """
 
     name: str
     is_scheme: bool
     is_predicted: bool
     has_biases: bool
+    is_scaled_by_inputs: bool = False
 
 
 @dataclass(frozen=True)

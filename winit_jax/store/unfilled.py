@@ -25,6 +25,8 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "positions": sweep.inputs.has_positions,
         "attention": any(kind.heads for kind in sweep.blocks),
         "sites": any(kind.sites for kind in sweep.blocks),
+        "lsuv": any(kind.is_scaled_by_inputs for kind in sweep.inits),
+        "inner weights": any(kind.places > 1 for kind in sweep.blocks),
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 

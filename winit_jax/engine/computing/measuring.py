@@ -17,6 +17,7 @@ from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.family import LAYERED, Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
+from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job
 
@@ -68,9 +69,15 @@ class Measuring:
             platform=self.platform,
             room=room,
         )
+        factors = findings.layers.pop(families.FACTORS, None)
+        if factors is not None:
+            findings.layers |= of_factors(factors)
         evidence = Evidence(job, data.rows, family, settings, findings.layers, room)
         self.verdicts.check(evidence, shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
+        stds = family.layer(family.layers or 1).place_stds[0]
+        if factors is not None:  # the other passes are given the weights
+            family = family.rescaled(factors)
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(
                 family,
@@ -85,7 +92,7 @@ class Measuring:
             )
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings, room)
-        return family.layer(family.layers or 1).place_stds[0], findings
+        return stds, findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""

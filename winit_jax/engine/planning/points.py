@@ -84,7 +84,7 @@ def can_share(point: Point, skip: float) -> bool:
 
 
 def _scale_shares(init: str, scale: Scale | None) -> bool:
-    return init != "zeros" and scale != 0 and not holds_depth(scale)
+    return init not in ("zeros", "lsuv") and scale != 0 and not holds_depth(scale)
 
 
 def _shares(axis: str, value: Scale | None, skip: float) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
+from winit_jax.numerics.initializers import UNIT_VARIANCE, drawn_as
 from winit_jax.numerics.measure import comparison
 from winit_jax.numerics.measure.networks import Layered
 from winit_jax.numerics.normalization import NORM_EPSILON
@@ -52,6 +53,30 @@ class Family:
     @property
     def n_networks(self) -> int:
         return len(self.first_std)
+
+    @property
+    def is_scaled_by_inputs(self) -> bool:
+        """Whether the forward pass scales its weights to unit variance on the inputs."""
+        return self.shape == UNIT_VARIANCE
+
+    def rescaled(self, factors: np.ndarray) -> "Family":
+        """The same family with the weights that a forward pass found, which are then given.
+
+        factors: of the weights at each place of each row, [rows, N, places] with NaN where a row has fewer.
+        """
+        updates = len(self.places)
+        layers = 1 + (len(factors) - 1) // updates
+        stacked: dict[str, np.ndarray] = {}
+        for number in range(1, layers + 1):
+            of_layer = self.layer(number)
+            rows = factors[1 + updates * (number - 2) : 1 + updates * (number - 1)] if number > 1 else []
+            of_places = [row[:, at] for row, places in zip(rows, self.places, strict=False) for at in range(len(places))]
+            stds = of_layer.place_stds * (np.array(of_places) if number > 1 else 1.0)
+            beside = {name: values for name in LAYERED if (values := getattr(of_layer, name)) is not None}
+            for name, values in {**beside, "hidden_std": stds}.items():
+                stacked.setdefault(name, np.empty((layers, *np.shape(values))))[number - 1] = values
+        first_std = self.first_std * factors[0, :, 0]
+        return replace(self, shape=drawn_as(self.shape), layers=layers, first_std=first_std, **stacked)  # type: ignore[arg-type]
 
     def layer(self, number: int) -> "Family":
         """The family by its scales at one layer, 1 for the stem."""
