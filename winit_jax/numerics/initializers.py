@@ -129,7 +129,8 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
 
     seed: 0 to 2**32 - 1. layer: 1 for the first. Errors: KeyError for an unknown shape.
     """
-    return _draw(stream_key(seed, f"weights/{drawn_as(shape)}", width, fan_in), shape, jnp.array([layer]), fan_in, width)[0]
+    key = stream_key(seed, f"weights/{drawn_as(shape)}", width, fan_in)
+    return _draw(key, shape, jnp.array([layer]), fan_in, width)[0]
 
 
 def unit_weight_stack(

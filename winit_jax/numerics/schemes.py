@@ -231,7 +231,8 @@ def scheme_std(init: str, fan_in: int, fan_out: int, role: str = "out", depth: i
 
     Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852); Radford et al. 2019 (gpt2);
     Zhang et al. 2019 (fixup, arXiv:1901.09321); Wang et al. 2022 (deepnorm, arXiv:2203.00555); Sitzmann et al. 2020
-    (siren, arXiv:2006.09661); Mishkin and Matas 2015 (lsuv, arXiv:1511.06422); the documentation of the libraries for those that are named after one.
+    (siren, arXiv:2006.09661); Mishkin and Matas 2015 (lsuv, arXiv:1511.06422); the documentation of the libraries for
+    those that are named after one.
     Errors: ValueError for a shape, which has no standard deviation of its own.
     """
     scheme = SCHEMES.find(init)

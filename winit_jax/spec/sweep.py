@@ -246,11 +246,13 @@ class Grid(Table):
     skip_scale: list[Scale] | None = None  # None is each block's own
     branch_scale: list[Scale]
     attention_gain: list[Scale]
+    stem_scale: list[Scale] | None = None  # None is 1, and so is readout_scale
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
     seed: list[int]
     learning_rate: list[Scale] | None = None
+    readout_scale: list[Scale] | None = None
 
 
 TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from winit_jax.columns import SCALES
+from winit_jax.columns import OF_TRAINING, SCALES
 from winit_jax.engine.computing.predicting import Predicting
 from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
@@ -19,7 +19,7 @@ from winit_jax.numerics.measure.family import LAYERED, Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
 from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
-from winit_jax.spec.parts import Job
+from winit_jax.spec.parts import Job, Part
 
 
 @dataclass
@@ -102,7 +102,8 @@ class Measuring:
         gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
         biases = np.array([sizes.bias_std(point, place) for point in job.points])
         own = {"std": hidden_std, "gain": gains, "bias_std": biases, "skip_scale": sizes.skips(job)}
-        scales = {axis: sizes.values(job, axis) for axis in SCALES if axis not in own}
+        axes = (*SCALES, *(OF_TRAINING if Part((job,)).is_training else ()))
+        scales = {axis: sizes.values(job, axis) for axis in axes if axis not in own}
         return Points(sweep, job, {**own, **scales})
 
     def _family(self, job: Job, features: int) -> Family:

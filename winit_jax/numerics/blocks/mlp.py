@@ -105,9 +105,7 @@ class Mlp:
         entered = plainly.affine(signal, *draws[0], naive)
         inner = plainly.answer(entered, naive)
         change = None if entered.change is None else inner.slopes * entered.change
-        branch = plainly.affine(
-            NaiveSignal(inner.psi, naive.functions.activation.at_zero, change), *draws[1], naive
-        )
+        branch = plainly.affine(NaiveSignal(inner.psi, naive.functions.activation.at_zero, change), *draws[1], naive)
         lost = entered.lost or branch.lost or plainly.flattens(inner, entered.change)
         return branch._replace(inner=inner, lost=lost, factors=entered.factors + branch.factors)
 

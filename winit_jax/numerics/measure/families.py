@@ -58,7 +58,8 @@ def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
 def can_share(family: Family) -> np.ndarray:
     """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
     without_biases = (family.bias_std == 0) & np.all(family.place_bias_stds == 0, axis=0)
-    can_share: np.ndarray = without_biases & (family.hidden_std != 0) & (family.skips == 0) & (family.branches != 0)
+    drawn = (family.first_std != 0) & (family.hidden_std != 0) & (family.branches != 0)
+    can_share: np.ndarray = without_biases & drawn & (family.skips == 0)
     return can_share
 
 

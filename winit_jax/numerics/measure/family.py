@@ -1,6 +1,7 @@
 """The networks that share one draw, by their scales."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,17 +67,20 @@ class Family:
         """
         updates = len(self.places)
         layers = 1 + (len(factors) - 1) // updates
-        stacked: dict[str, np.ndarray] = {}
+        stacked: dict[str, list[np.ndarray]] = {}
         for number in range(1, layers + 1):
             of_layer = self.layer(number)
-            rows = factors[1 + updates * (number - 2) : 1 + updates * (number - 1)] if number > 1 else []
-            of_places = [row[:, at] for row, places in zip(rows, self.places, strict=False) for at in range(len(places))]
-            stds = of_layer.place_stds * (np.array(of_places) if number > 1 else 1.0)
+            hidden = of_layer.place_stds
+            if number > 1:
+                rows = factors[1 + updates * (number - 2) :][:updates]
+                counts = map(len, self.places)
+                hidden = hidden * np.concatenate([row[:, :n].T for row, n in zip(rows, counts, strict=True)])
             beside = {name: values for name in LAYERED if (values := getattr(of_layer, name)) is not None}
-            for name, values in {**beside, "hidden_std": stds}.items():
-                stacked.setdefault(name, np.empty((layers, *np.shape(values))))[number - 1] = values
+            for name, values in (beside | {"hidden_std": hidden}).items():
+                stacked.setdefault(name, []).append(values)
+        of_layers: dict[str, Any] = {name: np.stack(values) for name, values in stacked.items()}
         first_std = self.first_std * factors[0, :, 0]
-        return replace(self, shape=drawn_as(self.shape), layers=layers, first_std=first_std, **stacked)  # type: ignore[arg-type]
+        return replace(self, shape=drawn_as(self.shape), layers=layers, first_std=first_std, **of_layers)
 
     def layer(self, number: int) -> "Family":
         """The family by its scales at one layer, 1 for the stem."""
