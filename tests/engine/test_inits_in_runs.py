@@ -10,19 +10,23 @@ import pandas as pd
 import pytest
 
 import winit_jax
+from support.inits import DEPTH, FACTORS, MADE, RULES, VARIANCES, fourth_moment
 from support.runs import module_of_ones_own, run, winit
 from support.sweeps import problems, sweep
 from winit_jax.analysis.tables import varying
 from winit_jax.columns import SHAPES
 from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.verdicts import Verdicts
-from winit_jax.engine.computing.vocabulary import planner
+from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.computing.work import read_work
+from winit_jax.numerics.draws import Place
 from winit_jax.numerics.own_inits import OWN_INITS
-from winit_jax.numerics.schemes import SCHEMES
+from winit_jax.numerics.schemes import SCHEMES, shape_of
 from winit_jax.store.asked import Asked
 
-MADE = ("he_normal(0.2)", "variance_scaling(2, fan_avg, uniform)", "siren(30)", "identity(0.5)")
+OF_NUMBERS = ("he_normal(0.2)", "variance_scaling(2, fan_avg, uniform)", "siren(30)", "identity(0.5)")
+# Shapes whose mean square entry is no matter of chance.
+NOT_RANDOM = ("constant", "identity", "lsuv", "orthogonal", "delta_orthogonal")
 SMALL = ["width=8", "depth=3", "inputs.samples=12"]
 MINE = """
 import pathlib
@@ -49,7 +53,7 @@ def mine(tmp_path, monkeypatch):
     yield from module_of_ones_own(MINE, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("init", [*SHAPES, *SCHEMES, *MADE])
+@pytest.mark.parametrize("init", [*SHAPES, *SCHEMES, *OF_NUMBERS])
 def test_every_init_agrees_with_the_float64_reference(init):
     """Each in a job of its own, of which the first network is compared with float64 NumPy."""
     scale = ["gain=1.5"] if init in SHAPES else []
@@ -61,7 +65,44 @@ def test_every_init_agrees_with_the_float64_reference(init):
     _, found = Measuring(work, "cpu", verdicts).measure(job, (3,))
     assert [line.split(": ")[1] for line in verdicts.agreed] == ["3 layers agree"]
     predicted = "theory_log10_preact_rms" in found.layers
-    assert predicted == (init.partition("(")[0] not in ("constant", "zeros", "identity"))
+    assert predicted == (init.partition("(")[0] not in ("constant", "zeros", "identity", "lsuv"))
+
+
+SCHEMES_OF_PAPERS = {**RULES, **VARIANCES, **MADE}
+
+
+def test_every_name_of_the_catalog_has_a_variance_that_it_is_held_against():
+    assert {*vocabulary().inits} == {*SHAPES, *(name.partition("(")[0] for name in SCHEMES_OF_PAPERS)}
+
+
+@pytest.mark.slow
+def test_every_name_of_the_catalog_has_weights_of_its_std_at_every_place_of_a_network():
+    """Of the stem, the weights inside a block and those that are added to the stream, within standard errors."""
+    shapes = {shape: lambda fan_in, fan_out: 0.3**2 for shape in SHAPES}
+    width, features = 64, 96
+    for init, variance in (shapes | SCHEMES_OF_PAPERS).items():
+        scale, block = ["std=0.3"] if init in SHAPES else [], "conv(2)" if init == "delta_orthogonal" else "mlp(2)"
+        words = ["activation=tanh", f"init={init}", *scale, f"block={block}", f"width={width}", f"depth={DEPTH}"]
+        asked = sweep(*words, "inputs.samples=2", f"inputs.features={features}", "inputs.positions=2")
+        (part,) = planner(1).parts(asked)
+        (job,) = part.jobs
+        family = Measuring(read_work(asked), "cpu", Verdicts(print, 512, "cpu"))._family(job, features)
+        ((places,),) = (family.places,)
+        of_stem, of_block = family.first_layer(features).weights, family.stack(2, 1)[0]
+        drawn = [(of_stem, float(family.first_std[0]), Place("", features, width, role="stem"))]
+        drawn += [
+            (layer.weights[0], float(std), place)
+            for layer, (std,), place in zip(of_block, family.place_stds, places, strict=True)
+        ]
+        for weights, std, place in drawn:
+            factor = FACTORS.get(init, {}).get(place.role, 1)
+            expected = variance(*place.fans) * factor**2
+            if init.startswith("siren") and place.role == "stem":
+                expected = 1 / (3 * features**2)
+            spread = fourth_moment(shape_of(init)) - 1
+            realised = np.mean(np.square(std * np.asarray(weights, float)))
+            error = 5 * np.sqrt(spread / weights.size) * (shape_of(init) not in NOT_RANDOM) + 1e-5
+            assert abs(realised - expected) <= error * expected, (init, place)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def _erf_averages(q: np.ndarray) -> Averages:
 
 
 def _sin_form(omega: float) -> ClosedForm:
-    """The closed form of phi(a) = sin(omega a): E[phi phi] = e^-Q sinh(Q c) Q = omega^2 q, for E e^iu = e^(-q/2)."""
+    """The closed form of phi(a) = sin(omega a): E[phi phi] = e^-Q sinh(Q c), Q = omega^2 q, for E e^iu = e^(-q/2)."""
     square = omega**2
 
     def averages_of(q: np.ndarray) -> Averages:
