@@ -63,8 +63,11 @@ def settle_biases(
 
 
 def check_scale(
-    raw: dict[str, Any], inits: list[Value], kinds: Mapping[Any, InitKind], problems: list[Problem]
+    raw: dict[str, Any], inits: list[Value], kinds: Mapping[Any, InitKind], problems: list[Problem], trains: bool
 ) -> None:
+    if trains and (scaled := [name for name, kind in kinds.items() if kind.is_scaled_by_inputs]):
+        what = f"{scaled[0]!r} is measured as it begins, and not trained. Take it away, or take [train] away."
+        problems.append(Problem("grid.init", what))
     scale_axes = [axis for axis in WEIGHT_SCALES if axis in raw]
     if len(scale_axes) == 2:
         problems.append(Problem("grid.std", "std and gain are both given; they scale the same weights, so give one."))

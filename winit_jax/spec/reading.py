@@ -210,7 +210,8 @@ def _grid(
     others = [axis for axis in known if axis in written and axis != "block"]
     written |= {axis: canonical(axis, written[axis], known[axis]) for axis in others}
     written["init"] = by_name(written["init"], names["init"], ",")
-    check_scale(raw, values.get("init", []), kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    inits = values.get("init", [])
+    check_scale(raw, inits, kinds_of(inits, vocabulary.check_init), problems, trains)
     settle_biases(raw, written, values, kinds_of(values.get("init", []), vocabulary.check_init), problems)
     heads = [kind.heads for kind in kinds_of(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
