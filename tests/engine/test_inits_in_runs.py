@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logsumexp
 
 import winit_jax
 from support.inits import DEPTH, FACTORS, MADE, RULES, VARIANCES, fourth_moment
@@ -15,14 +16,18 @@ from support.runs import module_of_ones_own, run, winit
 from support.sweeps import problems, sweep
 from winit_jax.analysis.tables import varying
 from winit_jax.columns import SHAPES
+from winit_jax.data.datasets import load_dataset
 from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.verdicts import Verdicts
 from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.computing.work import read_work
 from winit_jax.numerics.draws import Place
+from winit_jax.numerics.initializers import unit_readout, unit_weights
 from winit_jax.numerics.own_inits import OWN_INITS
 from winit_jax.numerics.schemes import SCHEMES, shape_of
 from winit_jax.store.asked import Asked
+from winit_jax.store.schema import schema
+from winit_jax.store.unfilled import never_filled
 
 OF_NUMBERS = ("he_normal(0.2)", "variance_scaling(2, fan_avg, uniform)", "siren(30)", "identity(0.5)")
 # Shapes whose mean square entry is no matter of chance.
@@ -300,3 +305,63 @@ def test_a_function_that_is_no_init_gets_a_sentence(mine, tmp_path, name, senten
     said = run(tmp_path / "run", f"init={mine}:{name}", "activation=tanh", *SMALL, code=2)
     assert sentence in said
     assert not (tmp_path / "run").exists()
+
+
+def test_factors_stand_in_the_layers_of_sweeps_that_have_lsuv_and_those_inside_where_a_block_has_such():
+    def factors(*words):
+        asked = sweep("activation=tanh", *words)
+        there = set(schema("layers", never_filled(asked)).names) & {"lsuv_factor", "lsuv_inner_factor"}
+        assert not {"lsuv_factor", "lsuv_inner_factor"} & set(schema("networks", never_filled(asked)).names)
+        return there
+
+    assert factors("init=he_normal") == set()
+    assert factors("init=he_normal,lsuv") == {"lsuv_factor"}
+    assert factors("init=lsuv", "block=dense,mlp(2)") == {"lsuv_factor", "lsuv_inner_factor"}
+    assert planner(1).summary(sweep("activation=relu", "init=lsuv,lecun_normal,he_normal"))["passes"] == 2
+
+
+def test_weights_that_the_inputs_scale_learn_those_inputs():
+    trained = ["activation=tanh", "init=lsuv", "train.source=digits", "train.steps=2"]
+    assert sweep(*trained).inputs.source == "digits"
+    (problem,) = problems(*trained, "inputs.source=normal", "inputs.features=64")
+    assert problem == (
+        "inputs.source: 'lsuv' scales weights by what is measured, and the networks learn other data. Take it away, so "
+        "that it is what [train] has."
+    )
+
+
+def test_inits_with_biases_of_their_own_join_a_folder_whose_sweep_gives_bias_std_where_they_have_that(tmp_path):
+    winit("run", "activation=tanh", "init=lecun_normal", *SMALL, "--out", tmp_path / "run", "--no-figures")
+    words = ["activation=tanh", "init=lecun_normal,torch_linear", *SMALL, "--out", tmp_path / "run", "--no-figures"]
+    said = " ".join(winit("run", *words, code=2)[1].split())
+    assert (
+        "grid.bias_std: 0.0 in the folder, each init's own in the new sweep; give bias_std = 0.0 to add networks with "
+        "such biases" in said
+    )
+    winit("run", *words, "bias_std=0")
+    networks = winit_jax.load(tmp_path / "run").networks
+    assert networks["init"].tolist() == ["lecun_normal", "torch_linear"]
+    assert networks["bias_std"].tolist() == [0, 0]
+
+
+@pytest.mark.slow
+def test_networks_under_lsuv_learn_from_the_weights_that_were_measured(tmp_path):
+    """The loss before training, by a float64 network of the factors in `layers`; the readout is orthonormal."""
+    axes = {"activation": "tanh", "init": ["lsuv", "lecun_normal"], "width": 12, "depth": [1, 3], "seed": [0, 1]}
+    train = {"source": "digits", "steps": 4, "eval_every": 2, "train_samples": 60, "test_samples": 20}
+    found = winit_jax.run(axes, tmp_path / "run", train=train, progress=False)
+    layers = found.layers[found.layers["init"] == "lsuv"]
+    np.testing.assert_allclose(layers["preact_std"], 1, rtol=1e-5)
+    begun = found.training[(found.training["init"] == "lsuv") & (found.training["step"] == 0)]
+    data = load_dataset(sweep("activation=tanh", "init=lsuv", *(f"train.{key}={train[key]}" for key in train)).train)
+    assert len(begun) == 4
+    for (depth, seed), rows in begun.groupby(["depth", "seed"]):
+        factors = layers[layers["seed"] == seed].sort_values("layer")["lsuv_factor"].to_numpy()
+        units = [unit_weights(seed, "orthogonal", 12, layer, 64 if layer == 1 else 12) for layer in range(1, depth + 1)]
+        h = np.asarray(data.x_train, float)
+        for factor, unit in zip(factors, units, strict=False):
+            h = np.tanh(h @ (factor / np.sqrt(max(unit.shape)) * np.asarray(unit, float)))
+        logits = h @ np.asarray(unit_readout(seed, "orthogonal", 12, 10)[0], float) / np.sqrt(12)
+        losses = logsumexp(logits, axis=1) - logits[np.arange(len(h)), data.y_train]
+        assert rows["train_loss"].tolist() == pytest.approx([np.mean(losses)], rel=1e-5)
+    assert winit_jax.verify(found.path).is_whole

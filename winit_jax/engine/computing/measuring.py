@@ -69,15 +69,15 @@ class Measuring:
             platform=self.platform,
             room=room,
         )
-        factors = findings.layers.pop(families.FACTORS, None)
-        if factors is not None:
-            findings.layers |= of_factors(factors)
+        findings.factors = findings.layers.pop(families.FACTORS, None)
+        if findings.factors is not None:
+            findings.layers |= of_factors(findings.factors)
         evidence = Evidence(job, data.rows, family, settings, findings.layers, room)
         self.verdicts.check(evidence, shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
         stds = family.layer(family.layers or 1).place_stds[0]
-        if factors is not None:  # the other passes are given the weights
-            family = family.rescaled(factors)
+        if findings.factors is not None:  # the other passes are given the weights
+            family = family.rescaled(findings.factors)
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(
                 family,
