@@ -25,6 +25,7 @@ from winit_jax.numerics.draws import Place
 from winit_jax.numerics.initializers import unit_readout, unit_weights
 from winit_jax.numerics.own_inits import OWN_INITS
 from winit_jax.numerics.schemes import SCHEMES, shape_of
+from winit_jax.spec.difference import difference
 from winit_jax.store.asked import Asked
 from winit_jax.store.schema import schema
 from winit_jax.store.unfilled import never_filled
@@ -330,6 +331,21 @@ def test_weights_that_the_inputs_scale_learn_those_inputs():
     )
 
 
+def test_a_folder_s_bias_std_and_biases_of_each_init_differ_in_words():
+    given, own = (
+        sweep("activation=tanh", "init=lecun_normal"),
+        sweep("activation=tanh", "init=torch_linear,lecun_normal"),
+    )
+    (one,) = difference(given, own)
+    assert one == (
+        "grid.bias_std: 0.0 in the folder, each init's own in the new sweep; give bias_std = 0.0 to add networks with "
+        "such biases"
+    )
+    (other,) = difference(own, sweep("activation=tanh", "init=torch_linear,lecun_normal", "bias_std=0.1,0.2"))
+    assert other == "grid.bias_std: each init's own in the folder, 0.1, 0.2 in the new sweep"
+
+
+@pytest.mark.slow
 def test_inits_with_biases_of_their_own_join_a_folder_whose_sweep_gives_bias_std_where_they_have_that(tmp_path):
     winit("run", "activation=tanh", "init=lecun_normal", *SMALL, "--out", tmp_path / "run", "--no-figures")
     words = ["activation=tanh", "init=lecun_normal,torch_linear", *SMALL, "--out", tmp_path / "run", "--no-figures"]

@@ -198,7 +198,8 @@ _AXES = (
         "readout_scale",
         "What the standard deviation of the weights of the readout is multiplied by, the layer of networks that are "
         "trained which makes logits of the last one; biases are not. The column is there where a sweep with a "
-        "`[train]` table gives the axis, and it is 1 elsewhere. `1/width` is muP's beside an init of 1/fan_in.",
+        "`[train]` table gives the axis, and it is 1 elsewhere. `1/sqrt(width)` is muP's beside a variance "
+        "of 1/fan_in.",
         tables=("networks", "training"),
         given_with="training",
         needs=("readout_scale",),
