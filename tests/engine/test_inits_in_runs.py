@@ -332,10 +332,7 @@ def test_weights_that_the_inputs_scale_learn_those_inputs():
 
 
 def test_a_folder_s_bias_std_and_biases_of_each_init_differ_in_words():
-    given, own = (
-        sweep("activation=tanh", "init=lecun_normal"),
-        sweep("activation=tanh", "init=torch_linear,lecun_normal"),
-    )
+    given, own = (sweep("activation=tanh", f"init={init}") for init in ("lecun_normal", "torch_linear,lecun_normal"))
     (one,) = difference(given, own)
     assert one == (
         "grid.bias_std: 0.0 in the folder, each init's own in the new sweep; give bias_std = 0.0 to add networks with "
