@@ -1,5 +1,7 @@
 """LSUV: each matrix multiplied by what gives its products variance 1 on the inputs, in one forward pass."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.blocks.affine import unit_factor
 from winit_jax.numerics.draws import Layer
-from winit_jax.numerics.measure import families
+from winit_jax.numerics.measure import comparison, families
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.networks import Settings, as_inputs
 from winit_jax.numerics.measure.reference import of_factors
@@ -70,6 +72,24 @@ def test_every_layer_has_unit_variance_and_the_factor_of_its_definition_at_any_s
         np.testing.assert_allclose(columns["preact_mean"][:, 0], means, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_a_scale_of_the_stem_multiplies_what_has_unit_variance_and_the_reference_says_so():
+    x, unscaled = inputs(SAMPLES, FEATURES), family()
+    for stem_scale in (0.0, 3.0):
+        of_family = replace(unscaled, first_std=stem_scale * unscaled.first_std)
+        columns = measured(of_family, x)
+        assert columns["preact_std"][0, 0] == pytest.approx(stem_scale, rel=1e-6)
+        columns = {name: values[:, 0] for name, values in columns.items() if name != families.FACTORS}
+        columns |= {name: values[:, 0] for name, values in of_factors(measured(of_family, x)[families.FACTORS]).items()}
+        directions = np.asarray(draws.directions(0, "tangents", SAMPLES, WIDTH), float)
+        network, layers = of_family.network_by_layer(0, DEPTH), of_family.first_layers(FEATURES, DEPTH, 64, DEPTH)
+        compared = comparison.compare(
+            columns, x, network, layers, directions, activation("tanh"), 0.05, "none", unit_variance=True
+        )
+        assert not compared.wrong
+        assert compared.layers == DEPTH
+
+
 def test_the_weights_begin_as_those_of_orthogonal():
     one, other = family(), Family(0, "orthogonal", WIDTH, *[np.ones(1)] * 3)
     np.testing.assert_array_equal(one.first_layer(FEATURES).weights, other.first_layer(FEATURES).weights)
@@ -84,6 +104,7 @@ QUICK = ("dense", "mlp(4)", "gated(3)", "attention(2)")
 )
 def test_factors_at_every_place_of_every_block_are_those_of_float64(name, at):
     one = One(name, at)
+    one.draws = jax.tree.map(lambda x: x[0], replace(one.family, shape="orthogonal").stack(2, 1)[at])
     places = one.update.places(8)
     weights = [Scaled(jnp.float32(max(place.fan_in, place.fan_out) ** -0.5), jnp.int32(0)) for place in places]
     scales = one.scales._replace(weights=tuple(weights))

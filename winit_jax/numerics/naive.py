@@ -133,8 +133,10 @@ def affine(
     psi, at_zero, rounding = signal.psi, signal.at_zero, naive.rounding
     factors: tuple[float, ...] = ()
     if naive.unit_variance:
-        factors = (_unit_factor(rounding.product(gather(psi), weight) + at_zero * weight.sum(axis=0)),)
-        weight = factors[0] * weight
+        beside = rms(weight) * np.sqrt(max(weight.shape))  # what orthonormal weights are multiplied by besides
+        unit = weight / beside if beside else np.full_like(weight, np.nan)
+        factors = (_unit_factor(rounding.product(gather(psi), unit) + at_zero * unit.sum(axis=0)),)
+        weight = weight * factors[0] if beside else weight
     constant = at_zero * weight.sum(axis=0) if at_zero else 0.0
     offset = constant + bias
     offset = rounding.off(offset, np.abs(at_zero) * norm(weight, 0)[0] + np.abs(bias), 2.0)
@@ -149,10 +151,10 @@ def affine(
 
 
 def _unit_factor(products: Array) -> float:
-    """1 / their standard deviation over all entries; 1 where they do not vary, as far as float32 tells."""
+    """1 / their standard deviation over all entries; 1 where they do not vary, as far as float32 tells; NaN of NaN."""
     largest = np.max(np.abs(products))
     if not 0 < largest < np.inf:
-        return 1.0
+        return float(largest) if np.isnan(largest) else 1.0
     std, size = float(np.std(products / largest)), rms(products / largest)
     return float(1 / std / largest) if std > 2.0**-20 * size else 1.0
 
