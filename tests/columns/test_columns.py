@@ -84,7 +84,7 @@ def test_a_new_statistic_is_one_record(monkeypatch):
 
 def test_a_sweep_that_asks_for_everything_fills_every_column():
     formulas = [f"{axis.name}=1/depth" for axis in AXES.values() if axis.holds is float and axis.name != "std"]
-    asked = ["block=transformer(2, 1)", "normalization=rms", "train.positions=rows"]
+    asked = ["block=transformer(2, 1)", "init=normal,lsuv", "normalization=rms", "train.positions=rows"]
     measured = ["train.steps=1", "measure.gradients=true", "measure.singular_values=true"]
     everything = sweep(*formulas, *asked, *measured)
     assert needs_met(everything) == set(NEEDS)

@@ -8,21 +8,31 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logsumexp
 
 import winit_jax
+from support.inits import DEPTH, FACTORS, MADE, RULES, VARIANCES, fourth_moment
 from support.runs import module_of_ones_own, run, winit
 from support.sweeps import problems, sweep
 from winit_jax.analysis.tables import varying
 from winit_jax.columns import SHAPES
+from winit_jax.data.datasets import load_dataset
 from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.verdicts import Verdicts
-from winit_jax.engine.computing.vocabulary import planner
+from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.computing.work import read_work
+from winit_jax.numerics.draws import Place
+from winit_jax.numerics.initializers import unit_readout, unit_weights
 from winit_jax.numerics.own_inits import OWN_INITS
-from winit_jax.numerics.schemes import SCHEMES
+from winit_jax.numerics.schemes import SCHEMES, shape_of
+from winit_jax.spec.difference import difference
 from winit_jax.store.asked import Asked
+from winit_jax.store.schema import schema
+from winit_jax.store.unfilled import never_filled
 
-MADE = ("he_normal(0.2)", "variance_scaling(2, fan_avg, uniform)", "siren(30)", "identity(0.5)")
+OF_NUMBERS = ("he_normal(0.2)", "variance_scaling(2, fan_avg, uniform)", "siren(30)", "identity(0.5)")
+# Shapes whose mean square entry is no matter of chance.
+NOT_RANDOM = ("constant", "identity", "lsuv", "orthogonal", "delta_orthogonal")
 SMALL = ["width=8", "depth=3", "inputs.samples=12"]
 MINE = """
 import pathlib
@@ -49,7 +59,7 @@ def mine(tmp_path, monkeypatch):
     yield from module_of_ones_own(MINE, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("init", [*SHAPES, *SCHEMES, *MADE])
+@pytest.mark.parametrize("init", [*SHAPES, *SCHEMES, *OF_NUMBERS])
 def test_every_init_agrees_with_the_float64_reference(init):
     """Each in a job of its own, of which the first network is compared with float64 NumPy."""
     scale = ["gain=1.5"] if init in SHAPES else []
@@ -61,7 +71,44 @@ def test_every_init_agrees_with_the_float64_reference(init):
     _, found = Measuring(work, "cpu", verdicts).measure(job, (3,))
     assert [line.split(": ")[1] for line in verdicts.agreed] == ["3 layers agree"]
     predicted = "theory_log10_preact_rms" in found.layers
-    assert predicted == (init.partition("(")[0] not in ("constant", "zeros", "identity"))
+    assert predicted == (init.partition("(")[0] not in ("constant", "zeros", "identity", "lsuv"))
+
+
+SCHEMES_OF_PAPERS = {**RULES, **VARIANCES, **MADE}
+
+
+def test_every_name_of_the_catalog_has_a_variance_that_it_is_held_against():
+    assert {*vocabulary().inits} == {*SHAPES, *(name.partition("(")[0] for name in SCHEMES_OF_PAPERS)}
+
+
+@pytest.mark.slow
+def test_every_name_of_the_catalog_has_weights_of_its_std_at_every_place_of_a_network():
+    """Of the stem, the weights inside a block and those that are added to the stream, within standard errors."""
+    shapes = {shape: lambda fan_in, fan_out: 0.3**2 for shape in SHAPES}
+    width, features = 64, 96
+    for init, variance in (shapes | SCHEMES_OF_PAPERS).items():
+        scale, block = ["std=0.3"] if init in SHAPES else [], "conv(2)" if init == "delta_orthogonal" else "mlp(2)"
+        words = ["activation=tanh", f"init={init}", *scale, f"block={block}", f"width={width}", f"depth={DEPTH}"]
+        asked = sweep(*words, "inputs.samples=2", f"inputs.features={features}", "inputs.positions=2")
+        (part,) = planner(1).parts(asked)
+        (job,) = part.jobs
+        family = Measuring(read_work(asked), "cpu", Verdicts(print, 512, "cpu"))._family(job, features)
+        ((places,),) = (family.places,)
+        of_stem, of_block = family.first_layer(features).weights, family.stack(2, 1)[0]
+        drawn = [(of_stem, float(family.first_std[0]), Place("", features, width, role="stem"))]
+        drawn += [
+            (layer.weights[0], float(std), place)
+            for layer, (std,), place in zip(of_block, family.place_stds, places, strict=True)
+        ]
+        for weights, std, place in drawn:
+            factor = FACTORS.get(init, {}).get(place.role, 1)
+            expected = variance(*place.fans) * factor**2
+            if init.startswith("siren") and place.role == "stem":
+                expected = 1 / (3 * features**2)
+            spread = fourth_moment(shape_of(init)) - 1
+            realised = np.mean(np.square(std * np.asarray(weights, float)))
+            error = 5 * np.sqrt(spread / weights.size) * (shape_of(init) not in NOT_RANDOM) + 1e-5
+            assert abs(realised - expected) <= error * expected, (init, place)
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +306,75 @@ def test_a_function_that_is_no_init_gets_a_sentence(mine, tmp_path, name, senten
     said = run(tmp_path / "run", f"init={mine}:{name}", "activation=tanh", *SMALL, code=2)
     assert sentence in said
     assert not (tmp_path / "run").exists()
+
+
+def test_factors_stand_in_the_layers_of_sweeps_that_have_lsuv_and_those_inside_where_a_block_has_such():
+    def factors(*words):
+        asked = sweep("activation=tanh", *words)
+        there = set(schema("layers", never_filled(asked)).names) & {"lsuv_factor", "lsuv_inner_factor"}
+        assert not {"lsuv_factor", "lsuv_inner_factor"} & set(schema("networks", never_filled(asked)).names)
+        return there
+
+    assert factors("init=he_normal") == set()
+    assert factors("init=he_normal,lsuv") == {"lsuv_factor"}
+    assert factors("init=lsuv", "block=dense,mlp(2)") == {"lsuv_factor", "lsuv_inner_factor"}
+    assert planner(1).summary(sweep("activation=relu", "init=lsuv,lecun_normal,he_normal"))["passes"] == 2
+
+
+def test_weights_that_the_inputs_scale_learn_those_inputs():
+    trained = ["activation=tanh", "init=lsuv", "train.source=digits", "train.steps=2"]
+    assert sweep(*trained).inputs.source == "digits"
+    (problem,) = problems(*trained, "inputs.source=normal", "inputs.features=64")
+    assert problem == (
+        "inputs.source: 'lsuv' scales weights by what is measured, and the networks learn other data. Take it away, so "
+        "that it is what [train] has."
+    )
+
+
+def test_a_folder_s_bias_std_and_biases_of_each_init_differ_in_words():
+    given, own = (sweep("activation=tanh", f"init={init}") for init in ("lecun_normal", "torch_linear,lecun_normal"))
+    (one,) = difference(given, own)
+    assert one == (
+        "grid.bias_std: 0.0 in the folder, each init's own in the new sweep; give bias_std = 0.0 to add networks with "
+        "such biases"
+    )
+    (other,) = difference(own, sweep("activation=tanh", "init=torch_linear,lecun_normal", "bias_std=0.1,0.2"))
+    assert other == "grid.bias_std: each init's own in the folder, 0.1, 0.2 in the new sweep"
+
+
+@pytest.mark.slow
+def test_inits_with_biases_of_their_own_join_a_folder_whose_sweep_gives_bias_std_where_they_have_that(tmp_path):
+    winit("run", "activation=tanh", "init=lecun_normal", *SMALL, "--out", tmp_path / "run", "--no-figures")
+    words = ["activation=tanh", "init=lecun_normal,torch_linear", *SMALL, "--out", tmp_path / "run", "--no-figures"]
+    said = " ".join(winit("run", *words, code=2)[1].split())
+    assert (
+        "grid.bias_std: 0.0 in the folder, each init's own in the new sweep; give bias_std = 0.0 to add networks with "
+        "such biases" in said
+    )
+    winit("run", *words, "bias_std=0")
+    networks = winit_jax.load(tmp_path / "run").networks
+    assert networks["init"].tolist() == ["lecun_normal", "torch_linear"]
+    assert networks["bias_std"].tolist() == [0, 0]
+
+
+@pytest.mark.slow
+def test_networks_under_lsuv_learn_from_the_weights_that_were_measured(tmp_path):
+    """The loss before training, by a float64 network of the factors in `layers`; the readout is orthonormal."""
+    axes = {"activation": "tanh", "init": ["lsuv", "lecun_normal"], "width": 12, "depth": [1, 3], "seed": [0, 1]}
+    train = {"source": "digits", "steps": 4, "eval_every": 2, "train_samples": 60, "test_samples": 20}
+    found = winit_jax.run(axes, tmp_path / "run", train=train, progress=False)
+    layers = found.layers[found.layers["init"] == "lsuv"]
+    np.testing.assert_allclose(layers["preact_std"], 1, rtol=1e-5)
+    begun = found.training[(found.training["init"] == "lsuv") & (found.training["step"] == 0)]
+    data = load_dataset(sweep("activation=tanh", "init=lsuv", *(f"train.{key}={train[key]}" for key in train)).train)
+    assert len(begun) == 4
+    for (depth, seed), rows in begun.groupby(["depth", "seed"]):
+        factors = layers[layers["seed"] == seed].sort_values("layer")["lsuv_factor"].to_numpy()
+        units = [unit_weights(seed, "orthogonal", 12, layer, 64 if layer == 1 else 12) for layer in range(1, depth + 1)]
+        h = np.asarray(data.x_train, float)
+        for factor, unit in zip(factors, units, strict=False):
+            h = np.tanh(h @ (factor / np.sqrt(max(unit.shape)) * np.asarray(unit, float)))
+        logits = h @ np.asarray(unit_readout(seed, "orthogonal", 12, 10)[0], float) / np.sqrt(12)
+        losses = logsumexp(logits, axis=1) - logits[np.arange(len(h)), data.y_train]
+        assert rows["train_loss"].tolist() == pytest.approx([np.mean(losses)], rel=1e-5)
+    assert winit_jax.verify(found.path).is_whole

@@ -80,9 +80,26 @@ def test_leaky_relu_takes_its_slope():
     assert activation("leaky_relu(0.2)") is activation("leaky_relu(0.2)")
 
 
+@pytest.mark.parametrize("omega", [0.5, 30.0])
+def test_sin_takes_its_frequency(omega):
+    phi, a = activation(f"sin({omega:g})"), np.linspace(-3, 3, 601).astype(np.float32)
+    rounding = 2 * EPSILON * max(1, 3 * omega)  # of omega a
+    np.testing.assert_allclose(phi(jnp.asarray(a)), np.sin(omega * a.astype(float)), rtol=0, atol=rounding)
+    np.testing.assert_allclose(
+        phi.slope(jnp.asarray(a)), omega * np.cos(omega * a.astype(float)), rtol=0, atol=omega * rounding
+    )
+    assert phi.max_slope == omega
+    assert phi.name == f"sin({omega:g})"
+    # Where pre-activations are clipped, it is omega a to float32.
+    lowest = 2.0**phi.min_exponent
+    assert abs(np.sin(omega * lowest) / (omega * lowest) - 1) < EPSILON / 16
+    assert activation("sin(1)").name == "sin"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
+        ("sin(0)", "sin(0): the omega must be from 0.001 to 1000."),
         ("rellu", "'rellu' is not an activation."),
         ("tanh(2)", "'tanh(2)': tanh takes no argument."),
         ("leaky_relu(x)", "'leaky_relu(x)': 'x' is not a number."),

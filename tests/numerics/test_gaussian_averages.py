@@ -65,8 +65,9 @@ def test_closed_forms_agree_with_the_series(name):
         np.testing.assert_allclose(slope, exact_slope, rtol=0, atol=1e-5)
 
 
-def test_the_series_of_sin_is_its_closed_form():
-    act, q = ACTIVATIONS["sin"], np.array([1e-6, 1.0, 30.0])
+@pytest.mark.parametrize(("name", "q"), [("sin", [1e-6, 1.0, 30.0]), ("sin(30)", [1e-9, 1e-3, 0.03])])
+def test_the_series_of_sin_is_its_closed_form(name, q):
+    act, q = activation(name), np.array(q)
     for exact, got in zip(averages(act, q), quadrature_averages(act, q), strict=True):
         np.testing.assert_allclose(got, exact, rtol=1e-9, atol=1e-14)
     found = series(act, q)

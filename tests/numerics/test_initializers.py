@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from support.inits import DEPTH, FACTORS, MADE, RULES, VARIANCES, fourth_moment
 from winit_jax import columns
 from winit_jax.numerics.blocks import BLOCKS
 from winit_jax.numerics.initializers import (
@@ -35,11 +36,6 @@ def test_figures_know_which_inits_are_shapes():
     assert tuple(SHAPES) == columns.SHAPES
 
 
-def fourth_moment(shape):
-    """E[z^4] of a unit draw, for the standard error of its variance."""
-    return {"normal": 3.0, "uniform": 9 / 5}.get(shape, 3.0)
-
-
 @pytest.mark.parametrize("shape", RANDOM)
 @pytest.mark.parametrize(("fan_in", "width"), [(64, 1024), (1024, 64), (256, 256)])
 def test_a_unit_draw_has_variance_one(shape, fan_in, width):
@@ -65,40 +61,6 @@ def test_orthogonal_draws_are_orthogonal(fan_in, width):
     np.testing.assert_allclose(gram, larger * np.eye(smaller), atol=larger * 1e-5)
 
 
-# Init -> the variance of its weights from the fans, as its paper or its library gives it.
-RULES = {
-    "zeros": lambda fan_in, fan_out: 0.0,
-    "identity": lambda fan_in, fan_out: min(fan_in, fan_out) / (fan_in * fan_out),
-    "lecun_normal": lambda fan_in, fan_out: 1 / fan_in,
-    "lecun_uniform": lambda fan_in, fan_out: 1 / fan_in,
-    "lecun_truncated": lambda fan_in, fan_out: 1 / fan_in,
-    "xavier_normal": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
-    "xavier_uniform": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
-    "xavier_truncated": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
-    "he_normal": lambda fan_in, fan_out: 2 / fan_in,
-    "he_uniform": lambda fan_in, fan_out: 2 / fan_in,
-    "he_truncated": lambda fan_in, fan_out: 2 / fan_in,
-    # U(-b, b) has variance b^2 / 3.
-    **dict.fromkeys(
-        ("torch_linear", "torch_conv", "equinox_linear", "equinox_conv"),
-        lambda fan_in, fan_out: (1 / np.sqrt(fan_in)) ** 2 / 3,
-    ),
-    **dict.fromkeys(("keras_dense", "keras_conv"), lambda fan_in, fan_out: np.sqrt(6 / (fan_in + fan_out)) ** 2 / 3),
-    **dict.fromkeys(("flax_dense", "flax_conv"), lambda fan_in, fan_out: 1 / fan_in),
-    **dict.fromkeys(("haiku_linear", "haiku_conv"), lambda fan_in, fan_out: TRUNCATED_STD**2 / fan_in),
-}
-MADE = {
-    "identity(0.5)": lambda fan_in, fan_out: 0.25 * min(fan_in, fan_out) / (fan_in * fan_out),
-    "he_normal(0.2)": lambda fan_in, fan_out: 2 / (1.04 * fan_in),
-    "he_uniform(1)": lambda fan_in, fan_out: 1 / fan_in,
-    "he_truncated(-0.5)": lambda fan_in, fan_out: 1.6 / fan_in,
-    "variance_scaling(2, fan_in, normal)": lambda fan_in, fan_out: 2 / fan_in,
-    "variance_scaling(0.5, fan_out, truncated_normal)": lambda fan_in, fan_out: 0.5 / fan_out,
-    "variance_scaling(3, fan_avg, uniform)": lambda fan_in, fan_out: 6 / (fan_in + fan_out),
-    "siren(30)": lambda fan_in, fan_out: 6 / fan_in / 30**2 / 3,
-}
-
-
 @pytest.mark.parametrize("init", [*RULES, *MADE])
 @pytest.mark.parametrize(("fan_in", "fan_out"), [(64, 4096), (1024, 128), (300, 300)])
 def test_weights_have_the_variance_of_their_paper_or_library(init, fan_in, fan_out):
@@ -107,7 +69,7 @@ def test_weights_have_the_variance_of_their_paper_or_library(init, fan_in, fan_o
     assert std**2 == pytest.approx(expected, rel=1e-12)
     w = std * np.asarray(unit_weight_stack(0, shape_of(init), 2, 1, fan_in, fan_out)[0], float)
     assert w.shape == (fan_in, fan_out)
-    spread = 0 if shape_of(init) in ("constant", "identity") else fourth_moment(shape_of(init)) - 1
+    spread = 0 if shape_of(init) in ("constant", "identity", "lsuv") else fourth_moment(shape_of(init)) - 1
     assert abs(np.mean(w**2) - expected) <= 5 * expected * np.sqrt(spread / w.size) + 1e-6 * expected
 
 
@@ -214,23 +176,11 @@ def test_the_truncated_draw_is_made_up_for_what_is_cut_off():
     assert scheme_std("haiku_linear", 100, 100) ** 2 == pytest.approx(variance / 100, rel=1e-10)
 
 
-# Place -> what gpt2, fixup and deepnorm multiply its std by, in a network of depth 8. Radford et al. 2019: weights that
-# are added to the stream, two a layer, are 1 / sqrt(2 depth) as large. Zhang et al. 2019, arXiv:1901.09321: the last
-# weights of a branch and the readout begin as 0, the m - 1 = 1 others of a branch are depth^(-1 / (2 m - 2)) as large.
-# Wang et al. 2022, arXiv:2203.00555: all but queries and keys are (8 depth)^(-1/4) as large.
-FACTORS = {
-    "gpt2": {"stem": 1, "inner": 1, "logits": 1, "out": 0.25, "readout": 1},
-    "fixup": {"stem": 1, "inner": 8**-0.5, "logits": 8**-0.5, "out": 0, "readout": 0},
-    "deepnorm": {"stem": 1, "inner": 64**-0.25, "logits": 1, "out": 64**-0.25, "readout": 1},
-}
-VARIANCES = {"gpt2": 0.02**2, "fixup": 2 / 64, "deepnorm": 2 / (64 + 256)}
-
-
 @pytest.mark.parametrize(("scheme", "role"), [(scheme, role) for scheme in FACTORS for role in FACTORS[scheme]])
 def test_a_scheme_of_the_depth_has_the_std_of_its_paper_at_each_place(scheme, role):
-    std = scheme_std(scheme, 64, 256, role, 8)
-    assert std == pytest.approx(np.sqrt(VARIANCES[scheme]) * FACTORS[scheme][role], rel=1e-12)
-    assert scheme_gain(scheme, 64, 256, role, 8) == pytest.approx(8 * std, rel=1e-12)
+    std = scheme_std(scheme, 64, 256, role, DEPTH)
+    assert std == pytest.approx(np.sqrt(VARIANCES[scheme](64, 256)) * FACTORS[scheme][role], rel=1e-12)
+    assert scheme_gain(scheme, 64, 256, role, DEPTH) == pytest.approx(8 * std, rel=1e-12)
     assert shape_of(scheme) == "normal"
 
 

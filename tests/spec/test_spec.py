@@ -14,11 +14,12 @@ from support.sweeps import GOOD, VOCABULARY, problems, sweep
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.axes import MAX_AXIS, AxisError, expand_range
 from winit_jax.spec.catalog import names, titles
+from winit_jax.spec.difference import difference
 from winit_jax.spec.files import MAX_BYTES
 from winit_jax.spec.json_schema import json_schema
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
-from winit_jax.spec.sweep import MAX_NETWORKS, difference
+from winit_jax.spec.sweep import MAX_NETWORKS
 
 
 def file(tmp_path, text, name="phase.toml"):
@@ -258,7 +259,8 @@ def test_the_json_schema_knows_every_key_and_name():
     grid = schema["properties"]["grid"]["properties"]
     assert set(grid) == {
         "activation", "init", "std", "gain", "bias_std", "bias_init", "normalization", "norm_epsilon", "block",
-        "norm_position", "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed", "learning_rate",
+        "norm_position", "skip_scale", "branch_scale", "attention_gain", "stem_scale", "width", "depth", "seed",
+            "learning_rate", "readout_scale",
     }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
     assert "rms" in json.dumps(grid["normalization"])

@@ -185,7 +185,8 @@ class Tables:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
         frame = _with_later_axes(frame, name)
-        if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
+        always = (key for key in NEEDED.get(name, NETWORK_KEYS) if not AXES[key].needs)
+        if absent := [key for key in always if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None

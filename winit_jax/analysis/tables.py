@@ -8,7 +8,7 @@ import pandas as pd
 
 from winit_jax.columns import KEYS as NETWORK_KEYS
 from winit_jax.columns import LEARNER_KEYS as KEYS
-from winit_jax.columns import NAMES, SHAPES
+from winit_jax.columns import NAMES, OF_TRAINING, SHAPES
 
 # Shapes are scaled by the std or gain axis; every other init fixes its own std and is one point of it.
 SCALES = ("std", "gain")
@@ -20,10 +20,11 @@ __all__ = ["KEYS", "NAMES", "NETWORK_KEYS", "SCALES", "SHAPES", "Expected"]
 
 
 def untrained(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each network once, whatever the learning rates that it was trained at: rows about networks before training."""
+    """Each network once, whatever it was trained with: rows about networks before training."""
     if "learning_rate" not in frame or frame["learning_rate"].isna().all():
         return frame
-    return frame.drop_duplicates([key for key in NETWORK_KEYS if key in frame]).drop(columns="learning_rate")
+    of_training = [key for key in OF_TRAINING if key in frame]
+    return frame.drop_duplicates([key for key in NETWORK_KEYS if key in frame]).drop(columns=of_training)
 
 
 def chance(frame: pd.DataFrame) -> float:

@@ -142,6 +142,15 @@ _AXES = (
         aliases=("qk_gain", "logit_scale"),
     ),
     Axis(
+        "stem_scale",
+        "What the standard deviation of the first layer's weights is multiplied by, beside what the init or the scale "
+        "axis says; biases are not. The column is there where a sweep gives the axis, and it is 1 elsewhere.",
+        tables=(*PARTS, "theory"),
+        needs=("stem_scale",),
+        label="scale of the stem",
+        aliases=("input_scale", "first_scale", "embedding_scale"),
+    ),
+    Axis(
         "width",
         "Units a layer; `inf` asks for mean-field theory alone.",
         tables=PARTS,
@@ -185,10 +194,24 @@ _AXES = (
         needs=("training",),
         aliases=("lr",),
     ),
+    Axis(
+        "readout_scale",
+        "What the standard deviation of the weights of the readout is multiplied by, the layer of networks that are "
+        "trained which makes logits of the last one; biases are not. The column is there where a sweep with a "
+        "`[train]` table gives the axis, and it is 1 elsewhere. `1/sqrt(width)` is muP's beside a variance "
+        "of 1/fan_in.",
+        tables=("networks", "training"),
+        given_with="training",
+        needs=("readout_scale",),
+        label="scale of the readout",
+        aliases=("output_scale", "head_scale", "last_scale"),
+    ),
 )
 AXES: dict[str, Axis] = {axis.name: axis for axis in _AXES}
 # The axes that give another scale beside the same draw, of networks before training.
 SCALES = tuple(axis.name for axis in _AXES if axis.changes == "scale" and axis.given_with != "training")
+# The axes of networks that are trained, which before training are the same at all of their values.
+OF_TRAINING = tuple(axis.name for axis in _AXES if axis.given_with == "training")
 # The axes of which a grid gives one at most, since both scale the same weights.
 WEIGHT_SCALES = tuple(axis.name for axis in _AXES if axis.changes == "weights")
 # The schemes whose standard deviations follow from the depth.

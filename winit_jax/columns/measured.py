@@ -169,6 +169,28 @@ MEASURED = (
     ),
 )
 
+# Of weights that are scaled by what they are fed.
+FACTORS = (
+    Column(
+        "lsuv_factor",
+        "Of `lsuv`, what the last weights of the row, which are added to the stream, are multiplied by: as orthonormal "
+        "ones they are `std` and `gain` say, and h W then has variance 1. NaN under other inits.",
+        ("layers",),
+        kind="factor",
+        label="factor of LSUV",
+        needs=("lsuv",),
+    ),
+    Column(
+        "lsuv_inner_factor",
+        "The same of the weights before those, in the same row: `up` of `mlp(r)`, and the geometric mean of `gate` and "
+        "`value`, or of `query`, `key` and `value`. NaN where there are none.",
+        ("layers",),
+        kind="factor",
+        label="factor of LSUV, inner weights",
+        needs=("lsuv", "inner weights"),
+    ),
+)
+
 GRADIENTS = (
     Column(
         "log10_preact_grad_rms",

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from winit_jax.columns.axes import AXES
+from winit_jax.columns.axes import AXES, OF_TRAINING
 from winit_jax.columns.probed import PROBED
 from winit_jax.columns.records import NEEDS, Axis, Column, Role
 from winit_jax.columns.tables import ALL_TABLES, COLUMNS, columns_of
@@ -89,9 +89,9 @@ def _told_apart(columns: tuple[Column, ...]) -> str:
     names = {column.name for column in columns}
     axes, others = [axis for axis in AXES if axis in names], [axis for axis in AXES if axis not in names]
     places = [column.name for column in columns if column.role == "row" and column.name != "count"]
-    if len(others) > 1:
+    if len(others) > len(OF_TRAINING):
         return _quoted([*axes, *places])
-    keys = "all axes" + (f" but {_quoted(others)}" if others else "")
+    keys = "all axes" + (f" but {' and '.join(map('`{}`'.format, others))}" if others else "")
     return f"{keys}; {_quoted(places)}" if places else keys
 
 

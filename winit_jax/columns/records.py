@@ -10,7 +10,8 @@ Role = Literal[
 ]
 Need = Literal[
     "training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units", "phi", "positions",
-    "attention", "sites",
+    "attention", "sites", "lsuv", "inner weights", "stem_scale",
+    "readout_scale",
 ]  # fmt: skip
 
 # What kind of number a column holds: it decides the color map, the norm and the scale of figures.
@@ -38,6 +39,10 @@ NEEDS: dict[Need, str] = {
     "positions": "for inputs of more than one position",
     "attention": "for a block with attention",
     "sites": "for a `transformer`",
+    "stem_scale": "where the grid gives it",
+    "readout_scale": "where the grid gives it",
+    "lsuv": "with the init `lsuv`",
+    "inner weights": "for a block of several weights a row: `mlp(r)`, `gated(r)`, `attention(h)` or a `transformer`",
 }
 
 

@@ -13,6 +13,7 @@ COLUMNS: tuple[Column, ...] = (
     learnt.STEP,
     *measured.ROWS,
     *measured.MEASURED,
+    *measured.FACTORS,
     *predicted.PREDICTED,
     *measured.GRADIENTS,
     *measured.SINGULAR_VALUES,

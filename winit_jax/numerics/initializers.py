@@ -67,10 +67,14 @@ def _identity(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
 
 
 class Shape(NamedTuple):
-    """An init that `std` or `gain` scales. draw: of variance 1. is_predicted: whether mean field speaks of it."""
+    """An init that `std` or `gain` scales. draw: of variance 1. is_predicted: whether mean field speaks of it.
+
+    stream: the shape whose random numbers it has, where that is another one.
+    """
 
     draw: Draw
     is_predicted: bool = True
+    stream: str = ""
 
 
 _SHAPES = {
@@ -81,8 +85,13 @@ _SHAPES = {
     "delta_orthogonal": Shape(_delta_orthogonal),
     "constant": Shape(_constant, is_predicted=False),
 }
+# Orthogonal weights, each matrix of which is then scaled so that its products have variance 1 on the inputs.
+UNIT_VARIANCE = "lsuv"
 # What some schemes draw, and `std` and `gain` do not scale.
-_OF_SCHEMES = {"identity": Shape(_identity, is_predicted=False)}
+_OF_SCHEMES = {
+    "identity": Shape(_identity, is_predicted=False),
+    UNIT_VARIANCE: Shape(_orthogonal, is_predicted=False, stream="orthogonal"),
+}
 
 
 SHAPES: Registry[Shape] = Registry("a shape", _SHAPES)
@@ -100,6 +109,12 @@ def shape_named(name: str) -> Shape:
     return _OF_SCHEMES[name] if name in _OF_SCHEMES else Shape(OWN_INITS.find(name).unit, is_predicted=False)
 
 
+def drawn_as(shape: str) -> str:
+    """The shape whose random numbers a shape has: itself, but for those that scale another one's."""
+    known = SHAPES.get(shape) or _OF_SCHEMES.get(shape)
+    return known.stream or shape if known else shape
+
+
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
     """The threefry key of a named stream: the same for the same names, wherever work is cut."""
     # The two words that random.key makes of such a seed, without its setting for an offset.
@@ -114,7 +129,8 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
 
     seed: 0 to 2**32 - 1. layer: 1 for the first. Errors: KeyError for an unknown shape.
     """
-    return _draw(stream_key(seed, f"weights/{shape}", width, fan_in), shape, jnp.array([layer]), fan_in, width)[0]
+    key = stream_key(seed, f"weights/{drawn_as(shape)}", width, fan_in)
+    return _draw(key, shape, jnp.array([layer]), fan_in, width)[0]
 
 
 def unit_weight_stack(
@@ -122,7 +138,7 @@ def unit_weight_stack(
 ) -> jax.Array:
     """Z of layers first .. first + count - 1: [count, fan_in, fan_out]. place: in a block, empty for its only ones."""
     layers = first + jnp.arange(count)
-    key = stream_key(seed, f"weights/{shape}{place and f'/{place}'}", fan_out, fan_in)
+    key = stream_key(seed, f"weights/{drawn_as(shape)}{place and f'/{place}'}", fan_out, fan_in)
     return _draw(key, shape, layers, fan_in, fan_out)
 
 
@@ -156,7 +172,7 @@ def unit_readout(seed: int, shape: str, width: int, classes: int, law: str = "no
     law: of the biases.
     """
     drawn: tuple[jax.Array, jax.Array] = _draw_readout(
-        stream_key(seed, f"readout/{shape}", width, classes),
+        stream_key(seed, f"readout/{drawn_as(shape)}", width, classes),
         stream_key(seed, f"readout {_stream_of(law)}", classes),
         shape,
         width,

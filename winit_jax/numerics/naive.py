@@ -49,7 +49,10 @@ class Functions:
 
 @dataclass(frozen=True)
 class Naive:
-    """What the pieces need to know. rounding: random errors on the way. positions, grid: as in `blocks.Layout`."""
+    """What the pieces need to know. rounding: random errors on the way. positions, grid: as in `blocks.Layout`.
+
+    unit_variance: whether each matrix is multiplied by what gives its products variance 1.
+    """
 
     functions: Functions
     saturation_threshold: float = 0.05
@@ -57,6 +60,7 @@ class Naive:
     positions: int = 1
     grid: tuple[int, int] | None = None
     sharpness: float = 1.0
+    unit_variance: bool = False
 
 
 class NaiveSignal(NamedTuple):
@@ -99,13 +103,17 @@ class NaiveResponse(NamedTuple):
 
 
 class NaiveBranch(NamedTuple):
-    """What an update adds to the stream. lost: whether nearly all of the change went. See `blocks.protocol.Branch`."""
+    """What an update adds to the stream. lost: whether nearly all of the change went. See `blocks.protocol.Branch`.
+
+    factors: what each matrix on the way was multiplied by for unit variance, the last one last.
+    """
 
     stream: NaiveStream
     change: Array | None = None
     lost: bool = False
     inner: NaiveResponse | None = None
     entropy: float | None = None
+    factors: tuple[float, ...] = ()
 
 
 def rms(x: Array) -> float:
@@ -118,11 +126,17 @@ def affine(
     signal: NaiveSignal,
     weight: Array,
     bias: Array,
-    rounding: Rounding,
+    naive: Naive,
     gather: Callable[[Array], Array] = lambda h: h,
 ) -> NaiveBranch:
     """h W + b and the change of it. gather: lays beside each row what the weights read, [rows, fan_in]."""
-    psi, at_zero = signal.psi, signal.at_zero
+    psi, at_zero, rounding = signal.psi, signal.at_zero, naive.rounding
+    factors: tuple[float, ...] = ()
+    if naive.unit_variance:
+        beside = rms(weight) * np.sqrt(max(weight.shape))  # what orthonormal weights are multiplied by besides
+        unit = weight / beside if beside else np.full_like(weight, np.nan)
+        factors = (_unit_factor(rounding.product(gather(psi), unit) + at_zero * unit.sum(axis=0)),)
+        weight = weight * factors[0] if beside else weight
     constant = at_zero * weight.sum(axis=0) if at_zero else 0.0
     offset = constant + bias
     offset = rounding.off(offset, np.abs(at_zero) * norm(weight, 0)[0] + np.abs(bias), 2.0)
@@ -130,10 +144,19 @@ def affine(
     means = np.tile(psi.mean(axis=0, keepdims=True), len(weight) // psi.shape[1])
     stream = NaiveStream(product, rounding.product(means, weight), offset)
     if signal.change is None:
-        return NaiveBranch(stream)
+        return NaiveBranch(stream, factors=factors)
     change = rounding.product(gather(signal.change), weight)
     lost = rms(change) < LEAST_KEPT * rms(signal.change) * rms(norm(weight, 0))
-    return NaiveBranch(stream, change, bool(lost))
+    return NaiveBranch(stream, change, bool(lost), factors=factors)
+
+
+def _unit_factor(products: Array) -> float:
+    """1 / their standard deviation over all entries; 1 where they do not vary, as far as float32 tells; NaN of NaN."""
+    largest = np.max(np.abs(products))
+    if not 0 < largest < np.inf:
+        return float(largest) if np.isnan(largest) else 1.0
+    std, size = float(np.std(products / largest)), rms(products / largest)
+    return float(1 / std / largest) if std > 2.0**-20 * size else 1.0
 
 
 def respond(functions: Functions, u: Array, size: float, threshold: float, rounding: Rounding) -> NaiveResponse:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
-from winit_jax.numerics.initializers import BIAS_LAWS, SHAPES, TRUNCATED_STD, shape_named
+from winit_jax.numerics.initializers import BIAS_LAWS, SHAPES, TRUNCATED_STD, UNIT_VARIANCE, shape_named
 from winit_jax.numerics.own_inits import OWN_INITS
 from winit_jax.registry import Registry
 from winit_jax.user_code import is_import_path
@@ -89,6 +89,8 @@ _HAIKU = Scheme("truncated_normal", _uncorrected)
 _SCHEMES = {
     "zeros": Scheme("constant", lambda fan_in, fan_out: 0.0),
     "identity": Scheme("identity", lambda fan_in, fan_out: 1 / max(fan_in, fan_out)),
+    # Orthonormal, before each matrix has the factor that follows from the inputs.
+    UNIT_VARIANCE: Scheme(UNIT_VARIANCE, lambda fan_in, fan_out: 1 / max(fan_in, fan_out)),
     "lecun_normal": Scheme("normal", _lecun),
     "lecun_uniform": Scheme("uniform", _lecun),
     "lecun_truncated": Scheme("truncated_normal", _lecun),
@@ -229,7 +231,8 @@ def scheme_std(init: str, fan_in: int, fan_out: int, role: str = "out", depth: i
 
     Source: LeCun et al. 1998; Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852); Radford et al. 2019 (gpt2);
     Zhang et al. 2019 (fixup, arXiv:1901.09321); Wang et al. 2022 (deepnorm, arXiv:2203.00555); Sitzmann et al. 2020
-    (siren, arXiv:2006.09661); the documentation of the libraries for those that are named after one.
+    (siren, arXiv:2006.09661); Mishkin and Matas 2015 (lsuv, arXiv:1511.06422); the documentation of the libraries for
+    those that are named after one.
     Errors: ValueError for a shape, which has no standard deviation of its own.
     """
     scheme = SCHEMES.find(init)

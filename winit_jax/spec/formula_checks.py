@@ -15,6 +15,8 @@ USUAL_FEATURES = 784
 # Formulas are valued at so many pairs of a width and a depth at most, the first and the last among them.
 MOST_PLACES = 10_000
 FANS = ("fan_in", "fan_out")
+# Factors of the weights of one layer.
+OF_ONE_LAYER = ("stem_scale", "readout_scale")
 
 
 def check_formulas(grid: Grid, inputs: Inputs) -> Iterator[Problem]:
@@ -30,6 +32,8 @@ def _wrong(text: str, axis: Axis, grid: Grid, inputs: Inputs) -> str | None:
     if (of_axis := next((name for name, named in NAMED.items() if text in named), axis.name)) != axis.name:
         return f"{text!r} is a name for {of_axis}, not for {axis.name}."
     names = names_of(text)
+    if axis.name in OF_ONE_LAYER and names & {*FANS, "layer"}:
+        return f"{text!r}: {axis.name} is of one layer alone, which has no layer and no fans; use width and features."
     if axis.changes != "weights" and names & set(FANS):
         return f"{text!r}: {axis.name} is of no weights, so that there is no fan_in and fan_out; use width."
     if "layer" in names and grid.learning_rate is not None:

@@ -1,12 +1,12 @@
 """Blocks and inits of a grid by the names that tables have, and what inits are beside the axes that scale them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from winit_jax.columns import AXES, WEIGHT_SCALES
 from winit_jax.spec.axes import Value, split_words
 from winit_jax.spec.problems import Problem
-from winit_jax.spec.sweep import BlockKind, InitKind
+from winit_jax.spec.sweep import BlockKind, InitKind, Inputs, Train
 
 Kind = TypeVar("Kind", BlockKind, InitKind)
 
@@ -60,6 +60,16 @@ def settle_biases(
         rest = {axis: written.pop(axis) for axis in [*written][[*written].index("init") + 1 :]}
         scales = {axis: rest.pop(axis) for axis in WEIGHT_SCALES if axis in rest}
         written |= {**scales, "bias_std": 0.0, **rest}
+
+
+def check_what_scales(inits: Iterable[InitKind], inputs: Inputs, train: Train | None) -> Iterator[Problem]:
+    """A problem where weights that are scaled by the inputs would learn from other data than those."""
+    same = ("source", "standardize", "positions", "encoding")
+    others = [] if train is None else [key for key in same if getattr(inputs, key) != getattr(train, key)]
+    for kind in inits if others else ():
+        if kind.is_scaled_by_inputs:
+            what = f"{kind.name!r} scales weights by what is measured, and the networks learn other data."
+            yield Problem(f"inputs.{others[0]}", f"{what} Take it away, so that it is what [train] has.")
 
 
 def check_scale(

@@ -36,9 +36,9 @@ class Point:
     """Where one family lies on the axes that its job does not fix.
 
     scale: the value on the std or gain axis; None for a scheme. bias_std: None for the init's own biases. skip_scale:
-    None for the block's own. learning_rate: None where nothing is trained. described: whether the tables that speak of
-    the network before training (layers, gradients, histograms) have its rows from here; of the networks that differ
-    only in learning rate, one does.
+    None for the block's own. stem_scale, readout_scale: None for 1. learning_rate: None where nothing is trained.
+    described: whether the tables that speak of the network before training (layers, gradients, histograms) have its
+    rows from here; of the networks that differ only in training, by learning rate or readout_scale, one does.
     """
 
     init: str
@@ -48,7 +48,9 @@ class Point:
     skip_scale: float | str | None = None
     branch_scale: float | str = AXES["branch_scale"].default
     attention_gain: float | str = AXES["attention_gain"].default
+    stem_scale: float | str | None = None
     learning_rate: float | str | None = None
+    readout_scale: float | str | None = None
     described: bool = True
 
     @property
@@ -64,8 +66,8 @@ class Point:
 
     @property
     def untrained(self) -> "Point":
-        """The same network before training, whatever its learning rate."""
-        return replace(self, learning_rate=None, described=True)
+        """The same network before training, whatever its learning rate and its readout."""
+        return replace(self, learning_rate=None, readout_scale=None, described=True)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Job:
                 self.depth,
                 point.learning_rate,
                 self.bias_init,
+                point.stem_scale,
+                point.readout_scale,
             )
 
     def with_points(self, points: tuple[Point, ...]) -> "Job":

@@ -13,7 +13,15 @@ from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
-from winit_jax.spec.init_checks import by_name, check_scale, kinds_of, name_of, no_kind, settle_biases
+from winit_jax.spec.init_checks import (
+    by_name,
+    check_scale,
+    check_what_scales,
+    kinds_of,
+    name_of,
+    no_kind,
+    settle_biases,
+)
 from winit_jax.spec.input_checks import check_inputs, check_train
 from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, shortened, unknown
 from winit_jax.spec.sources import BYTES, TEXT_MARK
@@ -110,6 +118,7 @@ def load_sweep(
             train = train.model_copy(update={"positions": cut})
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
         problems += check_formulas(grid, inputs)
+        problems += check_what_scales(inits.values(), inputs, train)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
         if (predictions := count_predictions(grid, schemes)) > MAX_PREDICTIONS:
             what = f"{predictions:,} points at infinite width; a sweep may have {MAX_PREDICTIONS:,}."

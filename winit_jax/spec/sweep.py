@@ -36,7 +36,8 @@ class BlockKind:
 
     name: as tables have it. positions: how many dimensions of positions inputs must have: 0, 1 or 2. heads: of its
     attention, 0 without. sites: of its updates where a layer has several. taps: whether its weights are taps of a
-    convolution, or a matrix by themselves. has_phi: whether an activation changes it.
+    convolution, or a matrix by themselves. has_phi: whether an activation changes it. places: how many weights an
+    update of it has at most.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BlockKind:
     sites: tuple[str, ...]
     taps: bool
     has_phi: bool
+    places: int
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,15 @@ class InitKind:
     """What is asked of an init before anything is computed.
 
     name: as tables have it. is_scheme: whether it fixes its own std. is_predicted: whether mean field makes a statement
-    of it. has_biases: whether it has biases other than 0 of its own.
+    of it. has_biases: whether it has biases other than 0 of its own. is_scaled_by_inputs: whether what weights are
+    multiplied by follows from what they are fed.
     """
 
     name: str
     is_scheme: bool
     is_predicted: bool
     has_biases: bool
+    is_scaled_by_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,11 +246,13 @@ class Grid(Table):
     skip_scale: list[Scale] | None = None  # None is each block's own
     branch_scale: list[Scale]
     attention_gain: list[Scale]
+    stem_scale: list[Scale] | None = None  # None is 1, and so is readout_scale
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths
     depth: list[int]
     seed: list[int]
     learning_rate: list[Scale] | None = None
+    readout_scale: list[Scale] | None = None
 
 
 TABLES: dict[str, type[Table]] = {"inputs": Inputs, "measure": Measure, "train": Train, "compute": Compute}
@@ -360,37 +366,3 @@ def toml_value(value: Any) -> str:
         return str(value)
     # A JSON string is a TOML basic string once DEL, which JSON leaves bare, is escaped.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def difference(old: Sweep, new: Sweep) -> list[str]:
-    """What forbids running `new` into the folder of `old`: anything but added points, as sentences."""
-    differences = []
-    if old.scale_axis != new.scale_axis and old.scale_axis and new.scale_axis:
-        differences.append(f"grid: {old.scale_axis} in the folder, {new.scale_axis} in the new sweep")
-    else:
-        for axis in AXES:
-            if axis == "bias_init" and None in (old.grid.bias_init, new.grid.bias_init):
-                continue  # as bias_std, which says so
-            none: list[Any] = [] if axis in WEIGHT_SCALES else [None]
-            old_values, new_values = (getattr(sweep.grid, axis) or none for sweep in (old, new))
-            there = set(new_values)
-            gone = [value for value in old_values if value not in there]
-            if gone:
-                shown = ", ".join("unset" if value is None else str(value) for value in gone[:5]) + (
-                    ", ..." if len(gone) > 5 else ""
-                )
-                differences.append(
-                    f"grid.{axis}: {len(gone)} of {len(old_values)} values of the folder are not in the new sweep: "
-                    f"{shown}"
-                )
-    for name in TABLES:
-        if getattr(old, name) is None or getattr(new, name) is None:
-            if (gone := getattr(old, name)) is not getattr(new, name):
-                place = "the folder" if gone else "the new sweep"
-                differences.append(f"{name}: only {place} has this table")
-            continue
-        old_values, new_values = getattr(old, name).model_dump(), getattr(new, name).model_dump()
-        for key, value in old_values.items():
-            if (name, key) not in FREE and value != new_values[key]:
-                differences.append(f"{name}.{key}: {value} in the folder, {new_values[key]} in the new sweep")
-    return differences

@@ -5,9 +5,10 @@ Call `join` while holding the folder's lock, so that no other process changes th
 
 from dataclasses import dataclass, replace
 
+from winit_jax.spec.difference import difference
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
-from winit_jax.spec.sweep import Sweep, Vocabulary, difference
+from winit_jax.spec.sweep import Sweep, Vocabulary
 from winit_jax.store.asked import Count, count, is_within, settings_digest
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.journal import FolderError, Record

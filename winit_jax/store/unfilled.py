@@ -25,6 +25,10 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "positions": sweep.inputs.has_positions,
         "attention": any(kind.heads for kind in sweep.blocks),
         "sites": any(kind.sites for kind in sweep.blocks),
+        "stem_scale": grid.stem_scale is not None,
+        "readout_scale": grid.readout_scale is not None,
+        "lsuv": any(kind.is_scaled_by_inputs for kind in sweep.inits),
+        "inner weights": any(kind.places > 1 for kind in sweep.blocks),
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 

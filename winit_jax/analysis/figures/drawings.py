@@ -18,6 +18,7 @@ from winit_jax.analysis.reading import Tables
 from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
 from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, sites_of, tidy, untrained
+from winit_jax.columns import OF_TRAINING
 from winit_jax.columns import RULES as FORMULAS
 
 # Figures by file name: a figure that is not wanted costs nothing.
@@ -57,8 +58,8 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
     frame = tidy(keep(frame, where))
     # What was kept is all that was asked for of those keys.
     expected = run.expected | {key: in_order(frame, key) for key in where}
-    if "learning_rate" not in frame:
-        expected.pop("learning_rate", None)
+    for key in (key for key in OF_TRAINING if key not in frame):
+        expected.pop(key, None)
     value = request.value or usual(run, kind)
     file = name if value is None else f"{name}-{value}"
     return _drawings(run, kind, frame, expected, value, request.seeds or kind.seeds, request.filled, file), frame
@@ -229,8 +230,8 @@ def _frame_of_standard(run: Tables, kind: Kind) -> pd.DataFrame | None:
 
 
 def _asked(run: Tables, kind: Kind) -> Expected:
-    """The points that a sweep asks of a kind's table: networks before training have no learning rate."""
-    return {key: values for key, values in run.expected.items() if kind.learnt or key != "learning_rate"}
+    """The points that a sweep asks of a kind's table: networks before training have no axes of it."""
+    return {key: values for key, values in run.expected.items() if kind.learnt or key not in OF_TRAINING}
 
 
 def _belongs(kind: Kind, each: Standard, frame: pd.DataFrame) -> bool:

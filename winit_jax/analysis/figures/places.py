@@ -114,7 +114,8 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     check_keys(asked_places)
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
-    numbers = ["learning_rate", "branch_scale", "skip_scale", "attention_gain", "bias_std", "width"]
+    factors = ["branch_scale", "skip_scale", "attention_gain", "stem_scale", "readout_scale"]
+    numbers = ["learning_rate", *factors, "bias_std", "width"]
     names = ["block", "normalization", "norm_position", "norm_epsilon"]
     across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
@@ -144,7 +145,7 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = (
     "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "attention_gain",
-    "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
+    "stem_scale", "readout_scale", "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
 )  # fmt: skip
 
 

@@ -94,7 +94,8 @@ class Executor:
     ) -> list[dict[str, pa.Table]]:
         """The tables of each job of a part whose networks are measured, and then trained."""
         measured = [self._before.of(job) for job in part.jobs]
-        learnt = self.training.train(part, device, watch, checkpoint)
+        factors = [findings.factors for _, findings in measured]
+        learnt = self.training.train(part, device, watch, checkpoint, factors)
         pieces, start = [], 0
         for job, (stds, findings) in zip(part.jobs, measured, strict=True):
             of_job = learnt.of(slice(start, start + len(stds)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from winit_jax.columns import SCALES
+from winit_jax.columns import OF_TRAINING, SCALES
 from winit_jax.engine.computing.predicting import Predicting
 from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
@@ -17,8 +17,9 @@ from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.family import LAYERED, Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
+from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
-from winit_jax.spec.parts import Job
+from winit_jax.spec.parts import Job, Part
 
 
 @dataclass
@@ -68,9 +69,15 @@ class Measuring:
             platform=self.platform,
             room=room,
         )
+        findings.factors = findings.layers.pop(families.FACTORS, None)
+        if findings.factors is not None:
+            findings.layers |= of_factors(findings.factors)
         evidence = Evidence(job, data.rows, family, settings, findings.layers, room)
         self.verdicts.check(evidence, shared=histogram is None)
         findings.layers |= self._predicting.columns(job, family, max(depths))
+        stds = family.layer(family.layers or 1).place_stds[0]
+        if findings.factors is not None:  # the other passes are given the weights
+            family = family.rescaled(findings.factors)
         if measure.gradients:
             findings.gradients, findings.gradient_histogram = families.gradients(
                 family,
@@ -85,7 +92,7 @@ class Measuring:
             )
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings, room)
-        return family.layer(family.layers or 1).place_stds[0], findings
+        return stds, findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""
@@ -95,7 +102,8 @@ class Measuring:
         gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
         biases = np.array([sizes.bias_std(point, place) for point in job.points])
         own = {"std": hidden_std, "gain": gains, "bias_std": biases, "skip_scale": sizes.skips(job)}
-        scales = {axis: sizes.values(job, axis) for axis in SCALES if axis not in own}
+        axes = (*SCALES, *(OF_TRAINING if Part((job,)).is_training else ()))
+        scales = {axis: sizes.values(job, axis) for axis in axes if axis not in own}
         return Points(sweep, job, {**own, **scales})
 
     def _family(self, job: Job, features: int) -> Family:

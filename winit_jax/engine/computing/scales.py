@@ -38,8 +38,9 @@ class Sizes:
         return value_of(scale, **{name: size for name, size in known.items() if size is not None})
 
     def values(self, job: Job, axis: str) -> np.ndarray:
-        """A scale of a job's points that the sweep gives: [points]."""
-        return np.array([self.value(getattr(point, axis)) for point in job.points])
+        """A scale of a job's points that the sweep gives, 1 where it gives none: [points]."""
+        given = [getattr(point, axis) for point in job.points]
+        return np.array([1.0 if value is None else self.value(value) for value in given])
 
     def skips(self, job: Job) -> np.ndarray:
         """skip_scale of a job's points, that of the block itself where the sweep does not say: [points]."""
@@ -60,12 +61,15 @@ class Sizes:
     def standard_deviation(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """Standard deviation of the weights at a place.
 
-        A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in).
+        A scheme fixes it by its own rule; else it is the value of the std axis, or gain / sqrt(fan_in). Of the stem and
+        of the readout stem_scale and readout_scale multiply it.
         """
+        factor = {"stem": point.stem_scale, "readout": point.readout_scale}.get(place.role)
+        times = 1.0 if factor is None else self.value(factor)
         if point.scale is None:
-            return schemes.scheme_std(point.init, *_fans(point.init, place), place.role, self.depth)
+            return times * schemes.scheme_std(point.init, *_fans(point.init, place), place.role, self.depth)
         scale = self._at(point.scale, place)
-        return scale if scale_axis == "std" else std_of(scale, place.fan_in)
+        return times * (scale if scale_axis == "std" else std_of(scale, place.fan_in))
 
     def gain(self, point: Point, scale_axis: str | None, place: Place) -> float:
         """std * sqrt(fan_in) of the weights at a place; the value asked for, to the digit."""

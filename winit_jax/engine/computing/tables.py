@@ -28,6 +28,7 @@ class Found:
     A row is the stem, or an update of a layer behind it. layers: columns [rows, points]. depths: columns [depths of the
     grid, points]. gradients: columns [points, depths of the grid, rows]. histogram: counts [rows, points, bins + 3]:
     below, the bins, above, not finite. gradient_histogram: likewise [points, rows, bins + 3], of the deepest network.
+    factors: what weights are multiplied by at each place, where that follows from the inputs: [rows, points, places].
     """
 
     layers: dict[str, np.ndarray] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Found:
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     histogram: np.ndarray | None = None
     gradient_histogram: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
     def at_depth(self, index: int) -> "Found":
         """The same for one of the depths alone."""
@@ -62,6 +64,7 @@ class Found:
             gradients=columns("gradients", 0),
             histogram=counts("histogram", 1),
             gradient_histogram=counts("gradient_histogram", 0),
+            factors=counts("factors", 1),
         )
 
     def of(self, points: np.ndarray) -> "Found":
@@ -72,6 +75,7 @@ class Found:
             gradients={name: values[points] for name, values in self.gradients.items()},
             histogram=None if self.histogram is None else self.histogram[:, points],
             gradient_histogram=None if self.gradient_histogram is None else self.gradient_histogram[points],
+            factors=None if self.factors is None else self.factors[:, points],
         )
 
 

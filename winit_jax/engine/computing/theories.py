@@ -133,7 +133,7 @@ def mean_field(
     def from_inputs(
         name: str, gain: np.ndarray, bias_std: np.ndarray, layers: int, stream: Stream
     ) -> dict[str, np.ndarray]:
-        first, nothing = gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
+        first, nothing = stream.stem_scale * gain / math.sqrt(features), np.full((layers, gain.size), np.nan)
         norm = norm_of(stream.normalization, stream.norm_position, stream.norm_epsilon)
         block = BLOCKS.find(stream.block)
 

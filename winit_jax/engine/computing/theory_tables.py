@@ -66,7 +66,7 @@ class Scales:
     def distinct(self, sweep: Sweep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(square, gain, bias_std) of the rows of `mean_field` for an activation; empty if none, or too many.
 
-        They speak of dense stacks whose scales are numbers.
+        They speak of dense stacks whose scales are numbers; stem_scale multiplies the root of square.
         """
         grid = sweep.grid
         widths = [*grid.width, *([math.inf] if grid.infinite else [])]
@@ -77,8 +77,11 @@ class Scales:
         ]
         # To twelve digits: the start of a scheme differs in its last ones from width to width.
         places: dict[tuple[float, ...], tuple[float, float, float]] = {}
-        for point, width in itertools.product(points, widths):
+        given: list[Scale] = [1.0] if grid.stem_scale is None else grid.stem_scale
+        stems = [scale for scale in given if not isinstance(scale, str)]
+        for point, width, stem in itertools.product(points, widths, stems):
             square, gain = (of(*point, sweep.scale_axis, width) for of in (self.square, self.gain))
+            square *= stem**2
             biases, more = grid.bias_std, 0.0
             if biases is None:
                 own, more = self.of_own_biases(point[0], width)
@@ -103,6 +106,7 @@ class Stream(NamedTuple):
     normalization: str
     norm_position: str
     norm_epsilon: float
+    stem_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -190,11 +194,13 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
         bias = np.array([0.0 if of_point is None else value(of_point) for _, of_point, _ in points])
         drawn = [known.bias_init(init) if law is None else law for (init, _), _, law in points]
         own = known.skip(block_name) if skip is None else value(skip)
-        for (norm, normalization), epsilon, (position, position_name) in itertools.product(
-            enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position)
+        stems: Sequence[Scale | None] = grid.stem_scale or [None]
+        for (norm, normalization), epsilon, (position, position_name), of_stem in itertools.product(
+            enumerate(grid.normalization), grid.norm_epsilon, enumerate(grid.norm_position), stems
         ):
+            stem = 1.0 if of_stem is None else value(of_stem)
             scales = (own, value(branch), value(sharpness))
-            stream = Stream(block_name, *scales, normalization, position_name, value(epsilon))
+            stream = Stream(block_name, *scales, normalization, position_name, value(epsilon), stem)
             propagation = known.from_inputs(name, gain, bias, deepest, stream)
             stated = np.array([known.scales.predicted(init) for (init, _), *_ in points])
             stated &= known.normalized(normalization)
@@ -212,6 +218,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
                 "skip_scale": skip,
                 "branch_scale": branch,
                 "attention_gain": sharpness,
+                "stem_scale": of_stem,
             }
             rules |= {axis: [of_axis] * len(points) for axis, of_axis in each.items()}
             keys: dict[str, Any] = {
@@ -227,6 +234,7 @@ def _theory(sweep: Sweep, known: MeanField) -> pa.Table:
                 "skip_scale": own,
                 "branch_scale": value(branch),
                 "attention_gain": value(sharpness),
+                "stem_scale": stem,
                 "depth": np.tile(depths, len(gain)),
                 **{
                     f"{axis}_rule": np.repeat(codes_of(sweep, axis, rules[axis]), len(depths))

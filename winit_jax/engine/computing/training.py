@@ -1,7 +1,7 @@
 """Networks that learn: a part of a training sweep is a batch of them, trained together."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,8 @@ from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.draws import Place
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier, trainer
-from winit_jax.spec.parts import Part
+from winit_jax.numerics.training.beginning import Trainee
+from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Train
 from winit_jax.store.checkpoints import Checkpoint, between, fingerprint
 from winit_jax.system.provenance import DECISIVE, versions
@@ -38,16 +39,22 @@ class Training:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def train(
-        self, part: Part, device: jax.Device, watch: Callable[[float], None], checkpoint: Checkpoint | None
+        self,
+        part: Part,
+        device: jax.Device,
+        watch: Callable[[float], None],
+        checkpoint: Checkpoint | None,
+        factors: Sequence[np.ndarray | None],
     ) -> Learnt:
         """What becomes of all networks of a part, in the order of its jobs and their points.
 
+        factors: of each job, what weights are multiplied by that follow from the inputs (`tables.Found`), else None.
         device: the default one of the moment. watch: is told now and then which share of the steps is done; it may
         raise. checkpoint: where the training goes on from, and is kept now and then and where `watch` ends it.
         """
         job, train, dataset = part.jobs[0], self._train, self._dataset
         assert job.depth is not None
-        trainees, settings = self._trainees(part), self._settings(part)
+        trainees, settings = self._trainees(part, factors), self._settings(part)
         padded_to = self._compiled_for(len(trainees), job.width, job.depth)
         belongs_to = self._belongs_to(part, settings, [padded_to, device.device_kind, self.work.sweep.scale_axis])
         results = trainer.train(
@@ -101,20 +108,21 @@ class Training:
         assert self.work.dataset is not None
         return self.work.dataset
 
-    def _trainees(self, part: Part) -> list[trainer.Trainee]:
+    def _trainees(self, part: Part, factors: Sequence[np.ndarray | None]) -> list[Trainee]:
         width, scale_axis = part.jobs[0].width, self.work.sweep.scale_axis
         readout = Place("readout", width, self._dataset.classes, role="readout")
         trainees = []
-        for job in part.jobs:
+        for job, of_job in zip(part.jobs, factors, strict=True):
             sizes = Sizes.of(job, self._dataset.features)
             places = (stem(self._dataset.features, width), *places_of(job.block, width), readout)
             axes = ("learning_rate", "norm_epsilon")
             beside = (sizes.skips(job), *(sizes.values(job, axis) for axis in ("branch_scale", "attention_gain")))
             of_axes = (*(sizes.values(job, axis) for axis in axes), *beside)
-            for point, *scales in zip(job.points, *(of.tolist() for of in of_axes), strict=True):
+            for at, (point, *scales) in enumerate(zip(job.points, *(of.tolist() for of in of_axes), strict=True)):
                 first, *hidden, last = (sizes.standard_deviation(point, scale_axis, place) for place in places)
                 stds = (first, tuple(hidden), last, tuple(sizes.bias_std(point, place) for place in places))
-                trainees.append(replace(trainer.Trainee(job.seed, job.shape, *stds, *scales), bias_init=job.bias_init))
+                trainee = replace(Trainee(job.seed, job.shape, *stds, *scales), bias_init=job.bias_init)
+                trainees.append(trainee if of_job is None else _multiplied(trainee, of_job[:, at], job))
         return trainees
 
     def _settings(self, part: Part) -> trainer.Settings:
@@ -167,3 +175,15 @@ class Training:
                 arrays = (jnp.asarray(getattr(self._dataset, name)) for name in classifier.Data._fields)
                 self._datasets[device] = classifier.Data(*arrays)
             return self._datasets[device]
+
+
+def _multiplied(trainee: Trainee, factors: np.ndarray, job: Job) -> Trainee:
+    """A network whose weights are multiplied by what was found at each place of each row, [rows, places].
+
+    Rows may be more than its own; the readout is as it is drawn.
+    """
+    assert job.depth is not None
+    counts = [len(update.places(job.width)) for update in BLOCKS.find(job.block).updates]
+    rows = factors[1 : 1 + len(counts) * (job.depth - 1)].reshape(job.depth - 1, len(counts), factors.shape[-1])
+    of_places = np.concatenate([rows[:, at, :count] for at, count in enumerate(counts)], axis=1)
+    return replace(trainee, first_std=trainee.first_std * float(factors[0, 0]), factors=of_places)

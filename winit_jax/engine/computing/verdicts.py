@@ -68,7 +68,8 @@ class Verdicts:
             return
         for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             function = (job.activation, job.normalization, job.norm_position, job.block)
-            program = (*function, job.width, group.networks.skip is None, group.is_rescaled)
+            scaled = evidence.family.is_scaled_by_inputs
+            program = (*function, job.width, group.networks.skip is None, group.is_rescaled, scaled)
             with self._lock:
                 lock = self._locks.setdefault(program, threading.Lock())
             with lock:
@@ -101,6 +102,7 @@ class Verdicts:
                 settings.norm_position,
                 settings.layout.positions,
                 settings.layout.grid,
+                family.is_scaled_by_inputs,
             )
             if compared or wrong:
                 break

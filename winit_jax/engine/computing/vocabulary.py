@@ -77,7 +77,8 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         sites = tuple(update.site for update in block.updates if update.site)
         has_phi = block.responds or any(update.has_phi for update in block.updates)
         taps = getattr(block, "taps", None) is not None or block.name == "dense"
-        return BlockKind(block.name, block.needs_positions, max(heads, default=0), sites, taps, has_phi)
+        places = max(len(update.places(1)) for update in block.updates)
+        return BlockKind(block.name, block.needs_positions, max(heads, default=0), sites, taps, has_phi, places)
 
     @cache  # so that what is imported is announced once
     def check_init(name: str) -> str | InitKind:
@@ -97,7 +98,8 @@ def vocabulary(announce: Callable[[str], None] | None = None) -> Vocabulary:
         except ValueError as error:
             return str(error)
         is_scheme, has_biases = name not in initializers.SHAPES, schemes.own_biases(name) is not None
-        return InitKind(name, is_scheme, schemes.is_predicted(name), has_biases)
+        is_scaled = schemes.shape_of(name) == initializers.UNIT_VARIANCE
+        return InitKind(name, is_scheme, schemes.is_predicted(name), has_biases, is_scaled)
 
     def check_data(inputs: Inputs, train: Train | None) -> list[Problem]:
         return [*check_inputs(inputs), *(check_dataset(train) if train is not None else [])]

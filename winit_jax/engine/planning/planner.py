@@ -1,14 +1,16 @@
 """From a sweep to work: which networks run together, in which parts, and what it will cost."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from winit_jax.columns import OF_TRAINING
 from winit_jax.engine.planning import shapes
 from winit_jax.engine.planning.points import Count, Draw, count_by_shape, families_by_draw, points_by_draw
 from winit_jax.spec.parts import Job, Part
-from winit_jax.spec.sweep import Sweep
+from winit_jax.spec.sweep import Scale, Sweep
 
 # Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
@@ -106,7 +108,9 @@ class Planner:
         The first batch of each program comes first, then the second of each, so that parallel lanes compile
         different programs.
         """
-        grid, rates = sweep.grid, sweep.grid.learning_rate or []
+        grid = sweep.grid
+        readouts: Sequence[Scale | None] = grid.readout_scale or [None]
+        learning = list(itertools.product(grid.learning_rate or [], readouts))
         by_draw = points_by_draw(sweep, self.draw_of)
         # Those whose scales depend on depth stand in jobs of their own.
         kinds = [
@@ -119,9 +123,9 @@ class Planner:
             block: str, width: int, depth: int, position: str, normalization: str, activation: str
         ) -> Iterator[Part]:
             networks = (
-                (draw, seed, replace(point, learning_rate=rate, described=rate == rates[0]))
+                (draw, seed, replace(point, learning_rate=rate, readout_scale=readout, described=at == 0))
                 for draw, points in kinds
-                for seed, point, rate in itertools.product(grid.seed, points, rates)
+                for seed, point, (at, (rate, readout)) in itertools.product(grid.seed, points, enumerate(learning))
             )
             size = batch_size(sweep, self.together(width, depth))
             while batch := list(itertools.islice(networks, size)):
@@ -313,7 +317,8 @@ class Planner:
         grid = sweep.grid
         counts = count_by_shape(sweep, self._shape_of, 0.0).values()
         points, bound = sum(count.all for count in counts), sum(count.bound for count in counts)
-        each = sweep.n_networks // len(grid.depth) // len(grid.learning_rate or [None]) // points if points else 0
+        of_training = [len(getattr(grid, axis) or [None]) for axis in OF_TRAINING]
+        each = sweep.n_networks // len(grid.depth) // math.prod(of_training) // points if points else 0
         return each * (points - bound), each * bound * len(grid.depth)
 
     def rows(self, sweep: Sweep) -> dict[str, int]:

@@ -84,7 +84,7 @@ def can_share(point: Point, skip: float) -> bool:
 
 
 def _scale_shares(init: str, scale: Scale | None) -> bool:
-    return init != "zeros" and scale != 0 and not holds_depth(scale)
+    return init not in ("zeros", "lsuv") and scale != 0 and not holds_depth(scale)
 
 
 def _shares(axis: str, value: Scale | None, skip: float) -> bool:
@@ -93,4 +93,4 @@ def _shares(axis: str, value: Scale | None, skip: float) -> bool:
         return value == 0
     if axis == "skip_scale":
         return (skip if value is None else value) == 0
-    return not (axis == "branch_scale" and value == 0) and not holds_depth(value)
+    return not (axis in ("branch_scale", "stem_scale") and value == 0) and not holds_depth(value)

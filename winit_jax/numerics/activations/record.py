@@ -51,6 +51,7 @@ class Activation:
     kinks: how far from 0 phi or phi' jumps, of a function given by import path; None for those here, which do so at 0
         only or have averages in closed form.
     oscillates: whether phi' of such a function turns on and on.
+    frequency: omega of sin(omega a), whose averages have a closed form; None of any other function.
     notes: what could not be known of it, in sentences.
     """
 
@@ -72,6 +73,7 @@ class Activation:
     lower: Callable[[np.ndarray], np.ndarray] | None = None
     kinks: tuple[float, ...] | None = None
     oscillates: bool = False
+    frequency: float | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __call__(self, a: jax.Array) -> jax.Array:

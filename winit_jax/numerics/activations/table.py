@@ -15,6 +15,8 @@ SQRT_2 = math.sqrt(2)
 # Klambauer et al. 2017, arXiv:1706.02515.
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
+# Of sin(omega): phi is a power law where float32 still has squares of its argument, and turns slowly enough beyond.
+LEAST_OMEGA, MOST_OMEGA = 1e-3, 1e3
 
 
 def _leaky_relu(slope: float = 0.01) -> Activation:
@@ -25,6 +27,24 @@ def _leaky_relu(slope: float = 0.01) -> Activation:
         slope_of_response=(lambda psi: jnp.where(psi > 0, 1.0, slope)) if slope > 0 else None,
         max_slope=max(1.0, abs(slope)),
         homogeneous=True,
+    )
+
+
+def _sin(omega: float = 1.0) -> Activation:
+    """sin(omega a), as SIREN has it; its name without a number is sin(a). Errors: ValueError."""
+    name = "sin" if omega == 1 else f"sin({repr(float(omega)).removesuffix('.0')})"
+    if not LEAST_OMEGA <= omega <= MOST_OMEGA:
+        raise ValueError(f"{name}: the omega must be from {LEAST_OMEGA:g} to {MOST_OMEGA:g}.")
+    return Activation(
+        name,
+        response=lambda a: jnp.sin(omega * a),
+        slope=lambda a: omega * jnp.cos(omega * a),
+        max_slope=float(omega),
+        degree_at_infinity=(0, 0),
+        lowest=-1.0,
+        highest=1.0,
+        min_exponent=-24 - max(0, math.ceil(math.log2(omega))),
+        frequency=float(omega),
     )
 
 
@@ -167,15 +187,7 @@ _ENTRIES = (
         lowest=-1.0,
         highest=1.0,
     ),
-    Activation(
-        "sin",
-        response=jnp.sin,
-        slope=jnp.cos,
-        max_slope=1.0,
-        degree_at_infinity=(0, 0),
-        lowest=-1.0,
-        highest=1.0,
-    ),
+    _sin(),
     Activation(
         "mish",
         response=lambda a: a * _tanh_softplus(a),
@@ -188,4 +200,4 @@ _ENTRIES = (
 )
 
 ENTRIES: dict[str, Activation] = {entry.name: entry for entry in _ENTRIES}
-PARAMETRIC: dict[str, Callable[[float], Activation]] = {"leaky_relu": _leaky_relu}
+PARAMETRIC: dict[str, Callable[[float], Activation]] = {"leaky_relu": _leaky_relu, "sin": _sin}

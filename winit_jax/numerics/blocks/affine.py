@@ -19,6 +19,10 @@ from winit_jax.numerics.signals import Preactivation, Signal, clipped_off
 
 # Of numbers that are smaller than the largest by more powers of two than this, float32 may hold no squares.
 ROOM = 50
+# Products that vary by less of their mean square are taken for one number; float32's rounding leaves some 2^-46 of it.
+LEAST_VARIANCE = 2.0**-40
+# Of two that float32 holds, in both directions.
+POWERS = 126
 
 
 def linear(h: jax.Array, weights: jax.Array, precision: str, neighbours: Neighbours | None = None) -> jax.Array:
@@ -35,6 +39,28 @@ def multiply(
     product = linear(signal.response.value, weights, precision, neighbours)
     mean = signal.unit_mean if neighbours is None else jnp.tile(signal.unit_mean, neighbours.count)
     return product, jnp.matmul(mean, weights, precision=precision)
+
+
+def unit_factor(product: Scaled, layer: Layer, constant: float = 0.0) -> Scaled:
+    """What orthonormal weights are multiplied by so that what they make of a signal has variance 1: a scalar.
+
+    The variance is that of all entries of h W together, over samples, positions and units, without the biases. Where
+    they do not vary, as far as float32 tells, the factor is 1.
+
+    product: psi Z, with a scalar exponent. layer: the draw Z, orthonormal times sqrt(max(fan_in, fan_out)). constant:
+    what of h is not in psi.
+    Source: Mishkin and Matas 2015, arXiv:1511.06422 (LSUV); there every layer takes several passes to come near 1.
+    """
+    shift = jnp.clip(exponent_of(jnp.max(jnp.abs(product.value))), -POWERS, POWERS)
+    whole = Scaled(product.value * power_of_two(-shift), product.exponent + shift)
+    if constant:
+        whole = whole.plus(Scaled(constant * layer.column_sums, jnp.int32(0)))
+    variance = jnp.mean(jnp.square(whole.value - jnp.mean(whole.value)))
+    varies = (variance > LEAST_VARIANCE * jnp.mean(jnp.square(whole.value))) & jnp.isfinite(variance)
+    root = jnp.sqrt(jnp.where(varies, variance, 1.0))
+    value = jnp.where(varies, math.sqrt(max(layer.weights.shape)) / root, 1.0)
+    exponent = exponent_of(value)
+    return Scaled(value * power_of_two(-exponent), exponent - jnp.where(varies, whole.exponent, 0))
 
 
 def push_weights(

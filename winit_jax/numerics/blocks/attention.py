@@ -13,7 +13,15 @@ import numpy as np
 
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
-from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
+from winit_jax.numerics.blocks.affine import (
+    affine,
+    linear,
+    multiply,
+    pull_weights,
+    push_weights,
+    unit_factor,
+    weight_square,
+)
 from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
@@ -146,6 +154,19 @@ class Attention:
             change = push_weights(arriving, out.weights, weight, precision)
         return Branch(preactivation, change, None, entropy)
 
+    def unit_variance(
+        self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> tuple[Scaled, ...]:
+        rows, exponent, _ = self._settled(signal, scales)
+        inner = tuple(
+            unit_factor(Scaled(linear(rows, layer.weights, context.precision), exponent), layer) for layer in draws[:3]
+        )
+        scales = scales.times(inner)
+        mixed, _ = self._mix(rows, tuple(x.weights for x in draws[:3]), self._settled(signal, scales)[2], context)
+        of_mixed, of_value = linear(mixed, draws[3].weights, context.precision), scales.weights[2]
+        product = Scaled(of_mixed * (of_value.value * math.sqrt(rows.shape[1])), exponent + of_value.exponent)
+        return *inner, unit_factor(product, draws[3])
+
     def _mixed(self, mixed: jax.Array, exponent: jax.Array, scales: Scales) -> tuple[Signal, Scaled]:
         """What goes through the last weights, as a signal, and their scale with that of the values."""
         width = mixed.shape[1]
@@ -214,7 +235,7 @@ class Attention:
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
         rounding, (positions, width) = naive.rounding, (naive.positions, signal.psi.shape[1])
         head = width // self.heads
-        parts = [plainly.affine(signal, *draw, rounding) for draw in draws[:3]]
+        parts = [plainly.affine(signal, *draw, naive) for draw in draws[:3]]
         moved = signal.change is not None
         mixed = np.empty_like(signal.psi)
         change = np.empty_like(signal.psi) if moved else None
@@ -242,8 +263,9 @@ class Attention:
                     turned = naive.sharpness / math.sqrt(head) * (dq @ key.T + query @ dk.T)
                     turned = weights * (turned - np.sum(weights * turned, axis=1, keepdims=True))
                     change[units] = turned @ value + weights @ dv
-        branch = plainly.affine(NaiveSignal(mixed, 0.0, change), *draws[3], rounding)
-        return branch._replace(entropy=float(np.mean(entropies)))
+        branch = plainly.affine(NaiveSignal(mixed, 0.0, change), *draws[3], naive)
+        factors = sum((part.factors for part in parts), ()) + branch.factors
+        return branch._replace(entropy=float(np.mean(entropies)), factors=factors)
 
     def mean_field(self, layout: Layout) -> theory.Attention:
         return theory.Attention(self.heads, self.causal, layout.positions)

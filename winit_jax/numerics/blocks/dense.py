@@ -16,6 +16,7 @@ from winit_jax.numerics.blocks.affine import (
     multiply,
     pull_weights,
     push_weights,
+    unit_factor,
     weight_square,
 )
 from winit_jax.numerics.blocks.protocol import Branch, Context, Layout, Scales
@@ -62,6 +63,12 @@ class Affine:
                 change = change._replace(value=jnp.broadcast_to(change.value[:, :1], change.value.shape))
         return Branch(preactivation, change)
 
+    def unit_variance(
+        self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> tuple[Scaled, ...]:
+        product, _ = multiply(signal, draws[0].weights, context.precision, self._neighbours(context))
+        return (unit_factor(Scaled(product, signal.response.exponent), draws[0], context.activation.at_zero),)
+
     def backward(
         self,
         gradient: Tangent,
@@ -92,9 +99,9 @@ class Affine:
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
         ((weight, bias),) = draws
         if self.taps is None:
-            return plainly.affine(signal, weight, bias, naive.rounding)
+            return plainly.affine(signal, weight, bias, naive)
         gather = partial(self.taps.naive_gather, naive=naive)
-        return plainly.affine(signal, weight, bias, naive.rounding, gather)
+        return plainly.affine(signal, weight, bias, naive, gather)
 
     def mean_field(self, layout: Layout) -> theory.Phi:
         if self.taps is None:

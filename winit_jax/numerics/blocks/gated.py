@@ -14,7 +14,15 @@ import numpy as np
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.activations.record import Function
-from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
+from winit_jax.numerics.blocks.affine import (
+    affine,
+    linear,
+    multiply,
+    pull_weights,
+    push_weights,
+    unit_factor,
+    weight_square,
+)
 from winit_jax.numerics.blocks.inner import answer, pull_answer, push_answer
 from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Inner, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
@@ -85,6 +93,16 @@ class Gated:
             change = push_weights(together, out.weights, weights[2], precision)
         return Branch(preactivation, change, met.inner)
 
+    def unit_variance(
+        self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> tuple[Scaled, ...]:
+        def of(signal: Signal, layer: Layer) -> Scaled:
+            product, _ = multiply(signal, layer.weights, context.precision)
+            return unit_factor(Scaled(product, signal.response.exponent), layer)
+
+        inner = tuple(of(signal, layer) for layer in draws[:2])
+        return *inner, of(self._meet(signal, draws, scales.times(inner), context).signal, draws[2])
+
     def backward(
         self,
         gradient: Tangent,
@@ -123,7 +141,7 @@ class Gated:
 
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
         rounding = naive.rounding
-        gate, value = (plainly.affine(signal, *draw, rounding) for draw in draws[:2])
+        gate, value = (plainly.affine(signal, *draw, naive) for draw in draws[:2])
         inner = plainly.answer(gate, naive)
         phi = naive.functions.activation.at_zero + inner.psi
         beside = value.stream.together(rounding)[0]
@@ -132,8 +150,9 @@ class Gated:
         if gate.change is not None and value.change is not None:
             terms = (inner.slopes * gate.change * beside, phi * value.change)
             change = rounding.off(terms[0] + terms[1], np.abs(terms[0]) + np.abs(terms[1]), 2.0)
-        branch = plainly.affine(NaiveSignal(product, 0.0, change), *draws[2], rounding)
-        return branch._replace(inner=inner, lost=lost or branch.lost)
+        branch = plainly.affine(NaiveSignal(product, 0.0, change), *draws[2], naive)
+        factors = gate.factors + value.factors + branch.factors
+        return branch._replace(inner=inner, lost=lost or branch.lost, factors=factors)
 
     def mean_field(self, layout: Layout) -> theory.Gated:
         return theory.Gated(self.ratio)

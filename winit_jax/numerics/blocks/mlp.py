@@ -8,7 +8,15 @@ import numpy as np
 
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
-from winit_jax.numerics.blocks.affine import affine, linear, multiply, pull_weights, push_weights, weight_square
+from winit_jax.numerics.blocks.affine import (
+    affine,
+    linear,
+    multiply,
+    pull_weights,
+    push_weights,
+    unit_factor,
+    weight_square,
+)
 from winit_jax.numerics.blocks.inner import answer, pull_answer, push_answer
 from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
@@ -51,6 +59,15 @@ class Mlp:
             change = push_weights(change, down.weights, weights[1], precision)
         return Branch(preactivation, change, inner)
 
+    def unit_variance(
+        self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> tuple[Scaled, ...]:
+        (up, down), precision = draws, context.precision
+        of_up = unit_factor(Scaled(multiply(signal, up.weights, precision)[0], signal.response.exponent), up)
+        inner = answer(self._enter(signal, draws, scales.times((of_up,)), context), context.activation).signal
+        product = Scaled(multiply(inner, down.weights, precision)[0], inner.response.exponent)
+        return of_up, unit_factor(product, down, context.activation.at_zero)
+
     def backward(
         self,
         gradient: Tangent,
@@ -85,14 +102,12 @@ class Mlp:
         return h
 
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
-        entered = plainly.affine(signal, *draws[0], naive.rounding)
+        entered = plainly.affine(signal, *draws[0], naive)
         inner = plainly.answer(entered, naive)
         change = None if entered.change is None else inner.slopes * entered.change
-        branch = plainly.affine(
-            NaiveSignal(inner.psi, naive.functions.activation.at_zero, change), *draws[1], naive.rounding
-        )
+        branch = plainly.affine(NaiveSignal(inner.psi, naive.functions.activation.at_zero, change), *draws[1], naive)
         lost = entered.lost or branch.lost or plainly.flattens(inner, entered.change)
-        return branch._replace(inner=inner, lost=lost)
+        return branch._replace(inner=inner, lost=lost, factors=entered.factors + branch.factors)
 
     def mean_field(self, layout: Layout) -> theory.Mlp:
         return theory.Mlp(self.ratio)

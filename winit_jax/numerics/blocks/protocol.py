@@ -68,6 +68,11 @@ class Scales(NamedTuple):
     biases: tuple[Scaled, ...]
     sharpness: Scaled | None = None
 
+    def times(self, factors: Sequence[Scaled]) -> "Scales":
+        """The same with the weights of the first places multiplied by a factor each."""
+        scaled = [weight.times(factor) for weight, factor in zip(self.weights, factors, strict=False)]
+        return self._replace(weights=(*scaled, *self.weights[len(scaled) :]))
+
 
 class Inner(NamedTuple):
     """phi inside a block: its argument u, and psi(u) at the clipped scale with its exponents and as a signal."""
@@ -114,6 +119,15 @@ class Update(Protocol):
         self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
     ) -> Branch:
         """The branch of a signal and of its change, at a scale that float32 holds."""
+        ...
+
+    def unit_variance(
+        self, signal: Signal, draws: Sequence[Layer], scales: Scales, context: Context
+    ) -> tuple[Scaled, ...]:
+        """What orthonormal weights are multiplied by at each place, for products of variance 1 (`affine.unit_factor`).
+
+        scales: the other scales of the update; the weights in it are orthonormal.
+        """
         ...
 
     def backward(

@@ -16,18 +16,21 @@ from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import removal
 from winit_jax.numerics.measure.networks import Networks, Settings
+from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Argument, Preactivation, Signal
 
 
 class Advanced(NamedTuple):
     """The next stream, its change (None where none is carried), what the normalization behind the update made, and
-    what the update says of itself (see `blocks.protocol.Branch`)."""
+    what the update says of itself (see `blocks.protocol.Branch`). factors: of its weights, see
+    `scaled_to_unit_variance`."""
 
     preactivation: Preactivation
     change: Tangent | None
     behind: Argument | None
     inner: Inner | None = None
     entropy: jax.Array | None = None
+    factors: Scaled | None = None
 
 
 def advance(
@@ -59,6 +62,28 @@ def advance(
         through = normalization.through(change.factor * change.value, argument)
         change = Tangent(through.value, change.exponent + through.exponent, jnp.ones_like(change.factor))
     return Advanced(normalized_stream(argument), change, argument, branch.inner, branch.entropy)
+
+
+def scaled_to_unit_variance(
+    update: Update, signal: Signal, draws: Sequence[Layer], scales: Scales, settings: Settings
+) -> tuple[Scales, Scaled | None]:
+    """(The scales with each matrix multiplied so that its products have variance 1, the factors side by side).
+
+    Factors are [places], as many as the block has in one update at most, and NaN where an update has fewer. Where the
+    settings ask for no such thing, the scales are as they are.
+    """
+    if not settings.unit_variance:
+        return scales, None
+    factors = update.unit_variance(signal, draws, scales, settings.context)
+    return scales.times(factors), side_by_side(factors, settings)
+
+
+def side_by_side(factors: Sequence[Scaled], settings: Settings) -> Scaled:
+    """Scalars as one array of as many places as an update of the block has at most, NaN where there are fewer."""
+    places = max(len(update.places(1)) for update in settings.block.updates)
+    missing = (Scaled(jnp.float32(jnp.nan), jnp.int32(0)),) * (places - len(factors))
+    stacked: Scaled = jax.tree.map(lambda *x: jnp.stack(x), *factors, *missing)
+    return stacked
 
 
 def is_watched(networks: Networks, samples: int, width: int, settings: Settings) -> bool:

@@ -162,12 +162,14 @@ def compare(
     norm_position: str = "pre",
     positions: int = 1,
     grid: tuple[int, int] | None = None,
+    unit_variance: bool = False,
 ) -> Compared:
     """What the fast pass got wrong in the first rows of one network (see `disagreements`).
 
     measured: columns of [rows], as many as the layers of `draws` have. networks: one, or its scales at each layer with
     the stem's first. product_roundoff: of the matrix products (see
-    the function of that name). norm_position: pre or post. positions, grid: of the rows of x.
+    the function of that name). norm_position: pre or post. positions, grid: of the rows of x. unit_variance: whether
+    each matrix is then multiplied by what gives its products variance 1.
     """
     ((first,),) = draws[0]
     stacked = jax.tree.map(lambda *x: np.stack(x), *draws[1:]) if draws[1:] else None
@@ -175,7 +177,7 @@ def compare(
     stem, hidden = scaled(by_layer, first, stacked)
     settings = (functions_of(activation), saturation_threshold, normalization, of_layers(by_layer))
     given = (x, stem, hidden, *settings, tangents)
-    beside = (block, norm_position, positions, grid)
+    beside = (block, norm_position, positions, grid, unit_variance)
     expected = list(forward(*given, EXACT, *beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):

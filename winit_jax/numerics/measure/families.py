@@ -13,6 +13,7 @@ import numpy as np
 from winit_jax.columns import SINGULAR_VALUES
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales
+from winit_jax.numerics.initializers import UNIT_VARIANCE
 from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.family import Family
@@ -21,6 +22,8 @@ from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_i
 from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
 from winit_jax.numerics.scaled import as_scaled
 
+# Beside the columns of a pass: what orthonormal weights were multiplied by at each place of each row.
+FACTORS = "factors"
 # Singular values are taken of the Jacobians of so many inputs, the first ones.
 SPECTRUM_INPUTS = 4
 
@@ -48,20 +51,22 @@ class Group:
 
 def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
     """The settings of networks of such draws and blocks; one program for all shapes where none is special."""
-    return replace(settings, constant=shape == "constant" and not settings.normalization.is_none, block=block)
+    constant = shape == "constant" and not settings.normalization.is_none
+    return replace(settings, constant=constant, unit_variance=shape == UNIT_VARIANCE, block=block)
 
 
 def can_share(family: Family) -> np.ndarray:
     """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
     without_biases = (family.bias_std == 0) & np.all(family.place_bias_stds == 0, axis=0)
-    can_share: np.ndarray = without_biases & (family.hidden_std != 0) & (family.skips == 0) & (family.branches != 0)
+    drawn = (family.first_std != 0) & (family.hidden_std != 0) & (family.branches != 0)
+    can_share: np.ndarray = without_biases & drawn & (family.skips == 0)
     return can_share
 
 
 def groups(family: Family, features: int, settings: Settings, shared: bool) -> Iterator[Group]:
     """The networks of a family as groups that run together. shared: whether rescaling gives all that is asked."""
     one_pass = np.zeros(family.n_networks, bool)
-    can = shared and family.layers is None and settings.block.shares_gains
+    can = shared and family.layers is None and settings.block.shares_gains and not family.is_scaled_by_inputs
     if can and settings.activation.homogeneous and settings.normalization.is_none:
         one_pass = can_share(family)
     if one_pass.any():
@@ -105,7 +110,8 @@ def forward(
     """(The measured columns of every row, [rows, N]; counts of a histogram, [rows, N, bins + 3], or None).
 
     Rows are the stem and every update of the layers behind it. room: layers of the deepest networks of the sweep, whose
-    draws and programs then serve those of fewer layers too.
+    draws and programs then serve those of fewer layers too. Where the weights are scaled to unit variance on the
+    inputs, FACTORS are among the columns, [rows, N, places]: see `Family.rescaled`.
     """
     settings = of_draws(settings, family.shape, family.block)
     samples, features = inputs.samples.shape
@@ -138,6 +144,8 @@ def forward(
             log10_scale=group.first_log10_ratio + jacobian_scale,
             log10_jacobian_scale=jacobian_scale,
         )
+        if measured.factors is not None:
+            columns[FACTORS] = np.ldexp(np.asarray(measured.factors.value, np.float64), measured.factors.exponent)
         _put(measured_columns, columns, group.positions, family.n_networks)
         histogram = measured.histogram  # with edges, there is one group
     return measured_columns, None if histogram is None else np.asarray(histogram)

@@ -1,6 +1,7 @@
 """The networks that share one draw, by their scales."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
+from winit_jax.numerics.initializers import UNIT_VARIANCE, drawn_as
 from winit_jax.numerics.measure import comparison
 from winit_jax.numerics.measure.networks import Layered
 from winit_jax.numerics.normalization import NORM_EPSILON
@@ -52,6 +54,33 @@ class Family:
     @property
     def n_networks(self) -> int:
         return len(self.first_std)
+
+    @property
+    def is_scaled_by_inputs(self) -> bool:
+        """Whether the forward pass scales its weights to unit variance on the inputs."""
+        return self.shape == UNIT_VARIANCE
+
+    def rescaled(self, factors: np.ndarray) -> "Family":
+        """The same family with the weights that a forward pass found, which are then given.
+
+        factors: of the weights at each place of each row, [rows, N, places] with NaN where a row has fewer.
+        """
+        updates = len(self.places)
+        layers = 1 + (len(factors) - 1) // updates
+        stacked: dict[str, list[np.ndarray]] = {}
+        for number in range(1, layers + 1):
+            of_layer = self.layer(number)
+            hidden = of_layer.place_stds
+            if number > 1:
+                rows = factors[1 + updates * (number - 2) :][:updates]
+                counts = map(len, self.places)
+                hidden = hidden * np.concatenate([row[:, :n].T for row, n in zip(rows, counts, strict=True)])
+            beside = {name: values for name in LAYERED if (values := getattr(of_layer, name)) is not None}
+            for name, values in (beside | {"hidden_std": hidden}).items():
+                stacked.setdefault(name, []).append(values)
+        of_layers: dict[str, Any] = {name: np.stack(values) for name, values in stacked.items()}
+        first_std = self.first_std * factors[0, :, 0]
+        return replace(self, shape=drawn_as(self.shape), layers=layers, first_std=first_std, **of_layers)
 
     def layer(self, number: int) -> "Family":
         """The family by its scales at one layer, 1 for the stem."""

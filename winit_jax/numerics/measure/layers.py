@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.blocks import Update
-from winit_jax.numerics.blocks.affine import stem
+from winit_jax.numerics.blocks.affine import stem, unit_factor
 from winit_jax.numerics.blocks.protocol import Inner
 from winit_jax.numerics.blocks.stream import Stream, as_stream
 from winit_jax.numerics.changes import Tangent, careful_push, push, rescaled, slope
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
-from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
+from winit_jax.numerics.measure.advance import Advanced, advance, is_watched, scaled_to_unit_variance, side_by_side
 from winit_jax.numerics.measure.networks import Inputs, Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import (
     OfResponse,
@@ -49,8 +49,9 @@ class State(NamedTuple):
 class Measured(NamedTuple):
     """What a pass leaves of each row: the stem and every update of the layers behind it, [rows, N].
 
-    Sums, mean squares of tangents, counts of what is not finite, histograms, and entropies of attention weights.
-    tangent and histogram are None where they were not asked for, entropy where no update attends.
+    Sums, mean squares of tangents, counts of what is not finite, histograms, entropies of attention weights, and what
+    weights were multiplied by for unit variance, [rows, N, places]. tangent and histogram are None where they were not
+    asked for, entropy where no update attends, factors where weights are as they are drawn.
     """
 
     sums: Sums
@@ -58,6 +59,7 @@ class Measured(NamedTuple):
     nonfinite: jax.Array | np.ndarray
     histogram: jax.Array | np.ndarray | None
     entropy: jax.Array | np.ndarray | None = None
+    factors: Scaled | None = None
 
 
 def enter(
@@ -73,10 +75,14 @@ def enter(
     product = jnp.matmul(signal.response.value, first.weights, precision=settings.precision)
     product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
 
-    def of_network(weight: Scaled, bias: Scaled) -> Preactivation:
-        return stem(product, product_mean, signal, first, weight, bias, settings.outer, settings.removes)
+    def of_network(weight: Scaled, bias: Scaled) -> tuple[Preactivation, Scaled | None]:
+        factors = None
+        if settings.unit_variance:
+            factor = unit_factor(Scaled(product, signal.response.exponent), first)
+            weight, factors = weight.times(factor), side_by_side((factor,), settings)
+        return stem(product, product_mean, signal, first, weight, bias, settings.outer, settings.removes), factors
 
-    preactivations = jax.vmap(of_network)(networks.first, networks.bias)
+    preactivations, factors = jax.vmap(of_network)(networks.first, networks.bias)
     changes = None
     if tangents is not None:
         count = networks.first.value.shape[0]
@@ -87,7 +93,7 @@ def enter(
     if tangents is not None and is_watched(networks, samples, width, settings):
         count = networks.first.value.shape[0]
         alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
-    return _leave(Advanced(preactivations, changes, None), alike, networks, edges, settings)
+    return _leave(Advanced(preactivations, changes, None, factors=factors), alike, networks, edges, settings)
 
 
 def descend(
@@ -120,9 +126,9 @@ def _update(
     """Networks through one update of a layer, which is the block's so many-th."""
 
     def of_network(state: State, network: Networks) -> Advanced:
-        of_update = (draws, network.updates[at], network, settings)
-        advanced = advance(update, state.signal, state.change, state.stream, *of_update)
-        return advanced._replace(behind=None)
+        scales, factors = scaled_to_unit_variance(update, state.signal, draws, network.updates[at], settings)
+        advanced = advance(update, state.signal, state.change, state.stream, draws, scales, network, settings)
+        return advanced._replace(behind=None, factors=factors)
 
     advanced = jax.vmap(of_network)(states, networks)
     return _leave(advanced, states.alike, networks, edges, settings)
@@ -200,7 +206,8 @@ def _leave(
     entropy = None
     if any(update.attends for update in settings.block.updates):
         entropy = jnp.full(counted.shape, jnp.nan) if advanced.entropy is None else advanced.entropy
-    return State(signals, changes, alike, streams), Measured(sums, squares, counted, histogram, entropy)
+    measured = Measured(sums, squares, counted, histogram, entropy, advanced.factors)
+    return State(signals, changes, alike, streams), measured
 
 
 def _inside(inner: Inner, settings: Settings) -> OfResponse:

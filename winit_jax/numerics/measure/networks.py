@@ -84,7 +84,8 @@ class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
 
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
-    draw are one number. norm_position: `pre`, before each update, or `post`, on the stream behind it. layout: of rows.
+    draw are one number. unit_variance: whether each matrix is scaled to products of variance 1. norm_position: `pre`,
+    before each update, or `post`, on the stream behind it. layout: of rows.
     """
 
     activation: Activation
@@ -92,6 +93,7 @@ class Settings:
     saturation_threshold: float = 0.05
     precision: str = "highest"
     constant: bool = False
+    unit_variance: bool = False
     block: Block = DENSE
     norm_position: str = "pre"
     layout: Layout = ROWS

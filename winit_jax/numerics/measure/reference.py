@@ -5,7 +5,7 @@ Every run and `winit doctor` hold a few layers of the fast pass against it (`com
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,7 @@ def forward(
     norm_position: str = "pre",
     positions: int = 1,
     grid: tuple[int, int] | None = None,
+    unit_variance: bool = False,
 ) -> Iterator[Observed]:
     """What is measured of each row, one by one.
 
@@ -79,17 +80,17 @@ def forward(
     x: [samples x positions, features]. first: weights and biases of the stem; hidden: of each layer behind it, at each
     place of each update. scales: of each layer, the stem's first; the last one holds for all that follow.
     tangents: directions at the first pre-activations. rounding: random errors on the way, by default none.
-    norm_position: pre or post.
+    norm_position: pre or post. unit_variance: whether each matrix is multiplied by what gives its products variance 1.
     """
     before, behind = (normalization, "none") if norm_position == "pre" else ("none", normalization)
-    naive = Naive(functions, saturation_threshold, rounding, positions, grid)
+    naive = Naive(functions, saturation_threshold, rounding, positions, grid, unit_variance=unit_variance)
     psi = np.asarray(x, dtype=np.float64)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * rms(psi))
     with np.errstate(all="ignore"):
-        entered = affine(NaiveSignal(psi), *first, rounding)
+        entered = affine(NaiveSignal(psi), *first, naive)
         row = _Row(entered.stream, *entered.stream.together(rounding), tangents, False)
         responded = _read(row, scales[0], before, block, naive)
-        yield _observed(row, responded, tangents, block.responds, None, naive)
+        yield _observed(row, responded, tangents, block.responds, entered, naive)
         for layer, draws in enumerate(hidden, start=1):
             of_layer = scales[min(layer, len(scales) - 1)]
             naive = replace(naive, sharpness=of_layer.sharpness)
@@ -189,8 +190,25 @@ def _observed(
         columns["log10_jacobian"] = np.nan if row.removed else np.log10(rms(row.change) / rms(tangents))
     if added is not None and added.entropy is not None:
         columns["attention_entropy"] = added.entropy
+    if added is not None and added.factors:
+        columns |= of_factors(np.array(added.factors))
     columns |= {name: mask.mean() for name, mask in masks.items()}
     return Observed(columns, masks, response.u, response.psi, row.change)
+
+
+def of_factors(factors: Array) -> dict[str, Any]:
+    """The columns of what weights were multiplied by, from the factors at each place of a row along the last axis.
+
+    `lsuv_factor` is that of the last weights, `lsuv_inner_factor` the geometric mean of the others, NaN where there are
+    none. Places that a row does not have are NaN.
+    """
+    there = np.isfinite(factors)
+    last = np.sum(there, axis=-1, keepdims=True) - 1
+    inner = there & (np.arange(factors.shape[-1]) < last)
+    logs = np.sum(np.log(factors, where=inner, out=np.zeros_like(factors)), axis=-1)
+    with np.errstate(invalid="ignore"):
+        mean = np.exp(logs / np.where(last > 0, last, np.nan)[..., 0])
+    return {"lsuv_factor": np.take_along_axis(factors, last, -1)[..., 0], "lsuv_inner_factor": mean}
 
 
 class _Normalized(NamedTuple):

@@ -83,21 +83,26 @@ def _erf_averages(q: np.ndarray) -> Averages:
     return Averages(second, _erf_slopes(q, np.ones_like(q)), 4 / math.pi / ((1 + 2 * q) * np.sqrt(1 + 4 * q)))
 
 
-def _sin_covariance(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-    # (e^(-q(1-c)) - e^(-q(1+c))) / 2, written so that the difference does not cancel.
-    size = np.abs(c)
-    covariance: np.ndarray = -0.5 * np.sign(c) * np.exp(-q * (1 - size)) * np.expm1(-2 * q * size)
-    return covariance
+def _sin_form(omega: float) -> ClosedForm:
+    """The closed form of phi(a) = sin(omega a): E[phi phi] = e^-Q sinh(Q c), Q = omega^2 q, for E e^iu = e^(-q/2)."""
+    square = omega**2
 
+    def averages_of(q: np.ndarray) -> Averages:
+        decay = np.exp(-2 * square * q)
+        return Averages(-0.5 * np.expm1(-2 * square * q), square * 0.5 * (1 + decay), square * decay)
 
-def _sin_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
-    covariance: np.ndarray = 0.5 * (np.exp(-q * (1 - c)) + np.exp(-q * (1 + c)))
-    return covariance
+    def value(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+        # (e^(-Q(1-c)) - e^(-Q(1+c))) / 2, written so that the difference does not cancel.
+        size, length = np.abs(c), square * q
+        covariance: np.ndarray = -0.5 * np.sign(c) * np.exp(-length * (1 - size)) * np.expm1(-2 * length * size)
+        return covariance
 
+    def slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+        length = square * q
+        covariance: np.ndarray = square * 0.5 * (np.exp(-length * (1 - c)) + np.exp(-length * (1 + c)))
+        return covariance
 
-def _sin_averages(q: np.ndarray) -> Averages:
-    decay = np.exp(-2 * q)
-    return Averages(-0.5 * np.expm1(-2 * q), 0.5 * (1 + decay), decay)
+    return ClosedForm(averages_of, value, slopes)
 
 
 _ERF = np.vectorize(math.erf, otypes=[float])
@@ -156,7 +161,6 @@ def _hard_tanh_slopes(q: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 CLOSED_FORMS = {
     "erf": ClosedForm(_erf_averages, _erf_covariance, _erf_slopes),
-    "sin": ClosedForm(_sin_averages, _sin_covariance, _sin_slopes),
     "hard_tanh": ClosedForm(_hard_tanh_averages, _hard_tanh_covariance, _hard_tanh_slopes),
 }
 
@@ -164,13 +168,16 @@ CLOSED_FORMS = {
 @lru_cache(maxsize=64)
 def has_closed_form(activation: Activation) -> bool:
     """Whether `closed_form` finds one, without making it."""
-    return activation.homogeneous or activation.name in CLOSED_FORMS
+    return activation.homogeneous or activation.frequency is not None or activation.name in CLOSED_FORMS
 
 
 def closed_form(activation: Activation) -> ClosedForm | None:
-    """The closed form of an activation: by its slopes if it is homogeneous, else by name; None if it has none."""
+    """The closed form of an activation: by its slopes if it is homogeneous, by the frequency of a sine, else by name;
+    None if it has none."""
     if activation.homogeneous:
         with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
             left, right = np.asarray(activation.slope(jnp.asarray([-1.0, 1.0])))
         return _homogeneous_form(float(left), float(right))
+    if activation.frequency is not None:
+        return _sin_form(activation.frequency)
     return CLOSED_FORMS.get(activation.name)

@@ -16,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, entries, measured_units
-from winit_jax.numerics.initializers import unit_readout
-from winit_jax.numerics.normalization import NORM_EPSILON
+from winit_jax.numerics.training import beginning
 from winit_jax.numerics.training import classifier as training
+from winit_jax.numerics.training.beginning import Trainee
 from winit_jax.numerics.training.classifier import (
     NORM_MOMENTUM,
     Architecture,
@@ -57,28 +56,6 @@ class Settings:
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 128
     data_seed: int = 0
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """One network before training: its draws, the standard deviations that scale them, and what is not learnt.
-
-    hidden_std: at each place of each update of the block; a number where it is the same at all. bias_std: of the stem,
-    at each of those places and of the readout, likewise. bias_init: how biases are drawn.
-    """
-
-    seed: int
-    shape: str
-    first_std: float
-    hidden_std: float | tuple[float, ...]
-    readout_std: float
-    bias_std: float | tuple[float, ...]
-    learning_rate: float
-    norm_epsilon: float = NORM_EPSILON
-    skip: float = 0.0
-    branch: float = 1.0
-    sharpness: float = 1.0
-    bias_init: str = "normal"
 
 
 class State(NamedTuple):
@@ -121,12 +98,12 @@ def begin(
     unit: dict[tuple[int, str, str], int] = {}
     of_trainees = ((trainee.seed, trainee.shape, trainee.bias_init) for trainee in trainees)
     index = np.array([unit.setdefault(drawn, len(unit)) for drawn in of_trainees])
-    drawn = [_drawn(*of_unit, width, depth, features, classes, network.block) for of_unit in unit]
+    units = [beginning.drawn(*of_unit, width, depth, features, classes, network.block) for of_unit in unit]
     with np.errstate(over="ignore", under="ignore"):
-        of_parameters = _stds(trainees, network.block, width, depth)
+        of_parameters = beginning.stds(trainees, network.block, width, depth)
         stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in of_parameters.items()}
-        kept = _not_learnt(trainees, network.block)
-    parameters = _scaled(drawn, jnp.asarray(index), stds)
+        kept = beginning.not_learnt(trainees, network.block)
+    parameters = beginning.scaled(units, jnp.asarray(index), stds)
     if network.before.joins_samples:  # which takes every offset of a unit of the stream out again
         outs = [place.name for update in network.block.updates for place in update.places(width) if place.role == "out"]
         for name in ("bias", *(f"bias.{place}" for place in outs)):
@@ -141,76 +118,6 @@ def begin(
         running = Moments(jnp.zeros((rows, len(trainees), width)), jnp.ones((rows, len(trainees), width)))
     diverged_at = jnp.full(len(trainees), -1, jnp.int32)
     return State(parameters, _begin(parameters, settings), running, diverged_at, kept)
-
-
-def _drawn(
-    seed: int, shape: str, law: str, width: int, depth: int, features: int, classes: int, block: Block
-) -> dict[str, jax.Array]:
-    """The unit draws of one network and its readout, by the names of `classifier.Parameters`. law: of the biases."""
-    first = draws.first_layer(seed, shape, width, features, law)
-    readout, readout_bias = unit_readout(seed, shape, width, classes, law)
-    parameters = {"first": first.weights, "readout": readout, "readout_bias": readout_bias}
-    places = tuple(update.places(width) for update in block.updates)
-    if depth == 1:
-        return parameters | {"bias": first.biases[None]}
-    stack = draws.layer_stack(seed, shape, 2, depth - 1, places, law)
-    if sum(map(len, places)) == 1:
-        hidden = stack[0][0]
-        return parameters | {"hidden": hidden.weights, "bias": jnp.concatenate([first.biases[None], hidden.biases])}
-    for of_update, layers in zip(places, stack, strict=True):
-        for place, layer in zip(of_update, layers, strict=True):
-            parameters[f"hidden.{place.name}"] = layer.weights
-            if place.has_bias:
-                parameters[f"bias.{place.name}"] = layer.biases
-    return parameters | {"bias": first.biases[None]}
-
-
-def _stds(trainees: Sequence[Trainee], block: Block, width: int, depth: int) -> dict[str, np.ndarray]:
-    """What scales each parameter: [N] each, but `bias` [layers, N] where it holds those of every layer."""
-
-    def of_all(name: str) -> np.ndarray:
-        return np.array([getattr(trainee, name) for trainee in trainees], np.float64)
-
-    names = [place.name for update in block.updates for place in update.places(width)]
-    stds = {"first": of_all("first_std"), "readout": of_all("readout_std")}
-    biases = np.array([np.broadcast_to(trainee.bias_std, len(names) + 2) for trainee in trainees], np.float64).T
-    stds |= {"readout_bias": biases[-1], "bias": biases[:1]}
-    hidden = np.array([np.broadcast_to(trainee.hidden_std, len(names)) for trainee in trainees], np.float64)
-    if len(names) == 1:
-        of_layers = np.concatenate([biases[:1], np.repeat(biases[1:2], depth - 1, axis=0)])
-        return stds | {"hidden": hidden[:, 0], "bias": of_layers}
-    for at, name in enumerate(names):
-        stds |= {f"hidden.{name}": hidden[:, at], f"bias.{name}": biases[1 + at]}
-    return stds
-
-
-def _not_learnt(trainees: Sequence[Trainee], block: Block) -> Scales:
-    """The scales of networks in float32, without those that would change nothing."""
-
-    def of_all(name: str) -> np.ndarray:
-        return np.array([getattr(trainee, name) for trainee in trainees]).astype(np.float32)
-
-    epsilon, skip, branch, sharpness = (of_all(name) for name in ("norm_epsilon", "skip", "branch", "sharpness"))
-    return Scales(
-        jnp.asarray(epsilon),
-        jnp.asarray(skip) if np.any(skip) else None,
-        jnp.asarray(branch) if np.any(branch != 1) else None,
-        jnp.asarray(sharpness) if any(update.attends for update in block.updates) else None,
-    )
-
-
-@jax.jit
-def _scaled(drawn: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
-    """Unit draws as parameters: each network's own, times its standard deviation."""
-    parameters = {}
-    for name in drawn[0]:
-        axis = network_axis(name)
-        chosen = jnp.take(jnp.stack([draw[name] for draw in drawn], axis), index, axis)
-        shape = [1] * chosen.ndim
-        shape[: stds[name].ndim - 1] = stds[name].shape[:-1]
-        shape[axis] = len(index)
-        parameters[name] = chosen * stds[name].reshape(shape)
-    return parameters
 
 
 def _optimizer(settings: Settings, learning_rate: Any) -> optax.GradientTransformation:
