@@ -28,6 +28,7 @@ CALLS = frozenset(
 # What a function is known again by need not be better than this many roundoffs of its type.
 ROUNDOFFS = 64
 SCALAR = "scalar"
+AFFINE = ("affine", "")
 
 
 def body_of(eqn: Any) -> core.ClosedJaxpr | None:
@@ -194,8 +195,17 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
         values = np.asarray(jax.jit(phi)(jnp.asarray(PROBED, dtype)), np.float64)
     except (KeyError, TypeError, ValueError):
         return own, None
-    roundoff = float(jnp.finfo(dtype).eps) * ROUNDOFFS
     points = np.asarray(jnp.asarray(PROBED, dtype), np.float64)
+    found = known_as(values, points, float(jnp.finfo(dtype).eps))
+    if found is None:
+        return own, _described(phi, own, dtype)
+    return None if found == AFFINE else (found[0], activation(found[1]))
+
+
+def known_as(values: np.ndarray, points: np.ndarray, eps: float) -> tuple[str, str] | None:
+    """(Its name in tables, its name as an activation) of a function from its `values` at `points`, PROBED as its type
+    has them; AFFINE where it is affine, None where it is none that we know. eps: of its type."""
+    roundoff = eps * ROUNDOFFS
 
     def is_near(expected: np.ndarray) -> bool:
         with np.errstate(invalid="ignore"):
@@ -204,14 +214,14 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
     up, down = int(np.argmin(np.abs(points - 1))), int(np.argmin(np.abs(points + 1)))
     step = (values[up] - values[down]) / (points[up] - points[down])
     if is_near(values[up] + step * (points - points[up])):
-        return None
+        return AFFINE
     for name, expected in _known().items():
         if is_near(expected):
-            return name, activation(name)
+            return name, name
     slope = float(values[down] / points[down])
     if is_near(np.where(points > 0, points, slope * points)):
-        return "leaky_relu", activation(f"leaky_relu({slope:.6g})")
-    return own, _described(phi, own, dtype)
+        return "leaky_relu", f"leaky_relu({slope:.6g})"
+    return None
 
 
 def _described(phi: Callable[[jax.Array], jax.Array], name: str, dtype: Any) -> Activation | None:
