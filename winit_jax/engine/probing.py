@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from winit_jax.engine.probe_tables import few, parameter_rows, site_rows, table_of
 from winit_jax.errors import Refused, described
-from winit_jax.numerics.tapping.passes import Tapped
+from winit_jax.numerics.tapping.passes import Tapped, directions_of
 from winit_jax.user_code import contained, pass_on
 
 # Parameters of all networks that are measured side by side, in bytes; networks of more are measured one by one.
@@ -162,7 +162,7 @@ class Probe:
         return jax.tree.unflatten(tree, leaves)
 
     def _one(self, params: Any, seed: jax.Array) -> Any:
-        key = jax.random.fold_in(jax.random.key(seed), DIRECTION) if self.asked.gradients else None
+        key = _direction_key(seed) if self.asked.gradients else None
         return self.tapped.measured(params, self.inputs, key)
 
     @cached_property
@@ -205,8 +205,20 @@ class Probe:
             yield self.tapped.columns(of_one[0]), self.tapped.columns_of_parameters(*of_one[1:])
 
 
+def _direction_key(seed: Any) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), DIRECTION)
+
+
+def directions(seed: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The random unit directions of an output under a seed, as a probe has them: [rows, n], float32."""
+    return np.asarray(directions_of(_direction_key(seed), number, shape))
+
+
 def as_network(answer: Any, name: str) -> Network:
     """What a user's function returned as a network. Errors: Refused with one sentence."""
     if not isinstance(answer, tuple) or len(answer) != 3 or not all(map(callable, answer[:2])):
-        raise Refused(f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs).")
+        raise Refused(
+            f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs); or "
+            "(make, inputs) of PyTorch, where make() returns a module."
+        )
     return Network(*answer)
