@@ -61,10 +61,10 @@ def probe(
     init(key) -> params, as a function or as `package.module:function`. Of PyTorch a module, or a function that makes
     one, with `inputs` given, a tensor, a tuple of arguments or a dict of them; or what returns (make, inputs) or
     (module, inputs), where make() is called for each seed after `torch.manual_seed`. inputs: samples lie along the
-    first axis. seed: of init or make, one or several, as an axis of a sweep. scale: patterns of parameter paths (`*.out.kernel`) -> factors
-    that they are multiplied by, an axis each. gradients: also go back: of the loss, where the function returns one
-    number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out: a folder for the tables;
-    what is there already is not computed again. say: is told in sentences what is going on.
+    first axis. seed: of init or make, one or several, as an axis of a sweep. scale: patterns of parameter paths
+    (`*.out.kernel`) -> factors that they are multiplied by, an axis each. gradients: also go back: of the loss, where
+    the function returns one number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out:
+    a folder for the tables; what is there already is not computed again. say: is told in sentences what is going on.
     Errors: SpecError; Refused.
     """
     from winit_jax.engine.probing import Asked, Network, Probe

@@ -20,8 +20,8 @@ SCALAR = "scalar"
 
 @dataclass(frozen=True)
 class Known:
-    """An elementwise function. name: its word in tables. phi: itself, of a tensor; max_slope: the greatest slope that it
-    has, 0 where nothing can be said of slopes."""
+    """An elementwise function. name: its word in tables. phi: itself, of a tensor; max_slope: the greatest slope that
+    it has, 0 where nothing can be said of slopes."""
 
     name: str
     phi: Phi
@@ -70,7 +70,7 @@ def function_of(steps: Sequence[Call], source: Value, end: Value) -> Phi:
 
         def read(argument: Any) -> Any:
             if isinstance(argument, Value):
-                found = env[argument] if argument in env else argument.number
+                found = env.get(argument, argument.number)
                 if found is None:
                     raise KeyError("a number that moves")
                 # Of its own, for some steps are in place.

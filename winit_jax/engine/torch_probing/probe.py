@@ -113,7 +113,7 @@ class TorchProbe:
         scaled: dict[str, torch.Tensor] = {}
         for fits, factor in zip(self._fits, factors, strict=True):
             for path in fits:
-                leaf = scaled.get(path, parameters[path]).detach() * factor
+                leaf = (scaled[path] if path in scaled else parameters[path]).detach() * factor
                 scaled[path] = leaf.requires_grad_(parameters[path].requires_grad)
         return scaled
 

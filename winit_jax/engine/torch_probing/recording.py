@@ -45,7 +45,7 @@ class Call:
 
 
 class Calls(TorchFunctionMode):
-    """Sees every call of PyTorch's that is given a tensor, by its number; what is made of several steps by its steps."""
+    """Sees every call of PyTorch's that is given a tensor, by its number; what has steps by its steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Calls(TorchFunctionMode):
 
 
 class Record(Calls):
-    """Writes all calls down. parameters: by their paths. inputs: tensors that move."""
+    """Writes all calls down. parameters: by their paths. inputs: tensors that move. scope: as of `scopes_of`."""
 
     def __init__(
         self, parameters: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], scope: list[str]

@@ -30,7 +30,8 @@ class Tap:
 
 @dataclass(frozen=True)
 class Argument:
-    """A nonlinearity whose saturation is looked at where its argument is first used: which of a call's tensors it is."""
+    """A nonlinearity, whose saturation is looked at where its argument is first used; given: which of a call's tensors
+    that is."""
 
     site: Site
     given: int
@@ -141,7 +142,8 @@ class Surveyor:
             return
         still = [at for at, one in enumerate(operands) if not one.moves]
         known: dict[str, Any] = {}
-        value, axes, scope = out, (len(out.shape) - 1,), call.scope
+        value, scope = out, call.scope
+        axes: tuple[int, ...] = (len(out.shape) - 1,)
         if len(still) == 1:
             fan_in, fan_out = found.fans[still[0]]
             path = operands[still[0]].parameter
