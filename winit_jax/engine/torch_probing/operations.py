@@ -17,7 +17,7 @@ ALIASES = {
 OPERATORS = ("add", "sub", "mul", "div", "truediv", "matmul", "pow")
 ELEMENTWISE = frozenset((
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "bfloat16", "ceil", "celu", "clamp", "clamp_max",
-    "clamp_min", "clone", "cos", "cosh", "detach", "div", "double", "elu", "eq", "erf", "erfc", "exp", "exp2", "expm1",
+    "clamp_min", "clone", "cos", "cosh", "div", "double", "elu", "eq", "erf", "erfc", "exp", "exp2", "expm1",
     "float", "floor", "ge", "gelu", "gt", "half", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "le",
     "leaky_relu", "lgamma", "log", "log1p", "logical_not", "logsigmoid", "lt", "masked_fill", "maximum", "minimum",
     "mish", "mul", "ne", "neg", "pow", "prelu", "reciprocal", "relu", "relu6", "round", "rsqrt", "rsub", "selu",
@@ -26,12 +26,12 @@ ELEMENTWISE = frozenset((
 ))  # fmt: skip
 # What changes the form of a value and none of its numbers, and what leaves out some of them.
 FORMS = frozenset((
-    "H", "T", "bfloat16", "chunk", "clone", "contiguous", "double", "expand", "expand_as", "flatten", "flip", "float",
-    "getitem", "half", "mH", "mT", "movedim", "narrow", "permute", "ravel", "repeat", "reshape", "rearrange", "roll",
-    "select", "split", "split_with_sizes", "squeeze", "swapaxes", "t", "tensor_split", "to", "transpose", "type",
+    "H", "T", "bfloat16", "chunk", "clone", "contiguous", "detach", "double", "expand", "expand_as", "flatten", "flip",
+    "float", "getitem", "half", "mH", "mT", "movedim", "narrow", "permute", "ravel", "repeat", "reshape", "roll", "select",
+    "split", "split_with_sizes", "squeeze", "swapaxes", "t", "tensor_split", "to", "transpose", "type",
     "unbind", "unflatten", "unsqueeze", "view", "view_as", "unfold", "repeat_interleave", "type_as", "broadcast_to",
 ))  # fmt: skip
-SCALING = frozenset(["mul", "div", "neg", "add", "sub", "rsub", "where", "masked_fill", "detach", "dropout"])
+SCALING = frozenset(["mul", "div", "neg", "add", "sub", "rsub", "where", "masked_fill", "dropout"])
 REDUCED = frozenset((
     "sum", "mean", "var", "std", "var_mean", "std_mean", "amax", "amin", "max", "min", "norm", "vector_norm", "prod",
     "logsumexp", "argmax", "argmin", "all", "any", "count_nonzero", "median", "nanmean", "nansum",

@@ -95,9 +95,10 @@ class Record(Calls):
         self.scope = scope
         self._values: Any = WeakTensorKeyDictionary()
         for path, tensor in parameters.items():
-            self._values[tensor] = Value(tuple(tensor.shape), tensor.is_floating_point(), path)
+            value = self._values[tensor] = self._new(tensor, False, None)
+            value.parameter = path
         for tensor in inputs:
-            self._values[tensor] = Value(tuple(tensor.shape), tensor.is_floating_point(), moves=True)
+            self._values[tensor] = self._new(tensor, True, None)
         self._given: list[Value] = []
 
     def value_of(self, tensor: torch.Tensor) -> Value:
