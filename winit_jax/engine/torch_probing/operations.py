@@ -27,8 +27,8 @@ ELEMENTWISE = frozenset((
 # What changes the form of a value and none of its numbers, and what leaves out some of them.
 FORMS = frozenset((
     "H", "T", "bfloat16", "chunk", "clone", "contiguous", "detach", "double", "expand", "expand_as", "flatten", "flip",
-    "float", "getitem", "half", "mH", "mT", "movedim", "narrow", "permute", "ravel", "repeat", "reshape", "roll", "select",
-    "split", "split_with_sizes", "squeeze", "swapaxes", "t", "tensor_split", "to", "transpose", "type",
+    "float", "getitem", "half", "mH", "mT", "movedim", "narrow", "permute", "ravel", "repeat", "reshape", "roll",
+    "select", "split", "split_with_sizes", "squeeze", "swapaxes", "t", "tensor_split", "to", "transpose", "type",
     "unbind", "unflatten", "unsqueeze", "view", "view_as", "unfold", "repeat_interleave", "type_as", "broadcast_to",
 ))  # fmt: skip
 SCALING = frozenset(["mul", "div", "neg", "add", "sub", "rsub", "where", "masked_fill", "dropout"])

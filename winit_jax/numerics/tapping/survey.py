@@ -167,7 +167,8 @@ class _Reading:
             if known["parameter"]:
                 self.surveyor.uses[known["parameter"]].fans.append((of.fan_in, of.fan_out))
         axes = fans[weights[0]].units if len(weights) == 1 else (len(out.aval.shape) - 1,)
-        var = self._with_biases(out)
+        # What is added to a product of two signals is no bias: the mask of attention may be infinite.
+        var = self._with_biases(out) if len(weights) == 1 else out
         site = self._site(index, eqn, "contraction", eqn.primitive.name, var, units=axes, **known)
         self.survey.taps[var].append(Tap(site))
         self.origins[out] = Origin("", True, depth, site.key)
