@@ -1,6 +1,7 @@
 """What a probe measured as rows of its two tables, whatever measured it."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,9 +96,9 @@ def table_of(name: str, rows: Sequence[Mapping[str, Any]], factor_columns: Seque
 def names_of(sites: Sequence[Site]) -> dict[str, str]:
     """A name for each site by its key, which with its op is that of no other site.
 
-    The names that the function gave the place, without what all begin with; else the path of its weights without a
-    last word such as `kernel`; else that of the contraction that it follows; else its op. The second of a name and op
-    has `#2` behind it.
+    The names that the function gave the place, without what all begin with, unless weights of several paths stand in a
+    place of these names; else the path of its weights without a last word such as `kernel`; else that of the
+    contraction that it follows; else its op. The second of a name and op has `#2` behind it.
     """
     scopes = [site.scope.split("/") for site in sites if site.scope]
     shared = 0
@@ -105,10 +106,14 @@ def names_of(sites: Sequence[Site]) -> dict[str, str]:
         if len({words[shared] for words in scopes}) > 1:
             break
         shared += 1
+    weights: dict[str, set[str]] = defaultdict(set)
+    for site in sites:
+        weights[site.scope] |= {site.parameter} - {""}
     names: dict[str, str] = {}
     counts: dict[tuple[str, str], int] = {}
     for site in sites:
-        own = ".".join(site.scope.split("/")[shared:]) if site.scope else ""
+        is_told = site.scope and not (site.parameter and len(weights[site.scope]) > 1)
+        own = ".".join(site.scope.split("/")[shared:]) if is_told else ""
         if not own and site.parameter:
             head, _, last = site.parameter.rpartition(".")
             own = head if head and last in ("kernel", "weight", "weights", "w", "W", "embedding") else site.parameter

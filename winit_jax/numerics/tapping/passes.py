@@ -301,5 +301,10 @@ def directions_of(key: jax.Array, number: int, shape: tuple[int, ...]) -> jax.Ar
 
 
 def path_of(path: Any) -> str:
-    """The path of a leaf of a pytree as one word: `layers.0.kernel`; `params` of a pytree that is a leaf itself."""
+    """The path of a leaf of a pytree as one word: `layers.0.kernel`; `params` of a pytree that is a leaf itself.
+
+    Variables of Flax nnx hold their array as `value`, of which nothing is said.
+    """
+    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
     return jax.tree_util.keystr(path, simple=True, separator=".") or "params"
