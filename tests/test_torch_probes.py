@@ -39,6 +39,8 @@ def one(): return nets.he(nets.mlp()), nets.X
 def wrong(): return (lambda: 3), nets.X
 def raises(): return nets.mlp, torch.zeros(3, 5)
 def alone(): return nets.mlp()
+def fused(): return nn.GRU(64, 64), nets.SEQUENCES
+def nobody(): return nets.mlp, nets.X[:0]
 def empty(): return nn.Identity, nets.X
 class Random(nn.Module):
     def __init__(self):
@@ -77,6 +79,8 @@ def test_the_command_measures_a_module(module, tmp_path):
         (["raises"], "The module cannot be called with these inputs: RuntimeError: mat1 and mat2 shapes"),
         (["alone"], "own_modules:alone() has to return (init, apply, inputs)"),
         (["empty"], "The module has no contraction of its inputs"),
+        (["fused"], "there is nothing to measure. gru is one step to PyTorch: what goes on in it is not measured."),
+        (["nobody"], "The inputs hold no numbers"),
         (["sound", "scale.layer0=2"], "scale.layer0: no parameter has such a path. Known: 0.weight"),
         (["random"], "does not do the same thing each time that it is called: step 1 was relu, and then tanh."),
     ],
@@ -84,6 +88,32 @@ def test_the_command_measures_a_module(module, tmp_path):
 def test_a_wrong_request_gets_a_sentence(module, words, sentence):
     _, said = command("probe", f"{module}:{words[0]}", *words[1:], code=2)
     assert sentence in " ".join(said.split())
+
+
+class Checkpointed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block, self.head = nets.Block(0.1), torch.nn.Linear(64, 4)
+
+    def forward(self, x):
+        return self.head(torch.utils.checkpoint.checkpoint(self.block, x, use_reentrant=False))
+
+
+def test_what_is_computed_twice_is_measured_once():
+    found = winit.probe(Checkpointed, inputs=nets.SEQUENCES)
+    assert list(found.sites["kind"]).count("contraction") == 7
+    assert found.sites["log10_grad_rms"].notna().all()
+
+
+def test_a_wrapped_module_is_measured_itself():
+    for wrap in (torch.nn.DataParallel, lambda module: torch.compile(module, backend="eager")):
+        assert winit.probe(wrap(nets.mlp()), inputs=nets.X).parameters["path"][0] == "0.weight"
+
+
+def test_where_nothing_has_a_gradient_a_note_says_so():
+    found = winit.probe(nets.mlp().requires_grad_(False), inputs=nets.X)
+    assert found.notes == ["Nothing that the module returns has a gradient: log10_grad_rms is NaN."]
+    assert found.audit() == []
 
 
 def test_a_module_has_its_parameters():

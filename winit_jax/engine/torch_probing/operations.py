@@ -142,7 +142,7 @@ def instead_of(func: Any, word: str) -> Callable[..., Any] | None:
     """What does the same in steps that can be seen; None where a call is a step."""
     if func is F.scaled_dot_product_attention:
         return attention
-    if func is F.multi_head_attention_forward:
+    if func is F.multi_head_attention_forward or func is torch.autograd.backward:
         return _seen_inside(func)
     if word == "glu":
         return _glu

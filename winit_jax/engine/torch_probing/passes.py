@@ -38,12 +38,13 @@ class TappedModule:
 
     module: whose calls are recorded here once; others of the same kind can be measured by what was read. inputs: what
     it is called with, a tensor, a tuple of arguments or a dict of them. threshold: of saturation.
-    sites: in the order of the computation. uses: of each parameter, by its path.
+    sites: in the order of the computation. uses: of each parameter, by its path. has_no_gradient: whether one was asked
+    for, and nothing that the module returned has any.
     Errors: what calling the module raises.
     """
 
     def __init__(self, module: torch.nn.Module, inputs: Any, threshold: float = 0.05) -> None:
-        self.inputs, self.threshold = inputs, threshold
+        self.inputs, self.threshold, self.has_no_gradient = inputs, threshold, False
         given = tensors_in(inputs)
         self.samples = next((tensor.shape[0] for tensor in given if tensor.ndim), 0)
         with scopes_of(module) as scope:
@@ -90,8 +91,11 @@ class TappedModule:
         if directions is not None:
             loss = _loss_of(out, directions)
             if loss.requires_grad:
-                with _gradients_into(floats, gradients):
-                    loss.backward()
+                # What a checkpoint computes again is computed in the same steps.
+                with _gradients_into(floats, gradients), Calls():
+                    torch.autograd.backward(loss)
+            else:
+                self.has_no_gradient = True
         sites = {
             site.key: columns_of_site(site, as_arrays(measuring.sums[site.key]), self.samples) for site in self.sites
         }

@@ -17,6 +17,8 @@ from winit_jax.engine.torch_probing.recording import tensors_in
 from winit_jax.errors import Refused, described
 from winit_jax.user_code import contained, pass_on
 
+NO_GRADIENT = "Nothing that the module returns has a gradient: log10_grad_rms is NaN."
+
 
 class TorchProbe:
     """One network of PyTorch, read, and measured for the points that are asked for.
@@ -32,16 +34,19 @@ class TorchProbe:
         if self._make is None and len(set(asked.seeds)) > 1:
             raise Refused("A module has the parameters that it has: for several seeds give a function that makes it.")
         self.inputs = replaced_arrays(inputs)
-        self._module = self._made(asked.seeds[0]) if self._make else network
+        if not all(tensor.numel() for tensor in tensors_in(self.inputs)):
+            raise Refused("The inputs hold no numbers: there is nothing to measure.")
+        self._module = self._made(asked.seeds[0]) if self._make else unwrapped(network)
         self._module_seed = asked.seeds[0]
         with self._calling(asked.seeds[0]):
             if is_lazy(self._module):
                 self._module(*self.inputs if isinstance(self.inputs, tuple) else (self.inputs,))
             self.tapped = TappedModule(self._module, self.inputs, asked.threshold)
-        if not self.tapped.sites:
-            raise Refused("The module has no contraction of its inputs: there is nothing to measure.")
         for word in dict.fromkeys(self.tapped.survey.fused):
             self.notes.append(f"{word} is one step to PyTorch: what goes on in it is not measured.")
+        if not self.tapped.sites:
+            why = " ".join(self.notes)
+            raise Refused(f"The module has no contraction of its inputs: there is nothing to measure. {why}".rstrip())
         parameters = dict(self._module.named_parameters())
         self.shapes = {path: tuple(leaf.shape) for path, leaf in parameters.items()}
         self._fits = []
@@ -79,6 +84,8 @@ class TorchProbe:
             along = (lambda number, shape, seed=seed: directions(seed, number, shape)) if self.asked.gradients else None
             with self._calling(seed):
                 of_sites, of_parameters = self.tapped.measured(module, self._scaled(module, factors), along)
+            if self.tapped.has_no_gradient and NO_GRADIENT not in self.notes:
+                self.notes.append(NO_GRADIENT)
             keys = {"seed": seed, **dict(zip(self.factor_columns, factors, strict=True))}
             yield (
                 point,
@@ -106,7 +113,7 @@ class TorchProbe:
                 raise Refused(f"make() failed: {described(error)}") from error
         if not isinstance(made, torch.nn.Module):
             raise Refused(f"make() has to return a torch.nn.Module; it returned {type(made).__name__}.")
-        return made
+        return unwrapped(made)
 
     def _scaled(self, module: torch.nn.Module, factors: Sequence[float]) -> dict[str, torch.Tensor]:
         parameters = dict(module.named_parameters())
@@ -136,6 +143,17 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The module that was compiled, or is called on several devices: itself is measured, on one."""
+    while True:
+        if hasattr(module, "_orig_mod"):
+            module = module._orig_mod
+        elif isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            module = module.module
+        else:
+            return module
 
 
 def replaced_arrays(inputs: Any) -> Any:

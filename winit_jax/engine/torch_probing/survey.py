@@ -152,7 +152,7 @@ class Surveyor:
             if path:
                 self.survey.uses[path].fans.append((fan_in, fan_out))
             # The weights of a module within, as of the last projection of attention.
-            inner = path.rpartition(".")[0]
+            inner = path.partition(".parametrizations.")[0].rpartition(".")[0]
             scope = inner if inner.startswith(f"{scope}." if scope else "") else scope
         elif found.op != DOT:
             axes = found.units[1]
