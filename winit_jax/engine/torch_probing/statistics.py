@@ -33,7 +33,8 @@ def sums_of(x: torch.Tensor, units: Sequence[int] = (), samples: int = 0) -> Sum
     usable = torch.isfinite(greatest) & (greatest > 0)
     exponent = torch.where(usable, torch.frexp(greatest).exponent, LEAST_EXPONENT)
     exponent = exponent.clamp(LEAST_EXPONENT, MOST_EXPONENT)
-    y = torch.ldexp(matrix, -exponent)
+    # One power of two: ldexp of every entry would take longer than all that follows.
+    y = matrix * torch.ldexp(torch.ones_like(greatest), -exponent)
     pivot = y.mean()
     centred = y - pivot
     squares = centred.square()
@@ -45,7 +46,7 @@ def sums_of(x: torch.Tensor, units: Sequence[int] = (), samples: int = 0) -> Sum
         "thirds": (centred * squares).sum(1),
         "fourths": squares.square().sum(1),
         "zeros": (matrix == 0).sum(1),
-        "nonfinites": (~torch.isfinite(matrix)).sum(1),
+        "nonfinites": (~torch.isfinite(matrix)).sum(1) if not torch.isfinite(greatest) else torch.zeros(rows),
     }
     if samples > 1 and rows % samples == 0:
         sums["of_samples"] = centred.reshape(samples, -1).sum(0)
