@@ -10,9 +10,10 @@ from support.runs import winit as command
 torch = pytest.importorskip("torch")
 
 from support import torch_nets as nets  # noqa: E402
+from support.marks import slow_but  # noqa: E402
 
 
-@pytest.mark.parametrize("name", nets.SOUND)
+@pytest.mark.parametrize("name", slow_but({"he_relu", "encoder_pre_norm"}, nets.SOUND))
 def test_of_a_sound_module_nothing_is_said(name):
     make, x = nets.SOUND[name]
     found = winit.probe(make, inputs=x, seed=[0, 1])
@@ -20,7 +21,7 @@ def test_of_a_sound_module_nothing_is_said(name):
     assert (found.sites["nonfinite"] == 0).all()
 
 
-@pytest.mark.parametrize("name", nets.FAULTY)
+@pytest.mark.parametrize("name", slow_but({"nan", "copied_layers"}, nets.FAULTY))
 def test_what_is_wrong_with_a_module_is_named_and_where(name):
     make, x, kind, where = nets.FAULTY[name]
     findings = winit.probe(make, inputs=x).audit()

@@ -50,6 +50,7 @@ def check_same(of_torch, of_jax, paths, columns=OF_SITES):
             assert list(ours[name]) == list(theirs[name]), name
 
 
+@pytest.mark.slow
 def test_a_perceptron_has_the_columns_that_it_has_in_jax():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 64), nn.Tanh(), nn.Linear(64, 10))
