@@ -15,6 +15,7 @@ import winit_jax as winit
 from support import nets
 from support.runs import winit as command
 from winit_jax.numerics.laws import law_of
+from winit_jax.numerics.tapping.passes import Tapped
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,8 +81,9 @@ def test_factors_and_seeds_are_axes():
     pd.testing.assert_frame_equal(same, alone, rtol=1e-5)
 
 
-def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
-    """Its own columns, from the same weights and inputs."""
+@pytest.fixture(scope="module")
+def of_a_sweep():
+    """(Weights, inputs, the table of layers) of a dense network of a sweep."""
     from winit_jax.engine.computing.vocabulary import vocabulary
     from winit_jax.engine.computing.work import read_work
     from winit_jax.numerics.initializers import unit_weight_stack, unit_weights
@@ -94,14 +96,11 @@ def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
     x = jnp.asarray(read_work(load_sweep(None, words, vocabulary(), ())).inputs[50].rows)
     std = 1.2 / np.sqrt(50)
     weights = [std * unit_weights(3, "normal", 50, 1, 50), *(std * unit_weight_stack(3, "normal", 2, 3, 50, 50))]
+    return weights, x, run.layers.sort_values("layer")
 
-    def apply(weights, x):
-        for matrix in weights:
-            x = jnp.tanh(x @ matrix)
-        return x
 
-    sites = winit.probe(apply, weights, x).sites
-    layers = run.layers.sort_values("layer")
+def check_is_the_sweeps(sites, layers):
+    """The columns of a probe against those of a sweep, to 1e-5."""
     before, after = (sites[sites["kind"] == kind] for kind in ("contraction", "nonlinearity"))
     for table, column, ours in (
         (before, "mean", "preact_mean"), (before, "std", "preact_std"), (before, "log10_rms", "log10_preact_rms"),
@@ -110,6 +109,61 @@ def test_a_probe_of_a_dense_network_is_the_sweeps(tmp_path):
         (after, "unit_similarity", "unit_similarity"),
     ):  # fmt: skip
         np.testing.assert_allclose(table[column], layers[ours], rtol=1e-5, atol=1e-5, err_msg=column)
+
+
+def test_a_probe_of_a_dense_network_is_the_sweeps(of_a_sweep):
+    """Its own columns, from the same weights and inputs."""
+    weights, x, layers = of_a_sweep
+
+    def apply(weights, x):
+        for matrix in weights:
+            x = jnp.tanh(x @ matrix)
+        return x
+
+    check_is_the_sweeps(winit.probe(apply, weights, x).sites, layers)
+
+
+@pytest.mark.slow
+def test_a_probe_of_the_same_network_in_flax_is_the_sweeps_too(of_a_sweep):
+    linen = pytest.importorskip("flax.linen")
+    weights, x, layers = of_a_sweep
+
+    class Dense(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            for number in range(4):
+                x = linen.tanh(linen.Dense(50, name=f"layer{number}")(x))
+            return x
+
+    params = {f"layer{number}": {"kernel": w, "bias": jnp.zeros(50)} for number, w in enumerate(weights)}
+    sites = winit.probe(Dense().apply, {"params": params}, x).sites
+    assert list(sites["site"][sites["kind"] == "contraction"]) == [f"Dense.layer{number}" for number in range(4)]
+    check_is_the_sweeps(sites, layers)
+
+
+def test_without_pytorch_a_sentence_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(winit.Refused, match=r"PyTorch is not installed: pip install 'winit-jax\[torch\]'"):
+        winit.probe(lambda: (lambda: None, nets.X))
+
+
+def pooled_and_masked(params, x):
+    x = jax.nn.relu(x @ params)
+    x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 1), (1, 2, 1), "VALID")
+    mask = jnp.where(jnp.tril(jnp.ones((4, 4), bool)), 0, -jnp.inf)
+    return jax.nn.softmax(x @ x.swapaxes(1, 2) + mask) @ x
+
+
+def test_what_goes_into_a_pool_is_a_site():
+    tapped = Tapped(pooled_and_masked, nets.lecun(jax.random.key(1), 16, 16), jnp.ones((5, 8, 16)))
+    assert [site.op for site in tapped.sites] == ["dot_general", "relu", "dot_general", "softmax", "dot_general"]
+
+
+@pytest.mark.slow
+def test_a_mask_is_no_bias():
+    x = jax.random.normal(jax.random.key(0), (5, 8, 16))
+    found = winit.probe(pooled_and_masked, nets.lecun(jax.random.key(1), 16, 16), x, gradients=False)
+    assert (found.sites["nonfinite"] == 0).all()
 
 
 MODULE = """

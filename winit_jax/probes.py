@@ -1,6 +1,7 @@
 """The measurements of a sweep in a model of one's own: `winit.probe`, and what `winit probe` does."""
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from winit_jax.spec.problems import Problem, SpecError, briefly, unknown
 
 if TYPE_CHECKING:
     from winit_jax.analysis.probed import Probed
-    from winit_jax.engine.probing import Network, Probe, Tuned
+    from winit_jax.engine.probing import Asked, Probe, Tuned
+    from winit_jax.engine.torch_probing.probe import TorchProbe
 
 MAX_SEED = 2**32 - 1
 SCALE = "scale."
@@ -29,22 +31,25 @@ def probe(
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> "Probed":
-    """Measure a JAX function at every contraction, nonlinearity and sum of its streams, and its parameters.
+    """Measure a JAX function or a PyTorch module at every contraction, nonlinearity and sum of its streams, and its
+    parameters.
 
     network: apply(params, inputs), with `params` and `inputs` given; or what returns (init, apply, inputs), where
-    init(key) -> params, as a function or as `package.module:function`. inputs: samples lie along the first axis.
-    seed: of init, one or several, as an axis of a sweep. scale: patterns of parameter paths (`*.out.kernel`) -> factors
-    that they are multiplied by, an axis each. gradients: also go back: of the loss, where the function returns one
-    number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out: a folder for the tables;
-    what is there already is not computed again. say: is told in sentences what is going on.
+    init(key) -> params, as a function or as `package.module:function`. Of PyTorch a module, or a function that makes
+    one, with `inputs` given, a tensor, a tuple of arguments or a dict of them; or what returns (make, inputs) or
+    (module, inputs), where make() is called for each seed after `torch.manual_seed`. inputs: samples lie along the
+    first axis. seed: of init or make, one or several, as an axis of a sweep. scale: patterns of parameter paths
+    (`*.out.kernel`) -> factors that they are multiplied by, an axis each. gradients: also go back: of the loss, where
+    the function returns one number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out:
+    a folder for the tables; what is there already is not computed again. say: is told in sentences what is going on.
     Errors: SpecError; Refused.
     """
-    from winit_jax.engine.probing import Asked, Probe
+    from winit_jax.engine.probing import Asked
 
-    asked = _asked(seed, scale or {}, gradients)
-    reader = Probe(_network(network, params, inputs, say or (lambda text: None)), Asked(*asked))
-    name = network if isinstance(network, str) else getattr(network, "__name__", "a function")
-    return _carried_out(reader, name, Path(out) if out is not None else None, say or (lambda text: None))
+    say = say or (lambda text: None)
+    reader = _reader(network, params, inputs, Asked(*_asked(seed, scale or {}, gradients)), say)
+    name = network if isinstance(network, str) else getattr(network, "__name__", type(network).__name__)
+    return _carried_out(reader, name, Path(out) if out is not None else None, say)
 
 
 def tune(
@@ -57,7 +62,7 @@ def tune(
 ) -> "Tuned":
     """The factors that give each product of weights, biases apart, a root mean square of 1 on the inputs, in one pass.
 
-    That is LSUV (Mishkin and Matas 2015) of any function. network, params, inputs, say: as of `probe`. seed: one.
+    That is LSUV (Mishkin and Matas 2015) of any JAX function. network, params, inputs, say: as of `probe`. seed: one.
     Errors: SpecError; Refused.
     """
     from winit_jax.engine.probing import Asked, Probe
@@ -65,18 +70,27 @@ def tune(
     seeds, _, _ = _asked(seed, {}, False)
     if len(seeds) > 1:
         raise Refused(f"Factors are of one network, and seed says {len(seeds)}.")
-    return Probe(_network(network, params, inputs, say or (lambda text: None)), Asked(seeds, {}, False)).tuned(seeds[0])
+    reader = _reader(network, params, inputs, Asked(seeds, {}, False), say or (lambda text: None))
+    if not isinstance(reader, Probe):
+        raise Refused("Factors are found for functions of JAX, and this is a module of PyTorch.")
+    return reader.tuned(seeds[0])
 
 
-def _network(network: Callable[..., Any] | str, params: Any, inputs: Any, say: Callable[[str], None]) -> "Network":
-    from winit_jax.engine.probing import Network
+def _reader(
+    network: Callable[..., Any] | str, params: Any, inputs: Any, asked: "Asked", say: Callable[[str], None]
+) -> "Probe | TorchProbe":
+    """What reads and measures a network."""
+    from winit_jax.engine.probing import Network, Probe
 
-    if params is None:
-        made: Network = _made(network, say)
-        return made
-    if not callable(network):
-        raise Refused("With params, give the function apply(params, inputs) itself.")
-    return Network(lambda key: params, network, inputs)
+    if params is not None:
+        if _is_module(network):
+            raise Refused("A module of PyTorch has its parameters: call winit.probe(module, inputs=x).")
+        if not callable(network):
+            raise Refused("With params, give the function apply(params, inputs) itself.")
+        return Probe(Network(lambda key: params, network, inputs), asked)
+    if inputs is not None and (_is_module(network) or _makes(network)):
+        return _of_torch(network, inputs, asked)
+    return _made(network, asked, say)
 
 
 def words_of(words: Sequence[str]) -> dict[str, Any]:
@@ -121,8 +135,39 @@ def _wrong_factor(value: Any) -> str | None:
     return f"{value!r} is a formula; a factor is a number." if isinstance(value, str) else None
 
 
-def _made(network: Callable[..., Any] | str, say: Callable[[str], None]) -> Any:
-    from winit_jax.engine.probing import as_network
+def _is_module(network: Any) -> bool:
+    """Whether it is a module of PyTorch, which need not be installed."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(network, torch.nn.Module)
+
+
+def _makes(network: Any) -> bool:
+    """Whether it can be called without arguments, as what makes a module is."""
+    return callable(network) and not _needed(network)
+
+
+def _needed(function: Callable[..., Any]) -> list[str]:
+    """The arguments that a function cannot be called without."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [each.name for each in parameters if each.default is each.empty and each.kind < 2]
+
+
+def _of_torch(network: Any, inputs: Any, asked: "Asked") -> "TorchProbe":
+    """Errors: Refused, where PyTorch is not installed too."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise Refused("PyTorch is not installed: pip install 'winit-jax[torch]'.") from error
+    from winit_jax.engine.torch_probing.probe import TorchProbe
+
+    return TorchProbe(network, inputs, asked)
+
+
+def _made(network: Callable[..., Any] | str, asked: "Asked", say: Callable[[str], None]) -> "Probe | TorchProbe":
+    from winit_jax.engine.probing import Probe, as_network
     from winit_jax.errors import described
     from winit_jax.user_code import contained, imported, is_import_path, pass_on
 
@@ -139,25 +184,22 @@ def _made(network: Callable[..., Any] | str, say: Callable[[str], None]) -> Any:
         function, name = network, getattr(network, "__name__", "the function")
         if not callable(function):
             raise Refused(f"{briefly(network)} is no function.")
-    try:
-        needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind < 2]
-    except (TypeError, ValueError):
-        needed = []
-    if needed:
+    if needed := _needed(function):
         raise Refused(
-            f"{name} takes {', '.join(p.name for p in needed)}: give params and inputs too, or a function without "
-            "arguments that returns (init, apply, inputs)."
+            f"{name} takes {', '.join(needed)}: give params and inputs too, or a function without "
+            "arguments that returns (init, apply, inputs), or (make, inputs) of PyTorch."
         )
     try:
-        return as_network(contained(function, name)(), name)
-    except Refused:
-        raise
+        answer = contained(function, name)()
     except BaseException as error:
         pass_on(error)
         raise Refused(f"{name}() failed: {described(error)}") from error
+    if isinstance(answer, tuple) and len(answer) == 2 and (_is_module(answer[0]) or _makes(answer[0])):
+        return _of_torch(*answer, asked)
+    return Probe(as_network(answer, name), asked)
 
 
-def _carried_out(reader: "Probe", name: str, out: Path | None, say: Callable[[str], None]) -> "Probed":
+def _carried_out(reader: "Probe | TorchProbe", name: str, out: Path | None, say: Callable[[str], None]) -> "Probed":
     import pyarrow as pa
 
     from winit_jax.analysis.probed import Probed

@@ -142,6 +142,13 @@ def test_jax_is_imported_by_numerics_and_by_what_computes_alone():
     assert outside == WITH_JAX
 
 
+def test_pytorch_is_imported_by_its_room_alone_and_nobody_imports_that_before_it_is_asked_for():
+    inside = "winit_jax.engine.torch_probing"
+    outside = [each for each in IMPORTS if not each.module.startswith(inside)]
+    asks = [each for each in outside if each.top == "torch" or each.name.startswith(inside)]
+    assert {(each.module, each.lazily) for each in asks} == {("winit_jax.probes", True)}
+
+
 def test_numerics_knows_no_files_and_no_tables():
     numerics = [each for each in IMPORTS if room(each.module) == "numerics" and each.top != "winit_jax"]
     allowed = (OF_NUMERICS | set(sys.stdlib_module_names)) - NO_FILES

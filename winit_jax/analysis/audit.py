@@ -126,7 +126,9 @@ def _identical(network: _Network) -> Iterator[Finding]:
         if len(group) > 1:
             paths = list(group["path"])
             more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
-            text = f"{paths[0]} and {paths[1]}{more} hold the same numbers: they were drawn with one key."
+            text = (
+                f"{paths[0]} and {paths[1]}{more} hold the same numbers: they are copies, or were drawn with one key."
+            )
             yield Finding("identical parameters", paths[0], text, 2)
     for _, row in network.parameters[network.parameters["repeated"] == 1].iterrows():
         text = f"{row['path']}: all {row['shape'].split('x')[0]} slices along its first axis hold the same numbers."

@@ -12,7 +12,9 @@ SHOWN = ("site", "op", "log10_rms", "log10_grad_rms", "saturated", "dead", "inpu
 
 
 def probe(
-    network: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Returns (init, apply, inputs).")],
+    network: Annotated[
+        str, typer.Argument(metavar="MODULE:FUNCTION", help="Returns (init, apply, inputs), or (make, inputs).")
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[AXIS=VALUES ...]", help='seed=0,1 or "scale.*.out.kernel"=0.5,1,2, as in a sweep.'),
@@ -26,10 +28,10 @@ def probe(
     figures: Annotated[bool, typer.Option(help="Draw the figures of --out at the end.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a JAX function of your own. Example: winit probe mypackage.nets:make seed=0,1 --audit
+    """Measure a network of your own. Example: winit probe mypackage.nets:make seed=0,1 --audit
 
     init(key) makes its parameters, apply(params, inputs) is what is measured: every contraction, nonlinearity and sum
-    of a stream, and every parameter.
+    of a stream, and every parameter. Of PyTorch, make() returns the module, whose forward pass is measured.
     """
     from winit_jax import probes
     from winit_jax.store.probe_folder import TABLES

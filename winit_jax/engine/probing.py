@@ -14,12 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns.probed import PROBED
+from winit_jax.engine.probe_tables import few, parameter_rows, site_rows, table_of
 from winit_jax.errors import Refused, described
-from winit_jax.numerics.laws import law_of
-from winit_jax.numerics.tapping.passes import Tapped
+from winit_jax.numerics.tapping.passes import Tapped, directions_of
 from winit_jax.numerics.tapping.segments import evaluated
-from winit_jax.numerics.tapping.sites import Site
 from winit_jax.store.probe_folder import Point, points_of
 from winit_jax.user_code import contained, pass_on
 
@@ -133,8 +131,11 @@ class Probe:
                 yield (
                     point,
                     {
-                        "sites": self._table("sites", self._site_rows(of_sites, keys)),
-                        "parameters": self._table("parameters", self._parameter_rows(of_parameters, keys)),
+                        name: table_of(name, rows, self.factor_columns)
+                        for name, rows in (
+                            ("sites", site_rows(self.tapped.sites, of_sites, keys)),
+                            ("parameters", parameter_rows(self.tapped.uses, self.shapes, of_parameters, keys)),
+                        )
                     },
                 )
 
@@ -199,7 +200,7 @@ class Probe:
         return jax.tree.unflatten(tree, leaves)
 
     def _one(self, params: Any, seed: jax.Array) -> Any:
-        key = jax.random.fold_in(jax.random.key(seed), DIRECTION) if self.asked.gradients else None
+        key = _direction_key(seed) if self.asked.gradients else None
         return self.tapped.measured(params, self.inputs, key)
 
     @cached_property
@@ -237,130 +238,21 @@ class Probe:
                 of_one = [jax.tree.map(lambda array, number=number: array[number], tree) for tree in of_one]
             yield self.tapped.columns(of_one[0]), self.tapped.columns_of_parameters(*of_one[1:])
 
-    # -- rows --------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _names(self) -> dict[str, str]:
-        return names_of(self.tapped.sites)
-
-    def _site_rows(
-        self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        rows, places = [], []
-        for site in self.tapped.sites:
-            columns = measured[site.key]
-            for turn in np.ndindex(*(max(length, 1) for length in site.loops)):
-                if not columns["executed"][turn] > 0:
-                    continue
-                written = "".join(f"[{number}]" for number, length in zip(turn, site.loops, strict=True) if length)
-                row = {
-                    "site": self._names[site.key] + written,
-                    "op": site.op,
-                    "kind": site.kind,
-                    "parameter": site.parameter,
-                    "shape": shape_word(site.shape),
-                    "fan_in": site.fan_in,
-                    "fan_out": site.fan_out,
-                    "follows": self._names[site.follows] + (written if self._in_same_loop(site) else "")
-                    if site.follows
-                    else "",
-                }
-                places.append(site.place(turn))
-                rows.append(row | {name: float(values[turn]) for name, values in columns.items()} | dict(keys))
-        for order, place in enumerate(sorted(range(len(rows)), key=places.__getitem__)):
-            rows[place]["order"] = order
-        return sorted(rows, key=lambda row: row["order"])
-
-    def _in_same_loop(self, site: Site) -> bool:
-        return self.tapped.taps[site.follows].site.loops == site.loops
-
-    def _parameter_rows(
-        self, measured: Mapping[str, Mapping[str, np.ndarray]], keys: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        rows = []
-        for path, columns in measured.items():
-            use = self.tapped.uses.get(path)
-            fans = use.fans if use else []
-            fan_in, fan_out = fans[0] if fans else (0, 0)
-            values = {name: float(value) for name, value in columns.items()}
-            shape = self.shapes[path]
-            law = law_of(
-                values["std"],
-                values["mean"],
-                values["kurtosis"],
-                values["max_over_std"],
-                math.prod(shape),
-                fan_in,
-                fan_out,
-            )
-            rows.append(
-                {
-                    "path": path,
-                    "shape": shape_word(shape),
-                    "fan_in": fan_in,
-                    "fan_out": fan_out,
-                    "used": len(fans),
-                    "read": int(use is not None and use.is_read),
-                    "gain": values["std"] * math.sqrt(fan_in) if fan_in else math.nan,
-                    "law": law,
-                    **values,
-                    **keys,
-                }
-            )
-        return rows
-
-    def _table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        arrays: dict[str, pa.Array] = {}
-        for column in PROBED[name]:
-            values = [row.get(column.name, math.nan) for row in rows]
-            if column.holds is str:
-                arrays[column.name] = pa.array(values, pa.string()).dictionary_encode()
-            else:
-                arrays[column.name] = pa.array(values, pa.int64() if column.holds is int else pa.float64())
-            if column.name == "seed":
-                for factor in self.factor_columns:
-                    arrays[factor] = pa.array([row[factor] for row in rows], pa.float64())
-        return pa.table(arrays)
+def _direction_key(seed: Any) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), DIRECTION)
 
 
-def names_of(sites: Sequence[Site]) -> dict[str, str]:
-    """A name for each site by its key, which with its op is that of no other site.
-
-    The names that the function gave the place, without what all begin with; else the path of its weights without a
-    last word such as `kernel`; else that of the contraction that it follows; else its op. The second of a name and op
-    has `#2` behind it.
-    """
-    scopes = [site.scope.split("/") for site in sites if site.scope]
-    shared = 0
-    while scopes and len(scopes) == len(sites) and all(len(words) > shared + 1 for words in scopes):
-        if len({words[shared] for words in scopes}) > 1:
-            break
-        shared += 1
-    names: dict[str, str] = {}
-    counts: dict[tuple[str, str], int] = {}
-    for site in sites:
-        own = ".".join(site.scope.split("/")[shared:]) if site.scope else ""
-        if not own and site.parameter:
-            head, _, last = site.parameter.rpartition(".")
-            own = head if head and last in ("kernel", "weight", "weights", "w", "W", "embedding") else site.parameter
-        own = own or names.get(site.follows, "") or site.op
-        count = counts[own, site.op] = counts.get((own, site.op), 0) + 1
-        names[site.key] = own if count == 1 else f"{own}#{count}"
-    return names
-
-
-def shape_word(shape: Sequence[int]) -> str:
-    """`8x16x64`; empty of a scalar."""
-    return "x".join(map(str, shape))
-
-
-def few(words: Sequence[str], most: int = 8) -> str:
-    """Words as a list, the first few of many."""
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+def directions(seed: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The random unit directions of an output under a seed, as a probe has them: [rows, n], float32."""
+    return np.asarray(directions_of(_direction_key(seed), number, shape))
 
 
 def as_network(answer: Any, name: str) -> Network:
     """What a user's function returned as a network. Errors: Refused with one sentence."""
     if not isinstance(answer, tuple) or len(answer) != 3 or not all(map(callable, answer[:2])):
-        raise Refused(f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs).")
+        raise Refused(
+            f"{name}() has to return (init, apply, inputs): init(key) -> params, apply(params, inputs); or "
+            "(make, inputs) of PyTorch, where make() returns a module."
+        )
     return Network(*answer)

@@ -139,17 +139,7 @@ class Tapped:
 
     def columns(self, measured: Measured) -> dict[str, Columns]:
         """The columns of each site by its key, in float64; those in loops have an axis for each."""
-        columns = {}
-        for site in self.sites:
-            sums = measured[site.key]
-            found = columns_of(sums, math.prod(site.shape[axis] for axis in site.units), self.samples)
-            found |= {name: np.asarray(sums[name]) for name in ("attention_entropy", "executed") if name in sums}
-            if "flat" in sums:
-                found |= columns_of_phi(np.asarray(sums["flat"]), sums["firsts"].shape[-1])
-            if "gradient" in sums:
-                found["log10_grad_rms"] = log10_of_gradient(sums["gradient"])
-            columns[site.key] = found
-        return columns
+        return {site.key: columns_of_site(site, measured[site.key], self.samples) for site in self.sites}
 
     def columns_of_parameters(self, params: Any, gradients: Sequence[Any]) -> dict[str, Columns]:
         """The columns of each parameter that is floats, by its path. gradients: as of `measured`, or none."""
@@ -296,6 +286,17 @@ class Tapped:
         return found
 
 
+def columns_of_site(site: Site, sums: Mapping[str, Any], samples: int) -> Columns:
+    """The columns of one site from its sums, of whatever library; `gradient` among them as of `squares_of_gradient`."""
+    columns = columns_of(sums, math.prod(site.shape[axis] for axis in site.units), samples)
+    columns |= {name: np.asarray(sums[name]) for name in ("attention_entropy", "executed") if name in sums}
+    if "flat" in sums:
+        columns |= columns_of_phi(np.asarray(sums["flat"]), sums["firsts"].shape[-1])
+    if "gradient" in sums:
+        columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"])
+    return columns
+
+
 def of_taps(probes: Probes, surveys: Sequence[Survey]) -> dict[str, jax.Array]:
     """Of the probes those of some surveys."""
     keys = {tap.site.key for survey in surveys for tap in survey.all_taps()}
@@ -315,15 +316,25 @@ def loss_of(out: Any, key: jax.Array) -> jax.Array:
     total = jnp.zeros(())
     for number, leaf in enumerate(leaves):
         rows = leaf.astype(jnp.float32).reshape(leaf.shape[0] if leaf.ndim else 1, -1)
-        directions = jax.random.normal(jax.random.fold_in(key, number), rows.shape)
-        directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-        total += jnp.sum(rows * directions) / rows.shape[0]
+        total += jnp.sum(rows * directions_of(key, number, rows.shape)) / rows.shape[0]
     return total
+
+
+def directions_of(key: jax.Array, number: int, shape: tuple[int, ...]) -> jax.Array:
+    """The random unit directions of an output: [rows, n]. number: of the output among all of the function's."""
+    directions: jax.Array = jax.random.normal(jax.random.fold_in(key, number), shape)
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    return directions
 
 
 _loss = jax.jit(loss_of)
 
 
 def path_of(path: Any) -> str:
-    """The path of a leaf of a pytree as one word: `layers.0.kernel`; `params` of a pytree that is a leaf itself."""
+    """The path of a leaf of a pytree as one word: `layers.0.kernel`; `params` of a pytree that is a leaf itself.
+
+    Variables of Flax nnx hold their array as `value`, of which nothing is said.
+    """
+    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
     return jax.tree_util.keystr(path, simple=True, separator=".") or "params"

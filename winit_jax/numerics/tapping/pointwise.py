@@ -39,6 +39,7 @@ OF_JAX: dict[str, Callable[[jax.Array], jax.Array]] = {
     "softsign": jax.nn.soft_sign,
     "quick_gelu": lambda a: a * jax.nn.sigmoid(1.702 * a),
 }
+AFFINE = ("affine", "")
 
 
 def body_of(eqn: Any) -> core.ClosedJaxpr | None:
@@ -205,8 +206,18 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
         values = np.asarray(jax.jit(phi)(jnp.asarray(PROBED, dtype)), np.float64)
     except (KeyError, TypeError, ValueError):
         return own, None
-    roundoff = float(jnp.finfo(dtype).eps) * ROUNDOFFS
     points = np.asarray(jnp.asarray(PROBED, dtype), np.float64)
+    found = known_as(values, points, float(jnp.finfo(dtype).eps))
+    if found == AFFINE:
+        return None
+    name, ours = found or (own, "")
+    return name, activation(ours) if ours else _described(phi, name, dtype)
+
+
+def known_as(values: np.ndarray, points: np.ndarray, eps: float) -> tuple[str, str] | None:
+    """(Its name in tables, its name as an activation of ours or "") of a function from its `values` at `points`, PROBED
+    as its type has them; AFFINE where it is affine, None where it is none that we know. eps: of its type."""
+    roundoff = eps * ROUNDOFFS
 
     def is_near(expected: np.ndarray) -> bool:
         with np.errstate(invalid="ignore"):
@@ -215,14 +226,14 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
     up, down = int(np.argmin(np.abs(points - 1))), int(np.argmin(np.abs(points + 1)))
     step = (values[up] - values[down]) / (points[up] - points[down])
     if is_near(values[up] + step * (points - points[up])):
-        return None
+        return AFFINE
     for name, expected in _known().items():
         if is_near(expected):
-            return name, activation(name) if name in ACTIVATIONS else _described(phi, name, dtype)
+            return name, name if name in ACTIVATIONS else ""
     slope = float(values[down] / points[down])
     if is_near(np.where(points > 0, points, slope * points)):
-        return "leaky_relu", activation(f"leaky_relu({slope:.6g})")
-    return own, _described(phi, own, dtype)
+        return "leaky_relu", f"leaky_relu({slope:.6g})"
+    return None
 
 
 def _described(phi: Callable[[jax.Array], jax.Array], name: str, dtype: Any) -> Activation | None:

@@ -29,6 +29,11 @@ FORMS = frozenset((
 SCALING = frozenset(["mul", "div", "neg", "add", "sub", "add_any", "select_n", "stop_gradient"])
 
 
+def is_reduction(name: str) -> bool:
+    """Whether a primitive makes few numbers of many; a pool, which is a window that moves, keeps a signal a signal."""
+    return name.startswith(("reduce_", "arg")) and not name.startswith(("reduce_window", "reduce_precision"))
+
+
 class Surveyor:
     """Reads a jaxpr. uses: what becomes of each parameter, by its path; filled as it reads."""
 
@@ -117,7 +122,7 @@ class _Reading:
         found = [self.origin(atom) for atom in eqn.invars]
         moving = [one for one in found if one.moves]
         name = eqn.primitive.name
-        is_reduced = name.startswith("reduce_") or (bool(moving) and all(one.is_reduced for one in moving))
+        is_reduced = is_reduction(name) or (bool(moving) and all(one.is_reduced for one in moving))
         origin = Origin("", bool(moving), max((one.depth for one in found), default=0), is_reduced=is_reduced)
         keeps = name in FORMS or name in SCALING
         if keeps and len(moving) == 1:
@@ -169,7 +174,8 @@ class _Reading:
             if known["parameter"]:
                 self.surveyor.uses[known["parameter"]].fans.append((of.fan_in, of.fan_out))
         axes = fans[weights[0]].units if len(weights) == 1 else (len(out.aval.shape) - 1,)
-        var = self._with_biases(out)
+        # What is added to a product of two signals is no bias: the mask of attention may be infinite.
+        var = self._with_biases(out) if len(weights) == 1 else out
         site = self._site(index, eqn, "contraction", eqn.primitive.name, var, units=axes, **known)
         self.survey.taps[var].append(Tap(site))
         self.origins[out] = Origin("", True, depth, site.key)
@@ -355,8 +361,7 @@ class _Reading:
 
     def _is_only_reduced(self, var: Any) -> bool:
         return all(
-            reader is not None
-            and (reader.primitive.name.startswith(("reduce_", "arg")) or self._is_square(reader, var))
+            reader is not None and (is_reduction(reader.primitive.name) or self._is_square(reader, var))
             for reader in self.readers[var]
         )
 
