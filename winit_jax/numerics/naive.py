@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
+import ml_dtypes
 import numpy as np
 
+from winit_jax.columns.formats import Format
 from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding, norm
 from winit_jax.numerics.signals import LIFT, MAX_EXPONENT
@@ -49,7 +51,10 @@ class Functions:
 
 @dataclass(frozen=True)
 class Naive:
-    """What the pieces need to know. rounding: random errors on the way. positions, grid: as in `blocks.Layout`."""
+    """What the pieces need to know. rounding: random errors on the way. positions, grid: as in `blocks.Layout`.
+
+    format: the one that is rounded to, None for none. Its activation is then that of `narrow.whole`.
+    """
 
     functions: Functions
     saturation_threshold: float = 0.05
@@ -57,6 +62,25 @@ class Naive:
     positions: int = 1
     grid: tuple[int, int] | None = None
     sharpness: float = 1.0
+    format: Format | None = None
+
+    def cast(self, x: Array) -> Array:
+        """x as numbers of the format, by `ml_dtypes`; those beyond a largest number without infinity are that one."""
+        return x if self.format is None else cast(x, self.format)
+
+    def near(self, branch: "NaiveBranch") -> "NaiveBranch":
+        """What products leave, rounded once, with its change."""
+        if self.format is None:
+            return branch
+        change = None if branch.change is None else self.cast(branch.change)
+        return branch._replace(stream=self.near_stream(branch.stream), change=change)
+
+    def near_stream(self, stream: "NaiveStream") -> "NaiveStream":
+        """Pre-activations rounded, which leaves them one part."""
+        if self.format is None:
+            return stream
+        a = self.cast(stream.together(self.rounding)[0])
+        return NaiveStream(a, a.mean(axis=0, keepdims=True), np.zeros(1))
 
 
 class NaiveSignal(NamedTuple):
@@ -108,6 +132,13 @@ class NaiveBranch(NamedTuple):
     entropy: float | None = None
 
 
+def cast(x: Array, to: Format) -> Array:
+    """The numbers of a format nearest to x, in float64, where `ml_dtypes` has them."""
+    if not to.has_infinity:
+        x = np.clip(x, -to.largest, to.largest)
+    return np.asarray(x).astype(getattr(ml_dtypes, to.name, to.name)).astype(np.float64)
+
+
 def rms(x: Array) -> float:
     """sqrt(mean x^2), also of numbers whose squares do not fit float64."""
     largest = np.max(np.abs(x))
@@ -147,7 +178,8 @@ def respond(functions: Functions, u: Array, size: float, threshold: float, round
 def answer(entered: NaiveBranch, naive: Naive) -> NaiveResponse:
     """phi inside a block, of what its first weights give."""
     u, size = entered.stream.together(naive.rounding)
-    return respond(naive.functions, u, size, naive.saturation_threshold, naive.rounding)
+    response = respond(naive.functions, u, size, naive.saturation_threshold, naive.rounding)
+    return response._replace(psi=naive.cast(response.psi))
 
 
 def flattens(response: NaiveResponse, change: Array | None) -> bool:

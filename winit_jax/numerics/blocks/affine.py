@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from winit_jax.columns.formats import Format
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks.taps import Neighbours
 from winit_jax.numerics.changes import Tangent
@@ -103,10 +105,14 @@ def weight_square(
     neighbours: Neighbours | None = None,
     *,
     sums_to_zero: bool = False,
+    to: Format | None = None,
 ) -> Scaled:
-    """The mean square of dLoss/dW (see `weight_gradient`)."""
+    """The mean square of dLoss/dW (see `weight_gradient`). to: the format that it is rounded to, if any."""
+    sums_to_zero = sums_to_zero and to is None
     found = weight_gradient(below, at_zero, gradient.value, precision, neighbours, sums_to_zero=sums_to_zero)
-    return Scaled(jnp.mean(jnp.square(found.value)), 2 * (found.exponent + gradient.exponent))
+    found = Scaled(found.value, found.exponent + gradient.exponent)
+    value = found.value if to is None else narrow.rounded(found, to)
+    return Scaled(jnp.mean(jnp.square(value)), 2 * found.exponent)
 
 
 def affine(
