@@ -219,7 +219,7 @@ def read_folder(run_dir: str | Path, kind: type[Kind], owner: object = None) -> 
 def _with_later_axes(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """A table with the axes that were not there yet when it was written, each in its place."""
     axes = [axis for axis in AXES.values() if table in axis.tables]
-    new = [axis for axis in axes if axis.before is not None and axis.name not in frame]
+    new = [axis for axis in axes if axis.before is not None and not axis.needs and axis.name not in frame]
     for axis in new:
         values = [axis.before] * len(frame)
         frame[axis.name] = pd.Categorical(values) if axis.holds is str else values

@@ -6,11 +6,21 @@ from typing import Any, Literal
 
 Kind = Literal["growth", "factor", "gradient", "share", "accuracy", "correlation", "loss", "step", "level"]
 Role = Literal[
-    "axis", "rule", "row", "measured", "predicted", "gradient", "singular value", "learnt", "fixed point", "derived"
+    "axis",
+    "rule",
+    "row",
+    "measured",
+    "predicted",
+    "gradient",
+    "rounding",
+    "singular value",
+    "learnt",
+    "fixed point",
+    "derived",
 ]
 Need = Literal[
     "training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units", "phi", "positions",
-    "attention", "sites",
+    "attention", "sites", "formats",
 ]  # fmt: skip
 
 # What kind of number a column holds: it decides the color map, the norm and the scale of figures.
@@ -38,6 +48,7 @@ NEEDS: dict[Need, str] = {
     "positions": "for inputs of more than one position",
     "attention": "for a block with attention",
     "sites": "for a `transformer`",
+    "formats": "where `dtype` has a value other than `float32`",
 }
 
 

@@ -15,6 +15,7 @@ COLUMNS: tuple[Column, ...] = (
     *measured.MEASURED,
     *predicted.PREDICTED,
     *measured.GRADIENTS,
+    *measured.LOST,
     *measured.SINGULAR_VALUES,
     *learnt.LEARNT,
     predicted.START,

@@ -68,6 +68,10 @@ class Naive:
         """x as numbers of the format, by `ml_dtypes`; those beyond a largest number without infinity are that one."""
         return x if self.format is None else cast(x, self.format)
 
+    def weights(self, weights: Array, biases: Array) -> tuple[Array, Array]:
+        """Weights and biases as numbers of the format."""
+        return self.cast(weights), self.cast(biases)
+
     def near(self, branch: "NaiveBranch") -> "NaiveBranch":
         """What products leave, rounded once, with its change."""
         if self.format is None:

@@ -1,8 +1,8 @@
 """Numbers rounded to a format of fewer bits, with their scale beside them.
 
-Every operand of a product is a number of the format; the sums are float32's; what comes out is rounded once, as is every
-elementwise step between two products (docs/definitions.md). Rounding is done in normal float32 numbers whatever the
-exponents, so that what hardware flushes does not matter.
+Every operand of a product is a number of the format; the sums are float32's; what comes out is rounded once, as is
+every elementwise step between two products (docs/definitions.md). Rounding is done in normal float32 numbers whatever
+the exponents, so that what hardware flushes does not matter.
 """
 
 import math
@@ -42,22 +42,25 @@ def rounded(x: Scaled, to: Format) -> jax.Array:
 
     Beyond the largest number: infinite, or that number where there is no infinity. NaN stays.
     """
-    return _within(_nearest(x, to), x.exponent, to)
+    return jax.lax.optimization_barrier(_within(_nearest(x, to), x.exponent, to))
 
 
 def rounded_and_lost(x: Scaled, to: Format) -> tuple[jax.Array, Lost]:
     """The same of [rows, units], with what became of them."""
-    near = _nearest(x, to)
+    # Several read what is rounded; without the barriers XLA would round once for each slice of each sum.
+    x = Scaled(jax.lax.optimization_barrier(x.value), x.exponent)
+    near = jax.lax.optimization_barrier(_nearest(x, to))
     size, nonzero = jnp.abs(near), x.value != 0
     subnormal = (size > 0) & (size < power_of_two(to.least_exponent - x.exponent))
     counted = (nonzero, nonzero & (near == 0), subnormal, size > _largest(x.exponent, to))
-    return _within(near, x.exponent, to), Lost(*map(_count, counted))
+    value = jax.lax.optimization_barrier(_within(near, x.exponent, to))
+    return value, Lost(*map(_count, counted))
 
 
 def _nearest(x: Scaled, to: Format) -> jax.Array:
     """As if there were no largest number: value' = q round(value / q).
 
-    q is the last place of the format there, 2^(max(e, least_exponent) - fraction_bits) of what lies in [2^e, 2^(e + 1)).
+    q is the last place of the format there, 2^(max(e, least_exponent) - fraction_bits) of a value in [2^e, 2^(e + 1)).
     """
     # In units of 2^x.exponent; in two halves, for float32 may not hold the reciprocal of the whole.
     place = jnp.maximum(exponent_of(x.value) - 1, to.least_exponent - x.exponent) - to.fraction_bits

@@ -87,6 +87,7 @@ class Job:
     block: str = AXES["block"].default
     norm_position: str = AXES["norm_position"].default
     bias_init: str = AXES["bias_init"].before
+    dtype: str = AXES["dtype"].default
 
     @property
     def depends_on_depth(self) -> bool:
@@ -113,6 +114,7 @@ class Job:
                 self.depth,
                 point.learning_rate,
                 self.bias_init,
+                self.dtype,
             )
 
     def with_points(self, points: tuple[Point, ...]) -> "Job":

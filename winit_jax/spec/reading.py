@@ -11,6 +11,7 @@ from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
+from winit_jax.spec.format_checks import check_formats
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
 from winit_jax.spec.init_checks import by_name, check_scale, kinds_of, name_of, no_kind, settle_biases
@@ -109,6 +110,7 @@ def load_sweep(
         if train is not None and (cut := with_positions(train, blocks)):
             train = train.model_copy(update={"positions": cut})
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
+        problems += check_formats(grid, blocks, tables["measure"], train)
         problems += check_formulas(grid, inputs)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
         if (predictions := count_predictions(grid, schemes)) > MAX_PREDICTIONS:
@@ -212,6 +214,8 @@ def _grid(
     written["init"] = by_name(written["init"], names["init"], ",")
     check_scale(raw, values.get("init", []), kinds_of(values.get("init", []), vocabulary.check_init), problems)
     settle_biases(raw, written, values, kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    if "dtype" not in raw:
+        written.pop("dtype")
     heads = [kind.heads for kind in kinds_of(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:

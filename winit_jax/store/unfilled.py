@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from winit_jax.columns import RULES, Need
 from winit_jax.columns import never_filled as _never_filled
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.spec.sweep import Sweep
 
 
@@ -25,6 +26,7 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "positions": sweep.inputs.has_positions,
         "attention": any(kind.heads for kind in sweep.blocks),
         "sites": any(kind.sites for kind in sweep.blocks),
+        "formats": set(grid.dtype) != {FLOAT32},
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 

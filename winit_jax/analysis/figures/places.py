@@ -115,7 +115,7 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     keys = _wanting(frame, ("seed",), expected)
     scale = [key for key in keys if key in SCALES]
     numbers = ["learning_rate", "branch_scale", "skip_scale", "attention_gain", "bias_std", "width"]
-    names = ["block", "normalization", "norm_position", "norm_epsilon"]
+    names = ["block", "normalization", "norm_position", "norm_epsilon", "dtype"]
     across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
         "x": [*scale, *([] if scale else ["init"]), *across],
@@ -144,7 +144,7 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = (
     "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "attention_gain",
-    "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
+    "std", "gain", "depth", "width", "bias_std", "norm_epsilon", "dtype",
 )  # fmt: skip
 
 

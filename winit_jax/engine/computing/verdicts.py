@@ -68,7 +68,7 @@ class Verdicts:
             return
         for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             function = (job.activation, job.normalization, job.norm_position, job.block)
-            program = (*function, job.width, group.networks.skip is None, group.is_rescaled)
+            program = (*function, job.dtype, job.width, group.networks.skip is None, group.is_rescaled)
             with self._lock:
                 lock = self._locks.setdefault(program, threading.Lock())
             with lock:
@@ -101,6 +101,7 @@ class Verdicts:
                 settings.norm_position,
                 settings.layout.positions,
                 settings.layout.grid,
+                family.format,
             )
             if compared or wrong:
                 break

@@ -39,9 +39,7 @@ class Advanced(NamedTuple):
     lost: Lost | None = None
 
 
-def enter_one(
-    inputs: Signal, first: Layer, network: Networks, settings: Settings
-) -> tuple[Preactivation, Lost | None]:
+def enter_one(inputs: Signal, first: Layer, network: Networks, settings: Settings) -> tuple[Preactivation, Lost | None]:
     """(a_1 of one network, what became of it when it was rounded). network: scalars."""
     weight, bias, to = network.first, network.bias, settings.format
     if to is not None:

@@ -158,7 +158,12 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, settin
 
 
 def _at_the_end(
-    signal: Signal, loss: jax.Array | Readout, at_zero: float, precision: str, to: Format | None = None, samples: int = 1
+    signal: Signal,
+    loss: jax.Array | Readout,
+    at_zero: float,
+    precision: str,
+    to: Format | None = None,
+    samples: int = 1,
 ) -> Tangent:
     if not isinstance(loss, Readout):
         width = loss.shape[1]

@@ -77,7 +77,9 @@ def enter(
     changes = None
     if tangents is not None:
         count = networks.first.value.shape[0]
-        tangents = tangents if settings.format is None else narrow.rounded(Scaled(tangents, jnp.int32(0)), settings.format)
+        tangents = (
+            tangents if settings.format is None else narrow.rounded(Scaled(tangents, jnp.int32(0)), settings.format)
+        )
         everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
         changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
     samples, width = preactivations.product.shape[1:]
@@ -88,12 +90,12 @@ def enter(
     return _leave(Advanced(preactivations, changes, None, lost=lost), alike, networks, edges, settings)
 
 
-def _at_stem(
-    signal: Signal, first: Layer, networks: Networks, settings: Settings
-) -> tuple[Preactivation, Lost | None]:
+def _at_stem(signal: Signal, first: Layer, networks: Networks, settings: Settings) -> tuple[Preactivation, Lost | None]:
     """a_1 of many networks, [B, rows, width]: one product serves all that are not rounded."""
     if settings.format is not None:
-        found: tuple[Preactivation, Lost | None] = jax.vmap(lambda each: enter_one(signal, first, each, settings))(networks)
+        found: tuple[Preactivation, Lost | None] = jax.vmap(lambda each: enter_one(signal, first, each, settings))(
+            networks
+        )
         return found
     product = jnp.matmul(signal.response.value, first.weights, precision=settings.precision)
     product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)

@@ -62,8 +62,8 @@ class Networks(NamedTuple):
         """The same at a layer with scales of its own."""
         if layer is None:
             return self
-        of_layer = {"updates": layer.updates, "skip": layer.skip, "epsilon": layer.epsilon, "branch": layer.branch}
-        return self._replace(**of_layer, layered=None)
+        own = self._replace(updates=layer.updates, skip=layer.skip, epsilon=layer.epsilon, layered=None)
+        return own._replace(branch=layer.branch)
 
     def at_layer(self, index: Any) -> "Networks":
         """One network at a layer behind the stem, 0 for the first of them. `layered`: [layers]."""
