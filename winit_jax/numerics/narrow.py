@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,28 @@ from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.folding import mean_square, over_samples
 from winit_jax.numerics.scaled import Scaled, exponent_of, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_exponent
+
+
+class Limits(NamedTuple):
+    """A format as numbers, so that one program serves all formats: int32 and float32 arrays of any one shape.
+
+    fraction_bits, least_exponent, has_infinity: see `columns.formats.Format`. Its largest number is fraction *
+    2^exponent.
+    """
+
+    fraction_bits: Any
+    least_exponent: Any
+    has_infinity: Any
+    fraction: Any
+    exponent: Any
+
+
+def limits(of: Format, count: int) -> Limits:
+    """A format for so many networks: NumPy arrays."""
+    fraction, exponent = math.frexp(of.largest)
+    numbers = (of.fraction_bits, of.least_exponent, of.has_infinity, np.float32(fraction), exponent)
+    types = (np.int32, np.int32, np.bool_, np.float32, np.int32)
+    return Limits(*(np.full(count, number, of_type) for number, of_type in zip(numbers, types, strict=True)))
 
 
 class Lost(NamedTuple):
@@ -37,15 +59,16 @@ class Lost(NamedTuple):
     overflow: jax.Array
 
 
-def rounded(x: Scaled, to: Format) -> jax.Array:
+def rounded(x: Scaled, to: Limits) -> jax.Array:
     """The numbers of a format nearest to x, ties to even, in units of 2^x.exponent as x.value is.
 
     Beyond the largest number: infinite, or that number where there is no infinity. NaN stays.
     """
-    return jax.lax.optimization_barrier(_within(_nearest(x, to), x.exponent, to))
+    near: jax.Array = jax.lax.optimization_barrier(_within(_nearest(x, to), x.exponent, to))
+    return near
 
 
-def rounded_and_lost(x: Scaled, to: Format) -> tuple[jax.Array, Lost]:
+def rounded_and_lost(x: Scaled, to: Limits) -> tuple[jax.Array, Lost]:
     """The same of [rows, units], with what became of them."""
     # Several read what is rounded; without the barriers XLA would round once for each slice of each sum.
     x = Scaled(jax.lax.optimization_barrier(x.value), x.exponent)
@@ -57,7 +80,7 @@ def rounded_and_lost(x: Scaled, to: Format) -> tuple[jax.Array, Lost]:
     return value, Lost(*map(_count, counted))
 
 
-def _nearest(x: Scaled, to: Format) -> jax.Array:
+def _nearest(x: Scaled, to: Limits) -> jax.Array:
     """As if there were no largest number: value' = q round(value / q).
 
     q is the last place of the format there, 2^(max(e, least_exponent) - fraction_bits) of a value in [2^e, 2^(e + 1)).
@@ -70,15 +93,16 @@ def _nearest(x: Scaled, to: Format) -> jax.Array:
     return jnp.where(jnp.isfinite(x.value), near, x.value)
 
 
-def _within(near: jax.Array, exponent: jax.Array, to: Format) -> jax.Array:
+def _within(near: jax.Array, exponent: jax.Array, to: Limits) -> jax.Array:
     largest = _largest(exponent, to)
-    return jnp.where(jnp.abs(near) > largest, jnp.copysign(jnp.inf if to.has_infinity else largest, near), near)
+    beyond = jnp.copysign(jnp.where(to.has_infinity, jnp.inf, largest), near)
+    return jnp.where(jnp.abs(near) > largest, beyond, near)
 
 
-def _largest(exponent: jax.Array, to: Format) -> jax.Array:
+def _largest(exponent: jax.Array, to: Limits) -> jax.Array:
     """The largest number of a format in units of 2^exponent; 0 below float32's least normal number."""
-    fraction, power = math.frexp(to.largest)
-    return 2 * fraction * power_of_two(power - 1 - exponent)
+    largest: jax.Array = 2 * to.fraction * power_of_two(to.exponent - 1 - exponent)
+    return largest
 
 
 def _count(mask: jax.Array) -> jax.Array:
@@ -101,7 +125,7 @@ def of_finite(x: jax.Array) -> jax.Array:
 
 
 def weights(
-    layers: Sequence[Layer], stds: Sequence[Scaled], bias_stds: Sequence[Scaled], to: Format
+    layers: Sequence[Layer], stds: Sequence[Scaled], bias_stds: Sequence[Scaled], to: Limits
 ) -> tuple[tuple[Layer, ...], tuple[Scaled, ...], tuple[Scaled, ...]]:
     """Weights and biases of one network at some places, rounded, in place of draws that all share.
 
@@ -120,7 +144,7 @@ def weights(
     return found, tuple(map(unit, stds)), tuple(map(unit, bias_stds))
 
 
-def preactivation(a: Preactivation, to: Format) -> tuple[Preactivation, Lost]:
+def preactivation(a: Preactivation, to: Limits) -> tuple[Preactivation, Lost]:
     """Pre-activations as numbers of the format, with what became of them in that."""
     value, counts = rounded_and_lost(Scaled(a.value, a.exponent), to)
     nothing = jnp.zeros(value.shape[1:], value.dtype)
@@ -129,12 +153,12 @@ def preactivation(a: Preactivation, to: Format) -> tuple[Preactivation, Lost]:
     return near, counts
 
 
-def argument(u: Argument, to: Format) -> Argument:
+def argument(u: Argument, to: Limits) -> Argument:
     """phi's argument as numbers of the format."""
     return u._replace(value=rounded(Scaled(u.value, u.exponent), to))
 
 
-def answer(phi: jax.Array, exponents: tuple[jax.Array, jax.Array], to: Format) -> Signal:
+def answer(phi: jax.Array, exponents: tuple[jax.Array, jax.Array], to: Limits) -> Signal:
     """Activations as numbers of the format, and as a signal. exponents: (left, right), as of `signals.respond`."""
     exponent = common_exponent(exponents, lambda: jnp.max(over_samples(jnp.abs(phi), jnp.maximum)))
     return signal(Scaled(rounded(Scaled(phi, exponent), to), exponent))
@@ -145,12 +169,12 @@ def signal(h: Scaled) -> Signal:
     return Signal(h, jnp.mean(h.value, axis=0), root_exponent(of_finite(h.value)))
 
 
-def tangent(change: Tangent, to: Format) -> Tangent:
+def tangent(change: Tangent, to: Limits) -> Tangent:
     """A change as numbers of the format, of RMS near 1 beside a power of two."""
     return tangent_and_lost(change, to)[0]
 
 
-def tangent_and_lost(change: Tangent, to: Format) -> tuple[Tangent, Lost]:
+def tangent_and_lost(change: Tangent, to: Limits) -> tuple[Tangent, Lost]:
     """The same, with what became of it."""
     value, counts = rounded_and_lost(Scaled(change.factor * change.value, change.exponent), to)
     near = Scaled(value, change.exponent).rescaled(of_finite(value))

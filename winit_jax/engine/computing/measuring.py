@@ -55,7 +55,7 @@ class Measuring:
             norm_position=job.norm_position,
             layout=Layout(data.positions, data.grid),
             block=family.block,
-            format=family.format,
+            rounds=family.format is not None,
         )
         inputs, budget_mib, findings = self._inputs(job.width, job.dtype), sweep.compute.batch_mib, Found()
         room = max(sweep.grid.depth)

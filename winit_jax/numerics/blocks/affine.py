@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks.taps import Neighbours
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Preactivation, Signal, clipped_off
 
@@ -105,7 +105,7 @@ def weight_square(
     neighbours: Neighbours | None = None,
     *,
     sums_to_zero: bool = False,
-    to: Format | None = None,
+    to: Limits | None = None,
 ) -> Scaled:
     """The mean square of dLoss/dW (see `weight_gradient`). to: the format that it is rounded to, if any."""
     sums_to_zero = sums_to_zero and to is None

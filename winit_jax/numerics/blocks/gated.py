@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
@@ -23,6 +22,7 @@ from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, power_of_two, root_exponent
 from winit_jax.numerics.signals import Signal
 from winit_jax.numerics.theory import updates as theory
@@ -151,7 +151,7 @@ class Gated:
         return 3 * self.ratio * width * width
 
 
-def _gate(inner: Inner, activation: Activation, to: Format | None) -> Scaled:
+def _gate(inner: Inner, activation: Activation, to: Limits | None) -> Scaled:
     """phi itself, of RMS near 1. to: the format that it is rounded to, if any."""
     gate = Scaled(inner.signal.response.value, inner.signal.response.exponent)
     if activation.at_zero:

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks.protocol import Inner
 from winit_jax.numerics.changes import Tangent, careful_push, normalized_slope, pull, push, slope
 from winit_jax.numerics.folding import over_samples
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.normalization import NONE
 from winit_jax.numerics.signals import Preactivation, lowered, raised, respond, signal_of
 
@@ -19,7 +19,7 @@ from winit_jax.numerics.signals import Preactivation, lowered, raised, respond, 
 FLAT = 0.05
 
 
-def answer(preactivation: Preactivation, activation: Activation, to: Format | None = None) -> Inner:
+def answer(preactivation: Preactivation, activation: Activation, to: Limits | None = None) -> Inner:
     """phi of what a block's first weights give. to: the format that both are rounded to, if any."""
     if to is not None:
         preactivation, _ = narrow.preactivation(preactivation, to)

@@ -17,13 +17,13 @@ from typing import NamedTuple, Protocol
 import jax
 import numpy as np
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Argument, Preactivation, Signal
 from winit_jax.numerics.theory.updates import Update as OfTheory
@@ -58,7 +58,7 @@ class Context:
     precision: str = "highest"
     layout: Layout = ROWS
     removes: str = ""
-    format: Format | None = None
+    format: Limits | None = None
 
     def near(self, change: Tangent) -> Tangent:
         """A change rounded to the format, if there is one."""

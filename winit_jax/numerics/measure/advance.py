@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import Scales, Update
 from winit_jax.numerics.blocks.affine import stem
@@ -19,7 +18,7 @@ from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import removal
 from winit_jax.numerics.measure.networks import Networks, Settings
-from winit_jax.numerics.narrow import Lost
+from winit_jax.numerics.narrow import Limits, Lost
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, clipped_off
 
@@ -41,7 +40,7 @@ class Advanced(NamedTuple):
 
 def enter_one(inputs: Signal, first: Layer, network: Networks, settings: Settings) -> tuple[Preactivation, Lost | None]:
     """(a_1 of one network, what became of it when it was rounded). network: scalars."""
-    weight, bias, to = network.first, network.bias, settings.format
+    weight, bias, to = network.first, network.bias, network.format
     if to is not None:
         (first,), (weight,), (bias,) = narrow.weights((first,), (weight,), (bias,), to)
     product = jnp.matmul(inputs.response.value, first.weights, precision=settings.precision)
@@ -64,11 +63,11 @@ def advance(
 
     change: of the signal. stream: None without a skip. draws, scales: of the update. network: scalars.
     """
-    to = settings.format
+    to = network.format
     if to is not None:
         draws, stds, bias_stds = narrow.weights(draws, scales.weights, scales.biases, to)
         scales = scales._replace(weights=stds, biases=bias_stds)
-    branch = update.forward(signal, change, draws, scales, settings.context)
+    branch = update.forward(signal, change, draws, scales, settings.context(network))
     preactivation, change, lost = branch.preactivation, branch.change, None
     if to is not None:
         preactivation, change, lost = _rounded(preactivation, change, stream, network, settings, to)
@@ -97,7 +96,7 @@ def _rounded(
     stream: Stream | None,
     network: Networks,
     settings: Settings,
-    to: Format,
+    to: Limits,
 ) -> tuple[Preactivation, Tangent | None, Lost]:
     """skip_scale times the stream and branch_scale times an update, and the change of it, rounded at each step.
 
@@ -136,7 +135,7 @@ def is_watched(networks: Networks, samples: int, width: int, settings: Settings)
 
     A skip would hand them on beside it, a convolution those of other positions.
     """
-    if settings.format is not None:  # whose rounding is what is measured
+    if settings.rounds:  # which rounding is what is measured
         return False
     row_by_row = settings.block.responds and not settings.block.needs_positions
     watched = removal.is_watched(settings.before, samples, width, settings.constant)

@@ -70,7 +70,7 @@ def gradients(
     last = np.array([settings.rows(depth) for depth in depths])
     beyond = np.arange(1, squares.preact.value.shape[2] + 1) > last[:, None]
     # Of networks that are rounded it is in the gradients.
-    samples = 1 if settings.format else inputs.samples.shape[0] // settings.layout.positions
+    samples = 1 if settings.rounds else inputs.samples.shape[0] // settings.layout.positions
     preact, weight = (
         np.where(outside | _is_beyond(square), np.nan, log10_root(square) - np.log10(samples))
         for outside, square in ((beyond, squares.preact), (beyond[:, :, None], squares.weight))

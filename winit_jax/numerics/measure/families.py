@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales
 from winit_jax.numerics.measure import backward, batches, comparison
@@ -47,10 +46,10 @@ class Group:
         return self.networks.size
 
 
-def of_draws(settings: Settings, shape: str, block: Block = DENSE, to: Format | None = None) -> Settings:
-    """The settings of networks of such draws, blocks and format; one program for all shapes where none is special."""
+def of_draws(settings: Settings, shape: str, block: Block = DENSE, rounds: bool = False) -> Settings:
+    """The settings of networks of such draws and blocks; one program for all shapes where none is special."""
     constant = shape == "constant" and not settings.normalization.is_none
-    return replace(settings, constant=constant, block=block, format=to)
+    return replace(settings, constant=constant, block=block, rounds=rounds)
 
 
 def can_share(family: Family) -> np.ndarray:
@@ -90,7 +89,8 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         layered = family.layered(rest, normalized)
         if layered is not None and skip is None:
             layered = layered._replace(skip=None)
-        networks = Networks(of_stem, bias, stem.updates(rest), epsilon, skip, layered, stem.branch_apart(rest))
+        networks = Networks(of_stem, bias, stem.updates(rest), epsilon, skip, layered)
+        networks = networks._replace(branch=stem.branch_apart(rest), format=stem.limits(rest))
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 
@@ -111,7 +111,7 @@ def forward(
     Rows are the stem and every update of the layers behind it. room: layers of the deepest networks of the sweep, whose
     draws and programs then serve those of fewer layers too.
     """
-    settings = of_draws(settings, family.shape, family.block, family.format)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
     measured_columns: Columns = {}
     histogram = None
@@ -163,7 +163,7 @@ def gradients(
 
     labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear. room: as in `forward`.
     """
-    settings = of_draws(settings, family.shape, family.block, family.format)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
     loss: Any = draws.directions(family.seed, "cotangents", samples, family.width)
     if labels is not None:
@@ -226,7 +226,7 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings, room: int = 0) -> Columns:
     """The sv_* columns, [depths, N], at the first inputs of x [samples x positions, features]. room: see `forward`."""
-    settings = of_draws(settings, family.shape, family.block, family.format)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     if not is_one_product(family.block):
         return _singular_values_by_directions(family, x, depths, settings)
     measured_columns: Columns = {}

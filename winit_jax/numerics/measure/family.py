@@ -11,6 +11,7 @@ from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
 from winit_jax.numerics.measure import comparison
 from winit_jax.numerics.measure.networks import Layered
+from winit_jax.numerics.narrow import Limits, limits
 from winit_jax.numerics.normalization import NORM_EPSILON
 from winit_jax.numerics.scaled import Scaled, as_scaled
 
@@ -157,6 +158,10 @@ class Family:
     def branch_apart(self, rows: np.ndarray) -> Scaled | None:
         """branch_scale of some of the networks where it is not in the scales of weights."""
         return None if self.format is None else as_scaled(self.branches[rows])
+
+    def limits(self, rows: np.ndarray) -> Limits | None:
+        """The format of some of the networks, None for float32."""
+        return None if self.format is None else limits(self.format, len(rows))
 
     def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
         """The scales of each update of some of the networks: those of its last place with branch_scale in them.

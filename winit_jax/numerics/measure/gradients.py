@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.columns.formats import Format
 from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import Scales, Update
 from winit_jax.numerics.blocks.affine import weight_gradient, weight_square
@@ -30,7 +29,7 @@ from winit_jax.numerics.measure.advance import Advanced, advance, enter_one, is_
 from winit_jax.numerics.measure.networks import Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import count_histogram
 from winit_jax.numerics.measure.watched import Cotangents
-from winit_jax.numerics.narrow import Lost
+from winit_jax.numerics.narrow import Limits, Lost
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Argument, Signal, lowered, respond, signal_of
 
@@ -85,14 +84,12 @@ def keep(
     """What a layer hands on, with what the next normalization removes, and what its own way back needs."""
     activation, normalization, preactivation = settings.outer, settings.before, advanced.preactivation
     argument = normalization.argument(preactivation, activation, network.epsilon)
-    if settings.format is not None and not normalization.is_none:
-        argument = narrow.argument(argument, settings.format)
+    to = network.format
+    if to is not None and not normalization.is_none:
+        argument = narrow.argument(argument, to)
     response, exponents = respond(argument, activation)
     response = lowered(jax.lax.optimization_barrier(response), argument)
-    if settings.format is None:
-        signal = signal_of(response, exponents)
-    else:
-        signal = narrow.answer(response, exponents, settings.format)
+    signal = signal_of(response, exponents) if to is None else narrow.answer(response, exponents, to)
     slope = normalized_slope(argument, activation)
     watched, stream = None, None
     if alike is not None:
@@ -142,14 +139,15 @@ def way_forth(
     return stacked
 
 
-def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, settings: Settings) -> Tangent:
+def at_the_end(
+    signal: Signal, loss: jax.Array | Readout, at_zero: float, settings: Settings, to: Limits | None
+) -> Tangent:
     """samples * dLoss/dh at a last layer; dLoss/dh itself, rounded, where there is a format.
 
     loss: directions of each sample (RMS 1 a row), or a readout.
     """
-    if settings.format is None:
+    if to is None:
         return _at_the_end(signal, loss, at_zero, settings.precision)
-    to = settings.format
     if isinstance(loss, Readout):
         loss = loss._replace(weights=narrow.rounded(Scaled(loss.weights, jnp.int32(0)), to))
     samples = signal.response.value.shape[0] // settings.layout.positions
@@ -162,7 +160,7 @@ def _at_the_end(
     loss: jax.Array | Readout,
     at_zero: float,
     precision: str,
-    to: Format | None = None,
+    to: Limits | None = None,
     samples: int = 1,
 ) -> Tangent:
     if not isinstance(loss, Readout):
@@ -200,7 +198,7 @@ def way_back(
     edges: of a histogram, in units of the RMS.
     """
     normalization, precision, at_zero = settings.before, settings.precision, settings.outer.at_zero
-    updates, rows, to = settings.block.updates, kept.signal.response.value.shape[0], settings.format
+    updates, rows, to = settings.block.updates, kept.signal.response.value.shape[0], network.format
     places = max(len(scales.weights) for scales in network.updates)
 
     def row_of(stack: Any, index: jax.Array | int) -> Any:
@@ -231,12 +229,14 @@ def way_back(
         lost = None
         if isinstance(gradient, Tangent):
             pulled = pull(gradient, row.slope, row.argument, normalization)
+            exact = pulled
             if to is not None:
                 pulled, lost = narrow.tangent_and_lost(pulled, to)
             if beside is not None:
                 pulled = add_changes(beside, skip_of(above), pulled)
-                if to is not None:
-                    pulled, lost = narrow.tangent_and_lost(pulled, to)
+            if beside is not None and to is not None:  # what is counted is the sum as it were without steps between
+                pulled = narrow.tangent(pulled, to)
+                lost = narrow.tangent_and_lost(add_changes(beside, skip_of(above), exact), to)[1]
             size_square = mean_square(pulled.value)
             square = Scaled(size_square, 2 * pulled.exponent)
             change = going = settled(pulled, size_square) if to is None else pulled
@@ -244,7 +244,7 @@ def way_back(
                 passed = settings.behind.through(change.value, behind)
                 passed = Scaled(passed.value, passed.exponent + change.exponent)
                 going = settled(Tangent(*passed, jnp.float32(1.0)), mean_square(passed.value))
-                going = settings.context.near(going)
+                going = settings.context(network).near(going)
         else:
             going = gradient.through_layer(row.slope, row.argument, row.watched, settings.outer, normalization)
             change = going.whole.together()
@@ -293,7 +293,7 @@ def way_back(
         if isinstance(going, Tangent):
             if settings.removes == "product":  # dLoss/da of a sample adds up to 0
                 draws = tuple(layer._replace(weights=jnp.zeros_like(layer.weights)) for layer in draws)
-            return update.backward(going, below, draws, scales, settings.context, sums_to_zero=sums_to_zero)
+            return update.backward(going, below, draws, scales, settings.context(network), sums_to_zero=sums_to_zero)
         (layer,), (weight,) = draws, scales.weights
         of_weights = at_weights(going, row_of(kept, index), below, at_zero, True)
         draw = jnp.zeros_like(layer.weights) if settings.removes == "product" else layer.weights
@@ -329,7 +329,7 @@ def way_back(
     gradients = Gradients(nothing(rows), nothing(rows, places), lost, counts)
     gradient: Tangent | Cotangents
     last = (depth - 1) * len(updates)
-    gradient = at_the_end(row_of(kept.signal, last), loss, at_zero, settings)
+    gradient = at_the_end(row_of(kept.signal, last), loss, at_zero, settings, to)
     if kept.watched is not None:
         gradient = Cotangents.at_first(gradient, normalization)
     beside = None
@@ -351,7 +351,7 @@ def backward_rounded(
     scales: Scales,
     network: Networks,
     settings: Settings,
-    to: Format,
+    to: Limits,
 ) -> tuple[Tangent, tuple[Scaled, ...]]:
     """`Update.backward` of a network that is rounded: of its own weights, behind branch_scale."""
     assert network.branch is not None
@@ -360,7 +360,7 @@ def backward_rounded(
     )
     draws, stds, bias_stds = narrow.weights(draws, scales.weights, scales.biases, to)
     scales = scales._replace(weights=stds, biases=bias_stds)
-    found, of_weights = update.backward(narrow.tangent(scaled, to), below, draws, scales, settings.context)
+    found, of_weights = update.backward(narrow.tangent(scaled, to), below, draws, scales, settings.context(network))
     return narrow.tangent(found, to), of_weights
 
 

@@ -77,10 +77,9 @@ def enter(
     changes = None
     if tangents is not None:
         count = networks.first.value.shape[0]
-        tangents = (
-            tangents if settings.format is None else narrow.rounded(Scaled(tangents, jnp.int32(0)), settings.format)
-        )
         everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
+        if networks.format is not None:
+            everywhere = jax.vmap(partial(narrow.rounded, Scaled(tangents, jnp.int32(0))))(networks.format)
         changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
     samples, width = preactivations.product.shape[1:]
     alike = None
@@ -92,7 +91,7 @@ def enter(
 
 def _at_stem(signal: Signal, first: Layer, networks: Networks, settings: Settings) -> tuple[Preactivation, Lost | None]:
     """a_1 of many networks, [B, rows, width]: one product serves all that are not rounded."""
-    if settings.format is not None:
+    if settings.rounds:
         found: tuple[Preactivation, Lost | None] = jax.vmap(lambda each: enter_one(signal, first, each, settings))(
             networks
         )
@@ -151,9 +150,11 @@ def _leave(
     activation, normalization, preactivations, tangents = (
         settings.outer, settings.before, advanced.preactivation, advanced.change
     )  # fmt: skip
-    to = settings.format
+    to = networks.format
 
-    def answer(preactivation: Preactivation, epsilon: Scaled | None) -> tuple[Argument, jax.Array, Any]:
+    def answer(
+        preactivation: Preactivation, epsilon: Scaled | None, to: narrow.Limits | None
+    ) -> tuple[Argument, jax.Array, Any]:
         argument = normalization.argument(preactivation, activation, epsilon)
         if to is not None and not normalization.is_none:
             argument = narrow.argument(argument, to)
@@ -174,11 +175,11 @@ def _leave(
         scaled = Scaled(reported, 2 * tangent.exponent)
         return scaled, rescaled(tangent, square) if to is None else tangent  # which is rescaled as it is rounded
 
-    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon)
+    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon, to)
     # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
     responses = jax.vmap(lowered)(jax.lax.optimization_barrier(responses), arguments)
     if to is not None:
-        near = jax.vmap(partial(narrow.answer, to=to))(responses, exponents)
+        near = jax.vmap(narrow.answer)(responses, exponents, to)
         responses = jax.lax.optimization_barrier(near.response.value)
     signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
     signals = signals if to is None else near
@@ -202,7 +203,7 @@ def _leave(
             tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
         saturated = sums.response.saturated if settings.block.responds else jnp.zeros_like(counted)
         changes = _push(sources, tangents, signals.response.value, saturated, removed, settings)
-        changes = changes if to is None else jax.vmap(partial(narrow.tangent, to=to))(changes)
+        changes = changes if to is None else jax.vmap(narrow.tangent)(changes, to)
         if alike is not None and watched is not None:
             alike = jax.vmap(partial(_doubt, settings=settings))(
                 alike, watched, tangents, changes, arguments, signals.response.value

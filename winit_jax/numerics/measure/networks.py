@@ -47,7 +47,8 @@ class Networks(NamedTuple):
     first, bias: of the stem's weights and biases. updates: of each update of a layer. epsilon: added to the variance by
     normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside an update; None where no
     network has a skip. layered: where layers have scales of their own, those; the rest is then of the stem. branch:
-    branch_scale of networks that are rounded, for which it is not in the scales of weights; None for float32.
+    branch_scale of networks that are rounded to a format, for which it is not in the scales of weights; both None for
+    float32.
     """
 
     first: Scaled
@@ -57,6 +58,7 @@ class Networks(NamedTuple):
     skip: Scaled | None = None
     layered: Layered | None = None
     branch: Scaled | None = None
+    format: narrow.Limits | None = None
 
     def with_layer(self, layer: Layered | None) -> "Networks":
         """The same at a layer with scales of its own."""
@@ -102,7 +104,7 @@ class Settings:
 
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
     draw are one number. norm_position: `pre`, before each update, or `post`, on the stream behind it. layout: of rows.
-    format: the one that everything is rounded to on the way, None for float32.
+    rounds: whether everything is rounded on the way to the formats that the networks have.
     """
 
     activation: Activation
@@ -113,10 +115,10 @@ class Settings:
     block: Block = DENSE
     norm_position: str = "pre"
     layout: Layout = ROWS
-    format: Format | None = None
+    rounds: bool = False
 
     def __post_init__(self) -> None:
-        activation = self.activation if self.format is None else narrow.whole(self.activation)
+        activation = narrow.whole(self.activation) if self.rounds else self.activation
         object.__setattr__(self, "activation", activation.resolving(self.saturation_threshold))
 
     @property
@@ -132,17 +134,16 @@ class Settings:
     @property
     def removes(self) -> str:
         """What of a the normalization before phi removes, see `Normalization.removes`."""
-        return self.before.removes(self.constant) if self.format is None else ""
+        return "" if self.rounds else self.before.removes(self.constant)
 
     @property
     def outer(self) -> Activation:
         """What a stream is fed to before an update reads it."""
         return self.activation if self.block.responds else IDENTITY
 
-    @property
-    def context(self) -> Context:
+    def context(self, network: Networks) -> Context:
         """What the block's own programs need to know."""
-        return Context(self.activation, self.outer, self.precision, self.layout, self.removes, self.format)
+        return Context(self.activation, self.outer, self.precision, self.layout, self.removes, network.format)
 
     def rows(self, layers: int) -> int:
         """How many rows are measured of so many layers: the stem, and every update of the others."""
