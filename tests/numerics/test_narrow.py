@@ -191,7 +191,7 @@ class Plain:
         near, nonzero = self.near(exact), exact != 0
         least, overflow = self.to.least_normal, self.to.overflow
         counts = (nonzero & (near == 0), (near != 0) & (np.abs(near) < least), np.abs(exact) > overflow)
-        return [count.sum() / nonzero.sum() for count in counts]
+        return [count.sum() / nonzero.sum() if nonzero.any() else np.nan for count in counts]
 
     def changes(self, t):
         """The RMS of the change at each layer, over that of the first."""

@@ -258,7 +258,8 @@ def test_the_json_schema_knows_every_key_and_name():
     grid = schema["properties"]["grid"]["properties"]
     assert set(grid) == {
         "activation", "init", "std", "gain", "bias_std", "bias_init", "normalization", "norm_epsilon", "block",
-        "norm_position", "skip_scale", "branch_scale", "attention_gain", "width", "depth", "seed", "learning_rate",
+        "norm_position", "skip_scale", "branch_scale", "attention_gain", "dtype", "width", "depth", "seed",
+        "learning_rate",
     }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
     assert "rms" in json.dumps(grid["normalization"])

@@ -8,7 +8,7 @@ FROZEN = {
     "networks": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float width:whole depth:whole seed:whole learning_rate:float
+        attention_gain:float dtype:name width:whole depth:whole seed:whole learning_rate:float
         std_rule:name gain_rule:name bias_std_rule:name norm_epsilon_rule:name
         skip_scale_rule:name branch_scale_rule:name attention_gain_rule:name
         learning_rate_rule:name preact_mean:float preact_std:float log10_preact_rms:float
@@ -25,7 +25,7 @@ FROZEN = {
     "layers": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name preact_mean:float preact_std:float
         log10_preact_rms:float act_mean:float act_std:float act_min:float act_max:float
@@ -39,7 +39,7 @@ FROZEN = {
     "gradients": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name log10_preact_grad_rms:float
         log10_weight_grad_rms:float
@@ -47,14 +47,14 @@ FROZEN = {
     "histograms": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name bin_low:float bin_high:float count:whole
     """,
     "gradient_histograms": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name bin_low:float bin_high:float count:whole
         log10_preact_grad_rms:float

@@ -23,7 +23,8 @@ from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import FolderError
 
-# Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
+# Keys that a table must have: not those of axes that only some sweeps need, nor what has no meaning at infinite width.
+ALWAYS = tuple(key for key in NETWORK_KEYS if not AXES[key].needs)
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
 TABLES = (*schema.TABLES, *schema.PREDICTIONS)
 
@@ -184,7 +185,7 @@ class Tables:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
         frame = _with_later_axes(frame, name)
-        if absent := [key for key in NEEDED.get(name, NETWORK_KEYS) if key not in frame]:
+        if absent := [key for key in NEEDED.get(name, ALWAYS) if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None

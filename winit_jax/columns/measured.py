@@ -202,7 +202,7 @@ def _lost(name: str, tables: tuple[str, ...], of: str, label: str, needs: tuple[
         )
 
     return (
-        column("underflow", "that becomes 0; NaN in float32, as the two below.", "underflow"),
+        column("underflow", "that becomes 0; NaN where all are 0 and in float32, as the two below.", "underflow"),
         column("subnormal", "that becomes a number below the least normal one, of fewer digits.", "are subnormal"),
         column("overflow", "that lies beyond the largest number of the format, infinite ones among them.", "overflow"),
     )

@@ -111,12 +111,13 @@ def _count(mask: jax.Array) -> jax.Array:
 
 
 def shares(counts: Lost | None, prefix: str = "") -> dict[str, np.ndarray]:
-    """The columns of what was lost, as shares of the values that were not 0; 0 where all were. NumPy arrays."""
+    """The columns of what was lost, as shares of the values that were not 0; NaN where all were. NumPy arrays."""
     if counts is None:
         return {}
     nonzero, *others = (np.asarray(part, np.float64) for part in counts)
     names = (f"{prefix}{name}" for name in Lost._fields[1:])
-    return {name: part / np.maximum(nonzero, 1) for name, part in zip(names, others, strict=True)}
+    with np.errstate(invalid="ignore"):
+        return {name: part / nonzero for name, part in zip(names, others, strict=True)}
 
 
 def of_finite(x: jax.Array) -> jax.Array:

@@ -204,6 +204,15 @@ def of_layers(frame: pd.DataFrame, asked_places: Given, expected: Expected | Non
     return Places(left=tuple(keys))
 
 
+def of_formats(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
+    """The scale across, beside the layer; a format a column, an activation (else another key) a row."""
+    check_keys(asked_places)
+    keys = _wanting(frame, ("seed", "depth"))
+    orders = {"x": [*SCALES, "init", ANY], "col": ["dtype", ANY], "row": ["activation", ANY]}
+    places = arrange(keys, asked_places, orders, _crowded(frame, keys))
+    return Places(places.x or "depth", None, None, places.row, places.col, places.left)
+
+
 def of_ranking(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A depth a row and an activation a column."""
     ranked = ("init", *SCALES, "learning_rate", "seed", "depth", "activation")
@@ -223,5 +232,6 @@ RULES: dict[str, Rule] = {
     "training": of_training,
     "isometry": of_isometry,
     "layers": of_layers,
+    "formats": of_formats,
     "ranking": of_ranking,
 }
