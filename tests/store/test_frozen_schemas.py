@@ -17,7 +17,8 @@ FROZEN = {
         input_decorrelation:float position_similarity:float attention_entropy:float
         nonfinite:float log10_jacobian:float theory_log10_preact_rms:float
         theory_log10_act_rms:float theory_input_correlation:float
-        theory_position_similarity:float theory_log10_jacobian:float chi:float sv_min:float
+        theory_position_similarity:float theory_log10_jacobian:float chi:float
+        underflow:float subnormal:float overflow:float sv_min:float
         sv_median:float sv_max:float sv_mean_square:float sv_var_square:float train_loss:float
         train_accuracy:float test_loss:float test_accuracy:float log10_grad_norm:float
         diverged_at:whole steps_to_accuracy:whole
@@ -34,7 +35,8 @@ FROZEN = {
         attention_entropy:float nonfinite:float log10_jacobian:float
         theory_log10_preact_rms:float theory_log10_act_rms:float theory_input_correlation:float
         theory_position_similarity:float theory_log10_jacobian:float chi:float
-        log10_preact_grad_rms:float log10_weight_grad_rms:float
+        log10_preact_grad_rms:float log10_weight_grad_rms:float underflow:float subnormal:float
+        overflow:float grad_underflow:float grad_subnormal:float grad_overflow:float
     """,
     "gradients": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
@@ -42,7 +44,7 @@ FROZEN = {
         attention_gain:float dtype:name width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name layer:whole site:name log10_preact_grad_rms:float
-        log10_weight_grad_rms:float
+        log10_weight_grad_rms:float grad_underflow:float grad_subnormal:float grad_overflow:float
     """,
     "histograms": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name

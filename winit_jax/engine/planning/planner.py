@@ -243,7 +243,8 @@ class Planner:
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
         bound = any(self._passes_of_a_width(sweep, block)[1] for block in sweep.grid.block)
-        jobs = self.kinds(sweep) * len(sweep.grid.seed) * (1 + len(sweep.grid.depth) * bound)
+        jobs = self._functions(sweep) * len(sweep.grid.dtype) * len(sweep.grid.seed)
+        jobs *= 1 + len(sweep.grid.depth) * bound
         return self.passing_seconds(sweep, whole_blocks=True) + JOB_SECONDS / self.lanes * jobs
 
     def passing_seconds(self, sweep: Sweep, whole_blocks: bool = False) -> float:
@@ -307,10 +308,17 @@ class Planner:
         }
 
     def kinds(self, sweep: Sweep) -> int:
-        """How many functions of how many shapes are compiled, each for all that `programs` says."""
+        """How many functions of how many shapes are compiled, each for all that `programs` says.
+
+        One program serves all formats but float32, which has its own.
+        """
+        return self._functions(sweep) * len({dtype == FLOAT32 for dtype in sweep.grid.dtype})
+
+    def _functions(self, sweep: Sweep) -> int:
+        """Functions of the draws, whatever their format, for each width."""
         grid = sweep.grid
         functions = len(grid.activation) * len(grid.normalization) * len(grid.norm_position) * len(grid.block)
-        return functions * len(grid.dtype) * len(grid.width)
+        return functions * len(grid.width)
 
     def programs(self, sweep: Sweep) -> dict[str, int]:
         """Programs to compile for each kind, by what they do."""
