@@ -39,7 +39,7 @@ def measured(tmp_path_factory):
     frame = frame[~((frame["gain"] == 1) & (frame["depth"] == 2))]
     gradients = gradient_rows(**options)
     path = tmp_path_factory.mktemp("measured") / "run"
-    deepest = gradients[gradients["depth"] == 4].assign(log10_act_rms=0.0)
+    deepest = gradients[gradients["depth"] == 4].assign(log10_act_rms=0.0, log10_preact_rms=0.0)
     write_run(path, frame, deepest, bin_rows(network_rows(**options)), gain=list(GAINS), depth="int:1:4")
     small = bin_rows(network_rows(**options)).assign(log10_preact_grad_rms=-3.0)
     fixed = mean_field(("tanh", "relu"), GAINS)

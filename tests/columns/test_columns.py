@@ -87,9 +87,14 @@ def test_a_sweep_that_asks_for_everything_fills_every_column():
     asked = ["block=transformer(2, 1)", "init=normal,lsuv", "normalization=rms", "train.positions=rows"]
     measured = ["train.steps=1", "measure.gradients=true", "measure.singular_values=true"]
     everything = sweep(*formulas, *asked, *measured)
-    assert needs_met(everything) == set(NEEDS)
+    # Formats are for what is not trained, has no singular values taken and no attention.
+    assert needs_met(everything) == set(NEEDS) - {"formats"}
+    lost = {column.name for column in COLUMNS if "formats" in column.needs}
     # One of std and gain is given.
-    assert never_filled(everything) == {"std_rule"}
+    assert never_filled(everything) == {"std_rule", *lost}
+    rounded = sweep("dtype=float32,float16", "measure.gradients=true")
+    assert not lost & never_filled(rounded)
+    assert "dtype" in lost & never_filled(sweep("dtype=float32"))
 
 
 def test_a_rule_stands_beside_each_axis_of_numbers_where_the_grid_has_a_formula():

@@ -40,7 +40,7 @@ def way_back(x, name, stds, biases, depths, *, width=WIDTH, normalization="none"
     loss = shared.directions(0, "cotangents", len(x), width)
     if labels is not None:
         loss = Readout(shared.readout(0, width, labels.max() + 1), np.asarray(labels, np.int32))
-    preact, weight, counts = backward.gradients(
+    preact, weight, counts, _ = backward.gradients(
         as_inputs(x),
         networks(stds, biases),
         shared.first_layer(0, "normal", width, x.shape[1]),

@@ -18,6 +18,7 @@ KNOWN = {
     "activation": VOCABULARY.activations,
     "init": VOCABULARY.inits,
     "normalization": AXES["normalization"].names,
+    "dtype": AXES["dtype"].names,
     "optimizer": VOCABULARY.optimizers,
     "axis": tuple(AXES),
     "source": ("normal", "digits", "mnist5k", "mnist", "fashion_mnist"),

@@ -259,8 +259,8 @@ def test_the_json_schema_knows_every_key_and_name():
     grid = schema["properties"]["grid"]["properties"]
     assert set(grid) == {
         "activation", "init", "std", "gain", "bias_std", "bias_init", "normalization", "norm_epsilon", "block",
-        "norm_position", "skip_scale", "branch_scale", "attention_gain", "stem_scale", "width", "depth", "seed",
-            "learning_rate", "readout_scale",
+        "norm_position", "skip_scale", "branch_scale", "attention_gain", "dtype", "stem_scale", "width", "depth",
+        "seed", "learning_rate", "readout_scale",
     }  # fmt: skip
     assert "relu" in json.dumps(grid["activation"])
     assert "rms" in json.dumps(grid["normalization"])

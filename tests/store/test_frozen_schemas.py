@@ -8,7 +8,7 @@ FROZEN = {
     "networks": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float stem_scale:float width:whole depth:whole seed:whole learning_rate:float
+        attention_gain:float dtype:name stem_scale:float width:whole depth:whole seed:whole learning_rate:float
         readout_scale:float std_rule:name gain_rule:name bias_std_rule:name norm_epsilon_rule:name
         skip_scale_rule:name branch_scale_rule:name attention_gain_rule:name stem_scale_rule:name
         learning_rate_rule:name readout_scale_rule:name preact_mean:float preact_std:float
@@ -17,6 +17,7 @@ FROZEN = {
         input_decorrelation:float position_similarity:float attention_entropy:float nonfinite:float
         log10_jacobian:float theory_log10_preact_rms:float theory_log10_act_rms:float
         theory_input_correlation:float theory_position_similarity:float theory_log10_jacobian:float chi:float
+        underflow:float subnormal:float overflow:float
         sv_min:float sv_median:float sv_max:float sv_mean_square:float sv_var_square:float train_loss:float
         train_accuracy:float test_loss:float test_accuracy:float log10_grad_norm:float diverged_at:whole
         steps_to_accuracy:whole
@@ -24,7 +25,7 @@ FROZEN = {
     "layers": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name stem_scale_rule:name layer:whole site:name preact_mean:float preact_std:float
         log10_preact_rms:float act_mean:float act_std:float act_min:float act_max:float log10_act_rms:float
@@ -33,19 +34,20 @@ FROZEN = {
         log10_jacobian:float lsuv_factor:float lsuv_inner_factor:float theory_log10_preact_rms:float
         theory_log10_act_rms:float theory_input_correlation:float theory_position_similarity:float
         theory_log10_jacobian:float chi:float log10_preact_grad_rms:float log10_weight_grad_rms:float
+        underflow:float subnormal:float overflow:float grad_underflow:float grad_subnormal:float grad_overflow:float
     """,
     "gradients": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name stem_scale_rule:name layer:whole site:name log10_preact_grad_rms:float
-        log10_weight_grad_rms:float
+        log10_weight_grad_rms:float grad_underflow:float grad_subnormal:float grad_overflow:float
     """,
     "histograms": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name stem_scale_rule:name layer:whole site:name bin_low:float bin_high:float
         count:whole
@@ -53,7 +55,7 @@ FROZEN = {
     "gradient_histograms": """
         activation:name init:name std:float gain:float bias_std:float bias_init:name normalization:name
         norm_epsilon:float block:name norm_position:name skip_scale:float branch_scale:float
-        attention_gain:float stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
+        attention_gain:float dtype:name stem_scale:float width:whole depth:whole seed:whole std_rule:name gain_rule:name
         bias_std_rule:name norm_epsilon_rule:name skip_scale_rule:name branch_scale_rule:name
         attention_gain_rule:name stem_scale_rule:name layer:whole site:name bin_low:float bin_high:float
         count:whole log10_preact_grad_rms:float

@@ -21,6 +21,8 @@ _PUBLIC = {
     "figures.ranking": ("ranking",),
     "figures.regimes": ("regime_map",),
     "figures.deviations": ("deviation_map",),
+    "figures.formats": ("format_map",),
+    "statistics.formats": ("by_format", "shares"),
     "statistics.gradients": ("gradient_growth",),
     "statistics.ranking": ("best_learning_rate",),
     "statistics.regimes": ("Thresholds", "boundary", "counts", "regimes"),

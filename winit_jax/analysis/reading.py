@@ -24,7 +24,8 @@ from winit_jax.store.info import read_info
 from winit_jax.store.journal import FolderError
 from winit_jax.store.probe_folder import is_probe
 
-# Keys that a table must have, where these are not NETWORK_KEYS: the rest have no meaning at infinite width.
+# Keys that a table must have: not those of axes that only some sweeps need, nor what has no meaning at infinite width.
+ALWAYS = tuple(key for key in NETWORK_KEYS if not AXES[key].needs)
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
 TABLES = (*schema.TABLES, *schema.PREDICTIONS)
 
@@ -185,8 +186,7 @@ class Tables:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
         frame = _with_later_axes(frame, name)
-        always = (key for key in NEEDED.get(name, NETWORK_KEYS) if not AXES[key].needs)
-        if absent := [key for key in always if key not in frame]:
+        if absent := [key for key in NEEDED.get(name, ALWAYS) if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
         if frame.empty:
             return None
@@ -223,7 +223,7 @@ def read_folder(run_dir: str | Path, kind: type[Kind], owner: object = None) -> 
 def _with_later_axes(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """A table with the axes that were not there yet when it was written, each in its place."""
     axes = [axis for axis in AXES.values() if table in axis.tables]
-    new = [axis for axis in axes if axis.before is not None and axis.name not in frame]
+    new = [axis for axis in axes if axis.before is not None and not axis.needs and axis.name not in frame]
     for axis in new:
         values = [axis.before] * len(frame)
         frame[axis.name] = pd.Categorical(values) if axis.holds is str else values

@@ -1,5 +1,6 @@
 """The axes of a grid, in the order in which they are keys of the tables."""
 
+from winit_jax.columns.formats import FLOAT32, FORMATS
 from winit_jax.columns.records import Axis, Column
 
 MAX_SEED = 2**32 - 1
@@ -140,6 +141,20 @@ _AXES = (
         before=1.0,
         label="gain of attention",
         aliases=("qk_gain", "logit_scale"),
+    ),
+    Axis(
+        "dtype",
+        "The format of numbers that weights, biases, signals and gradients are rounded to at each step, with sums in "
+        "float32; the column is there where the axis has another value than `float32`.",
+        tables=tuple(table for table in PARTS if table != "training"),
+        holds=str,
+        changes="function",
+        default=FLOAT32,
+        names=(FLOAT32, *FORMATS),
+        before=FLOAT32,
+        needs=("formats",),
+        label="format of numbers",
+        aliases=("format", "precision", "number_format", "float_format"),
     ),
     Axis(
         "stem_scale",

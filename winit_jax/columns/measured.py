@@ -3,7 +3,7 @@
 The NumPy definition of each of MEASURED is the function of its name in `winit_jax.numerics.measure.definitions`.
 """
 
-from winit_jax.columns.records import Column
+from winit_jax.columns.records import Column, Need
 
 SIGNALS = ("networks", "layers")
 BINNED = ("histograms", "gradient_histograms")
@@ -210,6 +210,30 @@ GRADIENTS = (
         label="log₁₀ RMS gradient of weights",
         needs=("gradients",),
     ),
+)
+
+
+def _lost(name: str, tables: tuple[str, ...], of: str, label: str, needs: tuple[Need, ...]) -> tuple[Column, ...]:
+    """What rounding to a format loses. name: before that of each column. of, label: what is rounded, in words."""
+    about = f"Of {of} that are not 0 before they are rounded, the share"
+
+    def column(what: str, definition: str, words: str) -> Column:
+        label_of = f"share of {label} that {words}"
+        return Column(
+            f"{name}{what}", f"{about} {definition}", tables, "rounding", "share", label=label_of, needs=needs
+        )
+
+    return (
+        column("underflow", "that becomes 0; NaN where all are 0 and in float32, as the two below.", "underflow"),
+        column("subnormal", "that becomes a number below the least normal one, of fewer digits.", "are subnormal"),
+        column("overflow", "that lies beyond the largest number of the format, infinite ones among them.", "overflow"),
+    )
+
+
+# Of networks in a format other than float32.
+LOST = (
+    *_lost("", SIGNALS, "the pre-activations `a`", "pre-activations", ("formats",)),
+    *_lost("grad_", ("layers", "gradients"), "the entries of dLoss / da_l", "gradients", ("formats", "gradients")),
 )
 
 

@@ -112,6 +112,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "measured": _of("measured"),
     "learnt": _of("learnt"),
     "gradients": _of("gradient"),
+    "rounding": _of("rounding"),
     "singular values": _of("singular value"),
     "predicted": _of("predicted"),
     "fixed points": _of("fixed point"),

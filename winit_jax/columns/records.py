@@ -6,11 +6,21 @@ from typing import Any, Literal
 
 Kind = Literal["growth", "factor", "gradient", "share", "accuracy", "correlation", "loss", "step", "level"]
 Role = Literal[
-    "axis", "rule", "row", "measured", "predicted", "gradient", "singular value", "learnt", "fixed point", "derived"
+    "axis",
+    "rule",
+    "row",
+    "measured",
+    "predicted",
+    "gradient",
+    "rounding",
+    "singular value",
+    "learnt",
+    "fixed point",
+    "derived",
 ]
 Need = Literal[
     "training", "jacobian", "gradients", "singular_values", "predictions", "samples", "units", "phi", "positions",
-    "attention", "sites", "lsuv", "inner weights", "stem_scale",
+    "attention", "sites", "formats", "lsuv", "inner weights", "stem_scale",
     "readout_scale",
 ]  # fmt: skip
 
@@ -43,6 +53,7 @@ NEEDS: dict[Need, str] = {
     "readout_scale": "where the grid gives it",
     "lsuv": "with the init `lsuv`",
     "inner weights": "for a block of several weights a row: `mlp(r)`, `gated(r)`, `attention(h)` or a `transformer`",
+    "formats": "where `dtype` has a value other than `float32`",
 }
 
 

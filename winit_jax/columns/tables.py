@@ -16,6 +16,7 @@ COLUMNS: tuple[Column, ...] = (
     *measured.FACTORS,
     *predicted.PREDICTED,
     *measured.GRADIENTS,
+    *measured.LOST,
     *measured.SINGULAR_VALUES,
     *learnt.LEARNT,
     predicted.START,

@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
+import ml_dtypes
 import numpy as np
 
+from winit_jax.columns.formats import Format
 from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.rounding import EXACT, UNIT_ROUNDOFF, Array, Rounding, norm
 from winit_jax.numerics.signals import LIFT, MAX_EXPONENT
@@ -51,7 +53,8 @@ class Functions:
 class Naive:
     """What the pieces need to know. rounding: random errors on the way. positions, grid: as in `blocks.Layout`.
 
-    unit_variance: whether each matrix is multiplied by what gives its products variance 1.
+    unit_variance: whether each matrix is multiplied by what gives its products variance 1. format: the one that is
+    rounded to, None for none. Its activation is then that of `narrow.whole`.
     """
 
     functions: Functions
@@ -61,6 +64,29 @@ class Naive:
     grid: tuple[int, int] | None = None
     sharpness: float = 1.0
     unit_variance: bool = False
+    format: Format | None = None
+
+    def cast(self, x: Array) -> Array:
+        """x as numbers of the format, by `ml_dtypes`; those beyond a largest number without infinity are that one."""
+        return x if self.format is None else cast(x, self.format)
+
+    def weights(self, weights: Array, biases: Array) -> tuple[Array, Array]:
+        """Weights and biases as numbers of the format."""
+        return self.cast(weights), self.cast(biases)
+
+    def near(self, branch: "NaiveBranch") -> "NaiveBranch":
+        """What products leave, rounded once, with its change."""
+        if self.format is None:
+            return branch
+        change = None if branch.change is None else self.cast(branch.change)
+        return branch._replace(stream=self.near_stream(branch.stream), change=change)
+
+    def near_stream(self, stream: "NaiveStream") -> "NaiveStream":
+        """Pre-activations rounded, which leaves them one part."""
+        if self.format is None:
+            return stream
+        a = self.cast(stream.together(self.rounding)[0])
+        return NaiveStream(a, a.mean(axis=0, keepdims=True), np.zeros(1))
 
 
 class NaiveSignal(NamedTuple):
@@ -114,6 +140,13 @@ class NaiveBranch(NamedTuple):
     inner: NaiveResponse | None = None
     entropy: float | None = None
     factors: tuple[float, ...] = ()
+
+
+def cast(x: Array, to: Format) -> Array:
+    """The numbers of a format nearest to x, in float64, where `ml_dtypes` has them."""
+    if not to.has_infinity:
+        x = np.clip(x, -to.largest, to.largest)
+    return np.asarray(x).astype(getattr(ml_dtypes, to.name, to.name)).astype(np.float64)
 
 
 def rms(x: Array) -> float:
@@ -170,7 +203,8 @@ def respond(functions: Functions, u: Array, size: float, threshold: float, round
 def answer(entered: NaiveBranch, naive: Naive) -> NaiveResponse:
     """phi inside a block, of what its first weights give."""
     u, size = entered.stream.together(naive.rounding)
-    return respond(naive.functions, u, size, naive.saturation_threshold, naive.rounding)
+    response = respond(naive.functions, u, size, naive.saturation_threshold, naive.rounding)
+    return response._replace(psi=naive.cast(response.psi))
 
 
 def flattens(response: NaiveResponse, change: Array | None) -> bool:

@@ -89,6 +89,7 @@ class Job:
     block: str = AXES["block"].default
     norm_position: str = AXES["norm_position"].default
     bias_init: str = AXES["bias_init"].before
+    dtype: str = AXES["dtype"].default
 
     @property
     def depends_on_depth(self) -> bool:
@@ -115,6 +116,7 @@ class Job:
                 self.depth,
                 point.learning_rate,
                 self.bias_init,
+                self.dtype,
                 point.stem_scale,
                 point.readout_scale,
             )

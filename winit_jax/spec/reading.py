@@ -11,6 +11,7 @@ from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import Value, canonical, expand
 from winit_jax.spec.block_checks import check_blocks, with_positions
 from winit_jax.spec.files import read_file, too_large
+from winit_jax.spec.format_checks import check_formats
 from winit_jax.spec.formula_checks import check_formulas
 from winit_jax.spec.given import set_given
 from winit_jax.spec.init_checks import (
@@ -117,6 +118,7 @@ def load_sweep(
         if train is not None and (cut := with_positions(train, blocks)):
             train = train.model_copy(update={"positions": cut})
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
+        problems += check_formats(grid, blocks, inits.values(), tables["measure"], train)
         problems += check_formulas(grid, inputs)
         problems += check_what_scales(inits.values(), inputs, train)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)
@@ -221,6 +223,8 @@ def _grid(
     written["init"] = by_name(written["init"], names["init"], ",")
     check_scale(raw, values.get("init", []), kinds_of(values.get("init", []), vocabulary.check_init), problems)
     settle_biases(raw, written, values, kinds_of(values.get("init", []), vocabulary.check_init), problems)
+    if "dtype" not in raw:
+        written.pop("dtype")
     heads = [kind.heads for kind in kinds_of(values.get("block", []), vocabulary.check_block).values()]
     if heads and not any(heads):
         if "attention_gain" in raw:

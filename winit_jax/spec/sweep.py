@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from winit_jax.columns import AXES, MAX_SEED, WEIGHT_SCALES
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.spec.problems import Problem
 from winit_jax.spec.sources import (
     A_PATH,
@@ -246,6 +247,7 @@ class Grid(Table):
     skip_scale: list[Scale] | None = None  # None is each block's own
     branch_scale: list[Scale]
     attention_gain: list[Scale]
+    dtype: list[str] = Field(default_factory=lambda: [FLOAT32])
     stem_scale: list[Scale] | None = None  # None is 1, and so is readout_scale
     width: list[int]
     infinite: bool = False  # whether "inf" is among the widths

@@ -107,8 +107,10 @@ def count_done(sweep: Sweep, committed: Mapping[str, Record]) -> int:
 
 
 def grid_digest(sweep: Sweep) -> str:
-    """16 hex digits that depend on the grid of a sweep alone."""
-    return _digest(sweep.grid.model_dump())
+    """16 hex digits that depend on the grid of a sweep alone: not on axes that it has no use for."""
+    grid = sweep.grid.model_dump()
+    unused = [axis.name for axis in AXES.values() if axis.needs and grid[axis.name] == [axis.before]]
+    return _digest({axis: values for axis, values in grid.items() if axis not in unused})
 
 
 def settings_digest(sweep: Sweep) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns import PREDICTIONS, TABLES, Column, columns_of
+from winit_jax.columns import AXES, PREDICTIONS, TABLES, Column, columns_of
 
 __all__ = ["METADATA_KEY", "PREDICTIONS", "TABLES", "VERSION", "make_table", "schema", "widened"]
 
@@ -64,13 +64,16 @@ def make_table(
 def widened(table: str, narrow: pa.Table, without: Container[str] = ()) -> pa.Table:
     """A table with all columns of its schema.
 
-    Those that `narrow` lacks are filled with NaN, or null where they hold names. Its metadata are kept.
+    Those that `narrow` lacks are filled with NaN, or null where they hold names; an axis with what networks had before
+    it was asked for. Its metadata are kept.
     """
     wanted = schema(table, without).with_metadata(narrow.schema.metadata)
     empty = pa.array(np.full(narrow.num_rows, np.nan))
     columns = [
         narrow.column(field.name)
         if field.name in narrow.column_names
+        else pa.array([AXES[field.name].before] * narrow.num_rows, field.type)
+        if field.name in AXES and AXES[field.name].before is not None
         else pa.nulls(narrow.num_rows, field.type)
         if pa.types.is_dictionary(field.type)
         else empty

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from winit_jax.columns import RULES, Need
 from winit_jax.columns import never_filled as _never_filled
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.spec.sweep import Sweep
 
 
@@ -29,6 +30,7 @@ def needs_met(sweep: Sweep) -> frozenset[Need]:
         "readout_scale": grid.readout_scale is not None,
         "lsuv": any(kind.is_scaled_by_inputs for kind in sweep.inits),
         "inner weights": any(kind.places > 1 for kind in sweep.blocks),
+        "formats": set(grid.dtype) != {FLOAT32},
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 

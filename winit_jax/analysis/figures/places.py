@@ -116,7 +116,7 @@ def on_a_map(frame: pd.DataFrame, asked_places: Given, expected: Expected | None
     scale = [key for key in keys if key in SCALES]
     factors = ["branch_scale", "skip_scale", "attention_gain", "stem_scale", "readout_scale"]
     numbers = ["learning_rate", *factors, "bias_std", "width"]
-    names = ["block", "normalization", "norm_position", "norm_epsilon"]
+    names = ["block", "normalization", "norm_position", "norm_epsilon", "dtype"]
     across, up = ["depth", *numbers, *names, "activation"], [*numbers, "init", *names]
     orders = {
         "x": [*scale, *([] if scale else ["init"]), *across],
@@ -145,7 +145,7 @@ def of_profiles(frame: pd.DataFrame, asked_places: Given, expected: Expected | N
 # Lines of training unless told otherwise: what the figure compares first.
 HUES = (
     "init", "block", "normalization", "norm_position", "learning_rate", "branch_scale", "skip_scale", "attention_gain",
-    "stem_scale", "readout_scale", "std", "gain", "depth", "width", "bias_std", "norm_epsilon",
+    "stem_scale", "readout_scale", "std", "gain", "depth", "width", "bias_std", "norm_epsilon", "dtype",
 )  # fmt: skip
 
 
@@ -205,6 +205,15 @@ def of_layers(frame: pd.DataFrame, asked_places: Given, expected: Expected | Non
     return Places(left=tuple(keys))
 
 
+def of_formats(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
+    """The scale across, beside the layer; a format a column, an activation (else another key) a row."""
+    check_keys(asked_places)
+    keys = _wanting(frame, ("seed", "depth"))
+    orders = {"x": [*SCALES, "init", ANY], "col": ["dtype", ANY], "row": ["activation", ANY]}
+    places = arrange(keys, asked_places, orders, _crowded(frame, keys))
+    return Places(places.x or "depth", None, None, places.row, places.col, places.left)
+
+
 def of_ranking(frame: pd.DataFrame, asked_places: Given, expected: Expected | None = None) -> Places:
     """A depth a row and an activation a column."""
     ranked = ("init", *SCALES, "learning_rate", "seed", "depth", "activation")
@@ -224,5 +233,6 @@ RULES: dict[str, Rule] = {
     "training": of_training,
     "isometry": of_isometry,
     "layers": of_layers,
+    "formats": of_formats,
     "ranking": of_ranking,
 }

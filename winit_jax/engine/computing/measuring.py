@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from winit_jax.columns import OF_TRAINING, SCALES
+from winit_jax.columns.formats import FORMATS
 from winit_jax.engine.computing.predicting import Predicting
 from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Found, Points, bin_edges, gradient_edges
@@ -27,13 +28,13 @@ class Measuring:
     """The passes through networks of one sweep. Safe to call from several threads.
 
     platform: of the devices, as JAX names it. verdicts: of the self-check. Inputs are brought to the device once a
-    width; what is kept between calls changes no result.
+    width and format; what is kept between calls changes no result.
     """
 
     work: Work
     platform: str
     verdicts: Verdicts
-    _prepared: dict[int, Inputs] = field(default_factory=dict)
+    _prepared: dict[tuple[int, str], Inputs] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -55,8 +56,9 @@ class Measuring:
             norm_position=job.norm_position,
             layout=Layout(data.positions, data.grid),
             block=family.block,
+            rounds=family.format is not None,
         )
-        inputs, budget_mib, findings = self._inputs(job.width), sweep.compute.batch_mib, Found()
+        inputs, budget_mib, findings = self._inputs(job.width, job.dtype), sweep.compute.batch_mib, Found()
         room = max(sweep.grid.depth)
         findings.layers, findings.histogram = families.forward(
             family,
@@ -127,6 +129,7 @@ class Measuring:
         of_stream = (BLOCKS.find(job.block), sizes.skips(job), branches, sharpness)
         own = biases[1:] if any(point.bias_std is None for point in job.points) else None
         family = Family(job.seed, job.shape, job.width, *scales, *of_stream, bias_init=job.bias_init)
+        family = replace(family, format=FORMATS.get(job.dtype))
         return replace(family, block_bias_std=own)
 
     def _by_layer(self, job: Job, features: int) -> Family:
@@ -137,8 +140,8 @@ class Measuring:
         stacked: dict[str, Any] = {name: np.stack([getattr(layer, name) for layer in layers]) for name in names}
         return replace(layers[0], layers=job.depth, **stacked)
 
-    def _inputs(self, width: int) -> Inputs:
+    def _inputs(self, width: int, dtype: str) -> Inputs:
         with self._lock:
-            if width not in self._prepared:
-                self._prepared[width] = as_inputs(self.work.inputs[width].rows)
-            return self._prepared[width]
+            if (width, dtype) not in self._prepared:
+                self._prepared[width, dtype] = as_inputs(self.work.inputs[width].rows, FORMATS.get(dtype))
+            return self._prepared[width, dtype]

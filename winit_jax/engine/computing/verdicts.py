@@ -69,7 +69,7 @@ class Verdicts:
         for group in families.groups(evidence.family, evidence.x.shape[1], evidence.settings, shared):
             function = (job.activation, job.normalization, job.norm_position, job.block)
             scaled = evidence.family.is_scaled_by_inputs
-            program = (*function, job.width, group.networks.skip is None, group.is_rescaled, scaled)
+            program = (*function, job.dtype, job.width, group.networks.skip is None, group.is_rescaled, scaled)
             with self._lock:
                 lock = self._locks.setdefault(program, threading.Lock())
             with lock:
@@ -103,6 +103,7 @@ class Verdicts:
                 settings.layout.positions,
                 settings.layout.grid,
                 family.is_scaled_by_inputs,
+                family.format,
             )
             if compared or wrong:
                 break

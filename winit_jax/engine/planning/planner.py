@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from winit_jax.columns import OF_TRAINING
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.engine.planning import shapes
 from winit_jax.engine.planning.points import Count, Draw, count_by_shape, families_by_draw, points_by_draw
 from winit_jax.spec.parts import Job, Part
@@ -25,6 +26,13 @@ SIGNAL_SHARE = 0.25
 # and, as if they were arithmetic, the statistics of each activation.
 FLOPS_A_CORE = 7e10
 FLOPS_AN_ACTIVATION = 80
+# Of a pass in another format than float32, whose weights are of each network by itself, and which rounds.
+NARROW_TIMES = 3.0
+
+
+def times(dtype: str) -> float:
+    """How much longer a pass takes in a format than in float32."""
+    return 1.0 if dtype == FLOAT32 else NARROW_TIMES
 
 
 def batch_size(sweep: Sweep, together: int) -> int:
@@ -67,9 +75,11 @@ class Planner:
     def _shape_of(self, init: str) -> str:
         return self.draw_of(init).shape
 
-    def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count) -> int:
+    def passes(self, sweep: Sweep, activation: str, normalization: str, points: Count, dtype: str = FLOAT32) -> int:
         """How many passes serve every depth: one for all points that a homogeneous activation can share."""
         free = points.all - points.bound
+        if dtype != FLOAT32:  # a rounded network is not another one rescaled
+            return free
         if not self.one_pass(activation) or normalization != "none" or sweep.measure.histogram:
             return free
         return free - points.shared + (points.shared > 0)
@@ -166,16 +176,16 @@ class Planner:
         pending_seconds, pending_families = 0.0, 0
         depths_of = {draw: [depth for of, depth in by_draw if of == draw] for draw, _ in by_draw}
         draws = itertools.product(grid.block, grid.width, depths_of, grid.seed)
-        functions = list(itertools.product(grid.norm_position, grid.normalization, grid.activation))
+        functions = list(itertools.product(grid.dtype, grid.norm_position, grid.normalization, grid.activation))
         # Activations innermost: draws are made once for all, and parallel lanes compile different programs.
-        for (block, width, draw, seed), depth, (position, normalization, activation) in (
+        for (block, width, draw, seed), depth, (dtype, position, normalization, activation) in (
             (drawn, depth, function) for drawn in draws for depth in depths_of[drawn[2]] for function in functions
         ):
             points, skip = by_draw[draw, depth], self.skip(block)
-            pass_seconds = self.family_seconds(sweep, block, width, depth)
+            pass_seconds = self.family_seconds(sweep, block, width, depth) * times(dtype)
             passes = len(points)
             if depth is None:
-                passes = self.passes(sweep, activation, normalization, Count.of(points, skip))
+                passes = self.passes(sweep, activation, normalization, Count.of(points, skip), dtype)
             shared = passes < len(points)
             signal_mib = shapes.of_inputs(sweep.inputs, width).rows * width * 4 / 2**20
             most = max(1, int(min(PART_SECONDS / pass_seconds, SIGNAL_SHARE * sweep.compute.batch_mib / signal_mib)))
@@ -185,13 +195,13 @@ class Planner:
                 chunk = points[i * len(points) // chunks : (i + 1) * len(points) // chunks]
                 seconds = pass_seconds * len(chunk)
                 if shared:
-                    seconds = pass_seconds * self.passes(sweep, activation, normalization, Count.of(chunk, skip))
+                    seconds = pass_seconds * self.passes(sweep, activation, normalization, Count.of(chunk, skip), dtype)
                 full = pending_seconds + seconds > target or pending_families + len(chunk) > MAX_FAMILIES
                 if pending and full:
                     yield Part(tuple(pending))
                     pending, pending_seconds, pending_families = [], 0.0, 0
                 of_job = (activation, draw.shape, normalization, width, seed, tuple(chunk))
-                pending.append(Job(*of_job, depth, block, position, draw.biases))
+                pending.append(Job(*of_job, depth, block, position, draw.biases, dtype))
                 pending_seconds += seconds
                 pending_families += len(chunk)
         if pending:
@@ -237,7 +247,8 @@ class Planner:
     def measuring_seconds(self, sweep: Sweep) -> float:
         """Of measuring every network as it is initialized, in a training sweep once for all learning rates."""
         bound = any(self._passes_of_a_width(sweep, block)[1] for block in sweep.grid.block)
-        jobs = self.kinds(sweep) * len(sweep.grid.seed) * (1 + len(sweep.grid.depth) * bound)
+        jobs = self._functions(sweep) * len(sweep.grid.dtype) * len(sweep.grid.seed)
+        jobs *= 1 + len(sweep.grid.depth) * bound
         return self.passing_seconds(sweep, whole_blocks=True) + JOB_SECONDS / self.lanes * jobs
 
     def passing_seconds(self, sweep: Sweep, whole_blocks: bool = False) -> float:
@@ -245,14 +256,18 @@ class Planner:
         seconds = 0.0
         for block, width in itertools.product(sweep.grid.block, sweep.grid.width):
             in_a_block = self.in_a_block(shapes.of_inputs(sweep.inputs, width).rows, width) if whole_blocks else 1
-            free, bound = self._passes_of_a_width(sweep, block, in_a_block)
-            seconds += free * self.family_seconds(sweep, block, width)
-            if bound:
-                seconds += bound * sum(self.family_seconds(sweep, block, width, depth) for depth in sweep.grid.depth)
+            for dtype in sweep.grid.dtype:
+                free, bound = self._passes_of_a_width(sweep, block, in_a_block, dtype)
+                seconds += free * self.family_seconds(sweep, block, width) * times(dtype)
+                if bound:
+                    of_depths = (self.family_seconds(sweep, block, width, depth) for depth in sweep.grid.depth)
+                    seconds += bound * sum(of_depths) * times(dtype)
         return seconds
 
-    def _passes_of_a_width(self, sweep: Sweep, block: str, in_a_block: int = 1) -> tuple[int, int]:
-        """Of one block and width: (passes that serve every depth, those that are made anew at each depth).
+    def _passes_of_a_width(
+        self, sweep: Sweep, block: str, in_a_block: int = 1, dtype: str = FLOAT32
+    ) -> tuple[int, int]:
+        """Of one block, width and format: (passes that serve every depth, those that are made anew at each depth).
 
         in_a_block: networks that take as long as fewer of them, in whose multiples they are counted.
         """
@@ -261,7 +276,7 @@ class Planner:
         free = bound = 0
         for function in itertools.product(grid.activation, grid.normalization, by_shape.values()):
             *_, points = function
-            passes = self.passes(sweep, *function)
+            passes = self.passes(sweep, *function, dtype)
             alone = passes < points.all - points.bound  # one network stands for all that it is rescaled to
             free += alone - (alone - passes) // in_a_block * in_a_block
             bound -= -points.bound // in_a_block * in_a_block
@@ -272,7 +287,7 @@ class Planner:
         """Counts and estimates by arithmetic alone, without making a part."""
         grid = sweep.grid
         programs, seconds = 0, 0.0
-        of_blocks = [self._passes_of_a_width(sweep, block) for block in grid.block]
+        of_blocks = [self._passes_of_a_width(sweep, *kind) for kind in itertools.product(grid.block, [1], grid.dtype)]
         passes = sum(free + bound * len(grid.depth) for free, bound in of_blocks) * len(grid.width)
         kinds = self.kinds(sweep)
         updates = sum(map(self.updates, grid.block)) / len(grid.block)
@@ -297,7 +312,14 @@ class Planner:
         }
 
     def kinds(self, sweep: Sweep) -> int:
-        """How many functions of how many shapes are compiled, each for all that `programs` says."""
+        """How many functions of how many shapes are compiled, each for all that `programs` says.
+
+        One program serves all formats but float32, which has its own.
+        """
+        return self._functions(sweep) * len({dtype == FLOAT32 for dtype in sweep.grid.dtype})
+
+    def _functions(self, sweep: Sweep) -> int:
+        """Functions of the draws, whatever their format, for each width."""
         grid = sweep.grid
         functions = len(grid.activation) * len(grid.normalization) * len(grid.norm_position) * len(grid.block)
         return functions * len(grid.width)

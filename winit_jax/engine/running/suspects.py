@@ -54,7 +54,8 @@ def program(job: Job) -> str:
     depth = "" if job.depth is None else f", depth {job.depth}"
     block = "" if job.block == AXES["block"].before else f"{job.block}, "
     position = "" if job.norm_position == AXES["norm_position"].before else f" {job.norm_position}"
-    return f"{block}{job.activation}, {job.normalization}{position}, width {job.width}{depth}"
+    dtype = "" if job.dtype == AXES["dtype"].before else f", {job.dtype}"
+    return f"{block}{job.activation}, {job.normalization}{position}, width {job.width}{depth}{dtype}"
 
 
 def by_program(part: Part) -> dict[str, list[str]]:

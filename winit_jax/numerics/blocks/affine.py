@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks.taps import Neighbours
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Preactivation, Signal, clipped_off
 
@@ -129,10 +131,14 @@ def weight_square(
     neighbours: Neighbours | None = None,
     *,
     sums_to_zero: bool = False,
+    to: Limits | None = None,
 ) -> Scaled:
-    """The mean square of dLoss/dW (see `weight_gradient`)."""
+    """The mean square of dLoss/dW (see `weight_gradient`). to: the format that it is rounded to, if any."""
+    sums_to_zero = sums_to_zero and to is None
     found = weight_gradient(below, at_zero, gradient.value, precision, neighbours, sums_to_zero=sums_to_zero)
-    return Scaled(jnp.mean(jnp.square(found.value)), 2 * (found.exponent + gradient.exponent))
+    found = Scaled(found.value, found.exponent + gradient.exponent)
+    value = found.value if to is None else narrow.rounded(found, to)
+    return Scaled(jnp.mean(jnp.square(value)), 2 * found.exponent)
 
 
 def affine(

@@ -81,7 +81,8 @@ class Affine:
     ) -> tuple[Tangent, tuple[Scaled, ...]]:
         (layer,), (weight,) = draws, scales.weights
         neighbours, at_zero = self._neighbours(context), context.activation.at_zero
-        of_weights = weight_square(signal, at_zero, gradient, context.precision, neighbours, sums_to_zero=sums_to_zero)
+        given = (signal, at_zero, gradient, context.precision, neighbours)
+        of_weights = weight_square(*given, sums_to_zero=sums_to_zero, to=context.format)
         return pull_weights(gradient, layer.weights, weight, context.precision, neighbours), (of_weights,)
 
     def learn(

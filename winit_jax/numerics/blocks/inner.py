@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks.protocol import Inner
 from winit_jax.numerics.changes import Tangent, careful_push, normalized_slope, pull, push, slope
 from winit_jax.numerics.folding import over_samples
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.normalization import NONE
 from winit_jax.numerics.signals import Preactivation, lowered, raised, respond, signal_of
 
@@ -17,12 +19,17 @@ from winit_jax.numerics.signals import Preactivation, lowered, raised, respond, 
 FLAT = 0.05
 
 
-def answer(preactivation: Preactivation, activation: Activation) -> Inner:
-    """phi of what a block's first weights give."""
+def answer(preactivation: Preactivation, activation: Activation, to: Limits | None = None) -> Inner:
+    """phi of what a block's first weights give. to: the format that both are rounded to, if any."""
+    if to is not None:
+        preactivation, _ = narrow.preactivation(preactivation, to)
     argument = raised(preactivation, activation)
     response, exponents = respond(argument, activation)
     # Several read the response from memory; without the barrier XLA would compute phi once for each.
-    return Inner(argument, exponents, signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents))
+    response = lowered(jax.lax.optimization_barrier(response), argument)
+    if to is not None:
+        return Inner(argument, exponents, narrow.answer(response, exponents, to))
+    return Inner(argument, exponents, signal_of(response, exponents))
 
 
 def push_answer(change: Tangent, inner: Inner, activation: Activation) -> Tangent:

@@ -50,12 +50,12 @@ class Mlp:
     ) -> Branch:
         activation, precision = context.activation, context.precision
         (up, down), weights = draws, scales.weights
-        inner = answer(self._enter(signal, draws, scales, context), activation)
+        inner = answer(self._enter(signal, draws, scales, context), activation, context.format)
         parts = (*multiply(inner.signal, down.weights, precision), inner.signal, down, weights[1], scales.biases[1])
         preactivation = affine(*parts, IDENTITY, at_zero=activation.at_zero)
         if change is not None:
-            change = push_weights(change, up.weights, weights[0], precision)
-            change = push_answer(change, inner, activation)
+            change = context.near(push_weights(change, up.weights, weights[0], precision))
+            change = context.near(push_answer(change, inner, activation))
             change = push_weights(change, down.weights, weights[1], precision)
         return Branch(preactivation, change, inner)
 
@@ -80,11 +80,13 @@ class Mlp:
     ) -> tuple[Tangent, tuple[Scaled, ...]]:
         activation, precision = context.activation, context.precision
         (up, down), weights = draws, scales.weights
-        inner = answer(self._enter(signal, draws, scales, context), activation)
-        of_down = weight_square(inner.signal, activation.at_zero, gradient, precision, sums_to_zero=sums_to_zero)
-        gradient = pull_answer(pull_weights(gradient, down.weights, weights[1], precision), inner, activation)
-        gradient = settled(gradient, mean_square(gradient.value))
-        of_up = weight_square(signal, 0.0, gradient, precision)
+        inner = answer(self._enter(signal, draws, scales, context), activation, context.format)
+        given, to = (inner.signal, activation.at_zero, gradient, precision), context.format
+        of_down = weight_square(*given, sums_to_zero=sums_to_zero, to=to)
+        gradient = context.near(pull_weights(gradient, down.weights, weights[1], precision))
+        gradient = pull_answer(gradient, inner, activation)
+        gradient = context.near(settled(gradient, mean_square(gradient.value)))
+        of_up = weight_square(signal, 0.0, gradient, precision, to=to)
         return pull_weights(gradient, up.weights, weights[0], precision), (of_up, of_down)
 
     def learn(
@@ -102,9 +104,9 @@ class Mlp:
         return h
 
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
-        entered = plainly.affine(signal, *draws[0], naive)
+        entered = naive.near(plainly.affine(signal, *draws[0], naive))
         inner = plainly.answer(entered, naive)
-        change = None if entered.change is None else inner.slopes * entered.change
+        change = None if entered.change is None else naive.cast(inner.slopes * entered.change)
         branch = plainly.affine(NaiveSignal(inner.psi, naive.functions.activation.at_zero, change), *draws[1], naive)
         lost = entered.lost or branch.lost or plainly.flattens(inner, entered.change)
         return branch._replace(inner=inner, lost=lost, factors=entered.factors + branch.factors)

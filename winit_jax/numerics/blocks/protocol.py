@@ -17,11 +17,13 @@ from typing import NamedTuple, Protocol
 import jax
 import numpy as np
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import ACTIVATIONS, Activation
 from winit_jax.numerics.activations.record import Function
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer, Place
 from winit_jax.numerics.naive import Naive, NaiveBranch, NaiveSignal
+from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.signals import Argument, Preactivation, Signal
 from winit_jax.numerics.theory.updates import Update as OfTheory
@@ -47,7 +49,8 @@ class Context:
     """What the programs of a block are compiled for beside its shapes.
 
     activation: phi. outer: what the stream is fed to before a block, phi or the identity. precision: of matrix
-    products, in JAX's words. removes: see `Normalization.removes`.
+    products, in JAX's words. removes: see `Normalization.removes`. format: the one that a block rounds to on the
+    way, None for float32; its draws and the signal are numbers of it, and what it gives is not yet.
     """
 
     activation: Activation
@@ -55,12 +58,18 @@ class Context:
     precision: str = "highest"
     layout: Layout = ROWS
     removes: str = ""
+    format: Limits | None = None
+
+    def near(self, change: Tangent) -> Tangent:
+        """A change rounded to the format, if there is one."""
+        return change if self.format is None else narrow.tangent(change, self.format)
 
 
 class Scales(NamedTuple):
     """The scales of one update of a network, scalars.
 
-    weights, biases: standard deviations at each place; those of the last place are multiplied by branch_scale.
+    weights, biases: standard deviations at each place; those of the last place are multiplied by branch_scale, but in
+    networks that are rounded (`networks.Networks.branch`).
     sharpness: attention_gain, None where there is no attention.
     """
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
+from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import DENSE, Block, entries
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import loops
@@ -45,13 +46,14 @@ def gradients(
     *,
     block: int,
     edges: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
     """log10 RMS of the gradients of N networks, for every depth, in float64: [N, depths, rows] and [..., places].
 
     hidden: every hidden layer to the deepest, and maybe more, which nothing reads. loss: see `gradients.way_back`.
     edges: of histograms, in units of the RMS, of the deepest network: [N, rows, bins + 3], else None.
     block: networks at a time.
-    dLoss/da first, dLoss/dW at each place of an update second; NaN beyond the depth.
+    dLoss/da first, dLoss/dW at each place of an update second; NaN beyond the depth. Then the histograms, and of
+    networks that are rounded the columns of what that loses of dLoss/da.
     """
     shifted = None if edges is None else jnp.asarray(edges, jnp.float32)
     wanted = jnp.asarray(depths, jnp.int32)
@@ -67,12 +69,14 @@ def gradients(
     )
     last = np.array([settings.rows(depth) for depth in depths])
     beyond = np.arange(1, squares.preact.value.shape[2] + 1) > last[:, None]
-    samples = inputs.samples.shape[0] // settings.layout.positions
+    # Of networks that are rounded it is in the gradients.
+    samples = 1 if settings.rounds else inputs.samples.shape[0] // settings.layout.positions
     preact, weight = (
         np.where(outside | _is_beyond(square), np.nan, log10_root(square) - np.log10(samples))
         for outside, square in ((beyond, squares.preact), (beyond[:, :, None], squares.weight))
     )
-    return preact, weight, squares.histogram
+    lost = narrow.shares(squares.lost, "grad_")
+    return preact, weight, squares.histogram, {name: np.where(beyond, np.nan, of) for name, of in lost.items()}
 
 
 @partial(jax.jit, static_argnames="settings")

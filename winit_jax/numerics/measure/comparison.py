@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from winit_jax.columns.formats import Format
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.draws import Draws, Layer
@@ -163,13 +164,15 @@ def compare(
     positions: int = 1,
     grid: tuple[int, int] | None = None,
     unit_variance: bool = False,
+    to: Format | None = None,
 ) -> Compared:
     """What the fast pass got wrong in the first rows of one network (see `disagreements`).
 
     measured: columns of [rows], as many as the layers of `draws` have. networks: one, or its scales at each layer with
     the stem's first. product_roundoff: of the matrix products (see
     the function of that name). norm_position: pre or post. positions, grid: of the rows of x. unit_variance: whether
-    each matrix is then multiplied by what gives its products variance 1.
+    each matrix is then multiplied by what gives its products variance 1. to: the format that the network is rounded
+    to, if any, with the activation of `narrow.whole`.
     """
     ((first,),) = draws[0]
     stacked = jax.tree.map(lambda *x: np.stack(x), *draws[1:]) if draws[1:] else None
@@ -177,7 +180,7 @@ def compare(
     stem, hidden = scaled(by_layer, first, stacked)
     settings = (functions_of(activation), saturation_threshold, normalization, of_layers(by_layer))
     given = (x, stem, hidden, *settings, tangents)
-    beside = (block, norm_position, positions, grid, unit_variance)
+    beside = (block, norm_position, positions, grid, unit_variance, to)
     expected = list(forward(*given, EXACT, *beside))
     moved = [Moved(exact) for exact in expected]
     for run in range(JOLTED_RUNS):

@@ -49,14 +49,17 @@ class Group:
         return self.networks.size
 
 
-def of_draws(settings: Settings, shape: str, block: Block = DENSE) -> Settings:
+def of_draws(settings: Settings, shape: str, block: Block = DENSE, rounds: bool = False) -> Settings:
     """The settings of networks of such draws and blocks; one program for all shapes where none is special."""
     constant = shape == "constant" and not settings.normalization.is_none
-    return replace(settings, constant=constant, unit_variance=shape == UNIT_VARIANCE, block=block)
+    unit_variance = shape == UNIT_VARIANCE
+    return replace(settings, constant=constant, unit_variance=unit_variance, block=block, rounds=rounds)
 
 
 def can_share(family: Family) -> np.ndarray:
-    """Which networks of a positively homogeneous activation are another one rescaled: [N]."""
+    """Which networks of a positively homogeneous activation are another one rescaled: [N]. None that is rounded is."""
+    if family.format is not None:
+        return np.zeros(family.n_networks, bool)
     without_biases = (family.bias_std == 0) & np.all(family.place_bias_stds == 0, axis=0)
     drawn = (family.first_std != 0) & (family.hidden_std != 0) & (family.branches != 0)
     can_share: np.ndarray = without_biases & drawn & (family.skips == 0)
@@ -92,6 +95,7 @@ def groups(family: Family, features: int, settings: Settings, shared: bool) -> I
         if layered is not None and skip is None:
             layered = layered._replace(skip=None)
         networks = Networks(of_stem, bias, stem.updates(rest), epsilon, skip, layered)
+        networks = networks._replace(branch=stem.branch_apart(rest), format=stem.limits(rest))
         yield Group(rest, networks, np.zeros(len(rest)), np.zeros(len(rest)))
 
 
@@ -113,7 +117,7 @@ def forward(
     draws and programs then serve those of fewer layers too. Where the weights are scaled to unit variance on the
     inputs, FACTORS are among the columns, [rows, N, places]: see `Family.rescaled`.
     """
-    settings = of_draws(settings, family.shape, family.block)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
     measured_columns: Columns = {}
     histogram = None
@@ -163,11 +167,11 @@ def gradients(
     edges: np.ndarray | None = None,
     room: int = 0,
 ) -> tuple[Columns, np.ndarray | None]:
-    """(log10 RMS of the gradients, [N, depths, rows]; counts of a histogram, [N, rows, bins + 3], or None).
+    """(Columns of the gradients, [N, depths, rows]; counts of a histogram, [N, rows, bins + 3], or None).
 
     labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear. room: as in `forward`.
     """
-    settings = of_draws(settings, family.shape, family.block)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
     loss: Any = draws.directions(family.seed, "cotangents", samples, family.width)
     if labels is not None:
@@ -180,7 +184,7 @@ def gradients(
     layer = settings.layer_of(settings.rows(deepest))
     for group in groups(family, features, settings, shared=labels is None and edges is None):
         block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
-        preact, weight, counts = backward.gradients(
+        preact, weight, counts, lost = backward.gradients(
             inputs,
             group.networks,
             family.first_layer(features),
@@ -197,7 +201,7 @@ def gradients(
         back = (np.array(depths)[:, None] - layer) * hidden
         below = np.where(layer == 1, 0.0, group.first_log10_ratio[:, None, None]) + np.maximum(layer - 2, 0) * hidden
         of_weights = weight + back + below
-        columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": of_weights}
+        columns = {"log10_preact_grad_rms": preact + back, "log10_weight_grad_rms": of_weights, **lost}
         _put(measured_columns, columns, group.positions, family.n_networks, axis=0)
     return measured_columns, counts
 
@@ -211,6 +215,8 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
     of_layers = [family.layer(number).branches[group.positions] for number in range(2, layers + 2)]
     with np.errstate(divide="ignore"):
         branch = np.log10(np.abs(np.reshape(of_layers, (layers, len(group.positions))))).T[:, None]
+    if family.format is not None:  # whose weights are without it
+        branch = np.zeros_like(branch)
     joined = np.empty((len(branch), *weight.shape[1:3]))
     joined[:, :, 0] = weight[:, :, 0, 0]
     for at, places in enumerate(family.places):
@@ -228,7 +234,7 @@ def _together(weight: np.ndarray, family: Family, group: Group) -> np.ndarray:
 
 def singular_values(family: Family, x: np.ndarray, depths: Sequence[int], settings: Settings, room: int = 0) -> Columns:
     """The sv_* columns, [depths, N], at the first inputs of x [samples x positions, features]. room: see `forward`."""
-    settings = of_draws(settings, family.shape, family.block)
+    settings = of_draws(settings, family.shape, family.block, family.format is not None)
     if not is_one_product(family.block):
         return _singular_values_by_directions(family, x, depths, settings)
     measured_columns: Columns = {}

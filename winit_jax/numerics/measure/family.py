@@ -6,14 +6,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from winit_jax.columns.formats import Format
 from winit_jax.numerics import draws
 from winit_jax.numerics.blocks import DENSE, Block, Scales, entries
 from winit_jax.numerics.draws import Draws, Layer, Place
 from winit_jax.numerics.initializers import UNIT_VARIANCE, drawn_as
 from winit_jax.numerics.measure import comparison
 from winit_jax.numerics.measure.networks import Layered
+from winit_jax.numerics.narrow import Limits, limits
 from winit_jax.numerics.normalization import NORM_EPSILON
-from winit_jax.numerics.scaled import as_scaled
+from winit_jax.numerics.scaled import Scaled, as_scaled
 
 # A stack of draws may take this share of the memory of a batch.
 STACK_SHARE = 0.125
@@ -31,7 +33,7 @@ class Family:
     the blocks' biases likewise; None where they are as the stem's. bias_init: how biases are drawn.
     epsilon: what normalization adds to the variance, [N]; None is `normalization.NORM_EPSILON` for all. skip, branch:
     skip_scale and branch_scale, [N]; None is the block's own skip, and 1, for all. sharpness: attention_gain, [N]; None
-    is 1.
+    is 1. format: the one that the networks are rounded to, None for float32.
     layers: where layers have scales of their own, how many there are; all of these but first_std then lead with an axis
     of layers, the stem's first. None where they are the same at all.
     """
@@ -50,6 +52,7 @@ class Family:
     layers: int | None = None
     block_bias_std: np.ndarray | None = None
     bias_init: str = "normal"
+    format: Format | None = None
 
     @property
     def n_networks(self) -> int:
@@ -174,19 +177,31 @@ class Family:
                 layer.updates(rows),
                 as_scaled(layer.skips[rows]),
                 as_scaled(layer.epsilon[rows]) if normalized and layer.epsilon is not None else None,
+                layer.branch_apart(rows),
             )
             for layer in each
         ]
         stacked: Layered = jax.tree.map(lambda *x: np.stack(x, axis=1), *of_layers)
         return stacked
 
+    def branch_apart(self, rows: np.ndarray) -> Scaled | None:
+        """branch_scale of some of the networks where it is not in the scales of weights."""
+        return None if self.format is None else as_scaled(self.branches[rows])
+
+    def limits(self, rows: np.ndarray) -> Limits | None:
+        """The format of some of the networks, None for float32."""
+        return None if self.format is None else limits(self.format, len(rows))
+
     def updates(self, rows: np.ndarray) -> tuple[Scales, ...]:
-        """The scales of each update of some of the networks: those of its last place with branch_scale in them."""
+        """The scales of each update of some of the networks: those of its last place with branch_scale in them.
+
+        But of networks that are rounded, which are multiplied by it after that (`branch_apart`).
+        """
         stds, biases_stds, scales = iter(self.place_stds[:, rows]), iter(self.place_bias_stds[:, rows]), []
         for update, places in zip(self.block.updates, self.places, strict=True):
             weights, biases = [], []
             for place in places:
-                branch = self.branches[rows] if place is places[-1] else 1.0
+                branch = self.branches[rows] if place is places[-1] and self.format is None else 1.0
                 weights.append(as_scaled(next(stds) * branch))
                 biases.append(as_scaled(next(biases_stds) * branch))
             sharpness = as_scaled(self.sharpnesses[rows]) if update.attends else None

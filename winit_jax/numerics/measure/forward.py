@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import batches, loops
 from winit_jax.numerics.measure.definitions import OF_PHI
@@ -214,6 +215,7 @@ def to_columns(
         log10_scale=log10_scale,
         log10_jacobian_scale=log10_jacobian_scale,
     )
+    found |= narrow.shares(measured.lost)
     if measured.entropy is not None:
         found["attention_entropy"] = np.asarray(measured.entropy, np.float64)
     speaks = settings.has_phi(len(found["nonfinite"]))

@@ -17,17 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import Scales, Update
-from winit_jax.numerics.blocks.affine import stem, weight_gradient
+from winit_jax.numerics.blocks.affine import weight_gradient, weight_square
 from winit_jax.numerics.blocks.stream import Stream, add_changes, as_stream
 from winit_jax.numerics.changes import Tangent, normalized_slope, pull, settled
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
-from winit_jax.numerics.measure.advance import Advanced, advance, is_watched
+from winit_jax.numerics.measure.advance import Advanced, advance, enter_one, is_watched
 from winit_jax.numerics.measure.networks import Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import count_histogram
 from winit_jax.numerics.measure.watched import Cotangents
+from winit_jax.numerics.narrow import Limits, Lost
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two
 from winit_jax.numerics.signals import Argument, Signal, lowered, respond, signal_of
 
@@ -55,11 +57,12 @@ class Kept(NamedTuple):
 
 class Gradients(NamedTuple):
     """Mean squares at each row: of dLoss/da, [rows], and of dLoss/dW at each place, [rows, places], times the samples
-    squared. The stem is of one place, and 0 at the others.
+    squared, unless they are rounded. The stem is of one place, and 0 at the others.
     """
 
     preact: Scaled
     weight: Scaled
+    lost: Lost | None  # of dLoss/da when it was rounded, int32 [rows]; None for float32
     histogram: jax.Array | None  # of dLoss/da in units of its RMS, int32 [layers, bins + 3]
 
 
@@ -81,8 +84,12 @@ def keep(
     """What a layer hands on, with what the next normalization removes, and what its own way back needs."""
     activation, normalization, preactivation = settings.outer, settings.before, advanced.preactivation
     argument = normalization.argument(preactivation, activation, network.epsilon)
+    to = network.format
+    if to is not None and not normalization.is_none:
+        argument = narrow.argument(argument, to)
     response, exponents = respond(argument, activation)
-    signal = signal_of(lowered(jax.lax.optimization_barrier(response), argument), exponents)
+    response = lowered(jax.lax.optimization_barrier(response), argument)
+    signal = signal_of(response, exponents) if to is None else narrow.answer(response, exponents, to)
     slope = normalized_slope(argument, activation)
     watched, stream = None, None
     if alike is not None:
@@ -107,11 +114,8 @@ def way_forth(
 
     network: scalars. layers: how many `hidden` has (see `loops`). `behind` of the first is zeros: nothing stands there.
     """
-    activation, precision, removes = settings.outer, settings.precision, settings.removes
-    product = jnp.matmul(inputs.response.value, first.weights, precision=precision)
-    product_mean = jnp.matmul(inputs.unit_mean, first.weights, precision=precision)
-    entered = stem(product, product_mean, inputs, first, network.first, network.bias, activation, removes)
-    samples, width = product.shape
+    entered, _ = enter_one(inputs, first, network, settings)
+    samples, width = entered.product.shape
     alike = removal.at_first(samples) if is_watched(network, samples, width, settings) else None
     passing, of_the_stem = keep(Advanced(entered, None, None), alike, network, settings)
     if hidden is None:
@@ -135,8 +139,30 @@ def way_forth(
     return stacked
 
 
-def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precision: str) -> Tangent:
-    """samples * dLoss/dh at a last layer. loss: directions of each sample (RMS 1 a row), or a readout."""
+def at_the_end(
+    signal: Signal, loss: jax.Array | Readout, at_zero: float, settings: Settings, to: Limits | None
+) -> Tangent:
+    """samples * dLoss/dh at a last layer; dLoss/dh itself, rounded, where there is a format.
+
+    loss: directions of each sample (RMS 1 a row), or a readout.
+    """
+    if to is None:
+        return _at_the_end(signal, loss, at_zero, settings.precision)
+    if isinstance(loss, Readout):
+        loss = loss._replace(weights=narrow.rounded(Scaled(loss.weights, jnp.int32(0)), to))
+    samples = signal.response.value.shape[0] // settings.layout.positions
+    found = _at_the_end(signal, loss, at_zero, settings.precision, to, samples)
+    return narrow.tangent(found._replace(factor=found.factor / samples), to)
+
+
+def _at_the_end(
+    signal: Signal,
+    loss: jax.Array | Readout,
+    at_zero: float,
+    precision: str,
+    to: Limits | None = None,
+    samples: int = 1,
+) -> Tangent:
     if not isinstance(loss, Readout):
         width = loss.shape[1]
         return Tangent(loss, jnp.int32(0), jnp.float32(1 / math.sqrt(width)))
@@ -149,6 +175,8 @@ def at_the_end(signal: Signal, loss: jax.Array | Readout, at_zero: float, precis
     chosen = jax.nn.one_hot(loss.labels, shares.shape[1], dtype=bool)
     others = jnp.where(chosen, 0.0, shares)
     error = jnp.where(chosen, -jnp.sum(others, axis=1, keepdims=True), others)
+    if to is not None:  # dLoss/dlogits is of a mean over samples
+        error = samples * narrow.rounded(Scaled(error / samples, jnp.int32(0)), to)
     shift = jnp.maximum(exponent_of(jnp.max(jnp.abs(error))), -126)
     value = jnp.matmul(error * power_of_two(-shift), loss.weights.T, precision=precision)
     return Tangent(value, shift, jnp.float32(1.0))
@@ -170,7 +198,7 @@ def way_back(
     edges: of a histogram, in units of the RMS.
     """
     normalization, precision, at_zero = settings.before, settings.precision, settings.outer.at_zero
-    updates, rows = settings.block.updates, kept.signal.response.value.shape[0]
+    updates, rows, to = settings.block.updates, kept.signal.response.value.shape[0], network.format
     places = max(len(scales.weights) for scales in network.updates)
 
     def row_of(stack: Any, index: jax.Array | int) -> Any:
@@ -190,24 +218,33 @@ def way_back(
         row: Kept,
         behind: Argument | None,
         above: jax.Array | int,
-    ) -> tuple[Tangent | Cotangents, Scaled, jax.Array | None]:
-        """(The gradient at what the update and the skip add up to, the mean square of dLoss/da, a histogram of it).
+    ) -> tuple[Tangent | Cotangents, Scaled, Lost | None, jax.Array | None]:
+        """(The gradient at what the update and the skip add up to, the mean square of dLoss/da, what rounding it lost,
+        a histogram of it).
 
         gradient: at the response. beside: what the row above hands down beside its update, which is of the layer
         `above` of `hidden`. behind: of the normalization behind the row, if any.
         """
         going: Tangent | Cotangents
+        lost = None
         if isinstance(gradient, Tangent):
             pulled = pull(gradient, row.slope, row.argument, normalization)
+            exact = pulled
+            if to is not None:
+                pulled, lost = narrow.tangent_and_lost(pulled, to)
             if beside is not None:
                 pulled = add_changes(beside, skip_of(above), pulled)
+            if beside is not None and to is not None:  # what is counted is the sum as it were without steps between
+                pulled = narrow.tangent(pulled, to)
+                lost = narrow.tangent_and_lost(add_changes(beside, skip_of(above), exact), to)[1]
             size_square = mean_square(pulled.value)
             square = Scaled(size_square, 2 * pulled.exponent)
-            change = going = settled(pulled, size_square)
+            change = going = settled(pulled, size_square) if to is None else pulled
             if behind is not None:
                 passed = settings.behind.through(change.value, behind)
                 passed = Scaled(passed.value, passed.exponent + change.exponent)
                 going = settled(Tangent(*passed, jnp.float32(1.0)), mean_square(passed.value))
+                going = settings.context(network).near(going)
         else:
             going = gradient.through_layer(row.slope, row.argument, row.watched, settings.outer, normalization)
             change = going.whole.together()
@@ -216,12 +253,14 @@ def way_back(
         if edges is not None:
             rms = jnp.sqrt(jnp.maximum(mean_square(change.value), jnp.finfo(jnp.float32).tiny))
             histogram = count_histogram(change.value, (jnp.int32(0), jnp.int32(0)), edges * rms)
-        return going, square, histogram
+        return going, square, lost, histogram
 
     def at_weights(going: Tangent | Cotangents, row: Kept, below: Signal, at_zero: float, sums_to_zero: bool) -> Scaled:
         """The mean square of dLoss/dW of weights that read a row by itself: of the stem, and beside watched layers."""
         gradient = going if isinstance(going, Tangent) else going.of_weights(row.watched, normalization).together()
         sums_to_zero = sums_to_zero and normalization.joins_samples
+        if to is not None:
+            return weight_square(below, at_zero, gradient, precision, to=to)
         found = weight_gradient(below, at_zero, gradient.value, precision, sums_to_zero=sums_to_zero)
         square = jnp.mean(jnp.square(found.value))
         if not isinstance(going, Tangent):
@@ -242,16 +281,19 @@ def way_back(
         update: Update,
         scales: Scales,
         draws: tuple[Layer, ...],
+        of_layer: Networks,
         index: jax.Array | int,
         going: Tangent | Cotangents,
         sums_to_zero: bool,
     ) -> tuple[Tangent | Cotangents, tuple[Scaled, ...]]:
         """(The gradient at the response below, the mean squares of dLoss/dW), of the row's own update."""
         below = row_of(kept.signal, index - 1)
+        if isinstance(going, Tangent) and to is not None:
+            return backward_rounded(update, going, below, draws, scales, of_layer, settings, to)
         if isinstance(going, Tangent):
             if settings.removes == "product":  # dLoss/da of a sample adds up to 0
                 draws = tuple(layer._replace(weights=jnp.zeros_like(layer.weights)) for layer in draws)
-            return update.backward(going, below, draws, scales, settings.context, sums_to_zero=sums_to_zero)
+            return update.backward(going, below, draws, scales, settings.context(network), sums_to_zero=sums_to_zero)
         (layer,), (weight,) = draws, scales.weights
         of_weights = at_weights(going, row_of(kept, index), below, at_zero, True)
         draw = jnp.zeros_like(layer.weights) if settings.removes == "product" else layer.weights
@@ -268,25 +310,26 @@ def way_back(
             above = layer + 1 if place == len(updates) - 1 else layer
             index = 1 + layer * len(updates) + place
             row = row_of(kept, index)
-            going, square, histogram = at_stream(gradient, beside, row, row.behind, above)
+            going, square, lost, histogram = at_stream(gradient, beside, row, row.behind, above)
             sums_to_zero = (normalization.joins_samples and beside is None) or settings.behind.joins_samples
-            of_update = (updates[place], of_layer.updates[place], row_of(hidden[place], layer))
+            of_update = (updates[place], of_layer.updates[place], row_of(hidden[place], layer), of_layer)
             gradient, of_weights = through_update(*of_update, index, going, sums_to_zero)
             if isinstance(gradient, Tangent):
                 gradient = Tangent(gradient.value, gradient.exponent, jnp.asarray(gradient.factor, jnp.float32))
             if beside is not None and isinstance(going, Tangent):
                 beside = going
-            gradients = record(gradients, index, square, _side_by_side(of_weights, places), histogram)
+            gradients = record(gradients, index, square, _side_by_side(of_weights, places), lost, histogram)
         return gradient, beside, gradients
 
     def nothing(*shape: int) -> Scaled:
         return Scaled(jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
 
     counts = None if edges is None else jnp.zeros((rows, edges.shape[0] + 2), jnp.int32)
-    gradients = Gradients(nothing(rows), nothing(rows, places), counts)
+    lost = None if to is None else Lost(*[jnp.zeros(rows, jnp.int32)] * len(Lost._fields))
+    gradients = Gradients(nothing(rows), nothing(rows, places), lost, counts)
     gradient: Tangent | Cotangents
     last = (depth - 1) * len(updates)
-    gradient = at_the_end(row_of(kept.signal, last), loss, at_zero, precision)
+    gradient = at_the_end(row_of(kept.signal, last), loss, at_zero, settings, to)
     if kept.watched is not None:
         gradient = Cotangents.at_first(gradient, normalization)
     beside = None
@@ -295,9 +338,30 @@ def way_back(
     if hidden is not None:
         gradient, beside, gradients = jax.lax.fori_loop(0, depth - 1, down, (gradient, beside, gradients))
     of_stem = row_of(kept, 0)
-    going, square, histogram = at_stream(gradient, beside, of_stem, None, 0)
+    going, square, lost, histogram = at_stream(gradient, beside, of_stem, None, 0)
     of_weights = at_weights(going, of_stem, inputs, 0.0, beside is None)
-    return record(gradients, 0, square, _side_by_side((of_weights,), places), histogram)
+    return record(gradients, 0, square, _side_by_side((of_weights,), places), lost, histogram)
+
+
+def backward_rounded(
+    update: Update,
+    gradient: Tangent,
+    below: Signal,
+    draws: tuple[Layer, ...],
+    scales: Scales,
+    network: Networks,
+    settings: Settings,
+    to: Limits,
+) -> tuple[Tangent, tuple[Scaled, ...]]:
+    """`Update.backward` of a network that is rounded: of its own weights, behind branch_scale."""
+    assert network.branch is not None
+    scaled = gradient._replace(
+        exponent=gradient.exponent + network.branch.exponent, factor=gradient.factor * network.branch.value
+    )
+    draws, stds, bias_stds = narrow.weights(draws, scales.weights, scales.biases, to)
+    scales = scales._replace(weights=stds, biases=bias_stds)
+    found, of_weights = update.backward(narrow.tangent(scaled, to), below, draws, scales, settings.context(network))
+    return narrow.tangent(found, to), of_weights
 
 
 def _side_by_side(squares: tuple[Scaled, ...], places: int) -> Scaled:

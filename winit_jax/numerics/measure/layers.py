@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import Update
 from winit_jax.numerics.blocks.affine import stem, unit_factor
 from winit_jax.numerics.blocks.protocol import Inner
@@ -17,7 +18,14 @@ from winit_jax.numerics.changes import Tangent, careful_push, push, rescaled, sl
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
 from winit_jax.numerics.measure import loops, removal
-from winit_jax.numerics.measure.advance import Advanced, advance, is_watched, scaled_to_unit_variance, side_by_side
+from winit_jax.numerics.measure.advance import (
+    Advanced,
+    advance,
+    enter_one,
+    is_watched,
+    scaled_to_unit_variance,
+    side_by_side,
+)
 from winit_jax.numerics.measure.networks import Inputs, Layered, Networks, Settings
 from winit_jax.numerics.measure.statistics import (
     OfResponse,
@@ -29,6 +37,7 @@ from winit_jax.numerics.measure.statistics import (
     no_response,
     preactivation_mean_square,
 )
+from winit_jax.numerics.narrow import Lost
 from winit_jax.numerics.scaled import Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond, signal_of
 
@@ -51,7 +60,8 @@ class Measured(NamedTuple):
 
     Sums, mean squares of tangents, counts of what is not finite, histograms, entropies of attention weights, and what
     weights were multiplied by for unit variance, [rows, N, places]. tangent and histogram are None where they were not
-    asked for, entropy where no update attends, factors where weights are as they are drawn.
+    asked for, entropy where no update attends, factors where weights are as they are drawn. lost: what became of the
+    stream when it was rounded, None for float32.
     """
 
     sums: Sums
@@ -60,6 +70,7 @@ class Measured(NamedTuple):
     histogram: jax.Array | np.ndarray | None
     entropy: jax.Array | np.ndarray | None = None
     factors: Scaled | None = None
+    lost: Lost | None = None
 
 
 def enter(
@@ -71,7 +82,27 @@ def enter(
     settings: Settings,
 ) -> tuple[State, Measured]:
     """The first layer of a block: one product of the inputs serves all its networks."""
-    signal = inputs.signal
+    entered = _at_stem(inputs.signal, first, networks, settings)
+    changes = None
+    if tangents is not None:
+        count = networks.first.value.shape[0]
+        everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
+        if networks.format is not None:
+            everywhere = jax.vmap(partial(narrow.rounded, Scaled(tangents, jnp.int32(0))))(networks.format)
+        changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
+    samples, width = entered.preactivation.product.shape[1:]
+    alike = None
+    if tangents is not None and is_watched(networks, samples, width, settings):
+        count = networks.first.value.shape[0]
+        alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
+    return _leave(entered._replace(change=changes), alike, networks, edges, settings)
+
+
+def _at_stem(signal: Signal, first: Layer, networks: Networks, settings: Settings) -> Advanced:
+    """a_1 of many networks, [B, rows, width], without its change: one product serves all that are not rounded."""
+    if settings.rounds:
+        preactivations, lost = jax.vmap(lambda each: enter_one(signal, first, each, settings))(networks)
+        return Advanced(preactivations, None, None, lost=lost)
     product = jnp.matmul(signal.response.value, first.weights, precision=settings.precision)
     product_mean = jnp.matmul(signal.unit_mean, first.weights, precision=settings.precision)
 
@@ -83,17 +114,7 @@ def enter(
         return stem(product, product_mean, signal, first, weight, bias, settings.outer, settings.removes), factors
 
     preactivations, factors = jax.vmap(of_network)(networks.first, networks.bias)
-    changes = None
-    if tangents is not None:
-        count = networks.first.value.shape[0]
-        everywhere = jnp.broadcast_to(tangents, (count, *tangents.shape))
-        changes = Tangent(everywhere, jnp.zeros(count, jnp.int32), jnp.ones(count))
-    samples, width = product.shape
-    alike = None
-    if tangents is not None and is_watched(networks, samples, width, settings):
-        count = networks.first.value.shape[0]
-        alike = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), removal.at_first(samples))
-    return _leave(Advanced(preactivations, changes, None, factors=factors), alike, networks, edges, settings)
+    return Advanced(preactivations, None, None, factors=factors)
 
 
 def descend(
@@ -126,7 +147,7 @@ def _update(
     """Networks through one update of a layer, which is the block's so many-th."""
 
     def of_network(state: State, network: Networks) -> Advanced:
-        scales, factors = scaled_to_unit_variance(update, state.signal, draws, network.updates[at], settings)
+        scales, factors = scaled_to_unit_variance(update, state.signal, draws, network.updates[at], network, settings)
         advanced = advance(update, state.signal, state.change, state.stream, draws, scales, network, settings)
         return advanced._replace(behind=None, factors=factors)
 
@@ -141,9 +162,14 @@ def _leave(
     activation, normalization, preactivations, tangents = (
         settings.outer, settings.before, advanced.preactivation, advanced.change
     )  # fmt: skip
+    to = networks.format
 
-    def answer(preactivation: Preactivation, epsilon: Scaled | None) -> tuple[Argument, jax.Array, Any]:
+    def answer(
+        preactivation: Preactivation, epsilon: Scaled | None, to: narrow.Limits | None
+    ) -> tuple[Argument, jax.Array, Any]:
         argument = normalization.argument(preactivation, activation, epsilon)
+        if to is not None and not normalization.is_none:
+            argument = narrow.argument(argument, to)
         return argument, *respond(argument, activation)
 
     def sum_up(
@@ -158,12 +184,17 @@ def _leave(
     def size(tangent: Tangent, alike: removal.Alike | None) -> tuple[Scaled, Tangent]:
         square = mean_square(tangent.value) * jnp.square(tangent.factor)
         reported = square if alike is None else removal.unless_doubtful(square, tangent.value, alike.doubts)
-        return Scaled(reported, 2 * tangent.exponent), rescaled(tangent, square)
+        scaled = Scaled(reported, 2 * tangent.exponent)
+        return scaled, rescaled(tangent, square) if to is None else tangent  # which is rescaled as it is rounded
 
-    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon)
+    arguments, responses, exponents = jax.vmap(answer)(preactivations, networks.epsilon, to)
     # Statistics read the response from memory; without the barrier XLA would compute phi once for each.
     responses = jax.vmap(lowered)(jax.lax.optimization_barrier(responses), arguments)
+    if to is not None:
+        near = jax.vmap(narrow.answer)(responses, exponents, to)
+        responses = jax.lax.optimization_barrier(near.response.value)
     signals, sums = jax.vmap(sum_up)(preactivations, arguments, responses, exponents)
+    signals = signals if to is None else near
     spoken_of, inside = signals, advanced.inner
     if inside is not None:
         sums = sums._replace(response=jax.vmap(partial(_inside, settings=settings))(inside))
@@ -184,6 +215,7 @@ def _leave(
             tangents = tangents._replace(value=tangents.value - tangents.value[:, :, :1])
         saturated = sums.response.saturated if settings.block.responds else jnp.zeros_like(counted)
         changes = _push(sources, tangents, signals.response.value, saturated, removed, settings)
+        changes = changes if to is None else jax.vmap(narrow.tangent)(changes, to)
         if alike is not None and watched is not None:
             alike = jax.vmap(partial(_doubt, settings=settings))(
                 alike, watched, tangents, changes, arguments, signals.response.value
@@ -206,7 +238,7 @@ def _leave(
     entropy = None
     if any(update.attends for update in settings.block.updates):
         entropy = jnp.full(counted.shape, jnp.nan) if advanced.entropy is None else advanced.entropy
-    measured = Measured(sums, squares, counted, histogram, entropy, advanced.factors)
+    measured = Measured(sums, squares, counted, histogram, entropy, advanced.factors, advanced.lost)
     return State(signals, changes, alike, streams), measured
 
 

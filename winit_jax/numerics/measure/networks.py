@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.columns.formats import Format
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block, Context, Layout, Scales
 from winit_jax.numerics.blocks.protocol import IDENTITY, ROWS
+from winit_jax.numerics.naive import cast
 from winit_jax.numerics.normalization import NONE, Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 from winit_jax.numerics.signals import Signal
@@ -35,6 +38,7 @@ class Layered(NamedTuple):
     updates: tuple[Scales, ...]
     skip: Scaled | None
     epsilon: Scaled | None
+    branch: Scaled | None = None
 
 
 class Networks(NamedTuple):
@@ -42,7 +46,9 @@ class Networks(NamedTuple):
 
     first, bias: of the stem's weights and biases. updates: of each update of a layer. epsilon: added to the variance by
     normalization; None is NORM_EPSILON for all. skip: what the stream is multiplied by beside an update; None where no
-    network has a skip. layered: where layers have scales of their own, those; the rest is then of the stem.
+    network has a skip. layered: where layers have scales of their own, those; the rest is then of the stem. branch:
+    branch_scale of networks that are rounded to a format, for which it is not in the scales of weights; both None for
+    float32.
     """
 
     first: Scaled
@@ -51,12 +57,15 @@ class Networks(NamedTuple):
     epsilon: Scaled | None = None
     skip: Scaled | None = None
     layered: Layered | None = None
+    branch: Scaled | None = None
+    format: narrow.Limits | None = None
 
     def with_layer(self, layer: Layered | None) -> "Networks":
         """The same at a layer with scales of its own."""
         if layer is None:
             return self
-        return self._replace(updates=layer.updates, skip=layer.skip, epsilon=layer.epsilon, layered=None)
+        own = self._replace(updates=layer.updates, skip=layer.skip, epsilon=layer.epsilon, layered=None)
+        return own._replace(branch=layer.branch)
 
     def at_layer(self, index: Any) -> "Networks":
         """One network at a layer behind the stem, 0 for the first of them. `layered`: [layers]."""
@@ -68,9 +77,11 @@ class Networks(NamedTuple):
         return len(self.first.value)
 
 
-def as_inputs(x: np.ndarray) -> Inputs:
-    """Inputs from finite numbers of any scale, [samples, features]."""
+def as_inputs(x: np.ndarray, to: Format | None = None) -> Inputs:
+    """Inputs from finite numbers of any scale, [samples, features]. to: the format that they are rounded to, if any."""
     x = np.asarray(x, dtype=np.float64)
+    if to is not None:
+        return _in_format(x, to)
     rms = float(np.sqrt(np.mean(np.square(x / peak)))) * peak if (peak := float(np.max(np.abs(x)))) else 0.0
     exponent = math.frexp(rms)[1] if rms else 0
     # In NumPy, for outside a program JAX would compile every operation by itself.
@@ -79,13 +90,22 @@ def as_inputs(x: np.ndarray) -> Inputs:
     return Inputs(*map(jnp.asarray, (scaled, mean, np.int32(exponent), np.int32(rms_exponent))))
 
 
+def _in_format(x: np.ndarray, to: Format) -> Inputs:
+    """The same as numbers of a format, of which some may be infinite."""
+    near = cast(x, to)
+    finite = as_inputs(np.where(np.isfinite(near), near, 0.0))
+    beyond = jnp.asarray(np.where(np.isfinite(near), 0.0, near), jnp.float32)
+    return finite._replace(samples=finite.samples + beyond, mean=finite.mean + jnp.sum(beyond, axis=0))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a pass is compiled for, beside its shapes. precision: of matrix products, in JAX's words.
 
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
     draw are one number. unit_variance: whether each matrix is scaled to products of variance 1. norm_position: `pre`,
-    before each update, or `post`, on the stream behind it. layout: of rows.
+    before each update, or `post`, on the stream behind it. layout: of rows. rounds: whether everything is rounded on
+    the way to the formats that the networks have.
     """
 
     activation: Activation
@@ -97,9 +117,11 @@ class Settings:
     block: Block = DENSE
     norm_position: str = "pre"
     layout: Layout = ROWS
+    rounds: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "activation", self.activation.resolving(self.saturation_threshold))
+        activation = narrow.whole(self.activation) if self.rounds else self.activation
+        object.__setattr__(self, "activation", activation.resolving(self.saturation_threshold))
 
     @property
     def before(self) -> Normalization:
@@ -114,17 +136,16 @@ class Settings:
     @property
     def removes(self) -> str:
         """What of a the normalization before phi removes, see `Normalization.removes`."""
-        return self.before.removes(self.constant)
+        return "" if self.rounds else self.before.removes(self.constant)
 
     @property
     def outer(self) -> Activation:
         """What a stream is fed to before an update reads it."""
         return self.activation if self.block.responds else IDENTITY
 
-    @property
-    def context(self) -> Context:
+    def context(self, network: Networks) -> Context:
         """What the block's own programs need to know."""
-        return Context(self.activation, self.outer, self.precision, self.layout, self.removes)
+        return Context(self.activation, self.outer, self.precision, self.layout, self.removes, network.format)
 
     def rows(self, layers: int) -> int:
         """How many rows are measured of so many layers: the stem, and every update of the others."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from winit_jax.columns.formats import Format
 from winit_jax.numerics.blocks import DENSE, Block
 from winit_jax.numerics.measure.definitions import DEFINITIONS, OF_PHI, OF_SIGNALS, LayerArrays
 from winit_jax.numerics.naive import (
@@ -73,6 +74,7 @@ def forward(
     positions: int = 1,
     grid: tuple[int, int] | None = None,
     unit_variance: bool = False,
+    to: Format | None = None,
 ) -> Iterator[Observed]:
     """What is measured of each row, one by one.
 
@@ -81,13 +83,16 @@ def forward(
     place of each update. scales: of each layer, the stem's first; the last one holds for all that follow.
     tangents: directions at the first pre-activations. rounding: random errors on the way, by default none.
     norm_position: pre or post. unit_variance: whether each matrix is multiplied by what gives its products variance 1.
+    to: the format that everything is rounded to, for functions of `narrow.whole`.
     """
     before, behind = (normalization, "none") if norm_position == "pre" else ("none", normalization)
-    naive = Naive(functions, saturation_threshold, rounding, positions, grid, unit_variance=unit_variance)
-    psi = np.asarray(x, dtype=np.float64)
+    naive = Naive(functions, saturation_threshold, rounding, positions, grid, unit_variance=unit_variance, format=to)
+    psi = naive.cast(np.asarray(x, dtype=np.float64))
+    first = naive.weights(*first)
+    tangents = None if tangents is None else naive.cast(tangents)
     psi = rounding.flush(rounding.off(psi, np.abs(psi)), FLUSHED * rms(psi))
     with np.errstate(all="ignore"):
-        entered = affine(NaiveSignal(psi), *first, naive)
+        entered = naive.near(affine(NaiveSignal(psi), *first, naive))
         row = _Row(entered.stream, *entered.stream.together(rounding), tangents, False)
         responded = _read(row, scales[0], before, block, naive)
         yield _observed(row, responded, tangents, block.responds, entered, naive)
@@ -97,7 +102,7 @@ def forward(
             for update, of_update in zip(block.updates, draws, strict=True):
                 at_zero = functions.activation.at_zero if block.responds else 0.0
                 signal = NaiveSignal(responded.response.psi, at_zero, responded.change)
-                added = update.naive(signal, of_update, naive)
+                added = naive.near(update.naive(signal, [naive.weights(*place) for place in of_update], naive))
                 row = _add(row, responded.removed, added, of_layer, behind, naive)
                 responded = _read(row, of_layer, before, block, naive)
                 has_phi = block.responds or update.has_phi
@@ -133,19 +138,24 @@ def _add(
 ) -> _Row:
     """skip times the stream and branch times an update, with what normalization makes of both."""
     skip, branch = scales.skip, scales.branch
-    stream = below.stream.add(skip, branch, added.stream, naive.rounding)
+    if naive.format is not None:  # the multiple is a step by itself
+        multiple = NaiveStream(*(branch * part for part in added.stream))
+        changed = None if added.change is None else naive.cast(branch * added.change)
+        added, branch = added._replace(stream=naive.near_stream(multiple), change=changed), 1.0
+    stream = naive.near_stream(below.stream.add(skip, branch, added.stream, naive.rounding))
     a, size = stream.together(naive.rounding)
     change = below.change
     if added.change is not None and change is not None:
         removed |= added.lost
-        change = branch * added.change + skip * change
+        change = naive.cast(branch * added.change + skip * change)
     if behind == "none":
         return _Row(stream, a, size, change, removed)
-    normalized = _normalize(stream, a, size, change, behind, scales.epsilon, naive.rounding)
+    normalized = _normalize(stream, a, size, change, behind, scales.epsilon, naive)
     removed |= normalized.loses(change)
     a = normalized.u
     parts = NaiveStream(a, a.mean(axis=0, keepdims=True), np.zeros(1))
-    return _Row(parts, a, rms(a), normalized.change, removed)
+    change = None if normalized.change is None else naive.cast(normalized.change)
+    return _Row(parts, a, rms(a), change, removed)
 
 
 def _read(row: _Row, scales: NaiveScales, before: str, block: Block, naive: Naive) -> _Read:
@@ -153,17 +163,18 @@ def _read(row: _Row, scales: NaiveScales, before: str, block: Block, naive: Naiv
     u, change, removed, slopes = row.a, row.change, row.removed, np.ones(1)
     normalized = None
     if before != "none":
-        normalized = _normalize(row.stream, row.a, row.size, row.change, before, scales.epsilon, naive.rounding)
+        normalized = _normalize(row.stream, row.a, row.size, row.change, before, scales.epsilon, naive)
         u, change = normalized.u, normalized.change
     if block.responds:
         response = respond(naive.functions, u, row.size, naive.saturation_threshold, naive.rounding)
+        response = response._replace(psi=naive.cast(response.psi))
         slopes = response.slopes
     else:
         response = NaiveResponse(u, u, slopes, u)
     if change is not None:
         if normalized is not None and not scales.skip:
             removed |= normalized.loses(row.change, slopes)
-        change = slopes * change
+        change = naive.cast(slopes * change)
     return _Read(response, change, removed)
 
 
@@ -232,16 +243,16 @@ def _normalize(
     change: Array | None,
     normalization: str,
     epsilon: float,
-    rounding: Rounding,
+    naive: Naive,
 ) -> _Normalized:
     """(a - mean) / sqrt(var + epsilon), as its definition reads, with the derivative at it."""
-    axis, centered = 0 if normalization == "batch" else 1, a
+    axis, centered, rounding = 0 if normalization == "batch" else 1, a, naive.rounding
     if normalization == "batch":  # the offset of a unit is in its mean over samples, and cancels
         centered = rounding.forget(stream.product - stream.means, size)
     elif normalization == "layer":
         centered = a - rounding.off(a.mean(axis=1, keepdims=True), np.abs(a).mean(axis=1, keepdims=True), 2.0)
     spread = np.sqrt(np.mean(centered**2, axis, keepdims=True) + epsilon)
-    u = np.where(spread > 0, centered / spread, 0.0)
+    u = naive.cast(np.where(spread > 0, centered / spread, 0.0))
     if change is None:
         return _Normalized(u, None, None)
     along = u * np.mean(u * change, axis, keepdims=True)

@@ -1,0 +1,33 @@
+"""Number formats of a grid against what else a sweep asks for: what is computed in float32 alone, in sentences."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from winit_jax.columns.formats import FLOAT32
+from winit_jax.spec.problems import Problem
+from winit_jax.spec.sweep import BlockKind, Grid, InitKind, Measure, Train
+
+
+def check_formats(
+    grid: Grid,
+    blocks: Mapping[str, BlockKind],
+    inits: Iterable[InitKind],
+    measure: Measure,
+    train: Train | None,
+) -> Iterator[Problem]:
+    """What is wrong with the formats of a grid."""
+    narrow = [name for name in grid.dtype if name != FLOAT32]
+    if not narrow:
+        return
+    if train is not None:
+        yield Problem(
+            "grid.dtype", f"networks are trained in float32 alone. Take {narrow[0]} away, or the [train] table."
+        )
+    if measure.singular_values:
+        what = f"singular values are taken in float32 alone. Take them away, or {narrow[0]}."
+        yield Problem("measure.singular_values", what)
+    scaled = [kind.name for kind in inits if kind.is_scaled_by_inputs]
+    if scaled:
+        yield Problem("grid.dtype", f"{scaled[0]} is measured in float32 alone. Take it away, or {narrow[0]}.")
+    attending = [name for name, kind in blocks.items() if kind.heads]
+    if attending:
+        yield Problem("grid.dtype", f"{attending[0]} is computed in float32 alone. Take it away, or {narrow[0]}.")
