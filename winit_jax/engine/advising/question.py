@@ -107,5 +107,5 @@ def by_powers(log10: float, digits: int = 3) -> str:
     if np.isnan(log10):
         return "an unknown factor"
     if math.isinf(log10):
-        return "0" if log10 < 0 else "infinity"
+        return "less than 10^-300" if log10 < 0 else "more than 10^300"
     return f"{10**log10:.{digits}g}" if abs(log10) < 4 else f"10^{log10:.1f}"

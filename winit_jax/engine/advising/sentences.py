@@ -11,6 +11,7 @@ from winit_jax.engine.advising.confirming import Measured
 from winit_jax.engine.advising.question import Question, by_powers
 from winit_jax.engine.computing.advice import USUAL, Attractor
 from winit_jax.numerics import theory
+from winit_jax.numerics.theory.length_curves import curve
 
 LN_10 = math.log(10)
 # What is measured agrees with theory within so much of a log10, by which seeds differ.
@@ -180,9 +181,13 @@ def of_attractors(question: Question, gain: float) -> list[str]:
         return []
     each = [Attractor(rest.log_q / LN_10, rest.stability, rest.low / LN_10, rest.high / LN_10) for rest in rests]
     words = "; ".join(attractor.words() for attractor in each)
+    start = np.log([question.q_1(gain)])
+    weight, bias = np.array([2 * math.log(gain)]), np.array([question.log_bias])
+    growth = 1 + float(curve(question.phi).step(start, weight, bias).slope[0])
     return [
         f"There are two attractors at gain {gain:.6g}, so that the start matters: q ends at {words}. These inputs "
-        f"start at q_1 = {question.q_1(gain):.4g}; inputs of another size want another gain (--inputs)."
+        f"start at q_1 = {question.q_1(gain):.4g}, where a small deviation of log q grows by a factor {growth:.4g} a "
+        "layer; inputs of another size want another gain (--inputs)."
     ]
 
 
@@ -233,7 +238,8 @@ def of_networks(question: Question, loss: Loss, measured: Measured | None, width
             f"{by_powers(loss.predicted)}."
         )
     finite = measured.signal[np.isfinite(measured.signal)]
-    if len(finite) != len(measured.signal) or (len(finite) > 1 and np.ptp(finite) > SCATTER):
+    ends = {float(value) for value in (np.min(measured.signal), np.max(measured.signal))}
+    if len(ends) > 1 and (len(finite) != len(measured.signal) or np.ptp(finite) > SCATTER):
         low, high = (by_powers(float(value)) for value in (np.min(measured.signal), np.max(measured.signal)))
         said.append(
             f"Seeds scatter: the RMS of a signal changes by a factor {low} to {high}. That grows with the depth over "
@@ -256,7 +262,7 @@ def of_changes(question: Question, choice: Choice, loss: Loss, tried: Sequence[C
         words = [f"{change.what} (a factor {by_powers(change.choice.worst)} is lost)" for change in fails]
         said.append(f"What does not: {'; '.join(words)}.")
     if 1 < choice.reach < question.depth and loss.predicted > KEPT:
-        said.append(f"Networks of this kind keep both in up to {choice.reach:,} layers.")
+        said.append(f"By theory networks of this kind keep both in up to {choice.reach:,} layers.")
     return said
 
 
