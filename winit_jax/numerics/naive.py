@@ -64,7 +64,7 @@ class Naive:
     format: Format | None = None
 
     def cast(self, x: Array) -> Array:
-        """x as numbers of the format, as JAX has its type; beyond a largest number without infinity they are that one."""
+        """x as numbers of the format; what lies beyond a largest number without infinity is that one."""
         return x if self.format is None else cast(x, self.format)
 
     def weights(self, weights: Array, biases: Array) -> tuple[Array, Array]:
