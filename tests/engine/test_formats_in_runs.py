@@ -68,7 +68,6 @@ def test_rounded_networks_lose_what_the_format_does_not_hold(both):
     assert narrow.loc[(0.5, 2), "theory_log10_act_rms"] == exact.loc[(0.5, 2), "theory_log10_act_rms"]
 
 
-@pytest.mark.slow
 def test_a_sweep_cut_into_single_networks_and_grown_has_the_bits_of_the_whole(both, plain, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "PART_SECONDS", 1e-12)
     folder = tmp_path / "grown"
@@ -88,7 +87,6 @@ def test_a_sweep_cut_into_single_networks_and_grown_has_the_bits_of_the_whole(bo
         pd.testing.assert_frame_equal(found.sort_index(), whole.sort_index(), check_exact=True)
 
 
-@pytest.mark.slow
 def test_a_rounded_run_goes_on_where_it_was_cut(both, tmp_path):
     folder = tmp_path / "cut"
     run(folder, *WORDS, BOTH)

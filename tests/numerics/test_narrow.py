@@ -231,9 +231,10 @@ def rms(x):
 # A sum of a few dozen products that float32 rounds to the other side of a tie moves one number in a thousand, or less,
 # by one last place, 2^-3 of itself at most: 1e-4 of an RMS, and a pair or two of a share.
 CLOSE, PAIRS = 5e-4, 3 / (SAMPLES * WIDTH)
-WITH_NORMALIZATION = pytest.mark.parametrize("norm", ["none", pytest.param("layer", marks=pytest.mark.slow)])
+WITH_NORMALIZATION = pytest.mark.parametrize("norm", ["none", "layer"])
 
 
+@pytest.mark.slow  # every run holds a few layers against the same in quick tests (tests/engine/test_formats_in_runs.py)
 @WITH_NORMALIZATION
 def test_a_rounded_network_is_the_loop_that_rounds_after_every_step(inputs, norm):
     settings = Settings(activation("tanh"), NORMALIZATIONS[norm], block=BLOCKS.find("residual"), rounds=True)
@@ -263,7 +264,7 @@ def test_a_rounded_network_is_the_loop_that_rounds_after_every_step(inputs, norm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["none", "layer"])
+@WITH_NORMALIZATION
 def test_rounded_gradients_are_those_of_the_loop(inputs, norm):
     settings = Settings(activation("tanh"), NORMALIZATIONS[norm], block=BLOCKS.find("residual"), rounds=True)
     networks, of = all_networks(settings), family(None, KINDS[0])

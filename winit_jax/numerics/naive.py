@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
-import ml_dtypes
 import numpy as np
 
 from winit_jax.columns.formats import Format
@@ -67,7 +66,7 @@ class Naive:
     format: Format | None = None
 
     def cast(self, x: Array) -> Array:
-        """x as numbers of the format, by `ml_dtypes`; those beyond a largest number without infinity are that one."""
+        """x as numbers of the format; what lies beyond a largest number without infinity is that one."""
         return x if self.format is None else cast(x, self.format)
 
     def weights(self, weights: Array, biases: Array) -> tuple[Array, Array]:
@@ -143,10 +142,10 @@ class NaiveBranch(NamedTuple):
 
 
 def cast(x: Array, to: Format) -> Array:
-    """The numbers of a format nearest to x, in float64, where `ml_dtypes` has them."""
+    """The numbers of a format nearest to x, by a cast to its type and back, in float64."""
     if not to.has_infinity:
         x = np.clip(x, -to.largest, to.largest)
-    return np.asarray(x).astype(getattr(ml_dtypes, to.name, to.name)).astype(np.float64)
+    return np.asarray(x).astype(jax.numpy.dtype(to.name)).astype(np.float64)
 
 
 def rms(x: Array) -> float:

@@ -98,7 +98,7 @@ def _of_format(rows: pd.DataFrame, to: Format) -> pd.DataFrame:
     gradient = shares(rows[GRADIENT], to)
     low, high = log2_range(to)
     size = rows[GRADIENT].where(np.isfinite(rows[GRADIENT])) / np.log10(2)
-    wanted = np.ceil(low - size).clip(lower=0)
+    wanted = np.ceil(low - size).clip(lower=0) + 0.0  # and never -0
     most = np.floor(high - size)
     keys = [key for key in KEYS if key in rows]
     possible = most.groupby([rows[key] for key in keys], observed=True, dropna=False).transform("min")
