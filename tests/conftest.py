@@ -7,7 +7,10 @@ from pathlib import Path
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What two workers compile on two cores is not cut into pieces; the code is the same.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
+WHOLE = "--xla_cpu_parallel_codegen_split_count=1"
+# Quick tests ask whether formulas are right, and most of their time is compiling: LLVM leaves their code as it is. Slow
+# tests run what users run.
+UNOPTIMIZED = "--xla_backend_optimization_level=0"
 
 from winit_jax.engine.computing import programs
 
@@ -19,6 +22,8 @@ KEPT_DAYS = 3
 
 def pytest_configure(config):
     """Workers, and the processes that tests start, compile a program once for all; `--cache-clear` forgets them."""
+    is_quick = config.option.markexpr == "not slow"
+    os.environ.setdefault("XLA_FLAGS", f"{WHOLE} {UNOPTIMIZED}" if is_quick else WHOLE)
     if not hasattr(config, "workerinput") and hasattr(config, "cache"):
         folder = Path(config.cache.mkdir("compiled"))
         forget_old(folder)
