@@ -61,7 +61,7 @@ def seeds_of(question: Question, points: int) -> int:
 def confirm(question: Question, points: Sequence[tuple[float, float]], data: InputData) -> list[Measured]:
     """Run the networks. points: (gain, branch scale) of each. data: inputs, of which the first rows are fed."""
     width = width_of(question)
-    samples = max(1, ROWS // data.positions)
+    samples = max(2, ROWS // data.positions)  # of one sample there is no correlation
     rows = np.asarray(data.x[:samples], np.float64).reshape(-1, data.features)
     gains, branches = (np.array(values) for values in zip(*points, strict=True))
     places = [place for update in question.layer.updates for place in update.places(width)]
