@@ -61,7 +61,7 @@ def seeds_of(question: Question, points: int) -> int:
 def confirm(question: Question, points: Sequence[tuple[float, float]], data: InputData) -> list[Measured]:
     """Run the networks. points: (gain, branch scale) of each. data: inputs, of which the first rows are fed."""
     width = width_of(question)
-    samples = max(1, ROWS // data.positions)
+    samples = max(2, ROWS // data.positions)  # of one sample there is no correlation
     rows = np.asarray(data.x[:samples], np.float64).reshape(-1, data.features)
     gains, branches = (np.array(values) for values in zip(*points, strict=True))
     places = [place for update in question.layer.updates for place in update.places(width)]
@@ -77,11 +77,7 @@ def confirm(question: Question, points: Sequence[tuple[float, float]], data: Inp
             block=question.layer,
             branch=branches,
         )
-        first = _drawn(question, Place("", data.features, width), seed, 1, 1)
-        stack = tuple(
-            tuple(_drawn(question, place, seed, 2, question.depth - 1) for place in update.places(width))
-            for update in question.layer.updates
-        )
+        first, stack = _draws(question, data.features, width, seed)
         tangents = np.asarray(draws.directions(seed, "tangents", len(rows), width), np.float64)
         given = (first, stack, tangents, data)
 
@@ -105,7 +101,7 @@ def _run(
     data: InputData,
 ) -> dict[str, float]:
     """The last row of one network, with `first` the log10_preact_rms of its first."""
-    first = _of_one(first, 0)
+    first = _of_layers(first, 0)
     stem, _ = comparison.scaled([network], first, None)
     observed = reference.forward(
         rows,
@@ -127,6 +123,19 @@ def _run(
     return {**columns, "first": start}
 
 
+def _draws(question: Question, features: int, width: int, seed: int) -> tuple[Layer, tuple[tuple[Layer, ...], ...]]:
+    """(Of the stem; of all layers behind it, at each place of each update)."""
+    stem = Place("", features, width)
+    places = [update.places(width) for update in question.layer.updates]
+    if [(place.name, place.fan_in) for of_update in places for place in of_update] == [("", features)]:
+        whole = _drawn(question, stem, seed, 1, question.depth)  # one stream, and so one program
+        return _of_layers(whole, slice(0, 1)), ((_of_layers(whole, slice(1, None)),),)
+    behind = tuple(
+        tuple(_drawn(question, place, seed, 2, question.depth - 1) for place in of_update) for of_update in places
+    )
+    return _drawn(question, stem, seed, 1, 1), behind
+
+
 def _drawn(question: Question, place: Place, seed: int, first: int, count: int) -> Layer:
     """The draws of so many layers at a place, stacked, as `numerics.draws` has them; biases only where they count."""
     weights: Any = np.empty((0, place.fan_in, place.fan_out))
@@ -141,11 +150,11 @@ def _drawn(question: Question, place: Place, seed: int, first: int, count: int) 
 def _layers(network: comparison.Network, first: Layer, stack: tuple[tuple[Layer, ...], ...]) -> Iterator[object]:
     """Layers behind the stem one by one: all of them in float64 would not fit."""
     for at in range(len(stack[0][0].weights)):
-        one = tuple(tuple(_of_one(place, slice(at, at + 1)) for place in of_update) for of_update in stack)
+        one = tuple(tuple(_of_layers(place, slice(at, at + 1)) for place in of_update) for of_update in stack)
         yield comparison.scaled([network], first, one)[1][0]
 
 
-def _of_one(stacked: Layer, at: slice | int) -> Layer:
+def _of_layers(stacked: Layer, at: slice | int) -> Layer:
     return Layer(stacked.weights[at], stacked.column_sums, stacked.biases[at])
 
 
