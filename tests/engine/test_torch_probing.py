@@ -149,7 +149,7 @@ def written_out_selu(x):
 PHIS = (
     ("relu", F.relu),
     ("gelu", F.gelu),
-    ("gelu", lambda x: F.gelu(x, approximate="tanh")),
+    ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh")),
     ("silu", lambda x: x * x.sigmoid()),
     ("leaky_relu", lambda x: F.leaky_relu(x, 0.2)),
     ("leaky_relu", nn.PReLU()),
@@ -157,8 +157,8 @@ PHIS = (
     ("selu", written_out_selu),
     ("sin", lambda x: torch.sin(x)),
     ("tanh", lambda x: 2 * torch.sigmoid(2 * x) - 1),
-    ("hardtanh", nn.ReLU6(inplace=True)),
-    ("hardswish", F.hardswish),
+    ("relu6", nn.ReLU6(inplace=True)),
+    ("hard_swish", F.hardswish),
     ("atan", torch.atan),
 )
 
