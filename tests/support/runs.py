@@ -10,8 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
-from winit_jax.columns import KEYS, NAMES
+from winit_jax.columns import AXES, COLUMNS, NAMES
+from winit_jax.columns import KEYS as ALL_KEYS
 from winit_jax.engine.planning import planner
+
+# Of sweeps of float32 alone: the keys, and the columns that they do not have.
+KEYS = tuple(key for key in ALL_KEYS if not AXES[key].needs)
+OF_FORMATS = {column.name for column in COLUMNS if "formats" in column.needs}
 
 SMALL = [
     "activation=tanh,relu",
@@ -60,8 +65,8 @@ def run_apart(folder, *words, before="", timeout=120, supervised=False, devices=
 def table(folder, name="networks"):
     """A table in a fixed order of rows, names as text."""
     frame = pd.read_parquet(Path(folder) / name)
-    names = {key: frame[key].astype(str) for key in NAMES}
-    order = [key for key in frame if key in KEYS or key in ("learning_rate", "layer", "step", "bin_low")]
+    names = {key: frame[key].astype(str) for key in NAMES if key in frame}
+    order = [key for key in frame if key in ALL_KEYS or key in ("learning_rate", "layer", "step", "bin_low")]
     return frame.assign(**names).sort_values(order).reset_index(drop=True)
 
 
