@@ -13,8 +13,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from support.runs import KEYS, SMALL, TINY_PARTS, assert_same_bits, in_tiny_parts, run, run_apart, table, winit
-from winit_jax.columns import COLUMNS, LEARNT, SINGULAR_VALUES, of_role
+from support.runs import (
+    KEYS,
+    ONLY_ASKED,
+    SMALL,
+    TINY_PARTS,
+    assert_same_bits,
+    in_tiny_parts,
+    run,
+    run_apart,
+    table,
+    winit,
+)
+from winit_jax.columns import LEARNT, SINGULAR_VALUES, of_role
 from winit_jax.engine.planning import planner as plan
 from winit_jax.numerics.measure import families
 from winit_jax.spec import parts
@@ -41,8 +52,7 @@ def test_there_is_exactly_one_row_for_each_point(undisturbed):
     assert len(frame) == SMALL_ROWS
     assert not frame.duplicated(KEYS).any()
     of_positions = ("position_similarity", "attention_entropy", "theory_position_similarity")
-    asked_for = {column.name for column in COLUMNS if {"stem_scale", "readout_scale"} & {*column.needs}}
-    never = {"learning_rate", *asked_for, *LEARNT, *SINGULAR_VALUES, *of_positions, *of_role("rule", "networks")}
+    never = {"learning_rate", *LEARNT, *SINGULAR_VALUES, *of_positions, *ONLY_ASKED, *of_role("rule", "networks")}
     assert list(frame.columns) == [name for name in schema.TABLES["networks"] if name not in never]
     assert len(list((undisturbed / "networks").iterdir())) > 10
     layers = pd.read_parquet(undisturbed / "layers")

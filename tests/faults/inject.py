@@ -137,7 +137,7 @@ def seen_by_readers(folder):
             return set()
         frame = pd.read_parquet(folder / table)
         own = frame[[key for key in keys if key in frame]]
-        return set(own.astype(dict.fromkeys(NAMES, str)).itertuples(index=False, name=None))
+        return set(own.astype({name: str for name in NAMES if name in own}).itertuples(index=False, name=None))
 
     tables = ("layers", "gradients", "histograms", "gradient_histograms", "training")
     there = networks("networks")

@@ -10,12 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from winit_jax.cli.main import app
-from winit_jax.columns import AXES, NAMES
+from winit_jax.columns import AXES, COLUMNS, NAMES
 from winit_jax.columns import KEYS as ALL_KEYS
 from winit_jax.engine.planning import planner
 
-# Those that every table has: others are there where a sweep gives them.
+# The keys that every table has, and the columns that are there where a sweep gives their axis alone.
 KEYS = tuple(key for key in ALL_KEYS if not AXES[key].needs)
+ONLY_ASKED = {column.name for column in COLUMNS if {"formats", "stem_scale", "readout_scale", "lsuv"} & {*column.needs}}
+
 SMALL = [
     "activation=tanh,relu",
     "init=normal,he_normal",
@@ -63,8 +65,8 @@ def run_apart(folder, *words, before="", timeout=300, supervised=False, devices=
 def table(folder, name="networks"):
     """A table in a fixed order of rows, names as text."""
     frame = pd.read_parquet(Path(folder) / name)
-    names = {key: frame[key].astype(str) for key in NAMES}
-    order = [key for key in frame if key in KEYS or key in ("learning_rate", "layer", "step", "bin_low")]
+    names = {key: frame[key].astype(str) for key in NAMES if key in frame}
+    order = [key for key in frame if key in ALL_KEYS or key in ("learning_rate", "layer", "step", "bin_low")]
     return frame.assign(**names).sort_values(order).reset_index(drop=True)
 
 
