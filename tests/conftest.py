@@ -6,13 +6,13 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+from winit_jax.engine.computing import programs
+
 # What two workers compile on two cores is not cut into pieces; the code is the same.
 WHOLE = "--xla_cpu_parallel_codegen_split_count=1"
 # Quick tests ask whether formulas are right, and most of their time is compiling: LLVM leaves their code as it is. Slow
 # tests run what users run.
 UNOPTIMIZED = "--xla_backend_optimization_level=0"
-
-from winit_jax.engine.computing import programs
 
 # Files that take longest, which begin first so that no worker is left alone with one at the end.
 LONG = ["test_training_runs", "test_runs", "test_supervision", "test_faults", "test_reference", "test_training"]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.runs import KEYS, OF_FORMATS, run, table, winit
+from support.runs import KEYS, ONLY_ASKED, run, table, winit
 from winit_jax.columns import GRADIENTS, PREDICTED, SINGULAR_VALUES, of_role
 from winit_jax.engine.computing import theory_tables
 from winit_jax.store import schema
@@ -32,7 +32,7 @@ def measured(tmp_path_factory):
 
 def test_gradients_have_a_row_for_every_depth_and_every_layer_up_to_it(measured):
     frame = table(measured, "gradients")
-    absent = {"site", *OF_FORMATS, *of_role("rule", "gradients")}
+    absent = {"site", *ONLY_ASKED, *of_role("rule", "gradients")}
     assert list(frame.columns) == [name for name in schema.TABLES["gradients"] if name not in absent]
     assert len(frame) == NETWORKS // 3 * (1 + 3 + 4)
     assert np.all(frame["layer"] <= frame["depth"])
@@ -107,7 +107,7 @@ def test_histograms_of_gradients_are_counted_when_histograms_are(tmp_path):
         "measure.histogram={bins = 10}",
     )
     frame = table(tmp_path, "gradient_histograms")
-    absent = {"site", *OF_FORMATS, *of_role("rule", "gradient_histograms")}
+    absent = {"site", *ONLY_ASKED, *of_role("rule", "gradient_histograms")}
     assert list(frame.columns) == [name for name in schema.TABLES["gradient_histograms"] if name not in absent]
     assert len(frame) == 3 * 13
     assert (frame.groupby("layer")["count"].sum() == 160).all()
