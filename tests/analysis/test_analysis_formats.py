@@ -51,6 +51,7 @@ def test_a_column_keeps_its_index_and_what_has_no_size_has_no_shares():
     assert found.loc[[1, 4]].isna().all(axis=None)
     assert found.loc[8].tolist() == [1, 0, 0]
     assert found.loc[9, "overflow"] == pytest.approx(1)
+    pd.testing.assert_frame_equal(shares(column.tolist(), "bfloat16"), found.reset_index(drop=True))
 
 
 @EACH

@@ -74,7 +74,8 @@ def test_numbers_ties_and_their_neighbours_round_as_ml_dtypes_does(to, exponent)
     x = x[(x == 0) | ((np.abs(held) >= 2.0**-126) & (np.abs(held) < 2.0**127))]
     x = np.ldexp(np.ldexp(x, -exponent).astype(np.float32).astype(np.float64), exponent)
     if to.name == "bfloat16":  # ml_dtypes comes to it by way of float32, and so rounds twice what that has not
-        x = x[np.float32(x) == x]
+        with np.errstate(over="ignore"):
+            x = x[np.float32(x) == x]
     np.testing.assert_array_equal(rounded(x, exponent, to), cast(x, to))
 
 

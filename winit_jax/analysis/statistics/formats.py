@@ -54,7 +54,7 @@ def shares(log10_rms: Any, of: str | Format) -> pd.DataFrame:
         "subnormal": below_normal - underflow,
         "overflow": erfc(in_roots_of_two(to.overflow)),
     }
-    return pd.DataFrame(found, index=getattr(log10_rms, "index", None))
+    return pd.DataFrame(found, index=log10_rms.index if isinstance(log10_rms, pd.Series) else None)
 
 
 def log2_range(of: Format) -> tuple[float, float]:
