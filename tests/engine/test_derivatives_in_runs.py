@@ -138,7 +138,7 @@ def test_an_infinite_width_is_theory_alone(tmp_path):
     said = winit("run", *words, "--out", tmp_path / "limit", "--no-figures")[1]
     assert said == "20 predictions at infinite width\n"
     frame = pd.read_parquet(tmp_path / "limit" / "theory")
-    absent = {"theory_position_similarity", *of_role("rule", "theory")}
+    absent = {"theory_position_similarity", *ONLY_ASKED, *of_role("rule", "theory")}
     assert list(frame.columns) == [name for name in schema.PREDICTIONS["theory"] if name not in absent]
     assert len(frame) == 2 * (2 * 2 + 1) * 2
     he = frame[(frame["init"] == "he_normal") & (frame["activation"] == "relu")]

@@ -172,6 +172,7 @@ def test_points_are_counted_without_being_made(words, skip):
     assert count_by_shape(sweep, shape_of, skip) == expected
 
 
+@pytest.mark.slow
 def test_a_plan_of_ten_million_points_makes_none_and_counts_their_memory(monkeypatch):
     monkeypatch.setattr(plan, "points_by_draw", None)
     words = ["activation=tanh", "gain=lin:0.1:2:10000", "bias_std=lin:0:1:1000", "width=4", "depth=2"]

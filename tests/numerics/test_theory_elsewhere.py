@@ -124,7 +124,7 @@ def test_what_draws_signals_to_nothing_or_to_infinity_is_stable(name, gain, ends
         ("softshrink", 1.2, 1.0, 6, 5),
         ("sinh", 1.2, 1.0, 4, 3),
         ("exp", 0.8, 1.0, 4, 3),
-        ("root", 1.0, 1.0, math.inf, 1),
+        pytest.param("root", 1.0, 1.0, math.inf, 1, marks=pytest.mark.slow),
         ("threshold", 0.5, 1.0, 4, 3),
     ],
 )
@@ -149,6 +149,7 @@ def test_cubes_of_nothing_keep_their_correlation_map():
     assert found.xi_c == pytest.approx(-1 / math.log(0.6), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_slopes_without_a_mean_square_are_infinite():
     found = fixed_point(probed("root"), 1.0, 0.0, 1.0)
     assert found.chi1 == math.inf

@@ -77,7 +77,7 @@ def is_probe(path: Path) -> bool:
     """Whether a folder is that of a probe, by its run.json."""
     try:
         return bool(json.loads(disk.read(path / INFO)).get("kind") == "probe")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
