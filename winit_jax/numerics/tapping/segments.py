@@ -219,10 +219,11 @@ def is_of_jax(jaxpr: core.Jaxpr) -> bool:
 
 def fixed(value: Any) -> Hashable:
     """A parameter of an equation as something to compare: jaxprs by their form, arrays by what object they are."""
-    if isinstance(value, core.ClosedJaxpr):
-        return fixed(value.jaxpr), tuple(map(id, value.consts))
-    if isinstance(value, core.Jaxpr):
-        return form_of(value.eqns, [*value.constvars, *value.invars], value.outvars)
+    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+        # In later releases of JAX the two are one.
+        jaxpr = getattr(value, "jaxpr", value)
+        form = form_of(jaxpr.eqns, [*jaxpr.constvars, *jaxpr.invars], jaxpr.outvars)
+        return form, tuple(map(id, getattr(value, "consts", ())))
     if isinstance(value, tuple | list):
         return tuple(map(fixed, value))
     if isinstance(value, np.generic | np.ndarray) and not value.shape:
