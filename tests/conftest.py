@@ -2,7 +2,10 @@
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -37,7 +40,18 @@ def forget_old(folder):
             file.unlink(missing_ok=True)
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(trylast=True)  # after -m
+def pytest_collection_modifyitems(config, items):
+    """The longest files first. WINIT_CASES=N leaves every Nth of the cases of one test, the first among them."""
+    every, counted = int(os.environ.get("WINIT_CASES", "1")), Counter()
+    kept, others = [], []
+    for item in items:
+        test = (item.path, item.originalname)
+        (kept if counted[test] % every == 0 else others).append(item)
+        counted[test] += 1
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
