@@ -154,7 +154,7 @@ def test_a_transformer_has_the_rule_of_gpt2():
     found = said("gelu", block="transformer(4, 4)", normalization="layer", depth=12)
     assert (found.gain, found.branch_scale, found.verdict) == (1.0, "1/sqrt(2*depth)", "good")
     words = shlex.split(found.command)[2:]
-    assert winit.plan({}, **dict(word.split("=", 1) for word in words)).networks == 17 * 3
+    assert json.loads(command("plan", *words, "--json")[0])["networks"] == 17 * 3
     assert "std 0.02 / sqrt(2 depth) = 0.00408 beside 0.02 elsewhere (init gpt2)." in sentence(found, "That is GPT-2")
     alone = said("gelu", block="attention(4)", depth=4)
     assert alone.sentences[0].startswith("attention(4) has no phi, so that gelu changes nothing; at gain 1 values keep")
