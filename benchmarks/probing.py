@@ -69,6 +69,11 @@ def transformer(layers: int, width: int, samples: int, positions: int) -> Any:
     return init, apply, jax.random.randint(jax.random.key(1), (samples, positions), 0, VOCABULARY)
 
 
+def small() -> Any:
+    """The network of the figure in docs/your-model.md, for `winit probe benchmarks.probing:small`."""
+    return transformer(layers=4, width=64, samples=8, positions=16)
+
+
 def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -13,7 +13,7 @@ import winit_jax as winit
 from support import nets
 from support.runs import winit as command
 from winit_jax.analysis.figures import of_probes
-from winit_jax.store.probe_folder import ProbeFolder
+from winit_jax.store.probe_folder import ProbeFolder, ProbeInfo
 
 MODULE = """
 import jax
@@ -70,6 +70,8 @@ def test_damage_is_named_and_made_anew(copied):
     with pytest.raises(winit.RunFolderError, match=r"is damaged: .* makes it anew"):
         winit.load_probe(copied)
     command("verify", copied, code=1)
+    _, said = command("verify", copied, "--repair", code=2)
+    assert "is the folder of a probe: the command that made it makes what is damaged anew." in said
     command(*status.go_on.split()[1:], "--no-figures")
     assert winit.status(copied).state == "done"
     assert {file.name: file.read_bytes() for file in copied.glob("sites/*.parquet")} == bytes_before
@@ -82,6 +84,16 @@ def test_what_was_not_committed_is_made_anew(copied):
     winit.probe("kept_nets:sound", seed=[0, 1], scale={"layer1": [0.5, 1, 2]}, out=copied)
     assert winit.verify(copied).is_whole
     assert winit.status(copied).done == 6
+
+
+@pytest.mark.parametrize("network", ["kept_nets:sound", "made by hand"])
+def test_what_goes_on_is_a_command_that_does(kept, tmp_path, network):
+    """Asked for without gradients it says so, and of a function that no command can name it says nothing."""
+    folder = ProbeFolder(tmp_path)
+    with folder.lock():
+        folder.begin(ProbeInfo(kind="probe", network=network, seeds=[0], gradients=False))
+    command_line = f"winit probe {network} seed=0 --out {tmp_path} --no-gradients"
+    assert winit.status(tmp_path).go_on == (command_line if ":" in network else "")
 
 
 def test_two_processes_do_not_write_into_one_folder(copied):

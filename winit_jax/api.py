@@ -319,7 +319,10 @@ def repair(folder: str | Path) -> list[str]:
     from winit_jax.engine.computing.vocabulary import vocabulary
     from winit_jax.store import verify as checks
     from winit_jax.store.folder import RunFolder
+    from winit_jax.store.probe_folder import is_probe
 
+    if is_probe(Path(folder)):
+        raise Refused(f"{folder} is the folder of a probe: the command that made it makes what is damaged anew.")
     held = RunFolder(Path(folder))
     with _sentences_of(folder), held.lock():
         return checks.repair(held, vocabulary())

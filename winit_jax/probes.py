@@ -215,7 +215,14 @@ def _carried_out(reader: "Probe | TorchProbe", name: str, out: Path | None, say:
     with folder.lock():
         scale = {pattern: list(factors) for pattern, factors in asked.factors.items()}
         folder.begin(
-            ProbeInfo(kind="probe", network=name, fingerprint=reader.fingerprint, seeds=list(asked.seeds), scale=scale)
+            ProbeInfo(
+                kind="probe",
+                network=name,
+                fingerprint=reader.fingerprint,
+                seeds=list(asked.seeds),
+                scale=scale,
+                gradients=asked.gradients,
+            )
         )
         start = time.monotonic()
         done = {commit.point for commit in folder.look()[0]}

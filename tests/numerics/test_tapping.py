@@ -6,22 +6,34 @@ import numpy as np
 import pytest
 
 from support.marks import slow_but
-from support.tapped import LAYERS, called, chosen, one_by_one, plain, rematerialized, rms, scanned
+from support.tapped import (
+    LAYERS,
+    SAMPLES,
+    WIDTH,
+    called,
+    chosen,
+    one_by_one,
+    plain,
+    rematerialized,
+    rms,
+    scanned,
+    tapped_inputs,
+    tapped_weights,
+)
 from winit_jax.numerics.tapping.passes import Tapped, loss_of
 from winit_jax.numerics.tapping.statistics import columns_of, log10_of_gradient, squares_of_gradient, sums_of
 
-SAMPLES, WIDTH = 40, 24
 KEY = jax.random.key(5)
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return jax.random.normal(jax.random.key(1), (LAYERS, WIDTH, WIDTH)) * 1.3 / np.sqrt(WIDTH)
+    return tapped_weights()
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    return jax.random.normal(jax.random.key(2), (SAMPLES, WIDTH))
+    return tapped_inputs()
 
 
 def by_hand(x):

@@ -5,20 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from support.tapped import LAYERS, called, chosen, plain, rematerialized, rms, scanned
+from support.tapped import (
+    LAYERS,
+    called,
+    chosen,
+    plain,
+    rematerialized,
+    rms,
+    scanned,
+    tapped_inputs,
+    tapped_weights,
+)
 from winit_jax.numerics.tapping.passes import Tapped
-
-SAMPLES, WIDTH = 40, 24
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return jax.random.normal(jax.random.key(1), (LAYERS, WIDTH, WIDTH)) * 1.3 / np.sqrt(WIDTH)
+    return tapped_weights()
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    return jax.random.normal(jax.random.key(2), (SAMPLES, WIDTH))
+    return tapped_inputs()
 
 
 @pytest.mark.parametrize("apply", [plain, scanned, rematerialized, called, chosen])

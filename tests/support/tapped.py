@@ -4,7 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LAYERS = 3
+SAMPLES, WIDTH, LAYERS = 40, 24, 3
+
+
+def tapped_weights():
+    return jax.random.normal(jax.random.key(1), (LAYERS, WIDTH, WIDTH)) * 1.3 / np.sqrt(WIDTH)
+
+
+def tapped_inputs():
+    return jax.random.normal(jax.random.key(2), (SAMPLES, WIDTH))
 
 
 def plain(weights, x):

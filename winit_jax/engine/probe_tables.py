@@ -16,6 +16,20 @@ from winit_jax.numerics.tapping.sites import Site, Use
 Measured = Mapping[str, Mapping[str, np.ndarray]]
 
 
+def tables_of(
+    sites: Sequence[Site],
+    uses: Mapping[str, Use],
+    shapes: Mapping[str, tuple[int, ...]],
+    measured: tuple[Measured, Measured],
+    seed: int,
+    factors: Mapping[str, float],
+) -> dict[str, pa.Table]:
+    """`sites` and `parameters` of one network. measured: of both. factors: by the columns that hold them."""
+    keys, (of_sites, of_parameters) = {"seed": seed, **factors}, measured
+    rows = {"sites": site_rows(sites, of_sites, keys), "parameters": parameter_rows(uses, shapes, of_parameters, keys)}
+    return {name: table_of(name, these, list(factors)) for name, these in rows.items()}
+
+
 def site_rows(sites: Sequence[Site], measured: Measured, keys: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of `sites`, in the order of the computation: one a site and turn of its loops that was gone through.
 

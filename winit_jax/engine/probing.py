@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.engine.probe_tables import few, parameter_rows, site_rows, table_of
+from winit_jax.engine.probe_tables import few, tables_of
 from winit_jax.errors import Refused, described
 from winit_jax.numerics.tapping.passes import Tapped, directions_of
 from winit_jax.numerics.tapping.segments import evaluated
@@ -126,18 +126,9 @@ class Probe:
         wanted = self.asked.points if points is None else list(points)
         for at in range(0, len(wanted), self._beside):
             some = wanted[at : at + self._beside]
-            for point, (of_sites, of_parameters) in zip(some, self._measured(some), strict=True):
-                keys = {"seed": point[0], **dict(zip(self.factor_columns, point[1], strict=True))}
-                yield (
-                    point,
-                    {
-                        name: table_of(name, rows, self.factor_columns)
-                        for name, rows in (
-                            ("sites", site_rows(self.tapped.sites, of_sites, keys)),
-                            ("parameters", parameter_rows(self.tapped.uses, self.shapes, of_parameters, keys)),
-                        )
-                    },
-                )
+            for point, measured in zip(some, self._measured(some), strict=True):
+                seed, factors = point[0], dict(zip(self.factor_columns, point[1], strict=True))
+                yield point, tables_of(self.tapped.sites, self.tapped.uses, self.shapes, measured, seed, factors)
 
     @property
     def fingerprint(self) -> str:

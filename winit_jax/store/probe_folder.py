@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from winit_jax.columns.probed import PROBED
 from winit_jax.errors import Refused
 from winit_jax.store import lock
-from winit_jax.store.info import Info
+from winit_jax.store.info import Info, read_info
 from winit_jax.store.status import Status, state
 from winit_jax.system import disk, provenance
 from winit_jax.system.signals import Stopped
+from winit_jax.user_code import is_import_path
 
 TABLES = tuple(PROBED)
 PARTS, STAGING, INFO = "parts", "staging", "run.json"
@@ -49,7 +50,8 @@ class Commit(BaseModel):
 
 
 class ProbeInfo(BaseModel):
-    """run.json of a probe. network: its import path or name. seeds, scale: what was asked for last."""
+    """run.json of a probe. network: its import path or name. seeds, scale: what was asked for last. gradients: whether
+    they were measured."""
 
     model_config = ConfigDict(extra="allow")
     kind: Literal["probe"]
@@ -58,6 +60,7 @@ class ProbeInfo(BaseModel):
     fingerprint: str = ""
     seeds: list[int] = []
     scale: dict[str, list[float]] = {}
+    gradients: bool = True
     seconds: float = 0.0
     notes: list[str] = []
     versions: dict[str, Any] = {}
@@ -75,10 +78,8 @@ def points_of(seeds: Sequence[int], scale: Mapping[str, Sequence[float]]) -> lis
 
 def is_probe(path: Path) -> bool:
     """Whether a folder is that of a probe, by its run.json."""
-    try:
-        return bool(json.loads(disk.read(path / INFO)).get("kind") == "probe")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+    info, _ = read_info(path / INFO)
+    return (info.model_extra or {}).get("kind") == "probe"
 
 
 class ProbeFolder:
@@ -207,9 +208,13 @@ class ProbeFolder:
         )
 
     def _go_on(self, info: ProbeInfo) -> str:
+        """The command that makes what is missing; "" of a function that no command can name."""
+        if not is_import_path(info.network):
+            return ""
         words = [f"seed={','.join(map(str, info.seeds))}"]
         words += [f"scale.{pattern}={','.join(f'{one:.17g}' for one in of)}" for pattern, of in info.scale.items()]
-        return shlex.join(["winit", "probe", info.network, *words, "--out", str(self.path)])
+        flags = [] if info.gradients else ["--no-gradients"]
+        return shlex.join(["winit", "probe", info.network, *words, "--out", str(self.path), *flags])
 
     def verify(self) -> "ProbeVerdict":
         """Read every file. Errors: Refused where run.json cannot be read."""

@@ -9,6 +9,7 @@ import torch
 
 from winit_jax.engine.torch_probing.recording import (
     Calls,
+    Made,
     Record,
     check_same,
     scopes_of,
@@ -124,18 +125,9 @@ class _Measuring(Calls):
             u = given[argument.given].detach()
             self._flat[site.key] = sums_of_phi(u, known.phi, known.max_slope, site.units, self.tapped.threshold)
 
-    def after(
-        self,
-        number: int,
-        word: str,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        given: list[torch.Tensor],
-        outs: list[torch.Tensor],
-    ) -> None:
-        for tap in self.tapped.survey.taps.get(number, ()):
-            self._read(tap, outs[tap.out])
+    def after(self, made: Made) -> None:
+        for tap in self.tapped.survey.taps.get(made.number, ()):
+            self._read(tap, made.outs[tap.out])
 
     def _read(self, tap: Tap, value: torch.Tensor) -> None:
         site, samples = tap.site, self.tapped.samples

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from winit_jax.engine.probe_tables import few, parameter_rows, site_rows, table_of
+from winit_jax.engine.probe_tables import few, tables_of
 from winit_jax.engine.probing import FINGERPRINT_SEED, Asked, directions
 from winit_jax.engine.torch_probing.passes import TappedModule, is_lazy
 from winit_jax.engine.torch_probing.recording import tensors_in
@@ -84,20 +84,11 @@ class TorchProbe:
             module = self._of_seed(seed)
             along = (lambda number, shape, seed=seed: directions(seed, number, shape)) if self.asked.gradients else None
             with self._calling(seed):
-                of_sites, of_parameters = self.tapped.measured(module, self._scaled(module, factors), along)
+                measured = self.tapped.measured(module, self._scaled(module, factors), along)
             if self.tapped.has_no_gradient and NO_GRADIENT not in self.notes:
                 self.notes.append(NO_GRADIENT)
-            keys = {"seed": seed, **dict(zip(self.factor_columns, factors, strict=True))}
-            yield (
-                point,
-                {
-                    name: table_of(name, rows, self.factor_columns)
-                    for name, rows in (
-                        ("sites", site_rows(self.tapped.sites, of_sites, keys)),
-                        ("parameters", parameter_rows(self.tapped.uses, self.shapes, of_parameters, keys)),
-                    )
-                },
-            )
+            of_factors = dict(zip(self.factor_columns, factors, strict=True))
+            yield point, tables_of(self.tapped.sites, self.tapped.uses, self.shapes, measured, seed, of_factors)
 
     def _of_seed(self, seed: int) -> torch.nn.Module:
         if self._make is not None and seed != self._module_seed:

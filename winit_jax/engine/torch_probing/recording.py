@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -44,6 +44,17 @@ class Call:
     outs: list[Value] = field(default_factory=list)
 
 
+class Made(NamedTuple):
+    """A call that was made. number: its place among all calls. outs: the tensors that it made."""
+
+    number: int
+    word: str
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outs: list[torch.Tensor]
+
+
 class Calls(TorchFunctionMode):
     """Sees every call of PyTorch's that is given a tensor, by its number; what has steps by its steps."""
 
@@ -65,23 +76,14 @@ class Calls(TorchFunctionMode):
         number, self.number = self.number, self.number + 1
         self.before(number, word, given)
         out = func(*args, **kwargs)
-        self.after(number, word, func, args, kwargs, given, tensors_in(out))
+        self.after(Made(number, word, func, args, kwargs, tensors_in(out)))
         return out
 
     def before(self, number: int, word: str, given: list[torch.Tensor]) -> None:
         """given: the tensors of its arguments."""
 
-    def after(
-        self,
-        number: int,
-        word: str,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        given: list[torch.Tensor],
-        outs: list[torch.Tensor],
-    ) -> None:
-        """outs: the tensors that it made."""
+    def after(self, made: Made) -> None:
+        """The same call, once it was made."""
 
 
 class Record(Calls):
@@ -113,21 +115,12 @@ class Record(Calls):
         # What is changed in place is another value afterwards.
         self._given = [self.value_of(tensor) for tensor in given]
 
-    def after(
-        self,
-        number: int,
-        word: str,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        given: list[torch.Tensor],
-        outs: list[torch.Tensor],
-    ) -> None:
+    def after(self, made: Made) -> None:
         values = iter(self._given)
-        written = replaced(args, lambda _: next(values)), replaced(kwargs, lambda _: next(values))
-        call = Call(number, word, func, *written, self._given, self.scope[-1] if self.scope else "")
+        written = replaced(made.args, lambda _: next(values)), replaced(made.kwargs, lambda _: next(values))
+        call = Call(made.number, made.word, made.func, *written, self._given, self.scope[-1] if self.scope else "")
         moves = any(value.moves for value in call.given)
-        for tensor in outs:
+        for tensor in made.outs:
             value = self._values[tensor] = self._new(tensor, moves, call)
             call.outs.append(value)
         self.calls.append(call)

@@ -226,6 +226,8 @@ def fixed(value: Any) -> Hashable:
         return form, tuple(map(id, getattr(value, "consts", ())))
     if isinstance(value, tuple | list):
         return tuple(map(fixed, value))
+    if isinstance(value, float):
+        return float, value.hex()  # 0.0 and -0.0 are equal and not alike
     if isinstance(value, np.generic | np.ndarray) and not value.shape:
         return str(value.dtype), value.tobytes()
     try:
