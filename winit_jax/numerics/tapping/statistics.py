@@ -1,11 +1,12 @@
 """What a tap measures of one array: few sums where it is computed, and columns of them afterwards, in float64.
 
 Every reduction is a program of its own to XLA on CPU, and compiling them is most of what a probe takes. So a tap makes
-about a dozen and no arithmetic of scalars.
+about a dozen and no arithmetic of scalars. XLA on CPU writes what it reduces before it does; `folded` has it write a
+part.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +19,9 @@ from winit_jax.numerics.scaled import exponent_of, power_of_two
 LOG10_2 = math.log10(2)
 # Rows whose products give the effective rank: their Gram matrix costs less than a layer.
 GRAM_ROWS = 128
-# Counts of two kinds in one number, of rows of fewer units.
+# Parts of an array that are added entry by entry before anything is summed.
+FOLDS = 8
+# Counts of two kinds in one number, of fewer entries.
 COUNT_STEP = 1 << 15
 # Entries of a parameter that are read at once.
 PIECE = 1 << 18
@@ -40,33 +43,50 @@ def as_matrix(x: jax.Array, units: Sequence[int]) -> jax.Array:
     return matrix.astype(jnp.float32)
 
 
+def folded(
+    x: jax.Array,
+    term: Callable[[jax.Array], jax.Array] = lambda part: part,
+    join: Callable[[jax.Array, jax.Array], jax.Array] = jnp.add,
+) -> jax.Array:
+    """`term` of the entries of x, joined pairwise over equal parts along its first axis: [rows / parts, ...].
+
+    As many parts as FOLDS and the rows have in common. One loop that reads x once and writes no more than this.
+    """
+    terms = [term(part) for part in jnp.split(x, math.gcd(x.shape[0], FOLDS))]
+    while len(terms) > 1:
+        terms = [join(one, other) for one, other in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
+
+
 def sums_of(x: jax.Array, units: Sequence[int] = (), samples: int = 0) -> Sums:
     """The sums from which `columns_of` makes the columns of one signal.
 
     x: of any shape. units: its axes of units, all others are rows. samples: along the first axis, 0 if it has none.
     Entries are taken in units of 2^exponent, above all of them, and from `pivot`, their mean as float32 has it. Out:
-    sums over the units of each row and over samples, the Gram matrix of GRAM_ROWS rows or fewer, evenly spaced.
+    sums over the units of each row and over samples, of powers and counts over rows that are `folded`, and the Gram
+    matrix of GRAM_ROWS rows or fewer, evenly spaced.
     """
     matrix = as_matrix(x, units)
     rows, n_units = matrix.shape
     # The powers of two of float32 end at 2^-126 and 2^127.
-    exponent = jnp.clip(exponent_of(jnp.max(jnp.abs(matrix))), -125, 126)
+    exponent = jnp.clip(exponent_of(jnp.max(folded(matrix, jnp.abs, jnp.maximum))), -125, 126)
     y = matrix * power_of_two(-exponent)
-    pivot = jnp.mean(y)
+    pivot = jnp.sum(folded(y)) / y.size
     centred = y - pivot
     sums = {
         "exponent": exponent,
         "pivot": pivot,
         "firsts": jnp.sum(centred, axis=1),
-        "squares": jnp.sum(jnp.square(centred), axis=1),
-        "thirds": jnp.sum(centred * jnp.square(centred), axis=1),
-        "fourths": jnp.sum(jnp.square(jnp.square(centred)), axis=1),
+        "squares": jnp.sum(folded(centred, jnp.square), axis=1),
+        "thirds": jnp.sum(folded(centred, lambda part: part * jnp.square(part)), axis=1),
+        "fourths": jnp.sum(folded(centred, lambda part: jnp.square(jnp.square(part))), axis=1),
     }
-    is_zero, is_nonfinite = matrix == 0, ~jnp.isfinite(matrix)
-    if n_units < COUNT_STEP:
-        sums["counts"] = jnp.sum(is_zero + is_nonfinite.astype(jnp.int32) * COUNT_STEP, axis=1)
+    if n_units * FOLDS < COUNT_STEP:
+        kinds = folded(matrix, lambda part: (part == 0) + (~jnp.isfinite(part)).astype(jnp.int32) * COUNT_STEP)
+        sums["counts"] = jnp.sum(kinds, axis=1)
     else:
-        sums |= {"zeros": jnp.sum(is_zero, axis=1), "nonfinites": jnp.sum(is_nonfinite, axis=1)}
+        sums["zeros"] = jnp.sum(folded(matrix, lambda part: (part == 0).astype(jnp.int32)), axis=1)
+        sums["nonfinites"] = jnp.sum(folded(matrix, lambda part: (~jnp.isfinite(part)).astype(jnp.int32)), axis=1)
     if samples > 1 and rows % samples == 0:
         sums["of_samples"] = jnp.sum(centred.reshape(samples, -1), axis=0)
     if rows > 1 and n_units > 1:
@@ -126,7 +146,7 @@ def sums_of_phi(u: jax.Array, h: jax.Array, phi: Activation | None, units: Seque
         return {}
     a = as_matrix(u, units)
     is_saturated = phi.is_saturated(a, as_matrix(h, units) - phi.at_zero, threshold)
-    return {"flat": jnp.sum(is_saturated, axis=0)}
+    return {"flat": jnp.sum(folded(is_saturated, lambda part: part.astype(jnp.int32)), axis=0)}
 
 
 def attention_entropy(weights: jax.Array) -> Sums:
@@ -143,10 +163,10 @@ def attention_entropy(weights: jax.Array) -> Sums:
 
 def squares_of_gradient(cotangent: jax.Array) -> jax.Array:
     """Mean squares of a gradient in units of 2^GRADIENT_EXPONENTS: [3], and a 1 behind them for one that was."""
-    units = jnp.asarray(2.0**-GRADIENT_EXPONENTS, jnp.float32)
     flat = cotangent.astype(jnp.float32).reshape(-1)
-    squares = jnp.mean(jnp.square(flat[None] * units[:, None]), axis=1)
-    return jnp.concatenate([squares, jnp.ones(1, jnp.float32)])
+    units = [np.float32(2.0**-exponent) for exponent in GRADIENT_EXPONENTS]
+    squares = [jnp.sum(folded(flat, lambda part, unit=unit: jnp.square(part * unit))) / flat.size for unit in units]
+    return jnp.stack([*squares, jnp.float32(1)])
 
 
 def log10_of_gradient(squares: Any) -> np.ndarray:
