@@ -217,6 +217,20 @@ def test_another_init_or_other_inputs_are_another_network(tmp_path):
         winit.probe(apply, jax.tree.map(lambda w: 3 * w, init(jax.random.key(0))), x, out=tmp_path / "kept")
 
 
+def test_each_seed_is_drawn_once(tmp_path):
+    """Whatever its factors, and though a folder is known again by the parameters of seed 0."""
+    init, apply, x = nets.SOUND["linear"]()
+    drawn = []
+
+    def untraceable(key):
+        drawn.append(int(jax.random.key_data(key)[-1]))
+        return jax.tree.map(np.asarray, init(key))
+
+    asked = {"seed": (0, 1), "scale": {"*": [1.0, 2.0]}}
+    winit.probe(lambda: (untraceable, apply, x), out=tmp_path / "kept", **asked)
+    assert drawn == [0, 1]
+
+
 def test_of_a_loop_of_unknown_length_the_gradients_are_not_known_and_a_note_says_so():
     def apply(w, x):
         return jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.tanh(s[1] @ w)), (0, x))[1]

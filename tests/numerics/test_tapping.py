@@ -21,6 +21,7 @@ from support.tapped import (
     tapped_weights,
 )
 from winit_jax.numerics.tapping.passes import Tapped, loss_of
+from winit_jax.numerics.tapping.segments import fixed
 from winit_jax.numerics.tapping.statistics import columns_of, log10_of_gradient, squares_of_gradient, sums_of
 
 KEY = jax.random.key(5)
@@ -301,6 +302,68 @@ def test_layers_that_are_alike_are_compiled_once(weights, inputs):
 
     for phi in (jax.nn.relu, jax.nn.gelu, jax.nn.silu, jax.nn.softmax, jnp.tanh):
         assert programs(9, phi) == programs(6, phi)
+
+
+def test_constants_are_alike_where_their_bits_are(weights, inputs):
+    """0.0 equals -0.0, and 1 over it does not; NaN does not equal itself, and makes no other program."""
+
+    def programs(*constants):
+        def apply(weights, x):
+            for number, constant in enumerate(constants):
+                u = x @ weights[number]
+                x = jnp.arctan(1 / jnp.where(u > 1e9, u, constant)) + u
+            return x
+
+        tapped = Tapped(apply, list(weights), inputs)
+        found, expected = tapped.forward(list(weights), inputs)[0], apply(weights, inputs)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)  # the two zeros lie pi apart
+        return len({id(step.program) for step in tapped._steps(tapped.jaxpr.jaxpr, tapped._survey)})
+
+    for of_type in (float, np.float32, jnp.float32):
+        zero, nan = of_type(0.0), of_type(np.nan)
+        assert programs(zero, -zero, zero) > programs(zero, zero, zero) == programs(nan, nan, nan)
+
+
+def test_zeros_of_other_signs_are_not_alike_wherever_they_stand():
+    """Of Python, of NumPy and complex, as operands and as parameters of an equation."""
+    for zero in (0.0, np.float32(0), np.array(0.0, np.float32), 0j, np.complex64(0)):
+        assert fixed(-zero) != fixed(zero) == fixed(+zero)
+
+
+LOOP = (lambda state: state[0] < 3, lambda state: (state[0] + 1, jnp.tanh(state[1])))
+
+
+@pytest.mark.parametrize(
+    ("name", "apply", "has_way_back"),
+    [
+        ("none", lambda w, x: x @ w[0], True),
+        ("of a product", lambda w, x: jax.lax.while_loop(*LOOP, (0, x @ w[0]))[1], False),
+        ("of the inputs", lambda w, x: jax.lax.while_loop(*LOOP, (0, x))[1] @ w[0], True),
+        ("of a weight", lambda w, x: x @ jax.lax.while_loop(*LOOP, (0, w[0]))[1], False),
+        ("of a site without weights", lambda w, x: jax.lax.while_loop(*LOOP, (0, x @ x.T))[1] @ x @ w[0], False),
+        ("in a turn of a scan", lambda w, x: jax.lax.scan(
+            lambda h, v: (jax.lax.while_loop(*LOOP, (0, h @ v))[1], None), x, w)[0], False),
+        ("carried by a scan", lambda w, x: jax.lax.scan(
+            lambda h, v: ((h[0] @ v, jax.lax.while_loop(*LOOP, (0, h[0]))[1]), None), (x, x), w)[0], False),
+        ("in a branch", lambda w, x: jax.lax.cond(
+            x[0, 0] > 0, lambda u: jax.lax.while_loop(*LOOP, (0, u))[1], jnp.sin, x @ w[0]), False),
+        ("in a call", lambda w, x: jax.jit(lambda u: jax.lax.while_loop(*LOOP, (0, u))[1])(x @ w[0]), False),
+        ("behind a stop", lambda w, x: jax.lax.while_loop(
+            *LOOP, (0, jax.lax.stop_gradient(w[0])))[1] + jnp.sum(x @ w[1]), True),
+        ("of whole numbers", lambda w, x: jax.lax.while_loop(
+            lambda n: n < 9, lambda n: n + 1, jnp.sum(x @ w[0] > 0)) * (x @ w[1]), True),
+        ("of known length", lambda w, x: jax.lax.fori_loop(0, 3, lambda _, u: jnp.tanh(u), x @ w[0]), True),
+    ],
+)  # fmt: skip
+def test_a_way_back_is_known_before_it_is_gone(name, apply, has_way_back, weights, inputs):
+    """As JAX says when it is asked for a gradient."""
+    tapped = Tapped(apply, weights, inputs)
+    assert tapped.has_way_back == has_way_back
+    if has_way_back:
+        jax.eval_shape(tapped.measured, weights, inputs, KEY)
+    else:
+        with pytest.raises(ValueError, match="while_loop"):
+            jax.eval_shape(tapped.measured, weights, inputs, KEY)
 
 
 def test_two_functions_with_other_derivatives_are_not_alike(weights, inputs):

@@ -1,20 +1,24 @@
-"""A probe read back: its two tables as DataFrames, what is wrong with the network, and its figures."""
+"""A probe read back: its two tables as DataFrames, what is wrong with the network, and its figures.
+
+What draws them is imported when a figure is asked for: it takes more memory and time than a small probe.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from winit_jax.analysis.audit import Finding, audit
-from winit_jax.analysis.figures import of_probes
 from winit_jax.analysis.reading import RunFolderError
 from winit_jax.analysis.selection import PlotError, known
 from winit_jax.store.probe_folder import ProbeFolder, is_probe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("profile", "heatmap")
 
@@ -33,21 +37,30 @@ class Probed:
         """What is wrong with the network, as findings with a sentence each, the worst first; empty if nothing is."""
         return audit(self.sites, self.parameters)
 
-    def profile(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> Figure:
+    def profile(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> "Figure":
         """Columns against the site, a line for each factor: `value`, or the size of the signal and of its gradient.
 
         where: `site` patterns (`*.attention.*`), `kind`, `op`, `seed` and factors -> values to keep. Errors: PlotError.
         """
+        from winit_jax.analysis.figures import of_probes
+
         return of_probes.profile(kept(self.sites, where or {}), value)
 
-    def heatmap(self, value: str = of_probes.SIGNAL, *, where: Mapping[str, Any] | None = None) -> Figure:
-        """A column over sites and the factor that varies, or seeds, in colors. where, errors: as of `profile`."""
-        return of_probes.heatmap(kept(self.sites, where or {}), value)
+    def heatmap(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> "Figure":
+        """A column over sites and the factor that varies, or seeds, in colors: the signal's size by default.
+
+        where, errors: as of `profile`.
+        """
+        from winit_jax.analysis.figures import of_probes
+
+        return of_probes.heatmap(kept(self.sites, where or {}), value or of_probes.SIGNAL)
 
     def figures(
         self, kind: str | None = None, value: str | None = None, where: Mapping[str, Any] | None = None
-    ) -> dict[str, Callable[[], Figure]]:
+    ) -> dict[str, "Callable[[], Figure]"]:
         """Name of a file -> what draws it: one of a kind, or without one those that belong to every probe."""
+        from winit_jax.analysis.figures import of_probes
+
         if kind is None and value is None:
             return of_probes.standard(kept(self.sites, where or {}))
         kind = kind or KINDS[0]
@@ -55,7 +68,7 @@ class Probed:
         name = f"{kind}-{value}" if value else kind
         if kind == "profile":
             return {name: lambda: self.profile(value, where=where)}
-        return {name: lambda: self.heatmap(value or of_probes.SIGNAL, where=where)}
+        return {name: lambda: self.heatmap(value, where=where)}
 
     def __repr__(self) -> str:
         return f"<Probed: {len(self.sites):,} sites, {len(self.parameters):,} parameters>"
@@ -81,6 +94,8 @@ def kept(sites: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
     Errors: PlotError for a key that the table does not have, and where no row is left.
     """
+    from winit_jax.analysis.figures import of_probes
+
     keys = ["site", "op", "kind", "seed", *of_probes.factor_columns(sites)]
     for key, values in where.items():
         known("where", key, keys)

@@ -13,6 +13,7 @@ from jax.extend import core
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.tapping import pointwise
 from winit_jax.numerics.tapping.equations import constants_and_carries
+from winit_jax.numerics.tapping.reversal import is_cut
 from winit_jax.numerics.tapping.segments import Cutter, Step, bound
 from winit_jax.numerics.tapping.sites import Origin, Site, Survey, Tap, Use
 from winit_jax.numerics.tapping.statistics import (
@@ -103,6 +104,12 @@ class Tapped:
     def jaxpr(self) -> core.ClosedJaxpr:
         """What was read."""
         return self._closed
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether no loop of unknown length reads what gradients are taken of."""
+        inputs = [False] * (len(self._closed.jaxpr.invars) - self._count)
+        return not is_cut(self._closed, self._survey, [*self.floats, *inputs])
 
     def forward(self, params: Any, inputs: Any, probes: Probes | None = None) -> tuple[Any, Measured]:
         """(What the function returns, the sums of each site by its key; those in loops have an axis for each)."""

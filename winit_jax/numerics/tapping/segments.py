@@ -1,8 +1,8 @@
 """A function in segments between its taps: each a program of its own, compiled once for all that are alike.
 
 Compiling is most of what a probe takes. Layers that do the same have the same equations with other arrays, so a network
-of 100 layers has as many programs as one of two, and what XLA is given at a time is small. On the way back a segment
-keeps what goes into it, and computes anew what lies within.
+of 100 layers has as many programs as one of two, and what XLA is given at a time is small. For the way back a segment
+keeps of what goes into it what is read there, and computes anew what lies within.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -90,17 +90,14 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
     """
 
     def run(*values: Any) -> list[Any]:
-        env = dict(zip(ins, values, strict=True))
-        for eqn in eqns:
-            given = [atom.val if isinstance(atom, core.Literal) else env[atom] for atom in eqn.invars]
-            env.update(zip(eqn.outvars, bound(eqn, given), strict=True))
+        env = computed(eqns, dict(zip(ins, values, strict=True)))
         return [env[out] for out in outs]
 
     forward = jax.jit(run)
-    ways_back: dict[tuple[bool, ...], Callable[..., Any]] = {}
+    ways_back: dict[tuple[bool, ...], WayBack] = {}
     is_float = [jnp.issubdtype(out.aval.dtype, jnp.floating) for out in outs]
 
-    def way_back(moves: tuple[bool, ...]) -> Callable[..., Any]:
+    def way_back(moves: tuple[bool, ...]) -> WayBack:
         def back(values: Sequence[Any], cotangents: Sequence[Any]) -> Any:
             def of_moving(*moving: Any) -> list[Any]:
                 given = iter(moving)
@@ -109,7 +106,9 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
 
             return jax.vjp(of_moving, *(value for one, value in zip(moves, values, strict=True) if one))[1](cotangents)
 
-        return ways_back.setdefault(moves, jax.jit(back))
+        if moves not in ways_back:
+            ways_back[moves] = WayBack.of(back, ins, [out for out, one in zip(outs, is_float, strict=True) if one])
+        return ways_back[moves]
 
     @jax.custom_vjp
     def differentiable(*values: Any) -> list[Any]:
@@ -124,19 +123,57 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
     def forth(*primals: Any) -> tuple[list[Any], Any]:
         values = [one.value for one in primals]
         moves = tuple(one.perturbed and jnp.issubdtype(one.value.dtype, jnp.floating) for one in primals)
-        return forward(*values), jax.tree_util.Partial(partial(gone_back, moves), values)
+        return forward(*values), jax.tree_util.Partial(partial(gone_back, moves), way_back(moves).kept(values))
 
-    def gone_back(moves: tuple[bool, ...], values: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def gone_back(moves: tuple[bool, ...], kept: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
         given = [
             jnp.zeros(one.shape, one.dtype) if isinstance(one, SymbolicZero) else one
             for one, differs in zip(cotangents, is_float, strict=True)
             if differs
         ]
-        found = iter(way_back(moves)(values, given))
+        found = iter(way_back(moves).program(kept, given))
         return tuple(next(found) if one else None for one in moves)
 
     differentiable.defvjp(forth, lambda kept, cotangents: kept(cotangents), symbolic_zeros=True)
     return program
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """Of a segment, for one choice of arguments that move. is_read: which arguments it reads. program: (those of them,
+    cotangents) -> cotangents of the arguments that move."""
+
+    is_read: tuple[bool, ...]
+    program: Callable[..., Any]
+
+    @classmethod
+    def of(cls, back: Callable[..., Any], ins: Sequence[Any], outs: Sequence[Any]) -> "WayBack":
+        """back: (all arguments, cotangents) -> cotangents. ins, outs: variables of the shapes of those."""
+        shapes = [[jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in of] for of in (ins, outs)]
+        closed = jax.make_jaxpr(back)(*shapes)
+        jaxpr, eqns = closed.jaxpr, read_equations(closed.jaxpr)
+        wanted = set(map(id, jaxpr.outvars)).union(id(atom) for eqn in eqns for atom in eqn.invars)
+        is_read = tuple(id(var) in wanted for var in jaxpr.invars[: len(ins)])
+        arguments, cotangents_in = jaxpr.invars[: len(ins)], jaxpr.invars[len(ins) :]
+        read = [*(var for var, one in zip(arguments, is_read, strict=True) if one), *cotangents_in]
+
+        def program(kept: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+            given = dict(zip([*jaxpr.constvars, *read], [*closed.consts, *kept, *cotangents], strict=True))
+            env = computed(eqns, given)
+            return [atom.val if isinstance(atom, core.Literal) else env[atom] for atom in jaxpr.outvars]
+
+        return cls(is_read, jax.jit(program))
+
+    def kept(self, values: Sequence[Any]) -> list[Any]:
+        return [value for value, one in zip(values, self.is_read, strict=True) if one]
+
+
+def computed(eqns: Sequence[Any], env: dict[Any, Any]) -> dict[Any, Any]:
+    """The values of variables, and of all that equations make of them."""
+    for eqn in eqns:
+        given = [atom.val if isinstance(atom, core.Literal) else env[atom] for atom in eqn.invars]
+        env.update(zip(eqn.outvars, bound(eqn, given), strict=True))
+    return env
 
 
 def bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
@@ -151,18 +188,13 @@ def evaluated(closed: core.ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
     Equations that are alike share what JAX compiles for them, as of an `init` with many layers.
     """
-    jaxpr, kept = closed.jaxpr, list[Any]()
-    wanted = set(map(id, jaxpr.outvars))
-    for eqn in reversed(jaxpr.eqns):
-        if any(id(out) in wanted for out in eqn.outvars):
-            wanted |= set(map(id, eqn.invars))
-            kept.append(eqn)
+    jaxpr = closed.jaxpr
     env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arguments], strict=True))
 
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-    for eqn in reversed(kept):
+    for eqn in read_equations(jaxpr):
         values = [read(atom) for atom in eqn.invars]
         if eqn.primitive.name == "slice" and set(eqn.params["strides"] or (1,)) == {1}:
             # One program for all places of it, such as the keys of the layers.
@@ -172,6 +204,16 @@ def evaluated(closed: core.ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
             outs = bound(eqn, values)
         env.update(zip(eqn.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def read_equations(jaxpr: core.Jaxpr) -> list[Any]:
+    """Those whose values something needs, in their order."""
+    wanted, found = set(map(id, jaxpr.outvars)), list[Any]()
+    for eqn in reversed(jaxpr.eqns):
+        if any(id(out) in wanted for out in eqn.outvars):
+            wanted |= set(map(id, eqn.invars))
+            found.append(eqn)
+    return found[::-1]
 
 
 # -- what is alike -----------------------------------------------------------------------------------------------------
@@ -228,6 +270,8 @@ def fixed(value: Any) -> Hashable:
         return tuple(map(fixed, value))
     if isinstance(value, float):
         return float, value.hex()  # 0.0 and -0.0 are equal and not alike
+    if isinstance(value, complex):
+        return complex, value.real.hex(), value.imag.hex()
     if isinstance(value, np.generic | np.ndarray) and not value.shape:
         return str(value.dtype), value.tobytes()
     try:
