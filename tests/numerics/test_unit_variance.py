@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from test_blocks import UPDATES, One, layout_of
 
+from support import architectures
+from support.architectures import SIDE, Setting, positions_of
 from support.networks import inputs
 from support.references import PHI
 from winit_jax.numerics import draws
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.blocks import BLOCKS
+from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.blocks.affine import unit_factor
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.measure import comparison, families
@@ -179,6 +181,32 @@ def test_the_other_passes_are_given_the_weights_that_the_forward_pass_found(name
         expected = np.asarray(jax.grad(loss)(jnp.asarray(a)))
     log10_rms = np.log10(np.sqrt(np.mean(expected**2)))
     assert found["log10_preact_grad_rms"][0, 0, 0] == pytest.approx(log10_rms, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["residual", "mlp(2)", "gated(2)", "conv(3)", "attention(2)", "transformer(2, 1)"])
+def test_gradients_of_every_block_under_its_factors_are_those_of_autodiff(name):
+    """Of float64 networks that share only phi and the draws, with the factors that the forward pass found."""
+    setting, positions, samples = Setting("tanh", skip=0.8, branch=0.7, gain=1.5), positions_of(name), 12
+    x = inputs(samples * positions, FEATURES)
+    of_family = replace(family(block=name), skip=np.full(1, 0.8), branch=np.full(1, 0.7), sharpness=np.full(1, 1.5))
+    layout = Layout(positions, (SIDE, SIDE) if positions > 1 else None)
+    factors = measured(of_family, x, layout=layout)[families.FACTORS]
+    assert np.nanmax(np.abs(np.log(factors[1:]))) > 0.1
+    rescaled = of_family.rescaled(factors)
+    found, _ = families.gradients(
+        rescaled,
+        as_inputs(x),
+        None,
+        (DEPTH,),
+        Settings(activation("tanh"), layout=layout, block=of_family.block),
+        budget_mib=64,
+        platform="cpu",
+    )
+    expected = architectures.gradients(rescaled, 0, x, DEPTH, setting)
+    for column, values in zip(("log10_preact_grad_rms", "log10_weight_grad_rms"), expected, strict=True):
+        # Layers of float32 products: a few 1e-6 of the size, 4e-7 of log10 each.
+        np.testing.assert_allclose(found[column][0, 0][: len(values)], values, atol=1e-4, err_msg=column)
 
 
 @pytest.mark.slow

@@ -118,16 +118,20 @@ def network(block, setting):
 
 
 def scaled(family, at, features, layers):
-    """(The stem's weights and biases, those of each update of each layer behind it), in float64, of one network."""
+    """(The stem's weights and biases, those of each update of each layer behind it), in float64, of one network.
+
+    family: with scales that are those of every layer, or of each its own.
+    """
     first = family.first_layer(features)
     stem = (
         family.first_std[at] * np.asarray(first.weights, float),
-        family.bias_std[at] * np.asarray(first.biases, float),
+        family.layer(1).bias_std[at] * np.asarray(first.biases, float),
     )
     stack = family.hidden_layers(layers)
     hidden = []
     for layer in range(layers - 1):
-        stds, bias_stds, of_layer = iter(family.place_stds[:, at]), iter(family.place_bias_stds[:, at]), []
+        scales = family.layer(2 + layer)
+        stds, bias_stds, of_layer = iter(scales.place_stds[:, at]), iter(scales.place_bias_stds[:, at]), []
         for of_update in stack:
             weights = [next(stds) * np.asarray(place.weights[layer], float) for place in of_update]
             biases = [next(bias_stds) * np.asarray(place.biases[layer], float) for place in of_update]

@@ -108,7 +108,7 @@ class Probe:
             raise Refused(f"init(key) cannot be called: {described(error)}") from error
 
     def _drawn(self, seed: int | jax.Array) -> Any:
-        """The parameters of a seed; those of the last one are kept, for its factors and its fingerprint."""
+        """The parameters of a seed; those of the last one are kept, for shapes and the fingerprint need them too."""
         if not isinstance(seed, int):
             return self._drawn_with(jax.random.key(seed))
         if self._last is None or self._last[0] != seed:
