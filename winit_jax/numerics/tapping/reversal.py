@@ -22,6 +22,7 @@ def is_cut(closed: core.ClosedJaxpr, survey: Survey, moved: Sequence[bool]) -> b
 
 def _read(jaxpr: core.Jaxpr, survey: Survey, moved: Sequence[bool]) -> tuple[bool, list[bool]]:
     """(Whether there is such a loop, which of the values that come out depend on what gradients are taken of)."""
+    out: Any
     depending = {var for var, moves in zip(jaxpr.invars, moved, strict=True) if moves}
     cut = False
 

@@ -165,7 +165,7 @@ def squares_of_gradient(cotangent: jax.Array) -> jax.Array:
     """Mean squares of a gradient in units of 2^GRADIENT_EXPONENTS: [3], and a 1 behind them for one that was."""
     flat = cotangent.astype(jnp.float32).reshape(-1)
     units = [np.float32(2.0**-exponent) for exponent in GRADIENT_EXPONENTS]
-    squares = [jnp.sum(folded(flat, lambda part, unit=unit: jnp.square(part * unit))) / flat.size for unit in units]
+    squares = [jnp.sum(folded(flat * unit, jnp.square)) / flat.size for unit in units]
     return jnp.stack([*squares, jnp.float32(1)])
 
 
