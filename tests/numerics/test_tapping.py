@@ -20,7 +20,8 @@ from support.tapped import (
     tapped_inputs,
     tapped_weights,
 )
-from winit_jax.numerics.tapping.passes import Tapped, loss_of
+from winit_jax.numerics.tapping.loss import loss_of
+from winit_jax.numerics.tapping.passes import Tapped
 from winit_jax.numerics.tapping.statistics import columns_of, log10_of_gradient, squares_of_gradient, sums_of
 
 KEY = jax.random.key(5)

@@ -14,6 +14,8 @@ from winit_jax.analysis.audit import Finding, audit
 from winit_jax.analysis.figures import of_probes
 from winit_jax.analysis.reading import RunFolderError
 from winit_jax.analysis.selection import PlotError, known
+from winit_jax.columns.probed import DTYPE
+from winit_jax.spec.aliases import resolve
 from winit_jax.store.probe_folder import ProbeFolder, is_probe
 
 KINDS = ("profile", "heatmap")
@@ -34,9 +36,10 @@ class Probed:
         return audit(self.sites, self.parameters)
 
     def profile(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> Figure:
-        """Columns against the site, a line for each factor: `value`, or the size of the signal and of its gradient.
+        """Columns against the site, a line for each factor or format: `value`, or the size of the signal and its gradient.
 
-        where: `site` patterns (`*.attention.*`), `kind`, `op`, `seed` and factors -> values to keep. Errors: PlotError.
+        where: `site` patterns (`*.attention.*`), `kind`, `op`, `dtype`, `seed` and factors -> values to keep.
+        Errors: PlotError.
         """
         return of_probes.profile(kept(self.sites, where or {}), value)
 
@@ -81,11 +84,17 @@ def kept(sites: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
     Errors: PlotError for a key that the table does not have, and where no row is left.
     """
-    keys = ["site", "op", "kind", "seed", *of_probes.factor_columns(sites)]
+    names = ["site", "op", "kind", *([DTYPE] if DTYPE in sites else [])]
+    keys = [*names, "seed", *of_probes.factor_columns(sites)]
     for key, values in where.items():
         known("where", key, keys)
         words = [values] if isinstance(values, str | int | float) else list(values)
-        if key in ("site", "op", "kind"):
+        if key == DTYPE:
+            there = list(sites[DTYPE].astype(str).unique())
+            words = [resolve(DTYPE, str(word), there) for word in words]
+            for word in words:
+                known(f"where {DTYPE}", word, there)
+        if key in names:
             fits = [any(fnmatchcase(name, str(word)) for word in words) for name in sites[key].astype(str)]
             sites = sites[fits]
         else:
