@@ -38,7 +38,8 @@ def of_format(dtype: str, narrow: Measured, exact: Measured | None) -> Iterator[
 
 def _parameters(to: Format, narrow: Measured, exact: Measured | None) -> Iterator[Finding]:
     rows = narrow.parameters
-    finite = _is_finite(rows["path"], exact and exact.parameters.set_index("path")["nonfinite"])
+    of_exact = None if exact is None else exact.parameters.set_index("path")["nonfinite"]
+    finite = _is_finite(rows["path"], of_exact)
     for _, row in rows[finite & (rows["overflow"] > _most(to))].iterrows():
         text = f"In {to.name} {row['path']} overflows: {percent(row['overflow'])} of its entries {_beyond(to)}."
         yield Finding(f"overflowing parameter ({to.name})", row["path"], text, 3 if to.has_infinity else 2)
@@ -75,17 +76,13 @@ def _gradients(to: Format, narrow: Measured, exact: Measured | None) -> Iterator
     weights = narrow.parameters[(narrow.parameters["fan_in"] > 0) & (narrow.parameters["grad_underflow"] > LOST)]
     if len(under):
         first = under.iloc[-1]
-        what, where, share = (
-            f"the gradient underflows from {_named(first)} back",
-            first["site"],
-            first["grad_underflow"],
-        )
+        what, where = f"the gradient underflows from {_named(first)} back", first["site"]
     elif len(weights):
         first = weights.sort_values("grad_underflow").iloc[-1]
-        what, where, share = f"the gradient of {first['path']} underflows", first["path"], first["grad_underflow"]
+        what, where = f"the gradient of {first['path']} underflows", first["path"]
     else:
         return
-    text = f"In {to.name} {what}: {percent(share)} of its values become 0; {_loss_scale(to, exact)}."
+    text = f"In {to.name} {what}: {percent(first['grad_underflow'])} of its values become 0; {_loss_scale(to, exact)}."
     yield Finding(f"underflowing gradient ({to.name})", where, text, 2)
 
 
@@ -115,9 +112,8 @@ def _most(to: Format) -> float:
 
 
 def _beyond(to: Format) -> str:
-    return f"lie beyond {to.largest:.5g}" + (
-        " and become infinite" if to.has_infinity else f" and become {to.largest:g}"
-    )
+    became = "infinite" if to.has_infinity else f"{to.largest:g}"
+    return f"lie beyond {to.largest:.5g} and become {became}"
 
 
 def _named(row: pd.Series) -> str:

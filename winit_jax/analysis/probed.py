@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from winit_jax.analysis.audit import Finding, audit
+from winit_jax.analysis.audit import audit
 from winit_jax.analysis.figures import of_probes
+from winit_jax.analysis.findings import Finding
 from winit_jax.analysis.reading import RunFolderError
 from winit_jax.analysis.selection import PlotError, known
 from winit_jax.columns.probed import DTYPE
@@ -36,7 +37,7 @@ class Probed:
         return audit(self.sites, self.parameters)
 
     def profile(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> Figure:
-        """Columns against the site, a line for each factor or format: `value`, or the size of the signal and its gradient.
+        """Columns against the site, a line for each factor or format: `value`, or the sizes of signal and gradient.
 
         where: `site` patterns (`*.attention.*`), `kind`, `op`, `dtype`, `seed` and factors -> values to keep.
         Errors: PlotError.
@@ -91,9 +92,10 @@ def kept(sites: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
         words = [values] if isinstance(values, str | int | float) else list(values)
         if key == DTYPE:
             there = list(sites[DTYPE].astype(str).unique())
-            words = [resolve(DTYPE, str(word), there) for word in words]
-            for word in words:
-                known(f"where {DTYPE}", word, there)
+            meant = [resolve(DTYPE, str(word), there) for word in words]
+            for name in meant:
+                known(f"where {DTYPE}", name, there)
+            words = [*meant]
         if key in names:
             fits = [any(fnmatchcase(name, str(word)) for word in words) for name in sites[key].astype(str)]
             sites = sites[fits]

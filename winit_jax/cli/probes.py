@@ -20,7 +20,8 @@ def probe(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[AXIS=VALUES ...]", help='seed=0,1, "scale.*.out.kernel"=0.5,1,2 or dtype=float32,float16.'
+            metavar="[AXIS=VALUES ...]",
+            help='seed=0,1, "scale.*.out.kernel"=0.5,1,2 or dtype=float32,float16, as in a sweep.',
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A folder for the tables.")] = None,

@@ -150,10 +150,8 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
     with style.themed():
         page = open_page([[{}]], Size(width=INCHES, height=2.4))
         values = in_order(table, key)
-        across, up = (
-            make_axis("place", list(range(len(sites.names))), False, log=False),
-            make_axis(key, values, key == DTYPE),
-        )
+        across = make_axis("place", list(range(len(sites.names))), False, log=False)
+        up = make_axis(key, values, key == DTYPE)
         panels = Sheet(page, across, up)
         axes = page.panels[0].axes
         numbers, kinds = on_grid(panels, cells, colored_as)

@@ -48,7 +48,8 @@ def rounded_and_lost(x: jax.Array, to: Limits) -> tuple[jax.Array, jax.Array]:
 @jax.custom_vjp
 def straight(x: jax.Array, to: Limits) -> jax.Array:
     """x rounded; its gradient is that of what it becomes, rounded too."""
-    return rounded(x, to)
+    near: jax.Array = rounded(x, to)
+    return near
 
 
 straight.defvjp(lambda x, to: (rounded(x, to), to), lambda to, cotangent: (rounded(cotangent, to), None))
@@ -98,7 +99,7 @@ def rounded_leaves(tree: Any, to: Limits) -> tuple[Any, list[jax.Array]]:
 
 
 def is_float(value: Any) -> bool:
-    return jnp.issubdtype(value.dtype, jnp.floating)
+    return bool(jnp.issubdtype(value.dtype, jnp.floating))
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
