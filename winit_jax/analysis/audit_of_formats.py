@@ -18,6 +18,8 @@ from winit_jax.columns.formats import FORMATS, Format
 # small because they should be.
 SIGNALS = ("contraction", "sum", "lookup")
 LOG10_2 = np.log10(2)
+# How many times a gradient's RMS its largest entry may be.
+ROOM = 8.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,7 @@ def of_format(dtype: str, narrow: Measured, exact: Measured | None) -> Iterator[
 
 def _parameters(to: Format, narrow: Measured, exact: Measured | None) -> Iterator[Finding]:
     rows = narrow.parameters
-    of_exact = None if exact is None else exact.parameters.set_index("path")["nonfinite"]
-    finite = _is_finite(rows["path"], of_exact)
+    finite = _finite(rows, ["path"], None if exact is None else exact.parameters)
     for _, row in rows[finite & (rows["overflow"] > _most(to))].iterrows():
         text = f"In {to.name} {row['path']} overflows: {percent(row['overflow'])} of its entries {_beyond(to)}."
         yield Finding(f"overflowing parameter ({to.name})", row["path"], text, 3 if to.has_infinity else 2)
@@ -50,7 +51,7 @@ def _parameters(to: Format, narrow: Measured, exact: Measured | None) -> Iterato
 
 def _signals(to: Format, narrow: Measured, exact: Measured | None) -> Iterator[Finding]:
     rows = narrow.sites
-    over = rows[_finite_sites(rows, exact) & (rows["overflow"] > _most(to))]
+    over = rows[_finite(rows, ["site", "op"], None if exact is None else exact.sites) & (rows["overflow"] > _most(to))]
     if len(over):
         first = over.iloc[0]
         share = percent(first["overflow"])
@@ -66,7 +67,8 @@ def _signals(to: Format, narrow: Measured, exact: Measured | None) -> Iterator[F
 
 def _gradients(to: Format, narrow: Measured, exact: Measured | None) -> Iterator[Finding]:
     rows = narrow.sites
-    over = rows[_finite_sites(rows, exact) & (rows["grad_overflow"] > _most(to))]
+    finite = _finite(rows, ["site", "op"], None if exact is None else exact.sites)
+    over = rows[finite & (rows["grad_overflow"] > _most(to))]
     if len(over):
         first = over.iloc[-1]
         share = percent(first["grad_overflow"])
@@ -82,28 +84,33 @@ def _gradients(to: Format, narrow: Measured, exact: Measured | None) -> Iterator
         what, where = f"the gradient of {first['path']} underflows", first["path"]
     else:
         return
-    text = f"In {to.name} {what}: {percent(first['grad_underflow'])} of its values become 0; {_loss_scale(to, exact)}."
+    worst = max([*under["grad_underflow"], *weights["grad_underflow"]])
+    share, advice = percent(first["grad_underflow"]), _loss_scale(to, worst, exact)
+    text = f"In {to.name} {what}: {share} of its values become 0; {advice}."
     yield Finding(f"underflowing gradient ({to.name})", where, text, 2)
 
 
-def _loss_scale(to: Format, exact: Measured | None) -> str:
-    """Which power of two keeps gradients, in words: the least that all of float32's need, and none may overflow."""
+def _loss_scale(to: Format, worst: float, exact: Measured | None) -> str:
+    """Which power of two keeps gradients, in words: the least by which no more than LOST of any is lost, if none
+    overflows by it.
+
+    worst: the greatest share that is lost. Numbers near 0 lie as densely as at 0, so that the share falls as the scale
+    rises; where it is near 1 and says no more, normal numbers of the size in float32 say what is needed.
+    """
     if exact is None:
-        return f"with dtype=float32,{to.name} a loss scale can be said"
+        return f"probed with dtype=float32,{to.name}, the audit says which loss scale keeps it"
     names = list(exact.sites["site"]) + list(exact.parameters["path"])
     log10 = np.concatenate([exact.sites["log10_grad_rms"], exact.parameters["log10_grad_rms"]])
     known = np.isfinite(log10)
     if not known.any():
         return "in float32 it is 0 or not finite, which no loss scale changes"
     sizes = log10[known] / LOG10_2
-    low, high = log2_range(to)
-    wanted, possible = int(np.ceil(low - sizes.min())), int(np.floor(high - sizes.max()))
-    if wanted <= 0:
-        return "by the sizes that gradients have in float32 none should, so that what is lost is lost before"
-    if wanted > possible:
+    low, _ = log2_range(to)
+    wanted = int(np.ceil(max(low - sizes.min(), np.log2(worst / LOST))))
+    if wanted > np.log2(to.largest / ROOM) - sizes.max():
         largest = np.asarray(names, object)[known][np.argmax(sizes)]
         return f"no loss scale keeps all gradients: at 2^{wanted} that of {largest} overflows"
-    return f"by their sizes in float32 a loss scale of 2^{wanted} keeps gradients"
+    return f"a loss scale of 2^{wanted} keeps gradients, by their sizes in float32"
 
 
 def _most(to: Format) -> float:
@@ -120,16 +127,14 @@ def _named(row: pd.Series) -> str:
     return f"{row['site']} ({row['op']})"
 
 
-def _finite_sites(rows: pd.DataFrame, exact: Measured | None) -> pd.Series:
-    places = pd.MultiIndex.from_frame(rows[["site", "op"]].astype(str))
-    shares = None
-    if exact is not None:
-        of_sites = exact.sites.assign(**{key: exact.sites[key].astype(str) for key in ("site", "op")})
-        shares = of_sites.set_index(["site", "op"])["nonfinite"]
-    return _is_finite(pd.Series(places, index=rows.index), shares)
+def _finite(rows: pd.DataFrame, keys: list[str], exact: pd.DataFrame | None) -> np.ndarray:
+    """Whether float32 is finite at the place of each row, which `keys` name; where it is not known, it is taken to be.
 
+    exact: the rows of float32.
+    """
 
-def _is_finite(keys: pd.Series, shares: pd.Series | None) -> pd.Series:
-    """Whether float32 is finite at each of these places; where it is not known, it is taken to be."""
-    known = {} if shares is None else dict(shares)
-    return pd.Series([known.get(key, 0.0) == 0 for key in keys], keys.index, dtype=bool)
+    def places(of: pd.DataFrame) -> list[tuple[str, ...]]:
+        return list(zip(*(of[key].astype(str) for key in keys), strict=True))
+
+    wrong = set() if exact is None else set(places(exact[exact["nonfinite"] > 0]))
+    return np.array([place not in wrong for place in places(rows)], bool)

@@ -21,7 +21,7 @@ def probe(
         list[str] | None,
         typer.Argument(
             metavar="[AXIS=VALUES ...]",
-            help='seed=0,1, "scale.*.out.kernel"=0.5,1,2 or dtype=float32,float16, as in a sweep.',
+            help='As in a sweep: seed=0,1 "scale.*.out.kernel"=0.5,1,2 dtype=float32,float16.',
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A folder for the tables.")] = None,

@@ -29,7 +29,7 @@ def _lost(prefix: str, of: str) -> tuple[Column, ...]:
             f"Measured, in rows of a `{DTYPE}` other than `{FLOAT32}`: of {of} that are not 0 before they are rounded, "
             f"the share that {becomes}; NaN where all are 0.",
             kind="share",
-            label=f"{'gradient ' if prefix else ''}{name} in the format",
+            label=f"share of {'gradients' if prefix else 'values'} with {name}",
             needs=("formats",),
         )
         for name, becomes in _OF_FORMATS.items()

@@ -21,11 +21,13 @@ from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid
 from winit_jax.analysis.figures.page import LETTER, Size, open_page, wrapped
 from winit_jax.analysis.selection import PlotError, known
 from winit_jax.analysis.tables import in_order, number
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.columns.probed import DTYPE, SITES
 
 SIGNAL, GRADIENT = "log10_rms", "log10_grad_rms"
 SCALE = "scale."
 NUMBERS = [column.name for column in SITES if column.holds is float]
+OF_FORMATS = {column.name for column in SITES if column.needs} - {DTYPE}
 LABELS = {column.name: column.words for column in SITES}
 # What stands at a site, and its mark.
 MARKS = {"contraction": "o", "nonlinearity": "^", "softmax": "D", "lookup": "s", "sum": "P"}
@@ -106,10 +108,10 @@ def profile(table: pd.DataFrame, value: str | None = None) -> Figure:
     """
     values = [SIGNAL, *([GRADIENT] if table[GRADIENT].notna().any() else [])] if value is None else [value]
     for name in values:
-        _check(table, name)
+        table = _checked(table, name)
     hue = _only(varying(table), 1)
     sites = sites_of(table)
-    lines = lines_of(sites.rows, hue[0], MOST_LINES) if hue else ALONE
+    lines = lines_of(sites.rows, hue[0], MOST_LINES, plain=True) if hue else ALONE
     with style.themed():
         size = Size(width=INCHES, height=2.0, beside=1.2 + bool(hue))
         page = open_page([[{}] for _ in values], size, sharey=False)
@@ -139,7 +141,7 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
 
     table: `sites` of a probe. Errors: PlotError, as of `profile`.
     """
-    _check(table, value)
+    table = _checked(table, value)
     (key,) = _only(varying(table), 1) or ["seed"]
     sites = sites_of(table)
     groups = sites.rows.groupby(["place", key], observed=True)
@@ -185,10 +187,12 @@ def standard(table: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
     return figures
 
 
-def _check(table: pd.DataFrame, value: str) -> None:
+def _checked(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The rows that can have a column: of what a format loses, those of formats. Errors: PlotError."""
     known("value", value, NUMBERS)
     if value not in table or table[value].isna().all():
         raise PlotError(f"{value} is empty in this table: nothing of this network has it.")
+    return table[table[DTYPE] != FLOAT32] if value in OF_FORMATS else table
 
 
 def _only(factors: Sequence[str], most: int) -> list[str]:
