@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -250,3 +251,16 @@ def test_a_wrong_format_gets_a_sentence(module, words, sentences):
     _, said = command("probe", module, *words, code=2)
     for sentence in sentences:
         assert sentence in said
+
+
+def test_the_page_s_example_says_what_the_page_shows(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "your-model.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    said = re.search(r"<!-- in formats -->\n```text\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "nets.py").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    words = "dtype=float32,float16,float8_e4m3fn"
+    assert f"winit probe nets:make {words} --audit" in page
+    assert command("probe", "nets:make", words, "--audit", code=1)[0] == said
+    sys.modules.pop("nets", None)

@@ -20,6 +20,8 @@ SIGNALS = ("contraction", "sum", "lookup")
 LOG10_2 = np.log10(2)
 # How many times a gradient's RMS its largest entry may be.
 ROOM = 8.0
+# Powers of two that a loss scale has beyond what gradients of normal numbers need.
+MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ def _gradients(to: Format, narrow: Measured, exact: Measured | None) -> Iterator
 
 
 def _loss_scale(to: Format, worst: float, exact: Measured | None) -> str:
-    """Which power of two keeps gradients, in words: the least by which no more than LOST of any is lost, if none
-    overflows by it.
+    """Which power of two keeps gradients, in words: one by which no more than LOST of any is lost, if none overflows.
 
     worst: the greatest share that is lost. Numbers near 0 lie as densely as at 0, so that the share falls as the scale
-    rises; where it is near 1 and says no more, normal numbers of the size in float32 say what is needed.
+    rises; where it is near 1 and says no more, normal numbers of the size in float32 say what is needed, and MARGIN
+    makes up for gradients that have more small entries than those.
     """
     if exact is None:
         return f"probed with dtype=float32,{to.name}, the audit says which loss scale keeps it"
@@ -107,10 +109,11 @@ def _loss_scale(to: Format, worst: float, exact: Measured | None) -> str:
     sizes = log10[known] / LOG10_2
     low, _ = log2_range(to)
     wanted = int(np.ceil(max(low - sizes.min(), np.log2(worst / LOST))))
-    if wanted > np.log2(to.largest / ROOM) - sizes.max():
+    possible = int(np.floor(np.log2(to.largest / ROOM) - sizes.max()))
+    if wanted > possible:
         largest = np.asarray(names, object)[known][np.argmax(sizes)]
         return f"no loss scale keeps all gradients: at 2^{wanted} that of {largest} overflows"
-    return f"a loss scale of 2^{wanted} keeps gradients, by their sizes in float32"
+    return f"a loss scale of 2^{min(wanted + MARGIN, possible)} keeps gradients, by their sizes in float32"
 
 
 def _most(to: Format) -> float:
