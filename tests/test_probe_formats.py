@@ -134,8 +134,10 @@ def underflowing(scale=1.0):
 
 def test_the_audit_says_where_a_gradient_underflows_and_its_loss_scale_keeps_it():
     (finding,) = winit.probe(underflowing, dtype="float32,float16").audit()
-    pattern = r"In float16 the gradient underflows from 2 \(dot_general\) back: (.*)% of its values become 0; a loss scale of "
-    pattern += r"2\^(\d+) keeps gradients, by their sizes in float32\."
+    pattern = (
+        r"In float16 the gradient underflows from 2 \(dot_general\) back: (.*)% of its values become 0; a loss scale "
+        r"of 2\^(\d+) keeps gradients, by their sizes in float32\."
+    )
     share, exponent = re.fullmatch(pattern, finding.text).groups()
     assert float(share) > 30
     assert (finding.kind, finding.where) == ("underflowing gradient (float16)", "2")

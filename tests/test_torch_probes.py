@@ -85,7 +85,7 @@ def test_the_command_measures_a_module(module, tmp_path):
         (["sound", "scale.layer0=2"], "scale.layer0: no parameter has such a path. Known: 0.weight"),
         (
             ["one", "dtype=float32,bf16"],
-            "dtype: a module of PyTorch is measured in the types that it has, and rounded to",
+            "dtype: a module of PyTorch is measured in the types that it has, and",
         ),
         (["random"], "does not do the same thing each time that it is called: step 1 was relu, and then tanh."),
     ],

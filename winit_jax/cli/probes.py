@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from winit_jax.cli.saying import say, sentences, stop
-from winit_jax.columns.probed import DTYPE
 
 SHOWN = ("site", "op", "log10_rms", "log10_grad_rms", "saturated", "dead", "input_correlation")
-SHOWN_OF_FORMATS = (DTYPE, "underflow", "overflow", "grad_underflow", "grad_overflow")
+SHOWN_OF_FORMATS = ("dtype", "underflow", "overflow", "grad_underflow", "grad_overflow")
 
 
 def probe(
@@ -64,7 +63,7 @@ def probe(
             typer.echo("Nothing is wrong.")
     else:
         first = found.sites[found.sites["seed"] == found.sites["seed"].iloc[0]]
-        shown = [*SHOWN, *SHOWN_OF_FORMATS] if DTYPE in first else list(SHOWN)
+        shown = [*SHOWN, *SHOWN_OF_FORMATS] if "dtype" in first else list(SHOWN)
         typer.echo(first[shown].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     raise typer.Exit(1 if findings else 0)
 
@@ -86,7 +85,7 @@ def _tune(network: str, words: list[str], as_json: bool) -> None:
 
     with sentences():
         given = probes.words_of(words)
-        if unwanted := [axis for axis in ("scale", DTYPE) if given.pop(axis, None)]:
+        if unwanted := [axis for axis in ("scale", "dtype") if given.pop(axis, None)]:
             stop(f"--tune is of the network as it is: leave out {' and '.join(unwanted)}.")
         tuned = probes.tune(network, **given, say=say)
     factors = {path: of.tolist() for path, of in tuned.by_path.items()}

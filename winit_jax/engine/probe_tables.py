@@ -100,11 +100,12 @@ def parameter_rows(
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]], factor_columns: Sequence[str]) -> pa.Table:
-    """Rows as the table `sites` or `parameters`, NaN where they lack a column. factor_columns: of factors, behind the
-    seed."""
+    """Rows as the table `sites` or `parameters`, NaN where they lack a column; those about a format are there where the
+    rows are of one. factor_columns: of factors, behind the seed."""
     arrays: dict[str, pa.Array] = {}
+    is_rounded = any(DTYPE in row for row in rows)
     for column in PROBED[name]:
-        if column.needs and not any(column.name in row for row in rows):
+        if column.needs and not is_rounded:
             continue
         values = [row.get(column.name, math.nan) for row in rows]
         if column.holds is str:
