@@ -23,7 +23,9 @@ from winit_jax.numerics.tapping.statistics import squares_of_gradient
 from winit_jax.numerics.tapping.survey import FORMS
 
 # What makes numbers of a format of those that it is given: their form changes, or some of them are chosen.
-CHOOSING = FORMS | {"concatenate", "gather", "neg", "pad", "reduce_max", "reduce_window_max", "stop_gradient"}
+CHOOSING = FORMS | {
+    "concatenate", "gather", "neg", "pad", "reduce_max", "reduce_window_max", "split", "stop_gradient", "unstack",
+}  # fmt: skip
 
 
 # -- rounding ----------------------------------------------------------------------------------------------------------
@@ -149,6 +151,8 @@ def rounds_of(jaxpr: core.Jaxpr, survey: Survey, given: Sequence[bool]) -> Round
         elif index in sites:
             places = [n for n, atom in enumerate(eqn.invars[:2]) if is_float(atom.aval) and not is_known(atom)]
             operands[index] = tuple(places)
+        elif (body := pointwise.body_of(eqn)) is not None:
+            outs = list(rounds_of(body.jaxpr, Survey(), [is_known(atom) for atom in eqn.invars]).outs)
         elif eqn.primitive.name in CHOOSING:
             floats = [atom for atom in eqn.invars if not isinstance(atom, core.Literal) and is_float(atom.aval)]
             outs = [bool(floats) and all(map(is_known, floats))] * len(outs)
