@@ -83,6 +83,10 @@ def test_the_command_measures_a_module(module, tmp_path):
         (["fused"], "there is nothing to measure. gru is one step to PyTorch: what goes on in it is not measured."),
         (["nobody"], "The inputs hold no numbers"),
         (["sound", "scale.layer0=2"], "scale.layer0: no parameter has such a path. Known: 0.weight"),
+        (
+            ["one", "dtype=float32,bf16"],
+            "dtype: a module of PyTorch is measured in the types that it has, and",
+        ),
         (["random"], "does not do the same thing each time that it is called: step 1 was relu, and then tanh."),
     ],
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
-    from winit_jax.analysis.audit import Finding
+    from winit_jax.analysis.findings import Finding
     from winit_jax.analysis.probed import Probed, load_probe
     from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
@@ -40,7 +40,7 @@ _MODULES = {
     "FailedNetworks": "winit_jax.api",
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
-    "Finding": "winit_jax.analysis.audit",
+    "Finding": "winit_jax.analysis.findings",
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
     "Probed": "winit_jax.analysis.probed",

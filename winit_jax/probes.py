@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from winit_jax.columns.formats import FLOAT32, FORMATS
 from winit_jax.errors import Refused
+from winit_jax.spec.aliases import resolve
 from winit_jax.spec.axes import expand
-from winit_jax.spec.problems import Problem, SpecError, briefly, unknown
+from winit_jax.spec.problems import Problem, SpecError, briefly, did_you_mean, unknown
 
 if TYPE_CHECKING:
     from winit_jax.analysis.probed import Probed
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**32 - 1
 SCALE = "scale."
+AXES_OF_PROBES = ("seed", "dtype")
+KNOWN_FORMATS = (FLOAT32, *FORMATS)
 
 
 def probe(
@@ -27,6 +31,7 @@ def probe(
     *,
     seed: Any = 0,
     scale: Mapping[str, Any] | None = None,
+    dtype: Any = FLOAT32,
     gradients: bool = True,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
@@ -39,15 +44,17 @@ def probe(
     one, with `inputs` given, a tensor, a tuple of arguments or a dict of them; or what returns (make, inputs) or
     (module, inputs), where make() is called for each seed after `torch.manual_seed`. inputs: samples lie along the
     first axis. seed: of init or make, one or several, as an axis of a sweep. scale: patterns of parameter paths
-    (`*.out.kernel`) -> factors that they are multiplied by, an axis each. gradients: also go back: of the loss, where
-    the function returns one number, else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out:
-    a folder for the tables; what is there already is not computed again. say: is told in sentences what is going on.
+    (`*.out.kernel`) -> factors that they are multiplied by, an axis each. dtype: formats of numbers, an axis: float32,
+    the function as it is, and those of fewer bits that parameters, what goes into and comes out of each site, and
+    gradients are rounded to; of JAX alone. gradients: also go back: of the loss, where the function returns one number,
+    else of a mean over samples of <c_i, out_i> with a random unit direction c_i. out: a folder for the tables; what is
+    there already is not computed again. say: is told in sentences what is going on.
     Errors: SpecError; Refused.
     """
     from winit_jax.engine.probing import Asked
 
     say = say or (lambda text: None)
-    reader = _reader(network, params, inputs, Asked(*_asked(seed, scale or {}, gradients)), say)
+    reader = _reader(network, params, inputs, Asked(*_asked(seed, scale or {}, gradients, dtype)), say)
     name = network if isinstance(network, str) else getattr(network, "__name__", type(network).__name__)
     return _carried_out(reader, name, Path(out) if out is not None else None, say)
 
@@ -67,7 +74,7 @@ def tune(
     """
     from winit_jax.engine.probing import Asked, Probe
 
-    seeds, _, _ = _asked(seed, {}, False)
+    seeds, *_ = _asked(seed, {}, False)
     if len(seeds) > 1:
         raise Refused(f"Factors are of one network, and seed says {len(seeds)}.")
     reader = _reader(network, params, inputs, Asked(seeds, {}, False), say or (lambda text: None))
@@ -99,21 +106,23 @@ def words_of(words: Sequence[str]) -> dict[str, Any]:
     problems: list[Problem] = []
     for word in words:
         key, equals, text = word.rpartition("=")
-        key = key.strip()
+        key = resolve("axis", key.strip(), AXES_OF_PROBES)
         if not equals:
             problems.append(Problem("", f"{briefly(word)} is not AXIS=VALUES."))
-        elif key == "seed":
-            found["seed"] = text
+        elif key in AXES_OF_PROBES:
+            found[key] = text
         elif key.startswith(SCALE):
             found["scale"][key.removeprefix(SCALE).strip("\"'")] = text
         else:
-            unknown(key, "not an axis of a probe.", key, ["seed", "scale.PATTERN"], problems, "axis")
+            unknown(key, "not an axis of a probe.", key, [*AXES_OF_PROBES, "scale.PATTERN"], problems, "axis")
     if problems:
         raise SpecError("probe", problems)
     return found
 
 
-def _asked(seed: Any, scale: Mapping[str, Any], gradients: bool) -> tuple[list[int], dict[str, list[float]], bool]:
+def _asked(
+    seed: Any, scale: Mapping[str, Any], gradients: bool, dtype: Any = FLOAT32
+) -> tuple[list[int], dict[str, list[float]], bool, list[str]]:
     from winit_jax.spec.given import plain
 
     seeds, problems = expand(plain(seed), "seed", int, _wrong_seed)
@@ -122,9 +131,11 @@ def _asked(seed: Any, scale: Mapping[str, Any], gradients: bool) -> tuple[list[i
         found, wrong = expand(plain(values), f"{SCALE}{pattern}", float, _wrong_factor)
         factors[str(pattern)] = [float(value) for value in found if not isinstance(value, str)]
         problems += wrong
+    formats, wrong = expand(plain(dtype), "dtype", str, _wrong_format, KNOWN_FORMATS)
+    problems += wrong
     if problems:
         raise SpecError("probe", problems)
-    return [int(value) for value in seeds], factors, gradients
+    return [int(value) for value in seeds], factors, gradients, [str(name) for name in formats]
 
 
 def _wrong_seed(value: Any) -> str | None:
@@ -133,6 +144,12 @@ def _wrong_seed(value: Any) -> str | None:
 
 def _wrong_factor(value: Any) -> str | None:
     return f"{value!r} is a formula; a factor is a number." if isinstance(value, str) else None
+
+
+def _wrong_format(name: Any) -> str | None:
+    if name in KNOWN_FORMATS:
+        return None
+    return f"{briefly(name)} is not a format.{did_you_mean(name, KNOWN_FORMATS, 'dtype')}"
 
 
 def _is_module(network: Any) -> bool:
@@ -200,15 +217,13 @@ def _made(network: Callable[..., Any] | str, asked: "Asked", say: Callable[[str]
 
 
 def _carried_out(reader: "Probe | TorchProbe", name: str, out: Path | None, say: Callable[[str], None]) -> "Probed":
-    import pyarrow as pa
-
     from winit_jax.analysis.probed import Probed
-    from winit_jax.store.probe_folder import TABLES, ProbeFolder, ProbeInfo
+    from winit_jax.store.probe_folder import TABLES, ProbeFolder, ProbeInfo, joined
 
     asked = reader.asked
     if out is None:
         parts = [tables for _, tables in reader.parts()]
-        found = [pa.concat_tables([part[name] for part in parts], promote_options="permissive") for name in TABLES]
+        found = [joined([part[name] for part in parts]) for name in TABLES]
         sites, parameters = (table.to_pandas() for table in found)
         return Probed(sites, parameters, reader.notes)
     folder = ProbeFolder(out)
@@ -221,6 +236,7 @@ def _carried_out(reader: "Probe | TorchProbe", name: str, out: Path | None, say:
                 fingerprint=reader.fingerprint,
                 seeds=list(asked.seeds),
                 scale=scale,
+                dtype=list(asked.formats),
                 gradients=asked.gradients,
             )
         )

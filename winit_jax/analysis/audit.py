@@ -1,12 +1,16 @@
 """What is wrong with a probed network, as sentences with evidence, the worst first."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+
+from winit_jax.analysis.audit_of_formats import Measured, of_format
+from winit_jax.analysis.findings import Finding, percent, power
+from winit_jax.columns.formats import FLOAT32
+from winit_jax.columns.probed import DTYPE
 
 # A signal whose RMS leaves these (in log10) vanishes or explodes; over a stack, one that shrinks or grows as much.
 VANISHING, EXPLODING = -2.0, 2.0
@@ -19,26 +23,14 @@ SATURATED, DEAD, SHARP = 0.9, 0.5, 0.1
 STREAM_GROWTH, LEAST_BRANCHES = 4.0, 8
 # Standard errors of a normal's kurtosis, and how far beyond the extremes of as many normals an entry is no accident.
 HEAVY_ERRORS, BEYOND = 8.0, 3.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong. kind: a word for it. where: the site or the parameter. text: a sentence with evidence.
-    severity: 3 where nothing can be learnt, 2 where training will suffer, 1 where an init is not what it seems."""
-
-    kind: str
-    where: str
-    text: str
-    severity: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+Rule = Callable[["_Network"], Iterator[Finding]]
 
 
 def audit(sites: pd.DataFrame, parameters: pd.DataFrame) -> list[Finding]:
     """What is wrong, the worst first; empty where nothing is.
 
-    sites, parameters: the tables of a probe. Of several seeds and factors each finding is told once, as first met.
+    sites, parameters: the tables of a probe. Of several seeds and factors each finding is told once, as first met. Of
+    formats that numbers are rounded to that is told which they lose, and what else float32 does not have wrong.
     """
     found: dict[tuple[str, str], Finding] = {}
     keys = [name for name in parameters if name == "seed" or str(name).startswith("scale.")]
@@ -47,14 +39,38 @@ def audit(sites: pd.DataFrame, parameters: pd.DataFrame) -> list[Finding]:
         here = sites
         for key, value in zip(keys, values, strict=True):
             here = here[here[key] == value]
-        for finding in _of_one(here, of_point):
+        for finding in _of_point(here, of_point):
             found.setdefault((finding.kind, finding.where), finding)
     return sorted(found.values(), key=lambda finding: -finding.severity)
 
 
-def _of_one(sites: pd.DataFrame, parameters: pd.DataFrame) -> Iterator[Finding]:
-    network = _Network(sites.sort_values("order"), parameters)
-    for rule in RULES:
+def _of_point(sites: pd.DataFrame, parameters: pd.DataFrame) -> Iterator[Finding]:
+    """Of one network in all formats."""
+    if DTYPE not in parameters:
+        yield from _of_one(Measured(sites.sort_values("order"), parameters), RULES)
+        return
+    by_format = {
+        dtype: Measured(sites[sites[DTYPE] == dtype].sort_values("order"), parameters[parameters[DTYPE] == dtype])
+        for dtype in dict.fromkeys(parameters[DTYPE])
+    }
+    exact = by_format.pop(FLOAT32, None)
+    of_exact = list(_of_one(exact, RULES)) if exact is not None else []
+    yield from of_exact
+    for dtype, narrow in by_format.items():
+        lost = list(of_format(dtype, narrow, exact))
+        yield from lost
+        if exact is None:
+            yield from _of_one(narrow, OF_PARAMETERS if lost else RULES)
+        elif not lost:
+            known = {finding.kind for finding in of_exact}
+            for finding in _of_one(narrow, [rule for rule in RULES if rule not in OF_PARAMETERS]):
+                if finding.kind not in known:
+                    yield replace(finding, kind=f"{finding.kind} ({dtype})", text=f"In {dtype}: {finding.text}")
+
+
+def _of_one(measured: Measured, rules: Sequence[Rule]) -> Iterator[Finding]:
+    network = _Network(measured.sites, measured.parameters)
+    for rule in rules:
         yield from rule(network)
 
 
@@ -83,25 +99,14 @@ class _Network:
         return bool(set(zeros) & self.branch_ends)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"
-
-
-def _power(log10: float) -> str:
-    """A size as it is written: 0.0123, 1.2e-07."""
-    if log10 == -math.inf:
-        return "0"
-    return f"{10.0**log10:.3g}" if abs(log10) < 300 else f"1e{log10:+.0f}"
-
-
 def _nonfinite(network: _Network) -> Iterator[Finding]:
     for _, row in network.parameters[network.parameters["nonfinite"] > 0].iterrows():
-        text = f"{row['path']}: {_percent(row['nonfinite'])} of its entries are NaN or infinite."
+        text = f"{row['path']}: {percent(row['nonfinite'])} of its entries are NaN or infinite."
         yield Finding("nonfinite parameter", row["path"], text, 3)
     sites = network.sites[network.sites["nonfinite"] > 0]
     if len(sites) and not (network.parameters["nonfinite"] > 0).any():
         first = sites.iloc[0]
-        share = _percent(first["nonfinite"])
+        share = percent(first["nonfinite"])
         text = f"{first['site']} ({first['op']}) is the first place with NaN or infinite values, {share} of them."
         yield Finding("nonfinite signal", first["site"], text, 3)
 
@@ -191,7 +196,7 @@ def _signals(network: _Network) -> Iterator[Finding]:
         of = f"; its weights have gain {weights.iloc[0]['gain']:.3g}" if len(weights) else ""
         text = (
             f"The signal {word}: {first['site']} ({first['op']}) is the first of {int(wrong.sum())} places with an RMS "
-            f"of {_power(first['log10_rms'])}{of}."
+            f"of {power(first['log10_rms'])}{of}."
         )
         yield Finding(kind, first["site"], text, 3 if len(signals[wrong]) > 1 else 2)
 
@@ -230,15 +235,15 @@ def _units(network: _Network) -> Iterator[Finding]:
     if len(dead):
         worst = dead.sort_values("dead").iloc[-1]
         text = (
-            f"{_percent(worst['dead'])} of the units of {worst['site']} ({worst['op']}) are dead: flat for every "
-            f"input; more than {_percent(DEAD)} at {len(dead)} of {len(phis)} nonlinearities."
+            f"{percent(worst['dead'])} of the units of {worst['site']} ({worst['op']}) are dead: flat for every "
+            f"input; more than {percent(DEAD)} at {len(dead)} of {len(phis)} nonlinearities."
         )
         yield Finding("dead units", worst["site"], text, 2)
     flat = phis[(phis["saturated"] > SATURATED) & ~(phis["dead"] > DEAD)]
     if len(flat):
         worst = flat.sort_values("saturated").iloc[-1]
         text = (
-            f"{_percent(worst['saturated'])} of what goes through {worst['site']} ({worst['op']}) is where it is flat."
+            f"{percent(worst['saturated'])} of what goes through {worst['site']} ({worst['op']}) is where it is flat."
         )
         yield Finding("saturated units", worst["site"], text, 2)
     sharp = network.sites[network.sites["attention_entropy"] < SHARP]
@@ -246,7 +251,7 @@ def _units(network: _Network) -> Iterator[Finding]:
         first = sharp.iloc[0]
         text = (
             f"The attention of {first['site']} looks at one position alone: its entropy is "
-            f"{_percent(first['attention_entropy'])} of that of uniform weights."
+            f"{percent(first['attention_entropy'])} of that of uniform weights."
         )
         yield Finding("sharp attention", first["site"], text, 2)
 
@@ -266,8 +271,8 @@ def _gradients(network: _Network) -> Iterator[Finding]:
             first, last = some.iloc[0], some.iloc[-1]
             word = "vanish" if first["log10_grad_rms"] < last["log10_grad_rms"] else "explode"
             text = (
-                f"Gradients {word} on their way back: {_power(last['log10_grad_rms'])} at {last['site']}, "
-                f"{_power(first['log10_grad_rms'])} at {first['site']}."
+                f"Gradients {word} on their way back: {power(last['log10_grad_rms'])} at {last['site']}, "
+                f"{power(first['log10_grad_rms'])} at {first['site']}."
             )
             yield Finding(f"{word[:-1] if word == 'explode' else word}ing gradients", first["site"], text, 3)
 
@@ -280,13 +285,15 @@ def _stream(network: _Network) -> Iterator[Finding]:
     if growth > math.log10(STREAM_GROWTH):
         text = (
             f"The stream grows {10**growth:.3g} times over {len(sums)} branches, to an RMS of "
-            f"{_power(sums['log10_rms'].iloc[-1])} at {sums['site'].iloc[-1]}: the last weights of the branches are "
+            f"{power(sums['log10_rms'].iloc[-1])} at {sums['site'].iloc[-1]}: the last weights of the branches are "
             "not scaled down with depth "
             f"(1/sqrt({len(sums)}) = {1 / math.sqrt(len(sums)):.2g} would keep it)."
         )
         yield Finding("growing stream", sums["site"].iloc[-1], text, 1)
 
 
-RULES: tuple[Callable[[_Network], Iterator[Finding]], ...] = (
+RULES: tuple[Rule, ...] = (
     _nonfinite, _constant, _collapse, _signals, _gradients, _identical, _unread, _units, _laws, _gains, _tails, _stream,
 )  # fmt: skip
+# What is wrong with these is wrong in every format.
+OF_PARAMETERS: tuple[Rule, ...] = (_constant, _identical, _unread, _laws, _gains, _tails)

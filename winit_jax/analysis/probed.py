@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from winit_jax.analysis.audit import Finding, audit
+from winit_jax.analysis.audit import audit
+from winit_jax.analysis.findings import Finding
 from winit_jax.analysis.reading import RunFolderError
 from winit_jax.analysis.selection import PlotError, known
+from winit_jax.columns.probed import DTYPE
+from winit_jax.spec.aliases import resolve
 from winit_jax.store.probe_folder import ProbeFolder, is_probe
 
 if TYPE_CHECKING:
@@ -38,9 +41,10 @@ class Probed:
         return audit(self.sites, self.parameters)
 
     def profile(self, value: str | None = None, *, where: Mapping[str, Any] | None = None) -> "Figure":
-        """Columns against the site, a line for each factor: `value`, or the size of the signal and of its gradient.
+        """Columns against the site, a line for each factor or format: `value`, or the sizes of signal and gradient.
 
-        where: `site` patterns (`*.attention.*`), `kind`, `op`, `seed` and factors -> values to keep. Errors: PlotError.
+        where: `site` patterns (`*.attention.*`), `kind`, `op`, `dtype`, `seed` and factors -> values to keep.
+        Errors: PlotError.
         """
         from winit_jax.analysis.figures import of_probes
 
@@ -96,11 +100,18 @@ def kept(sites: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """
     from winit_jax.analysis.figures import of_probes
 
-    keys = ["site", "op", "kind", "seed", *of_probes.factor_columns(sites)]
+    names = ["site", "op", "kind", *([DTYPE] if DTYPE in sites else [])]
+    keys = [*names, "seed", *of_probes.factor_columns(sites)]
     for key, values in where.items():
         known("where", key, keys)
         words = [values] if isinstance(values, str | int | float) else list(values)
-        if key in ("site", "op", "kind"):
+        if key == DTYPE:
+            there = list(sites[DTYPE].astype(str).unique())
+            meant = [resolve(DTYPE, str(word), there) for word in words]
+            for name in meant:
+                known(f"where {DTYPE}", name, there)
+            words = [*meant]
+        if key in names:
             fits = [any(fnmatchcase(name, str(word)) for word in words) for name in sites[key].astype(str)]
             sites = sites[fits]
         else:

@@ -9,6 +9,7 @@ import typer
 from winit_jax.cli.saying import say, sentences, stop
 
 SHOWN = ("site", "op", "log10_rms", "log10_grad_rms", "saturated", "dead", "input_correlation")
+SHOWN_OF_FORMATS = ("dtype", "underflow", "overflow", "grad_underflow", "grad_overflow")
 
 
 def probe(
@@ -17,7 +18,10 @@ def probe(
     ],
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AXIS=VALUES ...]", help='seed=0,1 or "scale.*.out.kernel"=0.5,1,2, as in a sweep.'),
+        typer.Argument(
+            metavar="[AXIS=VALUES ...]",
+            help='As in a sweep: seed=0,1 "scale.*.out.kernel"=0.5,1,2 dtype=float32,float16.',
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A folder for the tables.")] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Say what is wrong, and exit with 1 if anything is.")] = False,
@@ -59,7 +63,8 @@ def probe(
             typer.echo("Nothing is wrong.")
     else:
         first = found.sites[found.sites["seed"] == found.sites["seed"].iloc[0]]
-        typer.echo(first[list(SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+        shown = [*SHOWN, *SHOWN_OF_FORMATS] if "dtype" in first else list(SHOWN)
+        typer.echo(first[shown].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     raise typer.Exit(1 if findings else 0)
 
 
@@ -80,8 +85,8 @@ def _tune(network: str, words: list[str], as_json: bool) -> None:
 
     with sentences():
         given = probes.words_of(words)
-        if given.pop("scale"):
-            stop("--tune is of the network as it is: leave out scale.")
+        if unwanted := [axis for axis in ("scale", "dtype") if given.pop(axis, None)]:
+            stop(f"--tune is of the network as it is: leave out {' and '.join(unwanted)}.")
         tuned = probes.tune(network, **given, say=say)
     factors = {path: of.tolist() for path, of in tuned.by_path.items()}
     if as_json:

@@ -1,6 +1,40 @@
 """The columns of a probe's two tables, one record each: `sites` and `parameters`."""
 
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.columns.records import Column
+
+DTYPE = "dtype"
+_OF_FORMATS = {
+    "underflow": "becomes 0",
+    "subnormal": "becomes a number below the least normal one, of fewer digits",
+    "overflow": "lies beyond the largest number of the format, infinite ones among them",
+}
+
+
+def _dtype(what: str) -> Column:
+    return Column(
+        DTYPE,
+        f"The format of numbers that {what} rounded to; `{FLOAT32}` is the function as it is, in its own types. The "
+        "column is there where a row has another one.",
+        holds=str,
+        needs=("formats",),
+    )
+
+
+def _lost(prefix: str, of: str) -> tuple[Column, ...]:
+    """What is counted as numbers are rounded. of: which numbers."""
+    return tuple(
+        Column(
+            f"{prefix}{name}",
+            f"Measured, in rows of a `{DTYPE}` other than `{FLOAT32}`: of {of} that are not 0 before they are rounded, "
+            f"the share that {becomes}; NaN where all are 0.",
+            kind="share",
+            label=f"share of {'gradients' if prefix else 'values'} with {name}",
+            needs=("formats",),
+        )
+        for name, becomes in _OF_FORMATS.items()
+    )
+
 
 SITES = (
     Column("site", "Where it is: the names that the function gave the place, or the path of its weights.", holds=str),
@@ -13,6 +47,7 @@ SITES = (
     Column("kind", "`contraction`, `nonlinearity`, `softmax`, `lookup` or `sum`.", holds=str),
     Column("order", "Its number in the order of the computation, 0 for the first.", holds=int),
     Column("seed", "The seed of the parameters.", holds=int),
+    _dtype("parameters, inputs, values and gradients are"),
     Column("parameter", "The path of its weights, empty where it has none.", holds=str),
     Column("shape", "Of its value, as `8x16x64`.", holds=str),
     Column("fan_in", "Inputs of a unit, 0 where there are no weights.", holds=int),
@@ -40,11 +75,14 @@ SITES = (
         "(sum s^2)^2 / sum s^4 of the singular values s of at most 128 rows, between 1 and the lesser side.",
     ),
     Column("attention_entropy", "Of softmax's weights, from 0 to 1, which is uniform.", kind="share"),
+    *_lost("", "the values"),
+    *_lost("grad_", "the entries of the gradient of the loss"),
 )
 PARAMETERS = (
     Column("path", "The path of the parameter.", holds=str),
     Column("shape", "As `64x256`.", holds=str),
     Column("seed", "The seed that it was drawn with.", holds=int),
+    _dtype("it and its gradient are"),
     Column(
         "fan_in", "Inputs of a unit as the parameter is used, 0 where it is no weights of a contraction.", holds=int
     ),
@@ -64,5 +102,7 @@ PARAMETERS = (
     Column("repeated", "1 where all slices along the first axis are equal, of three axes or more."),
     Column("log10_grad_rms", "log10 of the RMS of the gradient of the loss; -inf where it is 0.", kind="gradient"),
     Column("law", "The init that it looks like, several with ` or ` between them; empty where it is none.", holds=str),
+    *_lost("", "its entries"),
+    *_lost("grad_", "the entries of the gradient of the loss"),
 )
 PROBED = {"sites": SITES, "parameters": PARAMETERS}

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from winit_jax.columns.probed import PROBED
+from winit_jax.columns.formats import FLOAT32
+from winit_jax.columns.probed import DTYPE, PROBED
 from winit_jax.numerics.laws import law_of
 from winit_jax.numerics.tapping.sites import Site, Use
+from winit_jax.store.probe_folder import Point
 
 # Columns by their names, each an array with an axis for every loop that a site stands in.
 Measured = Mapping[str, Mapping[str, np.ndarray]]
@@ -21,13 +23,19 @@ def tables_of(
     uses: Mapping[str, Use],
     shapes: Mapping[str, tuple[int, ...]],
     measured: tuple[Measured, Measured],
-    seed: int,
-    factors: Mapping[str, float],
+    point: Point,
+    factor_columns: Sequence[str],
 ) -> dict[str, pa.Table]:
-    """`sites` and `parameters` of one network. measured: of both. factors: by the columns that hold them."""
-    keys, (of_sites, of_parameters) = {"seed": seed, **factors}, measured
+    """`sites` and `parameters` of one network. measured: of both. factor_columns: those that hold the point's factors.
+
+    Columns about a format of fewer bits are there where the network is in one.
+    """
+    keys: dict[str, Any] = {"seed": point.seed, **dict(zip(factor_columns, point.factors, strict=True))}
+    if point.dtype != FLOAT32:
+        keys[DTYPE] = point.dtype
+    of_sites, of_parameters = measured
     rows = {"sites": site_rows(sites, of_sites, keys), "parameters": parameter_rows(uses, shapes, of_parameters, keys)}
-    return {name: table_of(name, these, list(factors)) for name, these in rows.items()}
+    return {name: table_of(name, these, factor_columns) for name, these in rows.items()}
 
 
 def site_rows(sites: Sequence[Site], measured: Measured, keys: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -92,10 +100,13 @@ def parameter_rows(
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]], factor_columns: Sequence[str]) -> pa.Table:
-    """Rows as the table `sites` or `parameters`, NaN where they lack a column. factor_columns: of factors, behind the
-    seed."""
+    """Rows as the table `sites` or `parameters`, NaN where they lack a column; those about a format are there where the
+    rows are of one. factor_columns: of factors, behind the seed."""
     arrays: dict[str, pa.Array] = {}
+    is_rounded = any(DTYPE in row for row in rows)
     for column in PROBED[name]:
+        if column.needs and not is_rounded:
+            continue
         values = [row.get(column.name, math.nan) for row in rows]
         if column.holds is str:
             arrays[column.name] = pa.array(values, pa.string()).dictionary_encode()

@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from winit_jax.columns.formats import FLOAT32, FORMATS
 from winit_jax.engine.probe_tables import few, tables_of
 from winit_jax.errors import Refused, described
-from winit_jax.numerics.tapping.passes import Tapped, directions_of
+from winit_jax.numerics import narrow
+from winit_jax.numerics.tapping.loss import directions_of
+from winit_jax.numerics.tapping.passes import Tapped
 from winit_jax.numerics.tapping.segments import evaluated
 from winit_jax.store.probe_folder import Point, points_of
 from winit_jax.user_code import contained, pass_on
@@ -41,17 +45,18 @@ class Network(NamedTuple):
 @dataclass(frozen=True)
 class Asked:
     """seeds: of the parameters. factors: pattern of parameter paths -> factors that those are multiplied by, an axis
-    each. gradients: whether the way back is gone too. threshold: of saturation."""
+    each. gradients: whether the way back is gone too. formats: that numbers are rounded to, an axis; float32 is the
+    function as it is. threshold: of saturation."""
 
     seeds: Sequence[int] = (0,)
     factors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     gradients: bool = True
+    formats: Sequence[str] = (FLOAT32,)
     threshold: float = 0.05
 
     @property
     def points(self) -> list[Point]:
-        """(seed, a factor of each pattern), all of their product."""
-        return points_of(self.seeds, self.factors)
+        return points_of(self.seeds, self.factors, self.formats)
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,15 @@ class Probe:
         Errors: Refused where the function cannot be computed, with its own words.
         """
         wanted = self.asked.points if points is None else list(points)
-        for at in range(0, len(wanted), self._beside):
-            some = wanted[at : at + self._beside]
-            for point, measured in zip(some, self._measured(some), strict=True):
-                seed, factors = point[0], dict(zip(self.factor_columns, point[1], strict=True))
-                yield point, tables_of(self.tapped.sites, self.tapped.uses, self.shapes, measured, seed, factors)
+        for is_narrow, these in itertools.groupby(wanted, is_in_a_format):
+            alike, beside = list(these), self._beside(is_narrow)
+            for at in range(0, len(alike), beside):
+                some = alike[at : at + beside]
+                for point, measured in zip(some, self._measured(some, beside), strict=True):
+                    found = tables_of(
+                        self.tapped.sites, self.tapped.uses, self.shapes, measured, point, self.factor_columns
+                    )
+                    yield point, found
 
     @property
     def fingerprint(self) -> str:
@@ -181,12 +190,14 @@ class Probe:
 
     # -- computing ---------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _beside(self) -> int:
+    def _beside(self, is_narrow: bool) -> int:
+        """How many networks are measured at once: as many whatever of them is there already, so that the numbers are
+        the same. is_narrow: in formats of fewer bits, which are all one program."""
         if not self._is_traced:
             return 1
         fitting = BESIDE_BYTES // max(1, 4 * sum(map(math.prod, self.shapes.values())))
-        return max(1, min(MOST_BESIDE, len(self.asked.points), fitting))
+        count = sum(is_in_a_format(point) == is_narrow for point in self.asked.points)
+        return max(1, min(MOST_BESIDE, count, fitting))
 
     def _parameters(self, seed: int | jax.Array, factors: jax.Array) -> Any:
         return self._scaled(self._drawn(seed), factors)
@@ -199,44 +210,55 @@ class Probe:
             ]
         return jax.tree.unflatten(tree, leaves)
 
-    def _one(self, params: Any, seed: jax.Array) -> Any:
+    def _one(self, params: Any, seed: jax.Array, to: narrow.Limits | None) -> tuple[Any, ...]:
+        """(The sums of sites; what `columns_of_parameters` makes columns of). to: the format, None of float32."""
         key = _direction_key(seed) if self.asked.gradients else None
-        return self.tapped.measured(params, self.inputs, key)
+        if to is None:
+            sums, gradients = self.tapped.measured(params, self.inputs, key)
+            return sums, (params, gradients)
+        sums, *of_parameters = self.tapped.rounded(params, self.inputs, key, to)
+        return sums, tuple(of_parameters)
 
-    @cached_property
-    def _programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """(Parameters of a seed and factors, what is measured of them), of several networks at once if they fit."""
+    def _measured(self, points: Sequence[Point], beside: int) -> Iterator[Any]:
+        """(Columns of sites, columns of parameters) of each point, at most `beside` of them, all in formats or none."""
+        whole = [*points, *[points[-1]] * (beside - len(points))]  # the last ones in the shape of the others
+        seeds = jnp.array([point.seed for point in whole], jnp.uint32)
+        factors = jnp.array([point.factors for point in whole], jnp.float32).reshape(len(whole), -1)
+        to = _limits(whole) if is_in_a_format(points[0]) else None
+        draw: Callable[..., Any] = jax.vmap(self._parameters)
+        measure: Callable[..., Any] = jax.vmap(self._one)
         # Not compiled as a whole: what is alike in them is, once.
-        if self._beside == 1:
-            return lambda seed, factors: self._parameters(int(seed), factors), self._one
-        return jax.vmap(self._parameters), jax.vmap(self._one)
-
-    def _measured(self, points: Sequence[Point]) -> Iterator[Any]:
-        """(Columns of sites, columns of parameters) of each point."""
-        whole = [*points, *[points[-1]] * (self._beside - len(points))]  # the last ones in the shape of the others
-        seeds = jnp.array([seed for seed, _ in whole], jnp.uint32)
-        factors = jnp.array([these for _, these in whole], jnp.float32).reshape(len(whole), -1)
-        if self._beside == 1:
-            seeds, factors = seeds[0], factors[0]
-        draw, measure = self._programs
+        if beside == 1:
+            seeds, factors, to = jax.tree.map(lambda array: array[0], (seeds, factors, to))
+            draw, measure = (lambda seed, factors: self._parameters(int(seed), factors)), self._one
         try:
-            params = draw(seeds, factors)
-            sums, gradients = measure(params, seeds)
+            sums, of_parameters = measure(draw(seeds, factors), seeds, to)
             sums = jax.device_get(sums)
         except BaseException as error:
             pass_on(error)
             if self.asked.gradients and not self.tapped.has_way_back:
                 self.notes.append("A loop of unknown length has no gradient: log10_grad_rms is NaN.")
                 self.asked = replace(self.asked, gradients=False)
-                del self._programs
-                yield from self._measured(points)
+                yield from self._measured(points, beside)
                 return
             raise Refused(f"The function cannot be computed: {described(error)}") from error
         for number in range(len(points)):
-            of_one = [sums, params, gradients]
-            if self._beside > 1:
-                of_one = [jax.tree.map(lambda array, number=number: array[number], tree) for tree in of_one]
-            yield self.tapped.columns(of_one[0]), self.tapped.columns_of_parameters(*of_one[1:])
+            of_one = sums, of_parameters
+            if beside > 1:
+                of_one = jax.tree.map(lambda array, number=number: array[number], of_one)
+            yield self.tapped.columns(of_one[0]), self.tapped.columns_of_parameters(*of_one[1])
+
+
+def is_in_a_format(point: Point) -> bool:
+    """Whether its numbers are rounded."""
+    return point.dtype != FLOAT32
+
+
+def _limits(points: Sequence[Point]) -> narrow.Limits:
+    """The formats of some points as arrays."""
+    each = [narrow.limits(FORMATS[point.dtype], 1) for point in points]
+    limits: narrow.Limits = jax.tree.map(lambda *of_points: jnp.asarray(np.concatenate(of_points)), *each)
+    return limits
 
 
 def _direction_key(seed: Any) -> jax.Array:

@@ -70,14 +70,19 @@ def rounded(x: Scaled, to: Limits) -> jax.Array:
 
 def rounded_and_lost(x: Scaled, to: Limits) -> tuple[jax.Array, Lost]:
     """The same of [rows, units], with what became of them."""
+    value, became = rounded_and_told(x, to)
+    return value, Lost(*map(_count, became))
+
+
+def rounded_and_told(x: Scaled, to: Limits) -> tuple[jax.Array, Lost]:
+    """The same of any shape, and of each value what became of it, in place of counts."""
     # Several read what is rounded; without the barriers XLA would round once for each slice of each sum.
     x = Scaled(jax.lax.optimization_barrier(x.value), x.exponent)
     near = jax.lax.optimization_barrier(_nearest(x, to))
     size, nonzero = jnp.abs(near), x.value != 0
     subnormal = (size > 0) & (size < power_of_two(to.least_exponent - x.exponent))
-    counted = (nonzero, nonzero & (near == 0), subnormal, size > _largest(x.exponent, to))
-    value = jax.lax.optimization_barrier(_within(near, x.exponent, to))
-    return value, Lost(*map(_count, counted))
+    became = Lost(nonzero, nonzero & (near == 0), subnormal, size > _largest(x.exponent, to))
+    return jax.lax.optimization_barrier(_within(near, x.exponent, to)), became
 
 
 def _nearest(x: Scaled, to: Limits) -> jax.Array:

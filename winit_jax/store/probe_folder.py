@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from winit_jax.columns.probed import PROBED
+from winit_jax.columns.formats import FLOAT32, FORMATS
+from winit_jax.columns.probed import DTYPE, PROBED
 from winit_jax.errors import Refused
 from winit_jax.store import lock
 from winit_jax.store.info import Info, read_info
@@ -29,8 +30,16 @@ from winit_jax.user_code import is_import_path
 
 TABLES = tuple(PROBED)
 PARTS, STAGING, INFO = "parts", "staging", "run.json"
-# (seed, a factor of each pattern).
-Point = tuple[int, tuple[float, ...]]
+# Formats in the order of tables.
+_FORMATS = (FLOAT32, *FORMATS)
+
+
+class Point(NamedTuple):
+    """One network: its seed, a factor of each pattern, and the format that it is rounded to, which float32 is not."""
+
+    seed: int
+    factors: tuple[float, ...]
+    dtype: str = FLOAT32
 
 
 class File(BaseModel):
@@ -50,8 +59,8 @@ class Commit(BaseModel):
 
 
 class ProbeInfo(BaseModel):
-    """run.json of a probe. network: its import path or name. seeds, scale: what was asked for last. gradients: whether
-    they were measured."""
+    """run.json of a probe. network: its import path or name. seeds, scale, dtype: what was asked for last. gradients:
+    whether they were measured."""
 
     model_config = ConfigDict(extra="allow")
     kind: Literal["probe"]
@@ -60,6 +69,7 @@ class ProbeInfo(BaseModel):
     fingerprint: str = ""
     seeds: list[int] = []
     scale: dict[str, list[float]] = {}
+    dtype: list[str] = [FLOAT32]
     gradients: bool = True
     seconds: float = 0.0
     notes: list[str] = []
@@ -67,13 +77,28 @@ class ProbeInfo(BaseModel):
 
     @property
     def points(self) -> list[Point]:
-        """(seed, a factor of each pattern), all of their product."""
-        return points_of(self.seeds, self.scale)
+        return points_of(self.seeds, self.scale, self.dtype)
 
 
-def points_of(seeds: Sequence[int], scale: Mapping[str, Sequence[float]]) -> list[Point]:
-    """(seed, a factor of each pattern), all of their product."""
-    return [(seed, these) for these in itertools.product(*scale.values()) for seed in seeds]
+def points_of(
+    seeds: Sequence[int], scale: Mapping[str, Sequence[float]], formats: Sequence[str] = (FLOAT32,)
+) -> list[Point]:
+    """Seeds, a factor of each pattern, and formats: all of their product."""
+    factors = list(itertools.product(*scale.values()))
+    return [Point(seed, these, dtype) for dtype in formats for these in factors for seed in seeds]
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several networks as one table; where any is in a format of fewer bits, those of float32 say so."""
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    if DTYPE not in whole.column_names:
+        return whole
+    at = whole.column_names.index(DTYPE)
+    named = whole.column(DTYPE).cast(pa.string()).fill_null(FLOAT32).dictionary_encode()
+    whole = whole.set_column(at, DTYPE, named)
+    # The order of a table that has them all.
+    widest = max(tables, key=lambda table: table.num_columns)
+    return whole.select(widest.column_names)
 
 
 def is_probe(path: Path) -> bool:
@@ -154,7 +179,7 @@ class ProbeFolder:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def look(self) -> tuple[list[Commit], list[str]]:
-        """(The networks that are whole, in order of factors and seeds; a sentence for each damage)."""
+        """(The networks that are whole, in order of formats, factors and seeds; a sentence for each damage)."""
         whole, damage = list[Commit](), list[str]()
         try:
             names = disk.names(self.path / PARTS)
@@ -170,7 +195,7 @@ class ProbeFolder:
             damage += wrong
             if not wrong:
                 whole.append(commit)
-        return sorted(whole, key=lambda commit: (commit.point[1], commit.point[0])), damage
+        return sorted(whole, key=lambda commit: _order(commit.point)), damage
 
     def _wrong(self, commit: Commit, table: str) -> str:
         """What is wrong with a committed file; "" if nothing."""
@@ -190,7 +215,7 @@ class ProbeFolder:
             tables = [pq.read_table(self.path / name / f"{_stem(point)}.parquet") for point in points]
         except (OSError, pa.ArrowException) as error:
             raise Refused(f"{self.path}: a table cannot be read: {error}", 1) from error
-        return pa.concat_tables(tables, promote_options="permissive")
+        return joined(tables)
 
     def status(self) -> Status:
         """What is done and what is missing of what was asked for last. Errors: Refused."""
@@ -213,6 +238,7 @@ class ProbeFolder:
             return ""
         words = [f"seed={','.join(map(str, info.seeds))}"]
         words += [f"scale.{pattern}={','.join(f'{one:.17g}' for one in of)}" for pattern, of in info.scale.items()]
+        words += [f"{DTYPE}={','.join(info.dtype)}"] if info.dtype != [FLOAT32] else []
         flags = [] if info.gradients else ["--no-gradients"]
         return shlex.join(["winit", "probe", info.network, *words, "--out", str(self.path), *flags])
 
@@ -224,7 +250,8 @@ class ProbeFolder:
         for name in TABLES:
             table = self.read(name, [commit.point for commit in whole]) if whole else None
             rows[name] = 0 if table is None else table.num_rows
-            if table is not None and not {column.name for column in PROBED[name]} <= set(table.column_names):
+            always = {column.name for column in PROBED[name] if not column.needs}
+            if table is not None and not always <= set(table.column_names):
                 damage.append(f"{name} has other columns than a probe writes")
         return ProbeVerdict(len(whole), rows, tuple(damage))
 
@@ -249,7 +276,14 @@ class ProbeVerdict:
 
 
 def _stem(point: Point) -> str:
-    return f"part-{hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]}"
+    # The files of float32 are called as they were before there were other formats.
+    told = point[:2] if point.dtype == FLOAT32 else point
+    return f"part-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
+
+
+def _order(point: Point) -> tuple[Any, ...]:
+    place = _FORMATS.index(point.dtype) if point.dtype in _FORMATS else len(_FORMATS)
+    return place, point.factors, point.seed
 
 
 def _json(model: BaseModel) -> bytes:

@@ -21,11 +21,13 @@ from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid
 from winit_jax.analysis.figures.page import LETTER, Size, open_page, wrapped
 from winit_jax.analysis.selection import PlotError, known
 from winit_jax.analysis.tables import in_order, number
-from winit_jax.columns.probed import SITES
+from winit_jax.columns.formats import FLOAT32
+from winit_jax.columns.probed import DTYPE, SITES
 
 SIGNAL, GRADIENT = "log10_rms", "log10_grad_rms"
 SCALE = "scale."
 NUMBERS = [column.name for column in SITES if column.holds is float]
+OF_FORMATS = {column.name for column in SITES if column.needs} - {DTYPE}
 LABELS = {column.name: column.words for column in SITES}
 # What stands at a site, and its mark.
 MARKS = {"contraction": "o", "nonlinearity": "^", "softmax": "D", "lookup": "s", "sum": "P"}
@@ -84,9 +86,14 @@ def sites_of(table: pd.DataFrame) -> Sites:
     return Sites(table.assign(place=places), names, groups)
 
 
-def factors_of(table: pd.DataFrame) -> list[str]:
-    """The columns of factors that take more than one value."""
-    return [name for name in factor_columns(table) if table[name].nunique() > 1]
+def varying(table: pd.DataFrame) -> list[str]:
+    """The format and the columns of factors, where they take more than one value."""
+    return [name for name in axes_of(table) if table[name].nunique() > 1]
+
+
+def axes_of(table: pd.DataFrame) -> list[str]:
+    """The format, where the table has it, and the columns of factors."""
+    return [*([DTYPE] if DTYPE in table else []), *factor_columns(table)]
 
 
 def factor_columns(table: pd.DataFrame) -> list[str]:
@@ -94,18 +101,17 @@ def factor_columns(table: pd.DataFrame) -> list[str]:
 
 
 def profile(table: pd.DataFrame, value: str | None = None) -> Figure:
-    """Columns against the site, in the order of the computation; a line for each factor, and bands over seeds.
+    """Columns against the site, in the order of the computation; a line for each factor or format, bands over seeds.
 
     table: `sites` of a probe. value: a column of it; unless given the size of the signal, and of its gradient below.
-    Where several factors vary the lines are of the first, and the others have to be kept at one value each.
-    Errors: PlotError in a sentence for a column that is not there or is empty, and for too many factors.
+    Errors: PlotError in a sentence for a column that is not there or is empty, and where several of them vary.
     """
     values = [SIGNAL, *([GRADIENT] if table[GRADIENT].notna().any() else [])] if value is None else [value]
     for name in values:
-        _check(table, name)
-    hue = _only(factors_of(table), 1)
+        table = _checked(table, name)
+    hue = _only(varying(table), 1)
     sites = sites_of(table)
-    lines = lines_of(sites.rows, hue[0], MOST_LINES) if hue else ALONE
+    lines = lines_of(sites.rows, hue[0], MOST_LINES, plain=True) if hue else ALONE
     with style.themed():
         size = Size(width=INCHES, height=2.0, beside=1.2 + bool(hue))
         page = open_page([[{}] for _ in values], size, sharey=False)
@@ -121,22 +127,22 @@ def profile(table: pd.DataFrame, value: str | None = None) -> Figure:
                 panel.axes.set_ylim(-0.03, 1.03)
             sns.despine(ax=panel.axes)
         _name_sites(page.panels[-1].axes, sites)
-        explain(page, replace(lines, key="factor"))
+        explain(page, lines if hue == [DTYPE] else replace(lines, key="factor"))
         kinds = [kind for kind in MARKS if (table["kind"].astype(str) == kind).any()]
         notes = [Line2D([], [], color="#555555", marker=MARKS[kind], ls="", ms=4.5, label=kind) for kind in kinds]
         title = "Site by site: " + ("signal and gradient" if len(values) > 1 else LABELS[values[0]])
-        factors = f"lines: factors of {hue[0].removeprefix(SCALE)}" if hue else ""
+        factors = f"lines: factors of {hue[0].removeprefix(SCALE)}" if hue and hue != [DTYPE] else ""
         facts = (factors, _held(table, hue), band_rule(table, "range"), lines.left_out)
         return page.finish(title, "", facts, notes, sites.inches_below)
 
 
 def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
-    """A column over sites and the values of the factor that varies, or seeds where none does, in colors.
+    """A column over sites and the factor or the formats that vary, or seeds where nothing does, in colors.
 
     table: `sites` of a probe. Errors: PlotError, as of `profile`.
     """
-    _check(table, value)
-    (key,) = _only(factors_of(table), 1) or ["seed"]
+    table = _checked(table, value)
+    (key,) = _only(varying(table), 1) or ["seed"]
     sites = sites_of(table)
     groups = sites.rows.groupby(["place", key], observed=True)
     cells = groups.agg(value=(value, "median"), overflow=("nonfinite", "max")).reset_index()
@@ -146,7 +152,8 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
     with style.themed():
         page = open_page([[{}]], Size(width=INCHES, height=2.4))
         values = in_order(table, key)
-        across, up = make_axis("place", list(range(len(sites.names))), False, log=False), make_axis(key, values, False)
+        across = make_axis("place", list(range(len(sites.names))), False, log=False)
+        up = make_axis(key, values, key == DTYPE)
         panels = Sheet(page, across, up)
         axes = page.panels[0].axes
         numbers, kinds = on_grid(panels, cells, colored_as)
@@ -155,8 +162,8 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
         axes.set_ylim(up.edges[0], up.edges[-1])
         if up.log:
             axes.set_yscale("log")
-        ticks = style.spaced(values, up.edges[0], up.edges[-1], up.log) if len(values) > 1 else values
-        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        ticks = style.spaced(values, up.edges[0], up.edges[-1], up.log) if len(values) > 1 and not up.named else values
+        axes.yaxis.set_major_locator(FixedLocator(range(len(values)) if up.named else ticks))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_yticklabels([number(tick) for tick in ticks])
         axes.set_ylabel(wrapped(key, 30))
@@ -173,17 +180,19 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
 def standard(table: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
     """The figures that belong to a probe, by the names of their files."""
     figures: dict[str, Callable[[], Figure]] = {"profile": lambda: profile(table)}
-    if len(factors_of(table)) == 1:
+    if len(varying(table)) == 1:
         figures["heatmap"] = lambda: heatmap(table)
         if table[GRADIENT].notna().any():
             figures["heatmap-gradient"] = lambda: heatmap(table, GRADIENT)
     return figures
 
 
-def _check(table: pd.DataFrame, value: str) -> None:
+def _checked(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The rows that can have a column: of what a format loses, those of formats. Errors: PlotError."""
     known("value", value, NUMBERS)
     if value not in table or table[value].isna().all():
         raise PlotError(f"{value} is empty in this table: nothing of this network has it.")
+    return table[table[DTYPE] != FLOAT32] if value in OF_FORMATS else table
 
 
 def _only(factors: Sequence[str], most: int) -> list[str]:
@@ -217,7 +226,11 @@ def _name_sites(axes: Axes, sites: Sites) -> None:
 
 def _held(table: pd.DataFrame, shown: Sequence[str]) -> str:
     """What has one value, in words."""
-    words = [f"{key} {number(table[key].iloc[0])}" for key in factor_columns(table) if key not in shown]
+    words = [
+        str(table[key].iloc[0]) if key == DTYPE else f"{key} {number(table[key].iloc[0])}"
+        for key in axes_of(table)
+        if key not in shown
+    ]
     if "seed" not in shown and table["seed"].nunique() == 1:
         words.append(f"seed {table['seed'].iloc[0]}")
     return ", ".join(words)

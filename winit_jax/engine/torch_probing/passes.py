@@ -25,9 +25,8 @@ from winit_jax.engine.torch_probing.statistics import (
     sums_of_phi,
 )
 from winit_jax.engine.torch_probing.survey import Survey, Surveyor, Tap
-from winit_jax.numerics.tapping.passes import columns_of_site
 from winit_jax.numerics.tapping.sites import Site, Use
-from winit_jax.numerics.tapping.statistics import Columns, columns_of_weights, log10_of_gradient
+from winit_jax.numerics.tapping.statistics import Columns, columns_of_site, columns_of_weights, log10_of_gradient
 
 # [rows, n] random unit directions of an output, from its number among all outputs and its shape.
 Directions = Callable[[int, tuple[int, ...]], np.ndarray]

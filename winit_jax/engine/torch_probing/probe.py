@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from winit_jax.columns.formats import FLOAT32
 from winit_jax.engine.probe_tables import few, tables_of
 from winit_jax.engine.probing import FINGERPRINT_SEED, Asked, directions
 from winit_jax.engine.torch_probing.passes import TappedModule, is_lazy
@@ -30,6 +31,11 @@ class TorchProbe:
     """
 
     def __init__(self, network: Any, inputs: Any, asked: Asked) -> None:
+        if narrow := [name for name in asked.formats if name != FLOAT32]:
+            raise Refused(
+                "dtype: a module of PyTorch is measured in the types that it has, and rounded to no other. Leave "
+                f"{', '.join(narrow)} out; winit_jax.analysis.shares says what a format would lose of its sizes."
+            )
         self.asked, self.notes = asked, list[str]()
         self._make = None if isinstance(network, torch.nn.Module) else contained(network, "make")
         if self._make is None and len(set(asked.seeds)) > 1:
@@ -80,15 +86,15 @@ class TorchProbe:
         Errors: Refused where the module cannot be called, with its own words.
         """
         for point in self.asked.points if points is None else points:
-            seed, factors = point
+            seed, factors = point.seed, point.factors
             module = self._of_seed(seed)
             along = (lambda number, shape, seed=seed: directions(seed, number, shape)) if self.asked.gradients else None
             with self._calling(seed):
                 measured = self.tapped.measured(module, self._scaled(module, factors), along)
             if self.tapped.has_no_gradient and NO_GRADIENT not in self.notes:
                 self.notes.append(NO_GRADIENT)
-            of_factors = dict(zip(self.factor_columns, factors, strict=True))
-            yield point, tables_of(self.tapped.sites, self.tapped.uses, self.shapes, measured, seed, of_factors)
+            found = tables_of(self.tapped.sites, self.tapped.uses, self.shapes, measured, point, self.factor_columns)
+            yield point, found
 
     def _of_seed(self, seed: int) -> torch.nn.Module:
         if self._make is not None and seed != self._module_seed:

@@ -1,9 +1,8 @@
 """A function evaluated with a tap at each of its sites: one pass forward, one back, nothing kept whole."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +10,22 @@ import numpy as np
 from jax.extend import core
 
 from winit_jax.numerics.activations import Activation
-from winit_jax.numerics.tapping import pointwise
+from winit_jax.numerics.narrow import Limits
+from winit_jax.numerics.tapping import pointwise, rounds
 from winit_jax.numerics.tapping.equations import constants_and_carries
+from winit_jax.numerics.tapping.loss import loss_of
 from winit_jax.numerics.tapping.reversal import is_cut
+from winit_jax.numerics.tapping.rounds import Rounds, rounds_of
 from winit_jax.numerics.tapping.segments import Cutter, Step, bound
 from winit_jax.numerics.tapping.sites import Origin, Site, Survey, Tap, Use
 from winit_jax.numerics.tapping.statistics import (
+    PREFIXES,
     Columns,
     Sums,
     attention_entropy,
-    columns_of,
-    columns_of_phi,
+    columns_of_lost,
+    columns_of_site,
     columns_of_weights,
-    log10_of_gradient,
     squares_of_gradient,
     sums_of,
     sums_of_phi,
@@ -33,7 +35,27 @@ from winit_jax.numerics.tapping.tuning import Factors, factors_of
 
 Measured = dict[str, Sums]
 Probes = Mapping[str, jax.Array]
-_squares = jax.jit(squares_of_gradient)
+_squares, _loss = jax.jit(squares_of_gradient), jax.jit(loss_of)
+
+
+class Way(NamedTuple):
+    """What goes along with a pass. probes: of the sites whose gradients are measured, by their keys. to: the format
+    that numbers are rounded to, None where they are not."""
+
+    probes: Probes
+    to: Limits | None = None
+
+
+class Rounded(NamedTuple):
+    """What was measured of a function in a format of fewer bits. sites: as of `Tapped.measured`, with `lost` and
+    `grad_lost`. params: as they were rounded. gradients: of those that are floats, rounded. lost, grad_lost: counts
+    of `narrow.Lost` of both, [4] each."""
+
+    sites: Measured
+    params: Any
+    gradients: list[jax.Array]
+    lost: list[jax.Array]
+    grad_lost: list[jax.Array]
 
 
 @partial(jax.jit, static_argnums=range(2, 7))
@@ -91,7 +113,7 @@ class Tapped:
         self._closed, self._out = jax.make_jaxpr(flat, return_shape=True)(*leaves, *data)
         surveyor = Surveyor()
         origins = [Origin(path) for path in self.paths] + [Origin(moves=True)] * len(data)
-        self._cutter, self._cut = Cutter(), dict[int, list[Step]]()
+        self._cutter, self._cut = Cutter(), dict[tuple[int, int], list[Step]]()
         self._survey = surveyor.read(self._closed, origins)
         self.uses: dict[str, Use] = dict(surveyor.uses)
         self.taps = {tap.site.key: tap for tap in self._survey.all_taps()}
@@ -111,34 +133,57 @@ class Tapped:
         inputs = [False] * (len(self._closed.jaxpr.invars) - self._count)
         return not is_cut(self._closed, self._survey, [*self.floats, *inputs])
 
-    def forward(self, params: Any, inputs: Any, probes: Probes | None = None) -> tuple[Any, Measured]:
+    def forward(self, params: Any, inputs: Any, way: Way = Way({})) -> tuple[Any, Measured]:  # noqa: B008
         """(What the function returns, the sums of each site by its key; those in loops have an axis for each)."""
         arguments = [*jax.tree.leaves(params), *jax.tree.leaves(inputs)]
-        outs, measured = self._evaluate(self._closed, arguments, self._survey, probes or {})
+        places = None if way.to is None else self._rounds
+        outs, measured = self._evaluate(self._closed, arguments, self._survey, way, places)
         return jax.tree.unflatten(jax.tree.structure(self._out), outs), measured
 
-    def measured(self, params: Any, inputs: Any, key: jax.Array | None) -> tuple[Measured, list[Any]]:
+    def measured(
+        self, params: Any, inputs: Any, key: jax.Array | None, to: Limits | None = None
+    ) -> tuple[Measured, list[Any]]:
         """(The sums of each site by its key, gradients of the parameters that are floats, in their order).
 
-        key: of the random direction of the loss (`loss_of`); None for no way back. `columns` makes columns of sums.
+        key: of the random direction of the loss (`loss_of`); None for no way back. to: as of `rounded`, which also
+        rounds params and inputs before, and gradients afterwards. `columns` makes columns of sums.
         Errors: those of differentiating the function, such as ValueError for a loop of unknown length.
         """
         if key is None:
-            return self.forward(params, inputs)[1], []
-        probes = {site.key: jnp.zeros((*site.loops, 4)) for site in self.sites if site.is_differentiated}
+            return self.forward(params, inputs, Way({}, to))[1], []
+        said = 4 if to is None else 8
+        probes = {site.key: jnp.zeros((*site.loops, said)) for site in self.sites if site.is_differentiated}
         leaves = jax.tree.leaves(params)
 
         def loss(moved: list[Any], probes: Probes) -> tuple[jax.Array, Measured]:
             given = iter(moved)
             mixed = [next(given) if is_float else leaf for leaf, is_float in zip(leaves, self.floats, strict=True)]
-            out, sites = self.forward(jax.tree.unflatten(self._params_tree, mixed), inputs, probes)
+            out, sites = self.forward(jax.tree.unflatten(self._params_tree, mixed), inputs, Way(probes, to))
             return _loss(out, key), sites
 
         moved = [leaf for leaf, is_float in zip(leaves, self.floats, strict=True) if is_float]
         (of_params, of_sites), sites = jax.grad(loss, argnums=(0, 1), has_aux=True)(moved, probes)
-        for site_key, squares in of_sites.items():
-            sites[site_key]["gradient"] = squares
+        for site_key, of_site in of_sites.items():
+            sites[site_key]["gradient"] = of_site[..., :4]
+            if to is not None:
+                sites[site_key]["grad_lost"] = of_site[..., 4:]
         return sites, of_params
+
+    def rounded(self, params: Any, inputs: Any, key: jax.Array | None, to: Limits) -> Rounded:
+        """The function in a format of fewer bits: all that `rounds` names is rounded, and gradients at the same places.
+
+        to: the format. key, errors: as of `measured`.
+        """
+        params, lost = rounds.rounded_leaves(params, to)
+        inputs, _ = rounds.rounded_leaves(inputs, to)
+        sites, gradients = self.measured(params, inputs, key, to)
+        gradients, grad_lost = rounds.rounded_leaves(gradients, to)
+        return Rounded(sites, params, gradients, lost, grad_lost)
+
+    @cached_property
+    def _rounds(self) -> Rounds:
+        """Where numbers are rounded, parameters and inputs before."""
+        return rounds_of(self._closed.jaxpr, self._survey, [True] * len(self._closed.jaxpr.invars))
 
     def factors(self, params: Any, inputs: Any) -> Factors:
         """The factor of each parameter that is weights that gives its product unit size; see `tuning.factors_of`."""
@@ -148,55 +193,89 @@ class Tapped:
         """The columns of each site by its key, in float64; those in loops have an axis for each."""
         return {site.key: columns_of_site(site, measured[site.key], self.samples) for site in self.sites}
 
-    def columns_of_parameters(self, params: Any, gradients: Sequence[Any]) -> dict[str, Columns]:
-        """The columns of each parameter that is floats, by its path. gradients: as of `measured`, or none."""
+    def columns_of_parameters(self, params: Any, gradients: Sequence[Any], *lost: Sequence[Any]) -> dict[str, Columns]:
+        """The columns of each parameter that is floats, by its path. gradients: as of `measured`, or none. lost: as of
+        `Rounded`, of parameters and of gradients, or none."""
         given, columns = iter(gradients or ()), {}
+        of_floats = [iter(counts) for counts in lost]
         for path, leaf, is_float in zip(self.paths, jax.tree.leaves(params), self.floats, strict=True):
-            if is_float and leaf.size:
-                columns[path] = columns_of_weights(*jax.device_get((leaf, next(given, None))))
+            if not is_float:
+                continue
+            gradient, counts = next(given, None), [next(one, None) for one in of_floats]
+            if leaf.size:
+                columns[path] = columns_of_weights(*jax.device_get((leaf, gradient)))
+                for of_one, prefix in zip(counts, PREFIXES, strict=False):
+                    if of_one is not None:
+                        columns[path] |= columns_of_lost(np.asarray(of_one), prefix)
         return columns
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
     def _evaluate(
-        self, closed: core.ClosedJaxpr, arguments: Sequence[Any], survey: Survey, probes: Probes
+        self, closed: core.ClosedJaxpr, arguments: Sequence[Any], survey: Survey, way: Way, places: Rounds | None
     ) -> tuple[list[Any], Measured]:
+        """places: where numbers are rounded, None where they are not."""
         jaxpr = closed.jaxpr
         env: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
         env.update(zip(jaxpr.invars, arguments, strict=True))
         measured: Measured = {}
+        made = places.made if places else frozenset()
+
+        def round_those_of(variables: Sequence[Any]) -> None:
+            for var in variables:
+                if var in made:
+                    env[var] = rounds.straight(env[var], way.to)
 
         def read(atom: Any) -> Any:
             return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-        for step in self._steps(jaxpr, survey):
+        round_those_of([*jaxpr.constvars, *jaxpr.invars])
+        for step in self._steps(jaxpr, survey, places):
             if step.program is None:
                 eqn = jaxpr.eqns[step.index]
                 values = [read(atom) for atom in eqn.invars]
-                outs, found = self._called(eqn, values, survey.inner[step.index], probes)
+                inner = places.inner[step.index] if places else (None,) * len(survey.inner[step.index])
+                outs, found = self._called(eqn, values, survey.inner[step.index], way, inner)
                 measured |= found
             else:
-                outs = step.program(*(env[var] for var in step.ins))
+                format_of_step = way.to if step.is_rounded and way.to is not None else ()
+                outs = step.program(*(env[var] for var in step.ins), *format_of_step)
             for var, value in zip(step.outs, outs, strict=True):
                 env[var] = value
+            if step.program is None:
+                round_those_of(step.outs)
             for var in step.outs:
-                for tap in survey.taps.get(var, ()):
-                    measured[tap.site.key] = self._read(tap, env[var], env.get(tap.source))
-                    if tap.site.key in probes:
-                        env[var] = _watched(env[var], probes[tap.site.key])
+                if taps := survey.taps.get(var, ()):
+                    env[var], found = self._tapped(taps, env[var], env, way)
+                    measured |= found
             for var in step.last:
                 del env[var]
         return [read(atom) for atom in jaxpr.outvars], measured
 
-    def _steps(self, jaxpr: core.Jaxpr, survey: Survey) -> list[Step]:
+    def _tapped(
+        self, taps: Sequence[Tap], value: jax.Array, env: Mapping[Any, Any], way: Way
+    ) -> tuple[jax.Array, Measured]:
+        """(The value of some sites, as it goes on; what is measured of them)."""
+        mine = [way.probes[tap.site.key] for tap in taps if tap.site.key in way.probes]
+        if way.to is None:
+            measured = {tap.site.key: self._read(tap, value, env.get(tap.source)) for tap in taps}
+            for probe in mine:
+                value = _watched(value, probe)
+            return value, measured
+        near, lost = rounds.rounded_and_lost(jax.lax.stop_gradient(value), way.to)
+        measured = {tap.site.key: self._read(tap, near, env.get(tap.source)) | {"lost": lost} for tap in taps}
+        return rounds.watched(value, near, mine, way.to), measured
+
+    def _steps(self, jaxpr: core.Jaxpr, survey: Survey, places: Rounds | None = None) -> list[Step]:
         """Those of a jaxpr, found once."""
-        if id(survey) not in self._cut:
+        of_both = id(survey), id(places)
+        if of_both not in self._cut:
             entered = {index for index, inner in survey.inner.items() if any(one.all_taps() for one in inner)}
             ends = {
                 var: [tap.source for tap in taps if tap.source is not None] for var, taps in survey.taps.items() if taps
             }
-            self._cut[id(survey)] = self._cutter.steps(jaxpr, entered, ends)
-        return self._cut[id(survey)]
+            self._cut[of_both] = self._cutter.steps(jaxpr, entered, ends, places)
+        return self._cut[of_both]
 
     def _read(self, tap: Tap, value: jax.Array, source: jax.Array | None) -> Sums:
         site = tap.site
@@ -206,57 +285,67 @@ class Tapped:
         return sums
 
     def _called(
-        self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes
+        self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], way: Way, places: tuple[Rounds | None, ...]
     ) -> tuple[list[Any], Measured]:
         name = eqn.primitive.name
         if name == "scan":
-            return self._scanned(eqn, values, surveys[0], probes)
+            return self._scanned(eqn, values, surveys[0], way, places[0])
         if name == "while":
-            return self._repeated(eqn, values, surveys[0])
+            return self._repeated(eqn, values, surveys[0], way, places[0])
         if name == "cond":
-            return self._chosen(eqn, values, surveys, probes)
+            return self._chosen(eqn, values, surveys, way, places)
         body = pointwise.body_of(eqn)
         assert body is not None
         if name.startswith("custom_"):
             # Its own derivative holds, and not that of what is inside, which is looked at beside it.
-            _, measured = self._evaluate(body, [jax.lax.stop_gradient(value) for value in values], surveys[0], {})
-            return bound(eqn, values), measured
-        mine = of_taps(probes, surveys)
+            beside = [jax.lax.stop_gradient(value) for value in values]
+            outs, measured = self._evaluate(body, beside, surveys[0], Way({}, way.to), places[0])
+            exact = bound(eqn, values)
+            if way.to is None:
+                return exact, measured
+            pairs = zip(exact, outs, strict=True)
+            return [rounds.replaced(*pair, way.to) if rounds.is_float(pair[0]) else pair[0] for pair in pairs], measured
+        mine = of_taps(way, surveys)
         if name in ("remat", "remat2", "checkpoint"):
 
-            def inside(values: list[Any], probes: Probes) -> tuple[list[Any], Measured]:
-                return self._evaluate(body, values, surveys[0], probes)
+            def inside(values: list[Any], way: Way) -> tuple[list[Any], Measured]:
+                return self._evaluate(body, values, surveys[0], way, places[0])
 
             again = jax.checkpoint(inside, prevent_cse=eqn.params["prevent_cse"], policy=eqn.params["policy"])
             found: tuple[list[Any], Measured] = again(values, mine)
             return found
-        return self._evaluate(body, values, surveys[0], mine)
+        return self._evaluate(body, values, surveys[0], mine, places[0])
 
-    def _scanned(self, eqn: Any, values: list[Any], survey: Survey, probes: Probes) -> tuple[list[Any], Measured]:
+    def _scanned(
+        self, eqn: Any, values: list[Any], survey: Survey, way: Way, places: Rounds | None
+    ) -> tuple[list[Any], Measured]:
         consts, carries = constants_and_carries(eqn)
         fixed, carried, passed = values[:consts], values[consts : consts + carries], values[consts + carries :]
 
         def turn(carry: list[Any], given: tuple[list[Any], Probes]) -> tuple[list[Any], tuple[list[Any], Measured]]:
             xs, mine = given
-            outs, measured = self._evaluate(eqn.params["jaxpr"], [*fixed, *carry, *xs], survey, mine)
+            arguments = [*fixed, *carry, *xs]
+            outs, measured = self._evaluate(eqn.params["jaxpr"], arguments, survey, Way(mine, way.to), places)
             return outs[:carries], (outs[carries:], measured)
 
         last, (stacked, measured) = jax.lax.scan(
             turn,
             carried,
-            (passed, of_taps(probes, (survey,))),
+            (passed, of_taps(way, (survey,)).probes),
             length=eqn.params["length"],
             reverse=eqn.params["reverse"],
             unroll=eqn.params["unroll"],
         )
         return [*last, *stacked], measured
 
-    def _repeated(self, eqn: Any, values: list[Any], survey: Survey) -> tuple[list[Any], Measured]:
+    def _repeated(
+        self, eqn: Any, values: list[Any], survey: Survey, way: Way, places: Rounds | None
+    ) -> tuple[list[Any], Measured]:
         skipped, consts = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
         asked, fixed, carried = values[:skipped], values[skipped : skipped + consts], values[skipped + consts :]
 
         def turn(carry: list[Any]) -> tuple[list[Any], Measured]:
-            return self._evaluate(eqn.params["body_jaxpr"], [*fixed, *carry], survey, {})
+            return self._evaluate(eqn.params["body_jaxpr"], [*fixed, *carry], survey, Way({}, way.to), places)
 
         shapes = jax.eval_shape(turn, carried)[1]
         none = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
@@ -268,18 +357,18 @@ class Tapped:
         return outs, jax.tree.map(lambda value: value[None], measured)
 
     def _chosen(
-        self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], probes: Probes
+        self, eqn: Any, values: list[Any], surveys: tuple[Survey, ...], way: Way, places: tuple[Rounds | None, ...]
     ) -> tuple[list[Any], Measured]:
         which, *given = values
-        mine = of_taps(probes, surveys)
+        mine = of_taps(way, surveys)
         branches = [
-            lambda given, mine, body=body, survey=survey: self._evaluate(body, given, survey, mine)
-            for body, survey in zip(eqn.params["branches"], surveys, strict=True)
+            lambda given, mine, body=body, survey=survey, of=of: self._evaluate(body, given, survey, mine, of)
+            for body, survey, of in zip(eqn.params["branches"], surveys, places, strict=True)
         ]
         shapes = [jax.eval_shape(branch, given, mine)[1] for branch in branches]
 
         def whole(branch: Callable[..., tuple[list[Any], Measured]]) -> Callable[..., tuple[list[Any], Measured]]:
-            def run(given: list[Any], mine: Probes) -> tuple[list[Any], Measured]:
+            def run(given: list[Any], mine: Way) -> tuple[list[Any], Measured]:
                 outs, measured = branch(given, mine)
                 for shape in shapes:
                     for key, sums in shape.items():
@@ -293,48 +382,10 @@ class Tapped:
         return found
 
 
-def columns_of_site(site: Site, sums: Mapping[str, Any], samples: int) -> Columns:
-    """The columns of one site from its sums, of whatever library; `gradient` among them as of `squares_of_gradient`."""
-    columns = columns_of(sums, math.prod(site.shape[axis] for axis in site.units), samples)
-    columns |= {name: np.asarray(sums[name]) for name in ("attention_entropy", "executed") if name in sums}
-    if "flat" in sums:
-        columns |= columns_of_phi(np.asarray(sums["flat"]), sums["firsts"].shape[-1])
-    if "gradient" in sums:
-        columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"])
-    return columns
-
-
-def of_taps(probes: Probes, surveys: Sequence[Survey]) -> dict[str, jax.Array]:
-    """Of the probes those of some surveys."""
+def of_taps(way: Way, surveys: Sequence[Survey]) -> Way:
+    """With the probes of some surveys alone."""
     keys = {tap.site.key for survey in surveys for tap in survey.all_taps()}
-    return {key: value for key, value in probes.items() if key in keys}
-
-
-def loss_of(out: Any, key: jax.Array) -> jax.Array:
-    """The loss whose gradients are measured: what the function returns, where that is one number.
-
-    Else a mean over samples of <c_i, out_i> with a random unit direction c_i a sample, as of a sweep; a sample is what
-    lies along the first axis of an output. Several outputs add.
-    """
-    leaves = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    if len(leaves) == 1 and not leaves[0].shape:
-        loss: jax.Array = leaves[0].astype(jnp.float32)
-        return loss
-    total = jnp.zeros(())
-    for number, leaf in enumerate(leaves):
-        rows = leaf.astype(jnp.float32).reshape(leaf.shape[0] if leaf.ndim else 1, -1)
-        total += jnp.sum(rows * directions_of(key, number, rows.shape)) / rows.shape[0]
-    return total
-
-
-def directions_of(key: jax.Array, number: int, shape: tuple[int, ...]) -> jax.Array:
-    """The random unit directions of an output: [rows, n]. number: of the output among all of the function's."""
-    directions: jax.Array = jax.random.normal(jax.random.fold_in(key, number), shape)
-    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    return directions
-
-
-_loss = jax.jit(loss_of)
+    return Way({key: value for key, value in way.probes.items() if key in keys}, way.to)
 
 
 def path_of(path: Any) -> str:

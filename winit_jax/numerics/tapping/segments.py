@@ -17,8 +17,14 @@ from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jax.extend import core
 
+from winit_jax.numerics.narrow import Limits
+from winit_jax.numerics.tapping.rounds import Rounds, straight
+
 Program = Callable[..., list[Any]]
 JAX_FOLDER = next(iter(jax.__path__))
+# Of an equation: which of its operands are rounded, and which of what it makes.
+Places = tuple[tuple[int, ...], tuple[int, ...]]
+NOWHERE: Places = ((), ())
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Step:
     """What is computed next: one equation that is gone into, or a segment of those that are not.
 
     index: of that equation, -1 for a segment. program: of a segment. ins, outs: variables that it reads and makes.
-    last: those that nothing reads afterwards.
+    last: those that nothing reads afterwards. is_rounded: whether the program takes a format behind its values.
     """
 
     index: int
@@ -34,6 +40,7 @@ class Step:
     ins: tuple[Any, ...]
     outs: tuple[Any, ...]
     last: tuple[Any, ...]
+    is_rounded: bool = False
 
 
 class Cutter:
@@ -42,9 +49,16 @@ class Cutter:
     def __init__(self) -> None:
         self._programs: dict[Hashable, Program] = {}
 
-    def steps(self, jaxpr: core.Jaxpr, entered: Collection[int], ends: Mapping[Any, Collection[Any]]) -> list[Step]:
+    def steps(
+        self,
+        jaxpr: core.Jaxpr,
+        entered: Collection[int],
+        ends: Mapping[Any, Collection[Any]],
+        rounds: Rounds | None = None,
+    ) -> list[Step]:
         """entered: indices of the equations that are steps themselves. ends: the variables after which a segment ends,
-        and for each of them those that are read when it is there."""
+        and for each of them those that are read when it is there. rounds: where numbers are rounded, if they are."""
+        places = {id(eqn): rounds.of(index, eqn) for index, eqn in enumerate(jaxpr.eqns)} if rounds else {}
         groups: list[tuple[int, list[Any]]] = []
         is_open = False
         for index, eqn in enumerate(jaxpr.eqns):
@@ -70,34 +84,40 @@ class Cutter:
             if index >= 0:
                 steps.append(Step(index, None, tuple(ins), tuple(eqns[0].outvars), last))
             elif outs or any(eqn.effects for eqn in eqns):
-                steps.append(Step(-1, self._program(eqns, ins, outs), tuple(ins), tuple(outs), last))
+                of_eqns = tuple(places.get(id(eqn), NOWHERE) for eqn in eqns)
+                is_rounded = any(of != NOWHERE for of in of_eqns)
+                program = self._program(eqns, ins, outs, of_eqns)
+                steps.append(Step(-1, program, tuple(ins), tuple(outs), last, is_rounded))
             else:
                 continue
             wanted = before
         return steps[::-1]
 
-    def _program(self, eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> Program:
-        form = form_of(eqns, ins, outs)
+    def _program(
+        self, eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any], places: Sequence[Places]
+    ) -> Program:
+        form = form_of(eqns, ins, outs), tuple(places)
         if form not in self._programs:
-            self._programs[form] = program_of(eqns, ins, outs)
+            self._programs[form] = program_of(eqns, ins, outs, places)
         return self._programs[form]
 
 
-def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> Program:
+def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any], places: Sequence[Places]) -> Program:
     """Values of `ins` -> values of `outs`, compiled, as are its ways back: one for each choice of arguments that move.
 
-    It can be differentiated in reverse alone.
+    places: where the numbers of each equation are rounded; where any are, the `Limits` of a format come behind the
+    values. It can be differentiated in reverse alone.
     """
 
     def run(*values: Any) -> list[Any]:
-        env = computed(eqns, dict(zip(ins, values, strict=True)))
+        env = computed(eqns, dict(zip(ins, values, strict=False)), places, values[len(ins) :])
         return [env[out] for out in outs]
 
     forward = jax.jit(run)
     ways_back: dict[tuple[bool, ...], WayBack] = {}
     is_float = [jnp.issubdtype(out.aval.dtype, jnp.floating) for out in outs]
 
-    def way_back(moves: tuple[bool, ...]) -> WayBack:
+    def way_back(moves: tuple[bool, ...], arguments: Sequence[Any]) -> WayBack:
         def back(values: Sequence[Any], cotangents: Sequence[Any]) -> Any:
             def of_moving(*moving: Any) -> list[Any]:
                 given = iter(moving)
@@ -107,7 +127,8 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
             return jax.vjp(of_moving, *(value for one, value in zip(moves, values, strict=True) if one))[1](cotangents)
 
         if moves not in ways_back:
-            ways_back[moves] = WayBack.of(back, ins, [out for out, one in zip(outs, is_float, strict=True) if one])
+            floats = [out.aval for out, one in zip(outs, is_float, strict=True) if one]
+            ways_back[moves] = WayBack.of(back, arguments, floats)
         return ways_back[moves]
 
     @jax.custom_vjp
@@ -123,7 +144,7 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
     def forth(*primals: Any) -> tuple[list[Any], Any]:
         values = [one.value for one in primals]
         moves = tuple(one.perturbed and jnp.issubdtype(one.value.dtype, jnp.floating) for one in primals)
-        return forward(*values), jax.tree_util.Partial(partial(gone_back, moves), way_back(moves).kept(values))
+        return forward(*values), jax.tree_util.Partial(partial(gone_back, moves), way_back(moves, values).kept(values))
 
     def gone_back(moves: tuple[bool, ...], kept: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
         given = [
@@ -131,7 +152,7 @@ def program_of(eqns: Sequence[Any], ins: Sequence[Any], outs: Sequence[Any]) -> 
             for one, differs in zip(cotangents, is_float, strict=True)
             if differs
         ]
-        found = iter(way_back(moves).program(kept, given))
+        found = iter(ways_back[moves].program(kept, given))
         return tuple(next(found) if one else None for one in moves)
 
     differentiable.defvjp(forth, lambda kept, cotangents: kept(cotangents), symbolic_zeros=True)
@@ -148,8 +169,8 @@ class WayBack:
 
     @classmethod
     def of(cls, back: Callable[..., Any], ins: Sequence[Any], outs: Sequence[Any]) -> "WayBack":
-        """back: (all arguments, cotangents) -> cotangents. ins, outs: variables of the shapes of those."""
-        shapes = [[jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in of] for of in (ins, outs)]
+        """back: (all arguments, cotangents) -> cotangents. ins, outs: of the shapes and types of those."""
+        shapes = [[jax.ShapeDtypeStruct(jnp.shape(one), one.dtype) for one in of] for of in (ins, outs)]
         closed = jax.make_jaxpr(back)(*shapes)
         jaxpr, eqns = closed.jaxpr, read_equations(closed.jaxpr)
         wanted = set(map(id, jaxpr.outvars)).union(id(atom) for eqn in eqns for atom in eqn.invars)
@@ -168,11 +189,18 @@ class WayBack:
         return [value for value, one in zip(values, self.is_read, strict=True) if one]
 
 
-def computed(eqns: Sequence[Any], env: dict[Any, Any]) -> dict[Any, Any]:
-    """The values of variables, and of all that equations make of them."""
-    for eqn in eqns:
+def computed(
+    eqns: Sequence[Any], env: dict[Any, Any], places: Sequence[Places] = (), to: Sequence[Any] = ()
+) -> dict[Any, Any]:
+    """The values of variables, and of all that equations make of them.
+
+    places: where the numbers of each equation are rounded, nowhere if empty; to: then the parts of `Limits`.
+    """
+    for eqn, (operands, made) in zip(eqns, places or [NOWHERE] * len(eqns), strict=True):
         given = [atom.val if isinstance(atom, core.Literal) else env[atom] for atom in eqn.invars]
-        env.update(zip(eqn.outvars, bound(eqn, given), strict=True))
+        given = [straight(one, Limits(*to)) if n in operands else one for n, one in enumerate(given)]
+        found = [straight(one, Limits(*to)) if n in made else one for n, one in enumerate(bound(eqn, given))]
+        env.update(zip(eqn.outvars, found, strict=True))
     return env
 
 

@@ -13,8 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from winit_jax.numerics import narrow
 from winit_jax.numerics.activations import Activation
+from winit_jax.numerics.narrow import Lost
 from winit_jax.numerics.scaled import exponent_of, power_of_two
+from winit_jax.numerics.tapping.sites import Site
 
 LOG10_2 = math.log10(2)
 # Rows whose products give the effective rank: their Gram matrix costs less than a layer.
@@ -29,6 +32,8 @@ PIECE = 1 << 18
 GRADIENT_EXPONENTS = np.array([-90, 0, 90])
 # Sums of squares that lost nothing to the range of float32.
 SAFE_SQUARES = (2.0**-100, 2.0**126)
+# Of columns that say what a format lost: of signals, and of gradients.
+PREFIXES = ("", "grad_")
 Sums = dict[str, jax.Array]
 Columns = dict[str, np.ndarray]
 
@@ -182,6 +187,29 @@ def log10_of_gradient(squares: Any) -> np.ndarray:
     log10_rms = np.where(usable.any(axis=-1), log10_rms, logs[..., 0])
     known: np.ndarray = np.where(was & np.isfinite(of_units[..., 2]), log10_rms, np.nan)
     return known
+
+
+def columns_of_site(site: Site, sums: Mapping[str, Any], samples: int) -> Columns:
+    """The columns of one site from its sums, of whatever library.
+
+    Among those may be `gradient` as of `squares_of_gradient`, and counts of `narrow.Lost`, [..., 4], as `lost` and
+    `grad_lost`.
+    """
+    columns = columns_of(sums, math.prod(site.shape[axis] for axis in site.units), samples)
+    columns |= {name: np.asarray(sums[name]) for name in ("attention_entropy", "executed") if name in sums}
+    if "flat" in sums:
+        columns |= columns_of_phi(np.asarray(sums["flat"]), sums["firsts"].shape[-1])
+    if "gradient" in sums:
+        columns["log10_grad_rms"] = log10_of_gradient(sums["gradient"])
+    for name, prefix in zip(("lost", "grad_lost"), PREFIXES, strict=True):
+        if name in sums:
+            columns |= columns_of_lost(np.asarray(sums[name]), prefix)
+    return columns
+
+
+def columns_of_lost(counts: Any, prefix: str = "") -> dict[str, Any]:
+    """The columns of what was lost, from counts [..., 4]; NaN where nothing was other than 0."""
+    return narrow.shares(Lost(*(counts[..., number] for number in range(len(Lost._fields)))), prefix)
 
 
 def columns_of_phi(flat: np.ndarray, rows: int) -> Columns:
