@@ -104,7 +104,7 @@ def test_a_rounded_run_goes_on_where_it_was_cut(both, tmp_path):
         ("gated(2)", ["normalization=rms", "norm_position=post", "measure.gradients=true"]),
         ("mlp(2)", ["normalization=rms"]),
         ("residual_conv(3)", ["inputs.positions=4", "normalization=batch"]),
-        ("attention(2)", ["inputs.positions=4", "normalization=layer", "attention_gain=3", "measure.gradients=true"]),
+        ("attention(2)", ["inputs.positions=4", "normalization=layer", "attention_gain=3"]),
         ("transformer(4, 2, causal)", ["inputs.positions=4", "normalization=rms", "measure.gradients=true"]),
     ],
 )
