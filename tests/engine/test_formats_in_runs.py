@@ -104,6 +104,8 @@ def test_a_rounded_run_goes_on_where_it_was_cut(both, tmp_path):
         ("gated(2)", ["normalization=rms", "norm_position=post", "measure.gradients=true"]),
         ("mlp(2)", ["normalization=rms"]),
         ("residual_conv(3)", ["inputs.positions=4", "normalization=batch"]),
+        ("attention(2)", ["inputs.positions=4", "normalization=layer", "attention_gain=3"]),
+        ("transformer(4, 2, causal)", ["inputs.positions=4", "normalization=rms", "measure.gradients=true"]),
     ],
 )
 def test_the_self_check_holds_every_block_against_float64_and_ml_dtypes(block, more, tmp_path):
@@ -135,10 +137,6 @@ def test_other_words_for_formats_are_understood():
         (
             ["measure.singular_values=true"],
             "measure.singular_values: singular values are taken in float32 alone. Take them away, or float16.",
-        ),
-        (
-            ["block=attention(2)", "inputs.positions=4"],
-            "grid.dtype: attention(2) is computed in float32 alone. Take it away, or float16.",
         ),
         (["init=normal,lsuv"], "grid.dtype: lsuv is measured in float32 alone. Take it away, or float16."),
     ],

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from support.formats import cast, dtype, rms, shares
 from winit_jax.columns.formats import FORMATS
 from winit_jax.numerics import draws, narrow
 from winit_jax.numerics.activations import ACTIVATIONS, activation
@@ -19,19 +20,6 @@ from winit_jax.numerics.scaled import Scaled
 
 EACH = pytest.mark.parametrize("to", FORMATS.values(), ids=list(FORMATS))
 ROUND, COUNT = jax.jit(narrow.rounded), jax.jit(narrow.rounded_and_lost)
-
-
-def dtype(to):
-    return np.dtype(getattr(ml_dtypes, to.name, to.name))
-
-
-def cast(x, to):
-    """The nearest numbers of the format, as ml_dtypes finds them; the largest one where there is no infinity."""
-    x = np.asarray(x, np.float64)
-    if to.name == "float8_e4m3fn":
-        x = np.clip(x, -448, 448)
-    with np.errstate(over="ignore"):
-        return x.astype(dtype(to)).astype(np.float64)
 
 
 def numbers(to):
@@ -187,13 +175,6 @@ class Plain:
             ):
                 kept.append(value)
 
-    def shares(self, exact):
-        """What rounding to the format loses of what float32 has without the roundings of the steps between."""
-        near, nonzero = self.near(exact), exact != 0
-        least, overflow = self.to.least_normal, self.to.overflow
-        counts = (nonzero & (near == 0), (near != 0) & (np.abs(near) < least), np.abs(exact) > overflow)
-        return [count.sum() / nonzero.sum() if nonzero.any() else np.nan for count in counts]
-
     def changes(self, t):
         """The RMS of the change at each layer, over that of the first."""
         skip, branch, _ = self.kind
@@ -220,13 +201,9 @@ class Plain:
                 at_stream = self.near(at_stream + skip * above)
             of_branch = self.near(branch * at_stream) if layer else at_stream
             below = self.h[layer - 1] if layer else self.x
-            found.append((at_stream, self.near(below.T @ of_branch), self.shares(exact)))
+            found.append((at_stream, self.near(below.T @ of_branch), shares(exact, self.to)))
             g, above = self.near(of_branch @ self.weights[layer][0].T), at_stream
         return found[::-1]
-
-
-def rms(x):
-    return np.sqrt(np.mean(np.square(x)))
 
 
 # A sum of a few dozen products that float32 rounds to the other side of a tie moves one number in a thousand, or less,
@@ -258,9 +235,9 @@ def test_a_rounded_network_is_the_loop_that_rounds_after_every_step(inputs, norm
                 assert found["act_max"] == pytest.approx(h.max(), rel=2.0**-to.fraction_bits)
                 assert found["zero"] == pytest.approx(np.mean(h == 0), abs=PAIRS)
                 assert found["log10_jacobian"] == pytest.approx(np.log10(changes[layer]), abs=CLOSE)
-                expected = plain.shares(plain.exact[layer])
-                shares = [found[name] for name in ("underflow", "subnormal", "overflow")]
-                np.testing.assert_allclose(shares, expected, atol=PAIRS)
+                expected = shares(plain.exact[layer], to)
+                lost = [found[name] for name in ("underflow", "subnormal", "overflow")]
+                np.testing.assert_allclose(lost, expected, atol=PAIRS)
             at += 1
 
 
@@ -276,11 +253,11 @@ def test_rounded_gradients_are_those_of_the_loop(inputs, norm):
     for to in FORMATS.values():
         for kind in KINDS:
             found = Plain(inputs, to, kind, norm).gradients(np.asarray(directions, float))
-            for layer, (gradient, of_weights, shares) in enumerate(found):
+            for layer, (gradient, of_weights, expected) in enumerate(found):
                 where = (to.name, kind, layer)
                 with np.errstate(divide="ignore"):
                     assert preact[at, 0, layer] == pytest.approx(np.log10(rms(gradient)), abs=2 * CLOSE), where
                     assert weight[at, 0, layer, 0] == pytest.approx(np.log10(rms(of_weights)), abs=4 * CLOSE), where
                 found_shares = [values[at, 0, layer] for values in lost.values()]
-                np.testing.assert_allclose(found_shares, shares, atol=4 * PAIRS, err_msg=str(where))
+                np.testing.assert_allclose(found_shares, expected, atol=4 * PAIRS, err_msg=str(where))
             at += 1

@@ -20,7 +20,7 @@ from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.changes import Tangent
 from winit_jax.numerics.draws import Layer
 from winit_jax.numerics.folding import mean_square, over_samples
-from winit_jax.numerics.scaled import Scaled, exponent_of, power_of_two, root_exponent
+from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, common_exponent
 
 
@@ -173,6 +173,15 @@ def answer(phi: jax.Array, exponents: tuple[jax.Array, jax.Array], to: Limits) -
 def signal(h: Scaled) -> Signal:
     """A signal of numbers of the format."""
     return Signal(h, jnp.mean(h.value, axis=0), root_exponent(of_finite(h.value)))
+
+
+def settled(x: Scaled, to: Limits) -> Scaled:
+    """The numbers of a format nearest to x, [rows, units], of RMS near 1 beside a power of two, however small x is."""
+    size = exponent_of(jnp.max(over_samples(jnp.where(jnp.isfinite(x.value), jnp.abs(x.value), 0.0), jnp.maximum)))
+    shift = jnp.where(size == -EXPONENT_LIMIT, 0, jnp.clip(size, -126, 126))  # else squares might underflow
+    held = Scaled(x.value * power_of_two(-shift), x.exponent + shift)
+    value = rounded(held, to)
+    return Scaled(value, held.exponent).rescaled(of_finite(value))
 
 
 def tangent(change: Tangent, to: Limits) -> Tangent:

@@ -1,15 +1,14 @@
 """Number formats of a grid against what else a sweep asks for: what is computed in float32 alone, in sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from winit_jax.columns.formats import FLOAT32
 from winit_jax.spec.problems import Problem
-from winit_jax.spec.sweep import BlockKind, Grid, InitKind, Measure, Train
+from winit_jax.spec.sweep import Grid, InitKind, Measure, Train
 
 
 def check_formats(
     grid: Grid,
-    blocks: Mapping[str, BlockKind],
     inits: Iterable[InitKind],
     measure: Measure,
     train: Train | None,
@@ -28,6 +27,3 @@ def check_formats(
     scaled = [kind.name for kind in inits if kind.is_scaled_by_inputs]
     if scaled:
         yield Problem("grid.dtype", f"{scaled[0]} is measured in float32 alone. Take it away, or {narrow[0]}.")
-    attending = [name for name, kind in blocks.items() if kind.heads]
-    if attending:
-        yield Problem("grid.dtype", f"{attending[0]} is computed in float32 alone. Take it away, or {narrow[0]}.")

@@ -118,7 +118,7 @@ def load_sweep(
         if train is not None and (cut := with_positions(train, blocks)):
             train = train.model_copy(update={"positions": cut})
         problems += check_blocks(grid, blocks, inputs, tables["measure"], train)
-        problems += check_formats(grid, blocks, inits.values(), tables["measure"], train)
+        problems += check_formats(grid, inits.values(), tables["measure"], train)
         problems += check_formulas(grid, inputs)
         problems += check_what_scales(inits.values(), inputs, train)
         _check_size(grid, inputs, tables["measure"], tables["compute"], vocabulary, problems)

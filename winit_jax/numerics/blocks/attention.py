@@ -13,6 +13,7 @@ import numpy as np
 
 from winit_jax.numerics import naive as plainly
 from winit_jax.numerics.activations.record import Function
+from winit_jax.numerics.blocks import rounded_attention
 from winit_jax.numerics.blocks.affine import (
     affine,
     linear,
@@ -22,6 +23,7 @@ from winit_jax.numerics.blocks.affine import (
     unit_factor,
     weight_square,
 )
+from winit_jax.numerics.blocks.attending import Heads, attention_weights
 from winit_jax.numerics.blocks.protocol import IDENTITY, Branch, Context, Layout, Scales, Streamed, at_least_one
 from winit_jax.numerics.changes import Tangent, settled
 from winit_jax.numerics.draws import Layer, Place
@@ -33,27 +35,6 @@ from winit_jax.numerics.theory import updates as theory
 
 # Of logits beyond this many powers of two only the largest is told.
 SHARPEST = 60
-# Attention weights of so many numbers are held at a time, a head and sample after another.
-HELD = 2**20
-
-
-@jax.custom_jvp
-def _below(products: jax.Array, largest: jax.Array, at_largest: jax.Array) -> jax.Array:
-    """products - largest, and exactly 0 for the largest: XLA may fuse a product into the difference, unrounded.
-
-    at_largest: where the (first) largest of each row is, boolean.
-    """
-    return jnp.where(products < largest, jnp.minimum(products - largest, 0.0), 0.0)
-
-
-@_below.defjvp
-def _change_below(
-    values: tuple[jax.Array, jax.Array, jax.Array], changes: tuple[jax.Array, jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    """Taken off the change of the largest: what all share cancels here, and not behind a softmax of sharp logits."""
-    at_largest, change = values[2], changes[0]
-    common = jnp.sum(jnp.where(at_largest, change, 0.0), axis=-1, keepdims=True)
-    return _below(*values), jnp.where(at_largest, 0.0, change - common)
 
 
 @dataclass(frozen=True)
@@ -70,6 +51,9 @@ class Attention:
         roles = {"query": "logits", "key": "logits", "value": "inner", "out": "out"}
         return tuple(Place(name, width, width, has_bias=False, role=role) for name, role in roles.items())
 
+    def _heads(self, context: Context) -> Heads:
+        return Heads(self.heads, context.layout.positions, self.causal)
+
     def _mix(
         self, u: jax.Array, units: Sequence[jax.Array], sharpness: jax.Array, context: Context
     ) -> tuple[jax.Array, jax.Array]:
@@ -77,47 +61,20 @@ class Attention:
 
         u: of RMS near 1. units: draws of queries, keys and values. sharpness: of the logits of such rows.
         """
-        positions = context.layout.positions
-        rows, width = u.shape
-        samples, head = rows // positions, width // self.heads
+        heads, width, precision = self._heads(context), u.shape[1], context.precision
 
         def of_heads(weights: jax.Array) -> jax.Array:  # -> [samples, heads, positions, head]
-            product = linear(u, weights, context.precision) * (1 / math.sqrt(width))
-            return jnp.moveaxis(product.reshape(samples, positions, self.heads, head), 2, 1)
+            return heads.split(linear(u, weights, precision) * (1 / math.sqrt(width)))
 
         def of_sample(qkv: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            weights, entropy = self._attend(qkv[0], qkv[1], sharpness, context.precision)
-            return jnp.matmul(weights, qkv[2], precision=context.precision), entropy
+            queries, keys, values = qkv
+            products = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision)
+            weights, entropy = attention_weights(products, sharpness / math.sqrt(width // self.heads), heads)
+            return jnp.matmul(weights, values, precision=precision), entropy
 
-        together = max(1, min(samples, HELD // (self.heads * positions**2)))
-        mixed, entropies = jax.lax.map(of_sample, tuple(of_heads(weights) for weights in units), batch_size=together)
-        mixed = jnp.moveaxis(mixed, 1, 2).reshape(rows, width)
-        return mixed, jnp.mean(entropies)
-
-    def _attend(
-        self, queries: jax.Array, keys: jax.Array, sharpness: jax.Array, precision: str
-    ) -> tuple[jax.Array, jax.Array]:
-        """(The weights, [heads, positions, positions]; their entropy over that of uniform ones) of one sample."""
-        heads, positions, head = queries.shape
-        products = jnp.matmul(queries, jnp.swapaxes(keys, 1, 2), precision=precision)
-        seen = jnp.arange(1, positions + 1) if self.causal else jnp.full(positions, positions)
-        within = jnp.tril(jnp.ones((positions, positions), bool)) if self.causal else jnp.ones((), bool)
-        among = jax.lax.stop_gradient(jnp.where(within, products, -jnp.inf))
-        largest = jnp.max(among, axis=-1, keepdims=True)
-        at_largest = jnp.arange(positions) == jnp.argmax(among, axis=-1, keepdims=True)
-        # Scaled after the largest is taken off: what rounding a large logit leaves of it would be an exponent.
-        logits = jnp.where(within, _below(products, largest, at_largest) * (sharpness / math.sqrt(head)), -jnp.inf)
-        exponentials = jnp.exp(logits)
-        total = jnp.sum(exponentials, axis=-1, keepdims=True)
-        weights = exponentials / total
-        if positions == 1:
-            return weights, jnp.float32(jnp.nan)
-        held = jax.lax.stop_gradient(weights)
-        of_logits = jnp.where(held > 0, held * jax.lax.stop_gradient(logits), 0.0)
-        entropy = jnp.log(jax.lax.stop_gradient(total))[..., 0] - jnp.sum(of_logits, axis=-1)
-        told = seen > 1  # what sees itself alone has no choice
-        shares = jnp.where(told, entropy / jnp.log(jnp.where(told, seen, 2.0)), 0.0)
-        return weights, jnp.sum(shares) / (heads * jnp.sum(told))
+        qkv = tuple(of_heads(weights) for weights in units)
+        mixed, entropies = jax.lax.map(of_sample, qkv, batch_size=heads.together(len(qkv[0])))
+        return heads.join(mixed), jnp.mean(entropies)
 
     def _settled(self, signal: Signal, scales: Scales) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(Rows of RMS near 1, the exponent of their true scale, the sharpness of their logits)."""
@@ -134,6 +91,8 @@ class Attention:
     def forward(
         self, signal: Signal, change: Tangent | None, draws: Sequence[Layer], scales: Scales, context: Context
     ) -> Branch:
+        if context.format is not None:
+            return rounded_attention.forward(signal, change, draws, scales, context, self._heads(context))
         rows, exponent, sharpness = self._settled(signal, scales)
         out, precision = draws[3], context.precision
         units = tuple(layer.weights for layer in draws[:3])
@@ -184,6 +143,8 @@ class Attention:
         *,
         sums_to_zero: bool = False,
     ) -> tuple[Tangent, tuple[Scaled, ...]]:
+        if context.format is not None:
+            return rounded_attention.backward(gradient, signal, draws, scales, context, self._heads(context))
         rows, exponent, sharpness = self._settled(signal, scales)
         out, precision = draws[3], context.precision
         units = tuple(layer.weights for layer in draws[:3])
@@ -235,7 +196,8 @@ class Attention:
     def naive(self, signal: NaiveSignal, draws: Sequence[tuple[np.ndarray, np.ndarray]], naive: Naive) -> NaiveBranch:
         rounding, (positions, width) = naive.rounding, (naive.positions, signal.psi.shape[1])
         head = width // self.heads
-        parts = [plainly.affine(signal, *draw, naive) for draw in draws[:3]]
+        sharpness = naive.sharpness / math.sqrt(head)
+        parts = [naive.near(plainly.affine(signal, *draw, naive)) for draw in draws[:3]]
         moved = signal.change is not None
         mixed = np.empty_like(signal.psi)
         change = np.empty_like(signal.psi) if moved else None
@@ -245,14 +207,15 @@ class Attention:
             for at in range(0, width, head):
                 units = (rows, slice(at, at + head))
                 query, key, value = (part.stream.product[units] for part in parts)
-                logits = naive.sharpness / math.sqrt(head) * query @ key.T
-                sizes = abs(naive.sharpness) / math.sqrt(head) * np.abs(query) @ np.abs(key).T
-                logits = rounding.off(logits, sizes)
+                logits = sharpness * query @ key.T
+                sizes = abs(sharpness) * np.abs(query) @ np.abs(key).T
+                logits = naive.cast(rounding.off(logits, sizes))
                 seen = np.tril(np.ones(logits.shape, bool)) if self.causal else np.ones(logits.shape, bool)
                 logits = np.where(seen, logits, -np.inf)
                 powers = np.exp(logits - logits.max(axis=1, keepdims=True))
                 weights = powers / powers.sum(axis=1, keepdims=True)
-                mixed[units] = weights @ value
+                near = naive.cast(rounding.off(weights, weights, 4.0))
+                mixed[units] = rounding.product(near, value)
                 told = seen.sum(axis=1) > 1
                 terms = np.where(weights > 0, weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
                 entropies.append(
@@ -260,9 +223,12 @@ class Attention:
                 )
                 if change is not None:
                     dq, dk, dv = (np.asarray(part.change)[units] for part in parts)
-                    turned = naive.sharpness / math.sqrt(head) * (dq @ key.T + query @ dk.T)
-                    turned = weights * (turned - np.sum(weights * turned, axis=1, keepdims=True))
-                    change[units] = turned @ value + weights @ dv
+                    turned = sharpness * (rounding.product(dq, key.T) + rounding.product(query, dk.T))
+                    turned = np.where(seen, naive.cast(turned), 0.0)
+                    turned = turned - np.sum(weights * turned, axis=1, keepdims=True)
+                    turned = naive.cast(rounding.off(weights * turned, weights * np.abs(turned), 4.0))
+                    change[units] = rounding.product(turned, value) + rounding.product(near, dv)
+        mixed, change = naive.cast(mixed), None if change is None else naive.cast(change)
         branch = plainly.affine(NaiveSignal(mixed, 0.0, change), *draws[3], naive)
         factors = sum((part.factors for part in parts), ()) + branch.factors
         return branch._replace(entropy=float(np.mean(entropies)), factors=factors)
