@@ -9,12 +9,13 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jaxlib 0.10 has a line for each program that it reads
 from winit_jax.engine.computing import programs
 
 # What two workers compile on two cores is not cut into pieces; the code is the same.
 WHOLE = "--xla_cpu_parallel_codegen_split_count=1"
-# Quick tests ask whether formulas are right, and most of their time is compiling: LLVM leaves their code as it is. Slow
-# tests run what users run.
+# Quick tests, and those of a sample of cases, ask whether formulas are right, and most of their time is compiling: LLVM
+# leaves their code as it is. `-m slow` by itself runs what users run.
 UNOPTIMIZED = "--xla_backend_optimization_level=0"
 
 # Files that take longest, which begin first so that no worker is left alone with one at the end.
@@ -25,7 +26,7 @@ KEPT_DAYS = 3
 
 def pytest_configure(config):
     """Workers, and the processes that tests start, compile a program once for all; `--cache-clear` forgets them."""
-    is_quick = config.option.markexpr == "not slow"
+    is_quick = config.option.markexpr == "not slow" or "WINIT_CASES" in os.environ
     os.environ.setdefault("XLA_FLAGS", f"{WHOLE} {UNOPTIMIZED}" if is_quick else WHOLE)
     if not hasattr(config, "workerinput") and hasattr(config, "cache"):
         folder = Path(config.cache.mkdir("compiled"))

@@ -72,6 +72,7 @@ def test_a_dict_and_words_make_the_same_tables(done, tmp_path):
     assert len(done.networks) == 2 * 2 * 3 * 2
 
 
+@pytest.mark.slow
 def test_options_are_set_over_a_sweep_file_as_words_are(tmp_path):
     (tmp_path / "mine.toml").write_text(
         'title = "Mine"\n[grid]\nactivation = "tanh"\nstd = 0.1\n[inputs]\nsamples = 30\nseed = 3\n'
@@ -100,6 +101,7 @@ def test_the_tables_of_a_sweep_file_are_a_request():
     assert planned.rows_by_table == {"networks": 2, "training": 4, "mean_field": 1}
 
 
+@pytest.mark.slow
 def test_values_may_be_numpy_s_ranges_and_paths(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(6))
     request = {"activation": np.array(["tanh"]), "gain": np.linspace(1, 2, 3), "depth": range(1, 6, 2)}
@@ -240,6 +242,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(done, tmp_path, is_
     assert_same_bits(done.path, whole.path)
 
 
+@pytest.mark.slow
 def test_networks_that_fail_are_named_by_a_warning(tmp_path, monkeypatch):
     name = f"brittle_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(

@@ -39,6 +39,7 @@ def copied(kept, tmp_path):
     return shutil.copytree(kept, tmp_path / "copied")
 
 
+@pytest.mark.slow
 def test_a_folder_is_read_back_as_it_was_measured(kept):
     found = winit.load_probe(kept)
     assert (len(found.sites), len(found.parameters)) == (5 * 6, 3 * 6)

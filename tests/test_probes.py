@@ -42,6 +42,7 @@ def test_what_is_wrong_is_named_and_where(name):
     assert [finding.severity for finding in findings] == sorted((f.severity for f in findings), reverse=True)
 
 
+@pytest.mark.slow
 def test_sites_are_named_by_scopes_and_by_their_weights():
     def init(key):
         return {"stem": {"w": nets.lecun(key, 64, 64)}, "out": nets.lecun(key, 64, 256)}
@@ -240,6 +241,7 @@ def test_of_a_loop_of_unknown_length_the_gradients_are_not_known_and_a_note_says
     assert found.sites["log10_rms"].notna().all()
 
 
+@pytest.mark.slow
 def test_the_page_s_example_says_what_the_page_shows(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "your-model.md").read_text(encoding="utf-8")
     example, said = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "text"))
@@ -300,6 +302,7 @@ def test_laws_are_known_by_size_and_form(draw, law):
         assert law_of(std, mean, kurtosis, far, w.size, 400, 300) == law
 
 
+@pytest.mark.slow
 def test_a_tuned_network_has_products_of_unit_size():
     make = lambda: nets.language_model(layers=2)  # noqa: E731
     tuned = winit.tune(make, seed=3)
@@ -312,6 +315,7 @@ def test_a_tuned_network_has_products_of_unit_size():
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), again, tuned.params)
 
 
+@pytest.mark.slow
 def test_the_command_prints_factors(module):
     out, _ = command("probe", f"{module}:sound", "--tune")
     assert [line.split()[0] for line in out.splitlines()] == [f"layer{number}" for number in range(4)]

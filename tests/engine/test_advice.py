@@ -97,6 +97,7 @@ def test_theory_answers_in_json():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

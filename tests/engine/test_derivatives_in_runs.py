@@ -30,6 +30,7 @@ def measured(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_gradients_have_a_row_for_every_depth_and_every_layer_up_to_it(measured):
     frame = table(measured, "gradients")
     absent = {"site", *ONLY_ASKED, *of_role("rule", "gradients")}

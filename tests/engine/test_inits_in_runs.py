@@ -124,6 +124,7 @@ def torch_run(tmp_path_factory):
     return winit_jax.run(axes, tmp_path_factory.mktemp("torch") / "run", **given)
 
 
+@pytest.mark.slow
 def test_tables_have_the_biases_of_hidden_layers_to_the_digit(torch_run):
     for (init, width), rows in torch_run.networks.groupby(["init", "width"], observed=True):
         of_torch = init == "torch_linear"
@@ -257,6 +258,7 @@ def test_what_only_looks_at_an_init_by_import_path_imports_nothing(mine, tmp_pat
     assert mine not in sys.modules
 
 
+@pytest.mark.slow
 def test_an_init_by_import_path_is_said_run_and_measured(mine, tmp_path):
     words = ["activation=tanh", *SMALL]
     said = run(tmp_path / "run", f"init={mine}:half,{mine}:by_fan,{mine}:nothing_drawn", *words, "seed=0,1")

@@ -56,6 +56,7 @@ def assert_same_bits(one, other):
     runs.assert_same_bits(one, other, ("networks", "training", "layers"))
 
 
+@pytest.mark.slow
 def test_there_is_one_row_a_network_and_evaluation(undisturbed):
     networks, training = table(undisturbed), table(undisturbed, "training")
     assert len(networks) == NETWORKS

@@ -47,6 +47,7 @@ def test_slope_is_the_derivative(name):
     np.testing.assert_allclose(np.asarray(got, float), expected, rtol=32 * EPSILON, atol=16 * EPSILON)
 
 
+@pytest.mark.slow
 @EVERY
 def test_the_table_says_what_probing_finds(name):
     entry, found = ACTIVATIONS[name], probe(ACTIVATIONS[name], name)

@@ -36,6 +36,7 @@ def family(name, law):
     return Family(0, "normal", WIDTH, *stds, None, block, skip, block_bias_std=of_block, bias_init=law)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "law", "setting"), CASES)
 def test_each_place_has_its_own_biases_on_the_way_forth_and_back(name, law, setting):
     of_family, x = family(name, law), inputs(SAMPLES, FEATURES)
@@ -131,6 +132,7 @@ def relu_stack(depth, with_biases, width=500, seeds=6, samples=40):
     return np.moveaxis(runs, 1, 0), (found.log10_preact_rms[:, 0], found.input_correlation[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_biases", [False, True])
 def test_theory_of_torch_s_layers_is_that_of_wide_sampled_networks(with_biases):
     """15 layers of ReLU: 4 standard errors over 6 seeds, and 15 / width of what is left out at finite width."""

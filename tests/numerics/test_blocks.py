@@ -201,6 +201,7 @@ def test_the_branch_and_its_change_are_those_of_the_definition(name, at):
         assert 0 < float(found.entropy) <= 1
 
 
+@pytest.mark.slow
 @EACH_UPDATE
 def test_the_way_back_is_adjoint_to_the_way_forth_and_finds_the_gradients_of_autodiff(name, at):
     one = One(name, at)

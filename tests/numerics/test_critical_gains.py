@@ -43,6 +43,7 @@ def test_the_disordered_tanh_settles_where_the_trapezoid_rule_in_the_plane_says(
     assert mapped == pytest.approx(got.c, abs=1e-12)  # tanh's poles make the rule exact to e^-90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "elu", "gelu", "softplus", "hard_tanh", "sin"])
 def test_fixed_points_are_where_plain_repetition_leads(name):
     act, weight_var, bias_var = ACTIVATIONS[name], np.array([0.3, 0.8, 1.6]), 0.04
@@ -123,6 +124,7 @@ def test_sigmoid_is_critical_only_far_beyond_usual_gains():
     assert gain**2 * slope == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bias_std", "gain", "sentence"),
     [
@@ -150,6 +152,7 @@ def test_a_jump_of_chi_is_no_critical_gain_and_the_sentence_is_true(name, bias_s
         assert (q > 100) == grows
 
 
+@pytest.mark.slow
 def test_chi_on_one_side_of_1_throughout_is_said_with_numbers():
     faint = probe(lambda a: jnp.tanh(1e-3 * a), "faint")
     reason = theory.critical_gain(faint, 0.1).reason

@@ -47,6 +47,7 @@ def test_a_root_beside_a_fold_is_found():
     assert np.isfinite(theory.fixed_point(silu, (fold * (1 - 1e-9)) ** 2, 0.36).q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gelu", "silu", "mish"])
 @pytest.mark.parametrize("bias_std", [0.0, 0.3, 0.6])
 def test_every_sign_change_of_the_step_is_a_fixed_point(name, bias_std):
@@ -62,6 +63,7 @@ def test_every_sign_change_of_the_step_is_a_fixed_point(name, bias_std):
             assert q[i] <= at <= q[i + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "gain", "bias_std"),
     slow_but([("gelu", 1.5, 0.0)], [("gelu", 1.5, 0.0), ("silu", 1.43, 0.6), ("mish", 1.43, 0.25)]),

@@ -81,6 +81,7 @@ def test_every_shape_agrees(shape):
     assert_agrees(columns, expected, 0, x.shape[0] * 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
 @pytest.mark.parametrize("std", [1e-6, 0.4, 1e6])
 def test_normalized_networks_agree(normalization, std):
@@ -121,6 +122,7 @@ def test_a_vanishing_signal_is_measured_far_below_float32():
     np.testing.assert_allclose(got, [row["log10_act_rms"] for row in expected], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow_but(["elu"], sorted(n for n in ACTIVATIONS if ACTIVATIONS[n].degree_at_infinity == (0, 1)))
 )
@@ -264,6 +266,7 @@ def test_depth_prefixes_are_the_shallow_networks():
         np.testing.assert_allclose(deep[name][:5], shallow[name], rtol=2e-5, atol=2e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(["tanh", "relu"], ["tanh", "relu", "sigmoid", "elu"]))
 @pytest.mark.parametrize("std", [1e-4, 0.5, 1e12])
 def test_histograms_agree_with_numpy(name, std):

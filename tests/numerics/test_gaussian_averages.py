@@ -33,6 +33,7 @@ def test_one_dimensional_averages_agree_with_adaptive_quadrature(name):
     np.testing.assert_allclose(got.growth, expected[2], rtol=1e-10, atol=1e-12 * expected[0].max() / LENGTHS.max())
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("q", [0.1, 1.0, 30.0])
 def test_covariances_agree_with_two_dimensional_quadrature(name, q):

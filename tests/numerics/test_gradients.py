@@ -54,6 +54,7 @@ def way_back(x, name, stds, biases, depths, *, width=WIDTH, normalization="none"
     return preact, weight[..., 0], counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(["softplus"], ["tanh", "softplus"]))
 def test_log10_jacobian_agrees_with_a_jvp_of_the_whole_network(name):
     x = inputs()
@@ -75,6 +76,7 @@ def test_normalized_networks_have_the_jacobian_of_the_whole_batch(name, normaliz
         np.testing.assert_allclose(columns["log10_jacobian"][:, network], expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_orthogonal_identity_networks_stretch_by_the_gain_a_layer():
     width, depth, gains = 40, 60, [0.01, 1.0, 3.0]
     stds = [gain / np.sqrt(width) for gain in gains]

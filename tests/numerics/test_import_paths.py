@@ -174,6 +174,7 @@ def test_a_function_that_makes_numpy_strict_takes_nothing_from_its_neighbours(mi
     assert np.geterr()["over"] == "warn"
 
 
+@pytest.mark.slow
 def test_a_function_that_fails_in_theory_leaves_its_own_rows_empty(mine, tmp_path, monkeypatch):
     known = theory.fixed_point_of_logs
 

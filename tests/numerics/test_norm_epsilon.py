@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from support.runs import run, table
 from winit_jax.numerics.activations import activation
@@ -53,6 +54,7 @@ def test_each_network_trains_with_its_own_epsilon():
         np.testing.assert_allclose(found, (a - a.mean(0)) / np.sqrt(a.var(0) + epsilon), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_unit_that_does_not_vary_trains_without_epsilon():
     parameters = {
         "first": jnp.zeros((4, 1, 5)),

@@ -98,6 +98,7 @@ def test_many_points_are_what_each_is_alone():
         np.testing.assert_allclose(many[:, 17], one[:, 0], rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_functions_of_ones_own_go_through_the_same_quadrature():
     square = probe(lambda a: a * a, "square")
     # Gauss rules are exact for powers: float64 rounding.

@@ -113,6 +113,7 @@ def test_weights_that_are_all_one_number_make_one_unit_of_a_layer(name, normaliz
         assert np.all(found[2][:-1] == -np.inf)
 
 
+@pytest.mark.slow
 def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
     """Every sample of a second layer is the same, and without biases every unit is 0."""
     x, width = inputs(20, 49), 49
@@ -129,6 +130,7 @@ def test_layers_of_one_weight_are_measured_without_what_normalization_removes():
     assert columns["preact_std"][1, 1] == pytest.approx(biases.std(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_jacobians_of_one_weight_have_one_singular_value_and_then_none():
     x, width = inputs(4, 49), 49
     family = Family(0, "constant", width, np.full(2, 0.1), np.full(2, 0.1), np.array([0.0, 0.1]))
@@ -216,6 +218,7 @@ def test_epsilon_alone_divides_where_it_is_all_there_is():
     np.testing.assert_allclose(columns["log10_act_rms"][0], columns["log10_act_rms"][0, 2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_epsilon_what_does_not_vary_is_zero():
     x = np.ones((5, 4))
     family = Family(0, "normal", 4, np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))

@@ -36,6 +36,7 @@ def test_a_function_by_import_path_says_how_far_its_slopes_resolve():
     assert most > 0.999
 
 
+@pytest.mark.slow
 def test_what_is_positive_stays_positive_and_keeps_its_digits():
     x = np.abs(inputs(samples=30, features=4))
     std, width = 3.0, 5
@@ -67,6 +68,7 @@ def test_similarities_keep_to_their_bounds(shape):
         assert np.all(columns[name] >= -1 / (count - 1))
 
 
+@pytest.mark.slow
 def test_decorrelation_keeps_its_digits_where_inputs_are_nearly_alike():
     x = inputs(samples=8, features=6, seed=2)[:1] + 1e-4 * inputs(samples=8, features=6)
     columns = fast(x, "tanh", [0.3], [0.5], width=7, depth=4)

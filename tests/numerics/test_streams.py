@@ -53,6 +53,7 @@ def measured(stream, name, normalization, x, depth=DEPTH, **of_family):
     return columns
 
 
+@pytest.mark.slow
 @EACH
 def test_every_column_is_that_of_the_float64_reference(name, normalization, stream):
     x = inputs(SAMPLES, FEATURES)
@@ -87,6 +88,7 @@ def test_the_jacobian_is_that_of_autodiff(name, normalization, stream):
         np.testing.assert_allclose(columns["log10_jacobian"][:, at], expected, atol=2e-5)
 
 
+@pytest.mark.slow
 @EACH
 def test_gradients_are_those_of_autodiff_at_every_layer_of_every_depth(name, normalization, stream):
     """Under both losses, of inputs with labels and of inputs without, in turn along the list of cases."""
@@ -106,6 +108,7 @@ def test_gradients_are_those_of_autodiff_at_every_layer_of_every_depth(name, nor
                 np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{column} {depth}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "normalization", "stream"), slow_but(QUICK, [case for case in CASES if case[1] != "batch"])
 )
@@ -175,6 +178,7 @@ def test_residual_correlations_have_the_values_of_the_field(branch, layer, c):
     assert found.input_correlation[layer, 0] == pytest.approx(c, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("normalization", "position"),
     slow_but([("none", "pre")], [("none", "pre"), ("rms", "pre"), ("layer", "pre"), ("layer", "post")]),
@@ -219,6 +223,7 @@ def test_a_stream_normalized_behind_each_block_keeps_its_size():
     np.testing.assert_allclose(found.log10_act_rms[:, 0], 0.5 * np.log10(0.5), rtol=1e-12)
 
 
+@pytest.mark.slow
 @EACH
 def test_networks_are_trained_by_the_gradient_of_their_own_loss(name, normalization, stream):
     x, y = inputs(SAMPLES, FEATURES).astype(np.float32), np.arange(SAMPLES) % 3

@@ -114,6 +114,7 @@ def test_signals_and_gradients_are_those_of_the_loop_by_hand(apply, weights, inp
     assert columns["std"] == pytest.approx(np.asarray(weights, np.float64).std(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tapped_function_returns_what_it_returned(weights, inputs):
     for apply in (plain, scanned, rematerialized, one_by_one, chosen, called):
         tapped = Tapped(apply, weights, inputs)
@@ -213,6 +214,7 @@ def test_normalization_and_affine_steps_are_no_nonlinearity(weights, inputs):
     assert [site.kind for site in Tapped(apply, weights[0], inputs).sites] == ["contraction"] * 2
 
 
+@pytest.mark.slow
 def test_attention_has_its_softmax_and_entropy(weights, inputs):
     x = inputs.reshape(4, 10, WIDTH)
 

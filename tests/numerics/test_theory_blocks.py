@@ -240,6 +240,7 @@ def statistics(u):
             np.mean([g[off].mean() for g in own]), other[off].mean()]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_wide_random_attention_does_as_predicted():
     """Two layers, so that the change is no longer independent in every position; 5 standard errors and a few 1/n."""
     positions, n, heads, seeds, gain = 6, 512, 16, 24, 1.4

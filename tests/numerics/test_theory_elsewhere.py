@@ -73,6 +73,7 @@ def plain_fixed_points(name, gain, bias_std):
     return [((LOG_Q[i] + LOG_Q[j]) / 2, "stable" if step[i] > 0 else "unstable") for i, j in turns]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(["cos"], sorted(FUNCTIONS)))
 def test_fixed_points_are_those_of_a_plain_sum(name):
     for gain, bias_std in ((0.5, 0.0), (1.2, 0.0), (2.0, 0.3), (40.0, 0.0)):
@@ -84,6 +85,7 @@ def test_fixed_points_are_those_of_a_plain_sum(name):
         assert [x for x, _ in inside] == pytest.approx([x for x, _ in expected], abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "found"),
     [("softshrink", []), ("tanhshrink", []), ("threshold", []), ("cos", []), ("sinh", []), ("exp", [])],
@@ -100,6 +102,7 @@ def test_folds_are_those_of_the_formula():
     assert len(folds(probed("softshrink"), 0.3)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "gain", "ends"),
     [
@@ -156,6 +159,7 @@ def test_slopes_without_a_mean_square_are_infinite():
     assert found.q == pytest.approx(2 / math.pi)  # E sqrt(u^2)
 
 
+@pytest.mark.slow
 def test_at_a_critical_gain_correlations_change_by_no_rate():
     for name in ("bump", "gaussian", "cos"):
         gain = critical_gain(probed(name), 0.0).gain
@@ -172,6 +176,7 @@ def test_a_map_that_turns_back_has_a_scale_of_its_distance():
     assert found.xi_q == pytest.approx(-1 / math.log(slope), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [1e-2, 3e-3, 1e-6])
 def test_steps_too_small_to_be_told_have_the_sign_of_those_beside_them(start):
     """hard_tanh is the identity up to 1, so that E[phi^2] / q is 1 but for 1e-22 at q = 1e-2: and less than 1."""

@@ -74,6 +74,7 @@ def test_garbage_in_a_journal_is_named_and_what_it_said_is_made_anew(made, folde
     winit("verify", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", range(8))
 def test_one_flipped_byte_in_a_journal_costs_one_line_and_is_mended_by_the_next_run(made, folder, line):
     path = folder / "parts" / "000001.jsonl"

@@ -57,6 +57,7 @@ def test_a_foreign_file_in_a_table_is_never_deleted_and_never_a_reason_to_stop(m
         assert len(load(folder).networks) == ROWS // 3 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["networks", "layers"])
 @pytest.mark.parametrize(
     ("hurt", "sentence"),
