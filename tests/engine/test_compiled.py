@@ -73,6 +73,17 @@ def test_each_jaxlib_and_processor_has_a_folder_of_its_own(monkeypatch):
     assert "9.9.9" in compiled.folder().name
 
 
+def test_an_older_jaxlib_that_would_write_lines_on_stderr_is_left_alone_unless_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled.metadata, "version", lambda name: "0.10.1")
+    monkeypatch.delenv(compiled.LOGS, raising=False)
+    assert compiled.folder() is not None
+    monkeypatch.delenv(compiled.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiled.folder() is None
+    monkeypatch.setenv(compiled.LOGS, compiled.NO_LOGS)
+    assert compiled.folder().parent == tmp_path / "winit-jax"
+
+
 def test_a_damaged_file_costs_a_sentence(said):
     with compiled.kept(said.append):
         computed(23)
@@ -86,6 +97,21 @@ def test_a_damaged_file_costs_a_sentence(said):
     with compiled.kept(said.append):
         computed(23)
     assert len(said) == 1
+
+
+def test_where_jaxlib_rejects_what_it_wrote_it_is_asked_once(said, monkeypatch):
+    def rejected(*arguments):
+        raise RuntimeError("Machine type used for compilation doesn't match the machine type for execution")
+
+    with monkeypatch.context() as patch, compiled.kept(said.append):
+        patch.setattr("jax._src.lru_cache.LRUCache.get", rejected)
+        assert np.array_equal(computed(43), [1, 44, 87])
+    (sentence,) = said
+    assert "none are kept any more" in sentence
+    with compiled.kept(said.append):
+        computed(43)
+    assert len(said) == 1
+    assert [file.name for file in files()] == [compiled.REJECTED]
 
 
 def test_a_folder_that_cannot_be_made_costs_a_sentence(said, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ Everything heavy is imported inside the command that needs it: `--help` answers 
 Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n after signal n.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -57,6 +58,7 @@ def _options(
 def main() -> None:
     """The `winit` entry point."""
     streams.prepare_streams()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # lines of jaxlib's own, of which nobody can make a sentence
     kept = ""
     if sys.argv[1:2] == ["run"] and not {"--help", "-h"} & set(sys.argv):
         supervise.current = supervise.begin()

@@ -1,6 +1,7 @@
 """The commands about runs: run, plan, status, verify."""
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,8 @@ def run(
     from winit_jax.analysis.figures.studio import Studio
 
     watched = supervise.current
+    if watched.attempt:  # whatever killed the process before, it is not that
+        os.environ["WINIT_CACHE"] = "off"
     with Studio() if figures and not watched.attempt else nullcontext() as studio:
         _run(words, out, yes, figures, studio)
 

@@ -20,6 +20,11 @@ from jax.experimental.compilation_cache import compilation_cache
 
 # The variable that names another folder, or says that none is to be used.
 VARIABLE, OFF = "WINIT_CACHE", "off"
+# Before this version jaxlib writes lines on stderr for each program that it reads, on some processors (jax issue 38445),
+# unless this variable says otherwise before it is imported.
+QUIET_SINCE, LOGS, NO_LOGS = (0, 12), "TF_CPP_MIN_LOG_LEVEL", "3"
+# A file that says that this jaxlib does not read on this processor what it has written there.
+REJECTED = "rejected"
 # Of all programs of one jaxlib and processor; the oldest go first, until half is left.
 MOST_BYTES = 2**29
 # What JAX's warnings about its cache begin with.
@@ -35,8 +40,12 @@ def folder() -> Path | None:
     set_by_user = jax.config.values["jax_compilation_cache_dir"]
     if said.lower() == OFF or set_by_user or not jax.config.values["jax_enable_compilation_cache"]:
         return None
+    version = metadata.version("jaxlib")
+    is_quiet = tuple(map(int, version.split(".")[:2])) >= QUIET_SINCE or os.environ.get(LOGS) == NO_LOGS
+    if not said and not is_quiet:
+        return None
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winit-jax"
-    return (Path(said).expanduser() if said else usual) / f"jaxlib-{metadata.version('jaxlib')}-{processor()}"
+    return (Path(said).expanduser() if said else usual) / f"jaxlib-{version}-{processor()}"
 
 
 def processor() -> str:
@@ -85,8 +94,12 @@ def kept(say: Callable[[str], None]) -> Iterator[None]:
         with _using:
             _users -= 1
         if ill:
-            say(f"note: a compiled program could not be read ({ill[0]}); all that were kept are compiled anew")
             _forget(place)
+            if any("machine" in reason for reason in ill):
+                (place / REJECTED).touch()
+                say(f"note: jaxlib cannot read compiled programs here, and none are kept any more ({ill[0]})")
+            else:
+                say(f"note: a compiled program could not be read ({ill[0]}); all that were kept are compiled anew")
         if lost:
             say(f"note: a compiled program could not be kept in {place} ({lost[0]})")
 
@@ -96,6 +109,8 @@ def _usable(place: Path, say: Callable[[str], None]) -> bool:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(None, "it cannot be written")
+        if (place / REJECTED).exists():
+            return False
         _prune(place)
     except OSError as error:
         reason = error.strerror or error
