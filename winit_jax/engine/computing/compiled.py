@@ -20,7 +20,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 # The variable that names another folder, or says that none is to be used.
 VARIABLE, OFF = "WINIT_CACHE", "off"
-# Before this version jaxlib writes lines on stderr for each program that it reads, on some processors (jax issue 38445),
+# Before this version jaxlib writes lines on stderr for each program that it reads on some processors (jax issue 38445),
 # unless this variable says otherwise before it is imported.
 QUIET_SINCE, LOGS, NO_LOGS = (0, 12), "TF_CPP_MIN_LOG_LEVEL", "3"
 # A file that says that this jaxlib does not read on this processor what it has written there.

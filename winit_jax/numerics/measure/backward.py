@@ -103,7 +103,8 @@ def _gradients(
             return of_depths
         return of_depths._replace(histogram=back(jnp.max(depths), edges).histogram)
 
-    return _of_each(of_network, networks)
+    of_all: Gradients = _of_each(of_network, networks)
+    return of_all
 
 
 def singular_values(
@@ -137,7 +138,8 @@ def _slopes(
     def of_network(network: Networks) -> Kept:
         return way_forth(inputs.signal, first, hidden, network, settings, layers)
 
-    return _of_each(of_network, networks)
+    of_all: Kept = _of_each(of_network, networks)
+    return of_all
 
 
 def _of_each(of_network: Callable[[Networks], Any], networks: Networks) -> Any:
