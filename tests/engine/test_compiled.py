@@ -65,6 +65,15 @@ def test_a_program_is_compiled_once_and_read_ever_after(said):
     assert not said
 
 
+def test_what_is_kept_is_said_in_words(said, monkeypatch):
+    assert compiled.described().startswith("0 compiled programs")
+    with compiled.kept(said.append):
+        computed(19)
+    assert compiled.described().startswith(f"{len(files())} compiled programs")
+    monkeypatch.setenv(compiled.VARIABLE, compiled.OFF)
+    assert "not kept" in compiled.described()
+
+
 def test_each_jaxlib_and_processor_has_a_folder_of_its_own(monkeypatch):
     here = compiled.folder()
     monkeypatch.setattr(compiled, "processor", lambda: "another")

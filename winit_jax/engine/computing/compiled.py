@@ -61,6 +61,17 @@ def processor() -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
+def described() -> str:
+    """Where programs are kept, and how many there are, in words."""
+    place = folder()
+    if place is None:
+        return f"compiled programs are not kept; {VARIABLE} names a folder for them"
+    if (place / REJECTED).exists():
+        return f"jaxlib does not read what it compiled, and nothing is kept in {place}"
+    sizes = [entry.stat().st_size for entry in os.scandir(place)] if place.is_dir() else []
+    return f"{len(sizes)} compiled programs, {sum(sizes) / 2**20:.1f} MiB, in {place}"
+
+
 @contextmanager
 def kept(say: Callable[[str], None]) -> Iterator[None]:
     """A context in which programs are read from the folder, and written there. say: told if it cannot be used.
