@@ -23,6 +23,7 @@ from winit_jax.errors import Refused
 
 if TYPE_CHECKING:
     from winit_jax.analysis import Run
+    from winit_jax.analysis.figures.studio import Studio
     from winit_jax.engine.computing.advice import Advice
     from winit_jax.engine.computing.stream_advice import StreamAdvice
     from winit_jax.engine.planning.report import Plan
@@ -278,11 +279,13 @@ def carry_out(asked: Asked, host: "Host", *, out: str | Path | None, parent: Pat
     out: the run folder, by default the one of the sweep's name in `parent`. Errors: SpecError; DeviceError; Refused;
     Interrupted.
     """
+    from winit_jax.engine.computing import compiled
     from winit_jax.engine.running.launch import launch
 
-    sweep = asked.sweep_to_run(host.announce)
-    folder = parent / sweep.name if out is None else Path(out)
-    return folder, launch(sweep, folder, host)
+    with compiled.kept(host.say):
+        sweep = asked.sweep_to_run(host.announce)
+        folder = parent / sweep.name if out is None else Path(out)
+        return folder, launch(sweep, folder, host)
 
 
 def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":
@@ -300,8 +303,13 @@ def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | No
     return plan_of(sweep, planner(cores), vocabulary(), cores, where)
 
 
-def draw_standard_figures(folder: Path, say: Say) -> None:
-    """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded."""
+def draw_standard_figures(folder: Path, say: Say, studio: "Studio | None" = None) -> None:
+    """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded.
+
+    studio: processes that draw them, where there are some.
+    """
+    if studio is not None and studio.draw(folder, say):
+        return
     from winit_jax.analysis import PlotError, RunFolderError, standard_figures
 
     try:

@@ -51,12 +51,14 @@ def probe(
     there already is not computed again. say: is told in sentences what is going on.
     Errors: SpecError; Refused.
     """
+    from winit_jax.engine.computing import compiled
     from winit_jax.engine.probing import Asked
 
     say = say or (lambda text: None)
     reader = _reader(network, params, inputs, Asked(*_asked(seed, scale or {}, gradients, dtype)), say)
     name = network if isinstance(network, str) else getattr(network, "__name__", type(network).__name__)
-    return _carried_out(reader, name, Path(out) if out is not None else None, say)
+    with compiled.kept(say):
+        return _carried_out(reader, name, Path(out) if out is not None else None, say)
 
 
 def tune(

@@ -44,6 +44,7 @@ def recommend(
     from winit_jax import api
     from winit_jax.engine.advising.pasting import wrong_framework
     from winit_jax.engine.advising.recommending import recommend as recommended
+    from winit_jax.engine.computing import compiled
 
     axes = {"activation": activation, "block": block, "depth": depth, "width": width, "bias_std": bias_std}
     axes |= {"normalization": normalization, "gain": 1.0, "seed": 0}
@@ -62,7 +63,8 @@ def recommend(
             problems.append(Problem("grid.bias_std", f"{bias_std!r} is a formula; here it is a number."))
         if problems:
             raise SpecError("recommend", problems)
-        return recommended(sweep, measure=measure)
+        with compiled.kept(say or api.say_on_stderr):
+            return recommended(sweep, measure=measure)
 
 
 def _several(axis: str, value: Any) -> list[Problem]:

@@ -63,8 +63,8 @@ class Run(Tables):
 
         where and report: as of `figures.standard_figures`. Errors: RunFolderError, PlotError.
         """
-        options = {"report": report} if report else {}
-        return files.draw_standard(self, formats, where=where, out=out, **options)
+        report = report or files.warn
+        return files.draw_standard(self, formats, report, where=where, out=out)
 
     def regimes(self, thresholds: regimes.Thresholds = regimes.DEFAULT, *, where: Where | None = None) -> pd.DataFrame:
         """The keys of each network and its regime: overflowed, vanishing, exploding, saturated, collapsed or healthy.

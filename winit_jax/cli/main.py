@@ -4,6 +4,7 @@ Everything heavy is imported inside the command that needs it: `--help` answers 
 Exit codes: 0 done, 1 some networks failed, 2 the request was wrong, 128 + n after signal n.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from winit_jax.analysis.figures import catalog as kinds
 from winit_jax.cli import figures, probes, recommending, reference, runs
 from winit_jax.engine.running import supervise
-from winit_jax.system import signals, streams
+from winit_jax.system import machine, signals, streams
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,9 +58,11 @@ def _options(
 def main() -> None:
     """The `winit` entry point."""
     streams.prepare_streams()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # lines of jaxlib's own, of which nobody can make a sentence
     kept = ""
     if sys.argv[1:2] == ["run"] and not {"--help", "-h"} & set(sys.argv):
         supervise.current = supervise.begin()
+        machine.keep_freed_memory()
         kept = " What was finished is kept."
     if not supervise.current.is_supervised:
         signals.end_command()

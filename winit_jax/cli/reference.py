@@ -38,6 +38,7 @@ def doctor() -> None:
         typer.echo(f"{name:<12} {version}")
     problem = provenance.known_bad()
     typer.echo(f"{'builds':<12} {problem or 'jaxlib is not among the builds known to be bad'}")
+    from winit_jax.engine.computing import compiled
     from winit_jax.engine.computing.devices import DeviceError
     from winit_jax.engine.computing.self_check import self_check
 
@@ -49,5 +50,6 @@ def doctor() -> None:
     typer.echo(f"{'devices':<12} {', '.join(checked.devices)}")
     for line in (*checked.agreed, *([checked.wrong] if checked.wrong else [])):
         typer.echo(f"{'arithmetic':<12} {line}")
+    typer.echo(f"{'programs':<12} {compiled.described()}")
     if problem or checked.wrong:
         raise typer.Exit(1)

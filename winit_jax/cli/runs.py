@@ -1,12 +1,18 @@
 """The commands about runs: run, plan, status, verify."""
 
 import json
-from typing import Annotated
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
 from winit_jax.engine.running import supervise
+
+if TYPE_CHECKING:
+    from winit_jax.analysis.figures.studio import Studio
 
 
 def run(
@@ -16,6 +22,16 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a run of hours.")] = False,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
+    from winit_jax.analysis.figures.studio import Studio
+
+    watched = supervise.current
+    if watched.attempt:  # whatever killed the process before, it is not that
+        os.environ["WINIT_CACHE"] = "off"
+    with Studio() if figures and not watched.attempt else nullcontext() as studio:
+        _run(words, out, yes, figures, studio)
+
+
+def _run(words: list[str] | None, out: Path | None, yes: bool, figures: bool, studio: "Studio | None") -> None:
     from winit_jax import api
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Interrupted
@@ -33,7 +49,7 @@ def run(
         say(f"failed: {sentence}")
     if figures:
         with notes():
-            api.draw_standard_figures(folder, say)
+            api.draw_standard_figures(folder, say, studio)
     typer.echo(folder)
     raise typer.Exit(1 if outcome.failures else 0)
 

@@ -17,6 +17,9 @@ from winit_jax.numerics.normalization import Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled, exponent_of, power_of_two, root_exponent
 from winit_jax.numerics.signals import Argument, unscaled
 
+# Slopes below this power of two are written as logarithms; of larger ones what underflows is 2^-62 beside the largest.
+LEAST_SLOPE_EXPONENT = -64
+
 
 class Tangent(NamedTuple):
     """A change of [samples, width]; the true one is factor * value * 2^exponent (float32 and int32 scalars).
@@ -100,12 +103,21 @@ def from_log2(sizes: jax.Array, signs: jax.Array) -> Scaled:
 
 def normalized_slope(argument: Argument, activation: Activation) -> Scaled:
     """phi'(u) with its largest entry near 1, so that no layer's slopes underflow."""
-    if activation.log_slope is not None:
-        slopes = from_log2(*log2_slope(argument, activation))
+    u = argument.value if activation.log_slope is None else argument.value * power_of_two(argument.exponent)
+    value = activation.slope(u)
+    exponent = exponent_of(jnp.max(over_samples(jnp.abs(value), jnp.maximum)))
+
+    def as_they_are() -> Scaled:
+        least = jnp.maximum(exponent, -126)
+        return Scaled(value * power_of_two(-least), least)
+
+    if activation.log_slope is None:
+        slopes = as_they_are()
     else:
-        value = activation.slope(argument.value)
-        exponent = jnp.maximum(exponent_of(jnp.max(over_samples(jnp.abs(value), jnp.maximum))), -126)
-        slopes = Scaled(value * power_of_two(-exponent), exponent)
+        # Where the largest of them is small, others underflow that are not nothing beside it.
+        slopes = jax.lax.cond(
+            exponent > LEAST_SLOPE_EXPONENT, as_they_are, lambda: from_log2(*log2_slope(argument, activation))
+        )
     return Scaled(slopes.value, slopes.exponent + slope_exponent(argument, activation))
 
 

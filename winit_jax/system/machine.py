@@ -1,12 +1,29 @@
-"""How much memory there is, of this machine or of the containers that this process runs in."""
+"""How much memory there is, of this machine or of the containers that this process runs in, and what is freed of it."""
 
+import ctypes
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 # What may be taken where the system does not say what is free.
 USUAL_FREE_BYTES = 2**32
+
+# Of mallopt(3): from which size blocks are the system's own, and from which the end of the heap is given back.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Have the C library use again what is freed, instead of giving it back and asking anew, where it can be told to.
+
+    A pass back through a network takes tens of MiB at each call; the system clears each page of them at its first use,
+    which is a quarter of the time of gradients.
+    """
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def memory_bytes() -> float:

@@ -1,5 +1,6 @@
 """Figures of a run folder as files: what the command line draws."""
 
+import itertools
 import os
 import re
 import warnings
@@ -22,14 +23,15 @@ MAX_STANDARD = 6
 DPI = 160
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """A warning of the code that asked for figures."""
     warnings.warn(message, stacklevel=3)
 
 
 def standard_figures(
     run_dir: str | Path,
     formats: Sequence[str] = ("png",),
-    report: Callable[[str], None] = _warn,
+    report: Callable[[str], None] = warn,
     *,
     where: Where | None = None,
     out: str | Path | None = None,
@@ -51,12 +53,18 @@ def standard_figures(
 def draw_standard(
     run: Tables,
     formats: Sequence[str] = ("png",),
-    report: Callable[[str], None] = _warn,
+    report: Callable[[str], None] = warn,
     *,
     where: Where | None = None,
     out: str | Path | None = None,
+    drew: Callable[[Path], None] = lambda path: None,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Path]:
-    """The same of a run that was read."""
+    """The same of a run that was read.
+
+    drew: told of each file once it is there. share: (index, count) of several processes that draw side by side, of
+    which each draws every `count`th figure.
+    """
     for fmt in formats:
         known("format", fmt, FORMATS)
     suffix, conditions = "", named(where)
@@ -67,20 +75,26 @@ def draw_standard(
         suffix = kept_words(main, conditions)
     folder = Path(out or run.path / "figures")
     paths: list[Path] = []
+    index, count = share
+    turns = itertools.count()
     for drawings in standard(run):
         names = list(drawings)
-        if len(names) > MAX_STANDARD:
+        if len(names) > MAX_STANDARD and index == 0:
             report(
                 f"Drew {MAX_STANDARD} of {len(names)} figures {names[0]}, {names[1]}, ...; "
                 "choose others with `winit plot` and --where."
             )
         for name in names[:MAX_STANDARD]:
+            if next(turns) % count != index:
+                continue
             try:
                 figure = drawings[name]()
             except ValueError as error:
                 report(f"No figure {name}: {error}")
                 continue
-            paths += [save(figure, folder, name + suffix, fmt) for fmt in formats]
+            for fmt in formats:
+                paths.append(save(figure, folder, name + suffix, fmt))
+                drew(paths[-1])
     return paths
 
 
@@ -98,7 +112,7 @@ def plot(
     where: Where | None = None,
     fmt: str | None = None,
     out: str | Path | None = None,
-    report: Callable[[str], None] = _warn,
+    report: Callable[[str], None] = warn,
 ) -> list[Path]:
     """Draw one kind of figure of a run; a file for each value of keys that have no place in it. The paths of the files.
 

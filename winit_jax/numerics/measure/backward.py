@@ -103,7 +103,8 @@ def _gradients(
             return of_depths
         return of_depths._replace(histogram=back(jnp.max(depths), edges).histogram)
 
-    return jax.vmap(of_network)(networks)
+    of_all: Gradients = _of_each(of_network, networks)
+    return of_all
 
 
 def singular_values(
@@ -137,7 +138,18 @@ def _slopes(
     def of_network(network: Networks) -> Kept:
         return way_forth(inputs.signal, first, hidden, network, settings, layers)
 
-    return jax.vmap(of_network)(networks)
+    of_all: Kept = _of_each(of_network, networks)
+    return of_all
+
+
+def _of_each(of_network: Callable[[Networks], Any], networks: Networks) -> Any:
+    """What it gives of each of N networks, along a leading axis. One by itself is computed as one.
+
+    Under `vmap` both branches of a condition would be computed, whichever holds.
+    """
+    if networks.size > 1:
+        return jax.vmap(of_network)(networks)
+    return jax.tree.map(lambda x: x[None], of_network(jax.tree.map(lambda x: x[0], networks)))
 
 
 def _is_beyond(square: Scaled) -> np.ndarray:
