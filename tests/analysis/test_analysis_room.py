@@ -11,7 +11,7 @@ ROOM = Path(winit_jax.analysis.__file__).parent
 FLOORS = (
     ("columns", "tables", "axes", "reading", "selection"),
     ("statistics",),
-    ("figures", "audit", "probed"),
+    ("figures", "audit", "audit_of_formats", "findings", "probed"),
     ("run",),
 )
 

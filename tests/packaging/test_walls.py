@@ -53,7 +53,7 @@ MAY: dict[str, set[str]] = {
 # Of the modules outside numerics, those that import JAX or optax at all.
 JAX = ("jax", "jaxlib", "optax")
 WITH_JAX = {f"winit_jax.engine.computing.{name}" for name in ("devices", "executor", "programs", "training")}
-WITH_JAX |= {"winit_jax.engine.probing"}
+WITH_JAX |= {"winit_jax.engine.computing.compiled", "winit_jax.engine.probing"}
 # Modules that import others of the package only when a function is called, and why.
 LAZY = {
     "winit_jax.api": "catalog and load answer without JAX, and everything but run without figures",
