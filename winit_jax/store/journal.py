@@ -1,9 +1,10 @@
 """The journal of a run folder: one line commits a part.
 
-Its files are parts/000001.jsonl and so on, a new number for each process that writes. A line is one JSON object that
-holds a record and the record's SHA-256. Later lines, and later files, replace earlier records of the same part. A
-record names every file of a part with its SHA-256, so a reader knows which files belong to the run and whether they
-are whole. A file that no record names is not part of the run.
+Its files are parts/000001.jsonl and so on, a new number for each process that writes, so that no two ever append to one
+file. A line is one JSON object that holds a record and the record's SHA-256. Later lines, and later files, replace
+earlier records of the same part: a process that makes a part anew begins after the one that withdrew it. A record names
+every file of a part with its SHA-256, so a reader knows which files belong to the run and whether they are whole. A
+file that no record names is not part of the run.
 
 Neither JAX nor pandas is imported here, because both sweeps and analysis read journals.
 """
@@ -12,6 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +28,7 @@ from winit_jax.system import disk
 
 FOLDER = "parts"
 PREDICTIONS = "predictions"  # the stem of the part that holds the tables of theory alone
+WRITERS = "writers"  # in staging/: the leases of processes that write together, and a folder of files for each
 _LINE = b'{"sha256":"%s","record":%s}\n'
 _HEAD, _MIDDLE = len(b'{"sha256":"'), len(b'","record":')
 _NAME = re.compile(r"\d{6,}\.jsonl")
@@ -56,7 +59,8 @@ class Record(BaseModel):
 
     jobs, depths: the networks that it holds. made_by: `Environment.id` of the environment that computed it.
     grid, settings: digests (`store.asked`) of the sweep's axes and of its other settings when it was computed.
-    files: its file in each table.
+    files: its file in each table. writer: the id of the lease (`store.leases`) that it was written under, "" for a
+    process that had the folder alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,6 +73,7 @@ class Record(BaseModel):
     settings: str
     files: dict[Word, File]
     void: str = ""
+    writer: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,150})?$")] = ""
 
     @property
     def part(self) -> Part:
@@ -131,6 +136,10 @@ class Journal:
             if not record.void:
                 yield record
 
+    def parts(self) -> dict[str, Record]:
+        """Every committed part, without the tables of theory alone, by file stem."""
+        return {record.stem: record for record in self.committed() if record.stem != PREDICTIONS}
+
     def paths(self, folder: Path, table: str) -> list[Path]:
         """The committed files of a table, in order of their stems."""
         return [where(folder, table, record) for record in self.committed() if table in record.files]
@@ -146,13 +155,22 @@ def staged_name(table: str, stem: str, sha256: str) -> str:
     return f"{table}-{stem}-{sha256[:16]}.parquet"
 
 
+def staging_of(folder: Path, writer: str) -> Path:
+    """Where a writer stages its files. writer: as in `Record`."""
+    return folder / "staging" / WRITERS / writer if writer else folder / "staging"
+
+
+def staged(folder: Path, table: str, record: Record) -> Path:
+    """Where a committed file lies until it is moved into its table's folder."""
+    return staging_of(folder, record.writer) / staged_name(table, record.stem, record.files[table].sha256)
+
+
 def where(folder: Path, table: str, record: Record) -> Path:
     """The path of a committed file: in staging/ if it was not moved yet, else in its table's folder."""
-    file = record.files[table]
-    staged = folder / "staging" / staged_name(table, record.stem, file.sha256)
+    file, path = record.files[table], staged(folder, table, record)
     try:
-        if os.stat(staged).st_size == file.bytes:
-            return staged
+        if os.stat(path).st_size == file.bytes:
+            return path
     except OSError:
         pass
     return folder / table / f"{record.stem}.parquet"
@@ -228,7 +246,7 @@ def read(folder: Path) -> Journal:
 
 
 class Writer:
-    """Appends to a journal file of its own, which `append` makes for its first line. Use while holding the lock.
+    """Appends to a journal file of its own, which `append` makes for its first line.
 
     uncertain: whether the last line that failed may be in the file nevertheless.
     """
@@ -240,12 +258,12 @@ class Writer:
 
     def append(self, entry: Record | Environment) -> None:
         """Commit an entry: write its line and fsync. A line that fails is cut off again. Errors: OSError."""
-        path = self._path or self._next()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        is_new = self._path is None
+        handle = self._make() if self._path is None else self._open(self._path)
         try:
             length = os.fstat(handle).st_size
             try:
-                if self._path is None:
+                if is_new:
                     disk.sync_folder(self._place)
                 disk.write_all(handle, to_line(entry))
                 os.fsync(handle)
@@ -254,13 +272,24 @@ class Writer:
                 os.ftruncate(handle, length)
                 self.uncertain = False
                 raise
-            self._path = path
         finally:
             os.close(handle)
 
-    def _next(self) -> Path:
+    @staticmethod
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+    def _make(self) -> int:
+        """A new file, open, of a number that nobody has: another process may make one at the same time."""
         if not self._place.is_dir():
-            os.mkdir(self._place)
+            os.makedirs(self._place, exist_ok=True)
             disk.sync_folder(self._place.parent)
         numbers = [int(name.partition(".")[0]) for name in disk.names(self._place) if _NAME.fullmatch(name)]
-        return self._place / f"{max(numbers, default=0) + 1:06d}.jsonl"
+        number = max(numbers, default=0)
+        while True:
+            number += 1
+            path = self._place / f"{number:06d}.jsonl"
+            with suppress(FileExistsError):
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                self._path = path
+                return handle
