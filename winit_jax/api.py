@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Outcome
+    from winit_jax.spec.shards import Shard
     from winit_jax.spec.sweep import Sweep
     from winit_jax.store.probe_folder import ProbeVerdict
     from winit_jax.store.status import Status
@@ -52,6 +53,7 @@ def run(
     figures: bool = False,
     progress: bool = True,
     allow_long: bool = True,
+    shard: str | tuple[int, int] | None = None,
     say: Say | None = None,
     **options: Any,
 ) -> "Run":
@@ -59,7 +61,8 @@ def run(
 
     out: the run folder; with None a temporary one, which lasts as long as what is returned. figures: draw the standard
     figures into the folder. progress: show how far it is, on a terminal or in a notebook. allow_long: begin also what
-    is estimated to take more than an hour. say: is told in lines what happens; by default they go to stderr.
+    is estimated to take more than an hour. shard: "3/64" or (3, 64) computes the third of 64 shares of the sweep, numbered
+    from 1, in any number of processes that write one folder; the last of them to end closes the run. say: is told in lines what happens; by default they go to stderr.
     options: axes and tables over the request, for example gain="log:0.5:2:9" or inputs={"samples": 100}.
 
     Works in any thread and beside a running event loop. Ctrl-C ends it as KeyboardInterrupt: what is finished is kept,
@@ -71,12 +74,13 @@ def run(
     from winit_jax.engine.running.outcome import Interrupted
 
     say = say or say_on_stderr
+    share = None if shard is None else _shard_into(shard, out)
     asked = asked_of(request, options)
     host = Host(say, None if allow_long else _refuse_what_is_long, progress)
     scratch = _Scratch() if out is None else None
     try:
         with importing_as_before():
-            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path())
+            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path(), shard=share)
         if figures:
             draw_standard_figures(folder, say)
     except BaseException as error:
@@ -272,17 +276,19 @@ def asked_of(request: Request, options: Mapping[str, Any]) -> Asked:
     raise SpecError("request", [Problem("", f"{briefly(request)} {what}")])
 
 
-def carry_out(asked: Asked, host: "Host", *, out: str | Path | None, parent: Path) -> "tuple[Path, Outcome]":
+def carry_out(
+    asked: Asked, host: "Host", *, out: str | Path | None, parent: Path, shard: "Shard | None" = None
+) -> "tuple[Path, Outcome]":
     """(The run folder, how the run of what is asked for ended there).
 
-    out: the run folder, by default the one of the sweep's name in `parent`. Errors: SpecError; DeviceError; Refused;
+    out: the run folder, by default the one of the sweep's name in `parent`. shard: of the sweep, None for all. Errors: SpecError; DeviceError; Refused;
     Interrupted.
     """
     from winit_jax.engine.running.launch import launch
 
     sweep = asked.sweep_to_run(host.announce)
     folder = parent / sweep.name if out is None else Path(out)
-    return folder, launch(sweep, folder, host)
+    return folder, launch(sweep, folder, host, shard)
 
 
 def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":
@@ -339,6 +345,14 @@ def announcing(say: Say) -> Say:
     from winit_jax.engine.running.launch import Host
 
     return Host(say).announce
+
+
+def _shard_into(shard: Any, out: str | Path | None) -> "Shard":
+    from winit_jax.spec.shards import read_shard
+
+    if out is None:
+        raise Refused("shard: several processes fill one folder, so say which: out=DIR.")
+    return read_shard(shard)
 
 
 def _refuse_what_is_long(text: str) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
 from winit_jax.engine.running import supervise
+from winit_jax.spec.shards import read_shard
 
 
 def run(
@@ -14,6 +15,10 @@ def run(
     out: Out = None,
     figures: Annotated[bool, typer.Option(help="Draw the standard figures at the end.")] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a run of hours.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="The Ith of N shares, from 1/N to N/N: many processes fill one folder."),
+    ] = None,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from winit_jax import api
@@ -26,12 +31,13 @@ def run(
     host = Host(say, None if yes else agrees, watched=watched)
     try:
         with sentences():
-            folder, outcome = api.carry_out(asked(words), host, out=out, parent=RUNS)
+            share = None if shard is None else read_shard(shard)
+            folder, outcome = api.carry_out(asked(words), host, out=out, parent=RUNS, shard=share)
     except Interrupted as interruption:
         stop(f"{interruption} Go on with: {interruption.folder.go_on}", 128 + interruption.signal_number)
     for sentence in outcome.failed():
         say(f"failed: {sentence}")
-    if figures:
+    if figures and outcome.closes:
         with notes():
             api.draw_standard_figures(folder, say)
     typer.echo(folder)
