@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from winit_jax.store import journal, leases, lock, quarantine, schema, shard_states
+from winit_jax.store import gate, journal, leases, lock, quarantine, schema, shard_states
 from winit_jax.store.damage import FOLDERS, damaged, left_behind, orphans
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import Environment, FolderError, Record
@@ -40,6 +40,8 @@ def recover(folder: "RunFolder", thorough: bool = True) -> list[str]:
         if name in TEXTS or (name.endswith(".parquet") and name.startswith(_PREFIXES)):
             os.unlink(folder.staging / name)
     _clear_writers(folder)
+    if folder.lease is None:
+        gate.clear(folder.staging)
     by_stem: dict[str, list[str]] = {}
     for damage in damaged(path, entries, thorough):
         by_stem.setdefault(damage.stem, []).append(str(damage))
@@ -83,14 +85,14 @@ def _finish(folder: "RunFolder", record: Record) -> None:
 
 def _clear_writers(folder: "RunFolder") -> None:
     """Of writers that do not live: keep how far they came, and remove their leases and what they had staged."""
-    place = leases.folder(folder.staging)
+    place, is_alone = leases.folder(folder.staging), folder.lease is None
     writers = leases.writers(folder.staging)
     alive = {writer.lease.id for writer in writers if writer.is_alive}
     notes = {writer.lease.id: writer.lease for writer in writers if not writer.is_alive}
     later = shard_states.kept(folder.path)
     for name in disk.names(place):
         owner = name.removesuffix(leases.SUFFIX).removesuffix(".new")
-        if owner in alive or (name.endswith(".new") and not _is_old(place / name)):
+        if owner in alive or (name.endswith(".new") and not (is_alone or _is_old(place / name))):
             continue
         if name.endswith(leases.SUFFIX):
             note = notes.get(owner)

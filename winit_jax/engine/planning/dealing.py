@@ -1,16 +1,20 @@
 """Which parts of a sweep belong to which of n shards: by the sweep alone, wherever and whenever they are computed.
 
 Parts are cut as for one machine that all shards take for theirs (`CORES`, and training batches as on a CPU), and are
-dealt in their order: each goes to the shard that has the least to do so far by the planner's estimate, and of several
-to the one of the lowest number. Parts that cost the same are so dealt round.
+dealt in their order: each goes to the shard that ends first with it, by the planner's estimates of what it has to do so
+far, of the part, and of the programs in the part that the shard has not compiled for another one; of several, to the
+one of the lowest number. So a program is compiled by few shards as long as none of them has less to do, and parts
+that cost the same are dealt round.
 """
 
-import heapq
 import zlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from winit_jax.engine.planning.planner import JOB_SECONDS, Planner, times
+import numpy as np
+
+from winit_jax.columns.formats import FLOAT32
+from winit_jax.engine.planning.planner import COMPILE_SECONDS, JOB_SECONDS, Planner, times
 from winit_jax.engine.planning.points import Count
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
@@ -33,6 +37,11 @@ class Costs:
         """Of a part, after compiling."""
         return sum(self._of_job(job) for job in part.jobs)
 
+    def of_program(self, job: Job) -> float:
+        """Of compiling what a job needs."""
+        compiled = (name for name, count in self.planner.programs(self.sweep).items() if count)
+        return self.planner.updates(job.block) * sum(COMPILE_SECONDS[name] for name in compiled)
+
     def _of_job(self, job: Job) -> float:
         planner, sweep, networks = self.planner, self.sweep, len(job.points)
         key = (job.block, job.width, job.depth, job.dtype)
@@ -50,11 +59,27 @@ class Costs:
 def dealt(planner: Planner, sweep: Sweep, of: int) -> Iterator[tuple[int, Part]]:
     """(Number of its shard, part) of every part, in their order. of: how many shards there are."""
     costs = Costs(planner, sweep)
-    loads = [(0.0, number) for number in range(1, of + 1)]
+    loads = np.zeros(of)
+    compiling: dict[Hashable, np.ndarray] = {}  # program -> seconds that it costs each shard yet
     for part in planner.parts(sweep):
-        load, number = loads[0]
-        heapq.heapreplace(loads, (load + costs.of(part), number))
-        yield number, part
+        ends = loads + costs.of(part)
+        programs = {_program(job): job for job in part.jobs}
+        for program, job in programs.items():
+            if program not in compiling:
+                compiling[program] = np.full(of, costs.of_program(job))
+            ends += compiling[program]
+        chosen = int(np.argmin(ends))
+        loads[chosen] = ends[chosen]
+        for program in programs:
+            compiling[program][chosen] = 0.0
+        yield chosen + 1, part
+
+
+def _program(job: Job) -> Hashable:
+    """What is compiled for a job; of networks that are trained, for their depth."""
+    depth = job.depth if any(point.learning_rate is not None for point in job.points[:1]) else None
+    of_function = (job.block, job.activation, job.normalization, job.norm_position, job.width)
+    return (*of_function, job.dtype == FLOAT32, depth)
 
 
 def owner(stem: str, of: int) -> int:
