@@ -97,6 +97,7 @@ def main():
     gc.freeze()
     place = Path(place)
     place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place / "whole", ignore_errors=True)
     in_a_fork(run, place / "whole", words)
     expected = in_a_fork(fingerprint, place / "whole")
     moments, killed, wrong = random.Random(seed), 0, []
