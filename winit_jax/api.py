@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from winit_jax.store.probe_folder import ProbeVerdict
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
+    from winit_jax.store.watching import Sight
 
 Request = Mapping[str, Any] | str | Path | None
 Say = Callable[[str], None]
@@ -119,6 +121,25 @@ def status(folder: str | Path) -> "Status":
     if is_probe(Path(folder)):
         return ProbeFolder(Path(folder)).status()
     return look(Path(folder), vocabulary())
+
+
+def watch(folder: str | Path, every: float = 5.0) -> "Iterator[Sight]":
+    """How far a run is, looked at so often in seconds, until all is done and nobody is at work any more.
+
+    Errors: FolderError if there is none; Refused for the folder of a probe.
+    """
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store.probe_folder import is_probe
+    from winit_jax.store.watching import Watch
+
+    if is_probe(Path(folder)):
+        raise Refused(f"{folder} is the folder of a probe, which is done in one go: winit status says what is there.")
+    watching = Watch(Path(folder), vocabulary())
+    while True:
+        yield (sight := watching.look())
+        if sight.is_over:
+            return
+        time.sleep(every)
 
 
 def verify(folder: str | Path) -> "Verdict | ProbeVerdict":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
+from winit_jax.cli.watching import show
 from winit_jax.engine.running import supervise
 from winit_jax.spec.shards import read_shard
 
@@ -58,12 +59,19 @@ def plan(
     typer.echo(json.dumps(planned.to_json()) if as_json else planned)
 
 
-def status(directory: Folder) -> None:
+def status(
+    directory: Folder,
+    watch: Annotated[bool, typer.Option(help="Look again and again until all is done; Ctrl-C ends it.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often to look.")] = 5.0,
+) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""
     from winit_jax import api
 
     with sentences():
-        typer.echo(api.status(directory))
+        if watch:
+            show(api.watch(directory, every))
+        else:
+            typer.echo(api.status(directory))
 
 
 def verify(

@@ -31,6 +31,8 @@ PREDICTIONS = "predictions"  # the stem of the part that holds the tables of the
 WRITERS = "writers"  # in staging/: the leases of processes that write together, and a folder of files for each
 _LINE = b'{"sha256":"%s","record":%s}\n'
 _HEAD, _MIDDLE = len(b'{"sha256":"'), len(b'","record":')
+# Where in a line its checksum stands, and where what it is of begins; the line ends with a `}` and a newline behind it.
+DIGEST, BODY = slice(_HEAD, _HEAD + 64), _HEAD + 64 + _MIDDLE
 _NAME = re.compile(r"\d{6,}\.jsonl")
 
 Stem = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
@@ -60,20 +62,23 @@ class Record(BaseModel):
     jobs, depths: the networks that it holds. made_by: `Environment.id` of the environment that computed it.
     grid, settings: digests (`store.asked`) of the sweep's axes and of its other settings when it was computed.
     files: its file in each table. writer: the id of the lease (`store.leases`) that it was written under, "" for a
-    process that had the folder alone.
+    process that had the folder alone. networks, families: how many there are in jobs, 0 in lines of before they were
+    counted. `jobs` stands last in a line, so that what is before it can be read by itself (`store.glance`).
     """
 
     model_config = ConfigDict(frozen=True)
     version: int
     stem: Stem
-    jobs: tuple[Job, ...]
     depths: tuple[Annotated[int, Field(ge=1)], ...]
     made_by: str
     grid: str
     settings: str
     files: dict[Word, File]
     void: str = ""
+    networks: int = 0
+    families: int = 0
     writer: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,150})?$")] = ""
+    jobs: tuple[Job, ...]
 
     @property
     def part(self) -> Part:
@@ -145,6 +150,11 @@ class Journal:
         return [where(folder, table, record) for record in self.committed() if table in record.files]
 
 
+def is_journal(name: str) -> bool:
+    """Whether a file in the folder of journals is one."""
+    return _NAME.fullmatch(name) is not None
+
+
 def environment_id(made_by: dict[str, Any]) -> str:
     """The first 12 hex digits of the SHA-256 of an environment's JSON."""
     return hashlib.sha256(pydantic_core.to_json(made_by)).hexdigest()[:12]
@@ -177,8 +187,11 @@ def where(folder: Path, table: str, record: Record) -> Path:
 
 
 def to_line(entry: Record | Environment) -> bytes:
-    """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse."""
-    body = pydantic_core.to_json(entry)
+    """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse.
+
+    What is as by default is left out: a journal of a large run is read again and again.
+    """
+    body = entry.model_dump_json(exclude_defaults=True).encode()
     return _LINE % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
@@ -187,7 +200,7 @@ def from_line(line: bytes) -> Record | Environment:
 
     Errors: ValueError if its checksum does not fit or it is not an entry; FolderError if it is of another version.
     """
-    digest, body = line[_HEAD : _HEAD + 64], line[_HEAD + 64 + _MIDDLE : -2]
+    digest, body = line[DIGEST], line[BODY:-2]
     if line != _LINE % (digest, body) or hashlib.sha256(body).hexdigest().encode() != digest:
         raise ValueError("its checksum does not fit")
     try:
@@ -215,7 +228,7 @@ def read(folder: Path) -> Journal:
     except OSError as error:
         raise FolderError(f"{place} cannot be read: {error.strerror}.") from error
     for name in listed:
-        if not _NAME.fullmatch(name):
+        if not is_journal(name):
             continue
         try:
             *lines, _ = disk.read(place / name).split(b"\n")
@@ -284,7 +297,7 @@ class Writer:
         if not self._place.is_dir():
             os.makedirs(self._place, exist_ok=True)
             disk.sync_folder(self._place.parent)
-        numbers = [int(name.partition(".")[0]) for name in disk.names(self._place) if _NAME.fullmatch(name)]
+        numbers = [int(name.partition(".")[0]) for name in disk.names(self._place) if is_journal(name)]
         number = max(numbers, default=0)
         while True:
             number += 1

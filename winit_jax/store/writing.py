@@ -140,6 +140,8 @@ class PartWriter:
                 settings=settings,
                 files=files,
                 writer=self.id,
+                networks=part.n_networks(set(depths)),
+                families=part.n_families,
             )
             self.commit(record)
         except OSError as error:
