@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.running.outcome import Outcome
     from winit_jax.spec.shards import Shard
     from winit_jax.spec.sweep import Sweep
+    from winit_jax.store.compacting import Compacted
     from winit_jax.store.probe_folder import ProbeVerdict
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
@@ -353,6 +354,30 @@ def repair(folder: str | Path) -> list[str]:
     held = RunFolder(Path(folder))
     with _sentences_of(folder), held.lock():
         return checks.repair(held, vocabulary())
+
+
+def compact(folder: str | Path, rows: int | None = None) -> "Compacted":
+    """Join the parts of a run into few large ones, of about `rows` rows (a million): the same rows in the same order.
+
+    A run of more than a thousand parts does it by itself at its end. Errors: FolderError, also where another process
+    has the folder; Refused.
+    """
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store import compacting
+    from winit_jax.store.folder import RunFolder
+    from winit_jax.store.joining import stored_sweep
+    from winit_jax.store.probe_folder import is_probe
+
+    if is_probe(Path(folder)):
+        raise Refused(f"{folder} is the folder of a probe, whose files are few.")
+    if rows is not None and rows < 1:
+        raise Refused(f"rows: {rows} is less than 1.")
+    held = RunFolder(Path(folder))
+    stored_sweep(held, vocabulary())
+    with _sentences_of(folder), held.lock():
+        if damage := held.recover():
+            raise Refused(f"{folder} was damaged: {damage[0]}. Make it anew with: {held.go_on}", 1)
+        return compacting.compact(held, stored_sweep(held, vocabulary()), rows or compacting.ROWS)
 
 
 def say_on_stderr(text: str) -> None:

@@ -26,6 +26,7 @@ for command in (
     runs.plan,
     runs.status,
     runs.verify,
+    runs.compact,
     figures.theory,
     recommending.recommend,
     probes.probe,

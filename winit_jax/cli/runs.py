@@ -94,3 +94,15 @@ def verify(
             )
             typer.echo(go_on if mended else "No part is damaged.")
     raise typer.Exit(0 if verdict.is_whole else 1)
+
+
+def compact(
+    directory: Folder,
+    rows: Annotated[int | None, typer.Option(metavar="N", help="Rows of a file, about [1,000,000].")] = None,
+) -> None:
+    """Join many small files into few: the same rows in the same order. Example: winit compact runs/phase"""
+    from winit_jax import api
+
+    with sentences():
+        say(f"{api.compact(directory, rows)}")
+    typer.echo(directory)

@@ -208,6 +208,11 @@ class RunFolder:
         self._journal = None
         return self.journal()
 
+    def begin_journal(self) -> None:
+        """Go on in a journal file of a number of its own: the one before was taken into another."""
+        self.writer.begin_journal()
+        self._journal = None
+
     def _refuse_older(self) -> None:
         """Raise StoreError for tables of a version before there were journals."""
         try:

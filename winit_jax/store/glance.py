@@ -6,11 +6,9 @@ changed file, a sweep that has grown, parts whose places in the grid may overlap
 closely instead.
 """
 
-import gc
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ from winit_jax.store import journal
 from winit_jax.store.damage import FOLDERS
 from winit_jax.store.schema import VERSION
 from winit_jax.system import disk
+from winit_jax.system.garbage import uncollected
 
 _JOBS = b',"jobs":['
 
@@ -55,7 +54,7 @@ class Glance:
     def more(self) -> bool:
         """Read what was appended since; whether all of it is as it should be. Call it no more after it was not."""
         try:
-            with without_collections():
+            with uncollected():
                 for name in disk.names(self.path / journal.FOLDER):
                     if journal.is_journal(name):
                         self._read_on(name)
@@ -75,12 +74,15 @@ class Glance:
                 raise _Odd
             at = body.rfind(_JOBS)
             if at < 0:
-                if b'"id":' not in body[:40] or pydantic_core.from_json(body)["version"] != VERSION:
+                other = pydantic_core.from_json(body)
+                if other["version"] != VERSION or not other.keys() & {"id", "grids"}:
                     raise _Odd
                 continue
             head = pydantic_core.from_json(body[:at] + b"}")
             if head["version"] != VERSION or "void" in head:
                 raise _Odd
+            for stem in head.get("replaces", ()):
+                self.lines.pop(stem, None)
             of_theory = head["stem"] == journal.PREDICTIONS
             counts = (0, 0) if of_theory else (head["networks"], head["families"])
             self.lines[head["stem"]] = _Line(
@@ -154,14 +156,3 @@ def _is_as_committed(path: str, file: dict[str, Any]) -> bool:
         return False
     return bool(found.st_size == file["bytes"] and found.st_mtime_ns == file["changed_ns"])
 
-
-@contextmanager
-def without_collections() -> Iterator[None]:
-    """Nothing that is made here is garbage, and looking for it again and again takes most of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

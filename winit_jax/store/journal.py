@@ -25,6 +25,7 @@ from winit_jax.errors import WinitError
 from winit_jax.spec.parts import Job, Part
 from winit_jax.store.schema import VERSION
 from winit_jax.system import disk
+from winit_jax.system.garbage import uncollected
 
 FOLDER = "parts"
 PREDICTIONS = "predictions"  # the stem of the part that holds the tables of theory alone
@@ -63,7 +64,8 @@ class Record(BaseModel):
     grid, settings: digests (`store.asked`) of the sweep's axes and of its other settings when it was computed.
     files: its file in each table. writer: the id of the lease (`store.leases`) that it was written under, "" for a
     process that had the folder alone. networks, families: how many there are in jobs, 0 in lines of before they were
-    counted. `jobs` stands last in a line, so that what is before it can be read by itself (`store.glance`).
+    counted. replaces: stems of parts whose rows this one has, all of them, and which are no parts any more.
+    `jobs` stands last in a line, so that what is before it can be read by itself (`store.glance`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,6 +79,7 @@ class Record(BaseModel):
     void: str = ""
     networks: int = 0
     families: int = 0
+    replaces: tuple[Stem, ...] = ()
     writer: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,150})?$")] = ""
     jobs: tuple[Job, ...]
 
@@ -95,7 +98,16 @@ class Environment(BaseModel):
     made_by: dict[str, Any]
 
 
-_ENTRY: TypeAdapter[Record | Environment] = TypeAdapter(Record | Environment)
+class Order(BaseModel):
+    """In which order grids were run into the folder, where the lines that showed it are no more (`store.compacting`)."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int
+    grids: tuple[str, ...]
+
+
+Entry = Record | Environment | Order
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
 @dataclass
@@ -124,11 +136,16 @@ class Journal:
         record = self.records.get(PREDICTIONS)
         return record is not None and bool(record.void)
 
-    def add(self, entry: Record | Environment) -> None:
+    def add(self, entry: Entry) -> None:
         """Take in the next line."""
         if isinstance(entry, Environment):
             self.environments[entry.id] = entry.made_by
             return
+        if isinstance(entry, Order):
+            self.grids.extend(grid for grid in entry.grids if grid not in self.grids)
+            return
+        for stem in entry.replaces:
+            self.records.pop(stem, None)
         self.records[entry.stem] = entry
         for table, file in entry.files.items():
             self.files.setdefault((table, entry.stem), set()).add(file.sha256)
@@ -186,7 +203,7 @@ def where(folder: Path, table: str, record: Record) -> Path:
     return folder / table / f"{record.stem}.parquet"
 
 
-def to_line(entry: Record | Environment) -> bytes:
+def to_line(entry: Entry) -> bytes:
     """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse.
 
     What is as by default is left out: a journal of a large run is read again and again.
@@ -195,7 +212,7 @@ def to_line(entry: Record | Environment) -> bytes:
     return _LINE % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
-def from_line(line: bytes) -> Record | Environment:
+def from_line(line: bytes) -> Entry:
     """The entry that a line, with its newline, holds.
 
     Errors: ValueError if its checksum does not fit or it is not an entry; FolderError if it is of another version.
@@ -222,6 +239,11 @@ def read(folder: Path) -> Journal:
     is ignored.
     Errors: FolderError if an entry is of another version, or the folder of journals cannot be read.
     """
+    with uncollected():
+        return _read(folder)
+
+
+def _read(folder: Path) -> Journal:
     journal, place = Journal(), folder / FOLDER
     try:
         listed = disk.names(place)
@@ -269,7 +291,7 @@ class Writer:
         self._path: Path | None = None
         self.uncertain = False
 
-    def append(self, entry: Record | Environment) -> None:
+    def append(self, entry: Entry) -> None:
         """Commit an entry: write its line and fsync. A line that fails is cut off again. Errors: OSError."""
         is_new = self._path is None
         handle = self._make() if self._path is None else self._open(self._path)

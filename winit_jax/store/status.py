@@ -17,6 +17,7 @@ from winit_jax.store.joining import edited, stored_sweep
 from winit_jax.store.journal import Journal, Record
 from winit_jax.store.lock import Standing
 from winit_jax.store.shards_at_work import Shards
+from winit_jax.system.garbage import uncollected
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def look(path: Path, vocabulary: Vocabulary) -> Status:
 
 def _glanced(folder: RunFolder, sweep: Sweep, standing: Standing, shards: Shards) -> Status | None:
     """The status of a run in which all is as it should be, in little time however many parts it has; else None."""
-    with glance.without_collections():
+    with uncollected():
         listed, seen = glance.listing(folder.path), Glance(folder.path)
         if not seen.more() or not seen.lines:
             return None

@@ -12,8 +12,8 @@ was told by a scheduler.
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,15 @@ class PartWriter:
             tables = {table: schema.widened(table, pq.read_table(path), without) for table, path in paths.items()}
             self._write(stem, record.part, record.depths, tables, record.made_by)
 
+    def join(self, stem: str, records: Sequence[Record], tables: Mapping[str, pa.Table]) -> None:
+        """Commit one part in place of several, with all their rows. records: of one environment, of the same depths and
+        settings; tables: their rows. Errors: OSError.
+        """
+        part, first = Part(tuple(job for record in records for job in record.jobs)), records[0]
+        label = to_json({"version": schema.VERSION, "depths": list(first.depths)})
+        tables = {name: table.replace_schema_metadata({schema.METADATA_KEY: label}) for name, table in tables.items()}
+        self._write(stem, part, first.depths, tables, first.made_by, tuple(record.stem for record in records))
+
     def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
         """Replace the folder's tables of theory alone by these. Errors: OSError; StoreError."""
         earlier = self._entries().records.get(journal.PREDICTIONS)
@@ -116,34 +125,65 @@ class PartWriter:
             self._write(journal.PREDICTIONS, Part(()), (), tables)
 
     def _write(
-        self, stem: str, part: Part, depths: tuple[int, ...], tables: Mapping[str, pa.Table], made_by: str = ""
+        self,
+        stem: str,
+        part: Part,
+        depths: tuple[int, ...],
+        tables: Mapping[str, pa.Table],
+        made_by: str = "",
+        replaces: tuple[str, ...] = (),
     ) -> None:
-        files: dict[str, File] = {}
+        grid, settings = self._digests
+        record = Record(
+            version=schema.VERSION,
+            stem=stem,
+            jobs=part.jobs,
+            depths=depths,
+            made_by=made_by or self._made_by,
+            grid=grid,
+            settings=settings,
+            files={},
+            writer=self.id,
+            networks=part.n_networks(set(depths)),
+            families=part.n_families,
+            replaces=replaces,
+        )
         staged: list[Path] = []
-        try:
+        files: dict[str, File] = {}
+        with self._unstaging(stem, files, staged):
             for name, table in tables.items():
                 data = parquet(table)
                 digest = hashlib.sha256(data).hexdigest()
                 staged.append(self.staging / journal.staged_name(name, stem, digest))
                 changed = disk.write_new(staged[-1], data)
                 files[name] = File(sha256=digest, bytes=len(data), rows=table.num_rows, changed_ns=changed)
-            disk.sync_folder(self.staging)
-            self._check_lease()
-            grid, settings = self._digests
-            record = Record(
-                version=schema.VERSION,
-                stem=stem,
-                jobs=part.jobs,
-                depths=depths,
-                made_by=made_by or self._made_by,
-                grid=grid,
-                settings=settings,
-                files=files,
-                writer=self.id,
-                networks=part.n_networks(set(depths)),
-                families=part.n_families,
-            )
-            self.commit(record)
+            self._commit_staged(record.model_copy(update={"files": files}))
+
+    def adopt(self, record: Record, source: Path) -> None:
+        """Commit a part of another run folder as it is: its files are linked, or copied where they cannot be.
+
+        source: the other folder. Errors: OSError.
+        """
+        own = record.model_copy(update={"writer": self.id, "replaces": ()})
+        staged: list[Path] = []
+        files: dict[str, File] = {}
+        with self._unstaging(record.stem, files, staged):
+            for table, file in record.files.items():
+                staged.append(journal.staged(self.path, table, own))
+                changed = disk.link_or_copy(journal.where(source, table, record), staged[-1])
+                files[table] = file.model_copy(update={"changed_ns": changed})
+            self._commit_staged(own.model_copy(update={"files": files}))
+
+    def _commit_staged(self, record: Record) -> None:
+        disk.sync_folder(self.staging)
+        self._check_lease()
+        self.commit(record)
+
+    @contextmanager
+    def _unstaging(self, stem: str, files: Mapping[str, File], staged: list[Path]) -> Iterator[None]:
+        """Where the system refuses to write, what was staged is deleted, unless it may be committed."""
+        try:
+            yield
         except OSError as error:
             self.error = error.strerror or str(error)
             if self._entries().records.get(stem) is None or self._entries().records[stem].files != files:
@@ -151,6 +191,10 @@ class PartWriter:
                     with suppress(OSError):
                         path.unlink()
             raise
+
+    def begin_journal(self) -> None:
+        """The next line goes into a new file."""
+        self._lines = journal.Writer(self.path)
 
     def _check_lease(self) -> None:
         """Errors: FolderError if another process took this one for dead: what it had staged may be gone."""
@@ -160,7 +204,7 @@ class PartWriter:
                 "reach them. What was finished is kept; the same command goes on."
             )
 
-    def append(self, entry: Record | Environment) -> None:
+    def append(self, entry: journal.Entry) -> None:
         """One line in the journal. Errors: OSError."""
         self._lines.append(entry)
         self._entries().add(entry)
@@ -173,8 +217,11 @@ class PartWriter:
 
     def apply(self, record: Record) -> None:
         """Make the tables' folders match the last record of a part, also where a killed process had begun to."""
-        hashes = self._entries().files
+        hashes, records = self._entries().files, self._entries().records
         tables = sorted(FOLDERS, key=lambda table: table != COMMIT_TABLE)
+        for table in reversed(tables) if record.replaces else ():
+            # Before the new file comes, so that nobody who reads the folder as it is sees a row twice.
+            self._drop(table, [stem for stem in record.replaces if stem not in records])
         for table in tables if not record.void else ():
             if table not in record.files:
                 continue
@@ -205,6 +252,17 @@ class PartWriter:
             self.displaced.append(str(path.relative_to(self.path)))
         os.replace(staged, path)
         disk.sync_folder(path.parent)
+
+    def _drop(self, table: str, stems: list[str]) -> None:
+        """Delete the files of parts that are no parts any more."""
+        hashes, place = self._entries().files, self.path / table
+        if not place.is_dir():
+            return
+        for stem in stems:
+            path = place / f"{stem}.parquet"
+            if os.path.lexists(path) and self._is_ours(path, hashes.get((table, stem), set())):
+                os.unlink(path)
+        disk.sync_folder(place)
 
     def _is_ours(self, path: Path, hashes: set[str]) -> bool:
         """Whether a file has bytes that were committed in its place. hashes: of those that this process knows of."""

@@ -26,6 +26,20 @@ def write_new(path: Path, data: bytes) -> int:
         os.close(handle)
 
 
+def link_or_copy(source: Path, target: Path) -> int:
+    """Make a file of another one's bytes, by a hard link where that is possible; its time of change in nanoseconds.
+
+    Errors: OSError.
+    """
+    with contextlib.suppress(OSError):
+        os.unlink(target)
+    try:
+        os.link(source, target)
+        return os.stat(target).st_mtime_ns
+    except OSError:
+        return write_new(target, read(source))
+
+
 def write_all(handle: int, data: bytes) -> None:
     """Every byte, however few the system takes at once."""
     view = memoryview(data)
