@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.analysis.audit import Finding
     from winit_jax.analysis.probed import Probed, load_probe
-    from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
+    from winit_jax.api import FailedNetworks, catalog, compact, load, merge, plan, run, status, theory, verify
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.advising.recommendation import Recommendation
     from winit_jax.engine.computing.advice import Advice
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from winit_jax.probes import probe, tune
     from winit_jax.recommending import recommend
     from winit_jax.spec.problems import SpecError
+    from winit_jax.store.compacting import Compacted
     from winit_jax.store.journal import FolderError
+    from winit_jax.store.merging import Merged
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
 
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
 # Where each public name is defined.
 _MODULES = {
     "Advice": "winit_jax.engine.computing.advice",
+    "Compacted": "winit_jax.store.compacting",
     "DeviceError": "winit_jax.engine.computing.devices",
     "FailedNetworks": "winit_jax.api",
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
     "Finding": "winit_jax.analysis.audit",
+    "Merged": "winit_jax.store.merging",
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
     "Probed": "winit_jax.analysis.probed",
@@ -55,8 +59,10 @@ _MODULES = {
     "Verdict": "winit_jax.store.verify",
     "WinitError": "winit_jax.errors",
     "catalog": "winit_jax.api",
+    "compact": "winit_jax.api",
     "load": "winit_jax.api",
     "load_probe": "winit_jax.analysis.probed",
+    "merge": "winit_jax.api",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
     "recommend": "winit_jax.recommending",
@@ -69,11 +75,13 @@ _MODULES = {
 
 __all__ = [
     "Advice",
+    "Compacted",
     "DeviceError",
     "FailedNetworks",
     "Finding",
     "FolderError",
     "InputError",
+    "Merged",
     "Plan",
     "PlotError",
     "Probed",
@@ -89,8 +97,10 @@ __all__ = [
     "WinitError",
     "__version__",
     "catalog",
+    "compact",
     "load",
     "load_probe",
+    "merge",
     "plan",
     "probe",
     "recommend",

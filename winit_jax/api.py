@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from winit_jax.spec.shards import Shard
     from winit_jax.spec.sweep import Sweep
     from winit_jax.store.compacting import Compacted
+    from winit_jax.store.merging import Merged
     from winit_jax.store.probe_folder import ProbeVerdict
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
@@ -354,6 +355,26 @@ def repair(folder: str | Path) -> list[str]:
     held = RunFolder(Path(folder))
     with _sentences_of(folder), held.lock():
         return checks.repair(held, vocabulary())
+
+
+def merge(*folders: str | Path, out: str | Path) -> "Merged":
+    """Put run folders that grew apart together into a new one, of the same sweep or of sweeps that differ in points.
+
+    Checksums are compared first; files are linked or copied, and the folders stay as they are. Of a part that several
+    have, the first one's is kept. Errors: FolderError, which names all that stands in the way at once; Refused.
+
+    winit.merge("runs/a", "runs/b", out="runs/both")
+    """
+    from winit_jax.engine.computing.vocabulary import vocabulary
+    from winit_jax.store import merging
+    from winit_jax.store.probe_folder import is_probe
+
+    if not folders:
+        raise Refused("name the folders to be merged.")
+    if probes := [str(folder) for folder in (*folders, out) if is_probe(Path(folder))]:
+        raise Refused(f"{', '.join(probes)}: folders of probes are not merged.")
+    with _sentences_of(out):
+        return merging.merge([Path(folder) for folder in folders], Path(out), vocabulary())
 
 
 def compact(folder: str | Path, rows: int | None = None) -> "Compacted":

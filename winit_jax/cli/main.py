@@ -27,6 +27,7 @@ for command in (
     runs.status,
     runs.verify,
     runs.compact,
+    runs.merge,
     figures.theory,
     recommending.recommend,
     probes.probe,

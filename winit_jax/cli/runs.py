@@ -1,6 +1,7 @@
 """The commands about runs: run, plan, status, verify."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,3 +107,15 @@ def compact(
     with sentences():
         say(f"{api.compact(directory, rows)}")
     typer.echo(directory)
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run folders that grew apart.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The run folder to be made.")],
+) -> None:
+    """Put run folders together into a new one. Example: winit merge runs/a runs/b --out runs/both"""
+    from winit_jax import api
+
+    with sentences():
+        say(f"{api.merge(*folders, out=out)}")
+    typer.echo(out)

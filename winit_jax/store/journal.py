@@ -36,6 +36,8 @@ _HEAD, _MIDDLE = len(b'{"sha256":"'), len(b'","record":')
 DIGEST, BODY = slice(_HEAD, _HEAD + 64), _HEAD + 64 + _MIDDLE
 _NAME = re.compile(r"\d{6,}\.jsonl")
 
+_TRIES = 5
+
 Stem = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 
@@ -240,7 +242,14 @@ def read(folder: Path) -> Journal:
     Errors: FolderError if an entry is of another version, or the folder of journals cannot be read.
     """
     with uncollected():
-        return _read(folder)
+        for _ in range(_TRIES):
+            with suppress(_Moved):
+                return _read(folder)
+    raise FolderError(f"{folder / FOLDER} changes again and again while it is read.")
+
+
+class _Moved(Exception):
+    """A journal was written anew into another file while it was read."""
 
 
 def _read(folder: Path) -> Journal:
@@ -254,6 +263,12 @@ def _read(folder: Path) -> Journal:
             continue
         try:
             *lines, _ = disk.read(place / name).split(b"\n")
+        except FileNotFoundError as error:
+            if os.path.islink(place / name):
+                journal.unreadable.append(f"{FOLDER}/{name} cannot be read: {error.strerror}")
+                journal.ill[name] = None
+                continue
+            raise _Moved from None
         except OSError as error:
             sentence = f"{FOLDER}/{name} cannot be read: {error.strerror}"
             journal.unreadable.append(sentence)

@@ -8,7 +8,7 @@ from typing import Any
 from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.outcome import Outcome
 from winit_jax.spec.parts import Part
-from winit_jax.store import leases
+from winit_jax.store import compacting, leases
 from winit_jax.store.asked import count_done
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import Failure, Info
@@ -61,6 +61,7 @@ class Ledger:
         state = "interrupted" if is_interrupted else self._final_state()
         if state == "done":
             self.campaign.folder.drop_checkpoints()
+            self._compact()
         self.save(state)
 
     def fail(self) -> None:
@@ -81,6 +82,15 @@ class Ledger:
             "self_check": list(checks),
             "failures": [*_standing(self.earlier.failures, outcome.failures, campaign.folder), *outcome.failures],
         }
+
+    def _compact(self) -> None:
+        """Join the parts of a run that has very many, all of which are there."""
+        campaign = self.campaign
+        if len(campaign.folder.committed()) > compacting.MANY_PARTS:
+            try:
+                self.outcome.notes.append(str(compacting.compact(campaign.folder, campaign.sweep)))
+            except OSError as error:
+                self.outcome.notes.append(f"note: its parts could not be joined: {error.strerror or error}")
 
     def _final_state(self) -> str:
         """Where a run stands that came to its end by itself."""
@@ -153,6 +163,7 @@ class ShardLedger(Ledger):
             info["state"] = self._state(own, others, is_whole, bool(info["failures"]))
             if info["state"] == "done":
                 folder.drop_checkpoints()
+                self._compact()
             folder.write_info(info)
             folder.lease.tell_now(state=own)  # from now on the others do not count on this process
             self.outcome.notes.extend(self._notes(others, done))
