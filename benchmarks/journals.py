@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from winit_jax import api
+from winit_jax import folders
 from winit_jax.engine.computing.vocabulary import planner, vocabulary
 from winit_jax.engine.planning import planner as planning
 from winit_jax.spec.reading import load_sweep
@@ -69,8 +69,14 @@ def made_up(path: Path, parts: int) -> Sweep:
         lines[position % WRITERS].append(
             to_line(
                 Record(
-                    version=VERSION, stem=stem, jobs=part.jobs, depths=depths, files=files, **digests,
-                    networks=part.n_networks(set(depths)), families=part.n_families,
+                    version=VERSION,
+                    stem=stem,
+                    jobs=part.jobs,
+                    depths=depths,
+                    files=files,
+                    **digests,
+                    networks=part.n_networks(set(depths)),
+                    families=part.n_families,
                 )
             )
         )
@@ -99,7 +105,7 @@ def main() -> None:
     timed("damaged", lambda: damage.damaged(path, entries))
     timed("foreign", lambda: damage.foreign(path, entries))
     timed("count", lambda: count(sweep, list(entries.committed())))
-    print(timed("status", lambda: api.status(path)))
+    print(timed("status", lambda: folders.status(path)))
     if len(sys.argv) < 3:
         shutil.rmtree(place)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.analysis.audit import Finding
     from winit_jax.analysis.probed import Probed, load_probe
-    from winit_jax.api import FailedNetworks, catalog, compact, load, merge, plan, run, status, theory, verify
+    from winit_jax.api import FailedNetworks, catalog, load, plan, run, theory
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.advising.recommendation import Recommendation
     from winit_jax.engine.computing.advice import Advice
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.probing import Tuned
     from winit_jax.errors import Refused, WinitError
+    from winit_jax.folders import compact, merge, status, verify
     from winit_jax.probes import probe, tune
     from winit_jax.recommending import recommend
     from winit_jax.spec.problems import SpecError
@@ -59,18 +60,18 @@ _MODULES = {
     "Verdict": "winit_jax.store.verify",
     "WinitError": "winit_jax.errors",
     "catalog": "winit_jax.api",
-    "compact": "winit_jax.api",
+    "compact": "winit_jax.folders",
     "load": "winit_jax.api",
     "load_probe": "winit_jax.analysis.probed",
-    "merge": "winit_jax.api",
+    "merge": "winit_jax.folders",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
     "recommend": "winit_jax.recommending",
     "run": "winit_jax.api",
-    "status": "winit_jax.api",
+    "status": "winit_jax.folders",
     "theory": "winit_jax.api",
     "tune": "winit_jax.probes",
-    "verify": "winit_jax.api",
+    "verify": "winit_jax.folders",
 }
 
 __all__ = [

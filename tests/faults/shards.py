@@ -1,4 +1,6 @@
-"""Kill shards of a run at random moments, in forks of one process: python shards.py RECORDING FOLDER SCENARIO COUNT SEED
+"""Kill shards of a run at random moments, in forks of one process.
+
+usage: python shards.py RECORDING FOLDER SCENARIO COUNT SEED
 
 COUNT times: three shards fill a folder, some of them are killed and begun again, and one process without a shard does
 the rest. Prints a JSON object: how many were killed, and what went wrong, as sentences.
@@ -58,7 +60,9 @@ def killed_and_done(folder, words, moments):
     shutil.rmtree(folder, ignore_errors=True)
     killed, wrong = 0, []
     for _ in range(moments.choice([1, 2, 3])):
-        pids = {begun(folder, words, number): number for number in moments.sample(range(1, OF + 1), moments.choice([2, 3]))}
+        pids = {
+            begun(folder, words, number): number for number in moments.sample(range(1, OF + 1), moments.choice([2, 3]))
+        }
         for pid in pids:
             if moments.random() < 0.7:
                 time.sleep(moments.uniform(0, 0.35))

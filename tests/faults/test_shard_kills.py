@@ -1,4 +1,4 @@
-"""Shards that are killed and begun again at random moments, and then one process for the rest: the same rows, to the bit."""
+"""Shards that are killed and begun again at random moments, and one process for the rest: the same rows, to the bit."""
 
 import json
 import os

@@ -66,13 +66,13 @@ def status(
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often to look.")] = 5.0,
 ) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""
-    from winit_jax import api
+    from winit_jax import folders
 
     with sentences():
         if watch:
-            show(api.watch(directory, every))
+            show(folders.watch(directory, every))
         else:
-            typer.echo(api.status(directory))
+            typer.echo(folders.status(directory))
 
 
 def verify(
@@ -82,14 +82,14 @@ def verify(
     ] = False,
 ) -> None:
     """Read every file: checksums, rows, tables against each other. Example: winit verify runs/phase"""
-    from winit_jax import api
+    from winit_jax import folders
     from winit_jax.store.folder import RunFolder
 
     with sentences():
-        verdict = api.verify(directory)
+        verdict = folders.verify(directory)
         typer.echo(verdict)
         if repair and not verdict.is_whole:
-            mended = api.repair(directory)
+            mended = folders.repair(directory)
             go_on = (
                 f"Damaged parts are in {directory / 'quarantine'}. Make them anew with: {RunFolder(directory).go_on}"
             )
@@ -102,20 +102,20 @@ def compact(
     rows: Annotated[int | None, typer.Option(metavar="N", help="Rows of a file, about [1,000,000].")] = None,
 ) -> None:
     """Join many small files into few: the same rows in the same order. Example: winit compact runs/phase"""
-    from winit_jax import api
+    from winit_jax import folders
 
     with sentences():
-        say(f"{api.compact(directory, rows)}")
+        say(f"{folders.compact(directory, rows)}")
     typer.echo(directory)
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run folders that grew apart.")],
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run folders that grew apart.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The run folder to be made.")],
 ) -> None:
     """Put run folders together into a new one. Example: winit merge runs/a runs/b --out runs/both"""
-    from winit_jax import api
+    from winit_jax import folders
 
     with sentences():
-        say(f"{api.merge(*folders, out=out)}")
+        say(f"{folders.merge(*directories, out=out)}")
     typer.echo(out)

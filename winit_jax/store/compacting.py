@@ -92,7 +92,8 @@ def _are_alike(one: Record, other: Record) -> bool:
         places[0] is not None
         and places[1] is not None
         and places[0][0] == places[1][0]
-        and (one.depths, one.made_by, one.settings, one.grid) == (other.depths, other.made_by, other.settings, other.grid)
+        and (one.depths, one.made_by, one.settings, one.grid)
+        == (other.depths, other.made_by, other.settings, other.grid)
         and list(one.files) == list(other.files)
         and one.part.is_training == other.part.is_training
         and (not one.part.is_training or _program(one) == _program(other))

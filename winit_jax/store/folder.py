@@ -24,6 +24,7 @@ from winit_jax.store.damage import FOLDERS, written_version
 from winit_jax.store.info import Info, read_info
 from winit_jax.store.journal import FolderError, Journal, Record
 from winit_jax.store.leases import Lease
+from winit_jax.store.lock import Holder
 from winit_jax.store.writing import COMMIT_TABLE, PartWriter
 from winit_jax.system import disk
 from winit_jax.system.signals import Stopped
@@ -46,7 +47,7 @@ class RunFolder:
         self.path, self._given = path.absolute(), path
         self._journal: Journal | None = None
         self.writer = PartWriter(self.path, self.journal)
-        self.lease: lock.Holder[Lease] | None = None
+        self.lease: Holder[Lease] | None = None
         self._state_written = ""
 
     def __str__(self) -> str:
@@ -85,9 +86,9 @@ class RunFolder:
         # What a run that was killed at its start may leave.
         of_a_run = {*FOLDERS, "staging", shard_states.SHARDS, journal.FOLDER, *TEXTS}
         try:
-            if self.path.exists() and not self.exists() and set(disk.names(self.path)) - of_a_run:
-                if not self.exists():  # another process may have begun it just now
-                    raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
+            is_strange = self.path.exists() and bool(set(disk.names(self.path)) - of_a_run)
+            if is_strange and not self.exists():  # asked last: another process may have begun it just now
+                raise StoreError(f"{self} is not empty and not a run folder (no sweep.toml). Choose another --out.")
             os.makedirs(self.staging, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self} cannot be written: {error.strerror}.") from error
@@ -146,7 +147,7 @@ class RunFolder:
         self.writer, self._journal, self._state_written = writer, None, ""
 
     @contextmanager
-    def _ending(self, holder: "lock.Holder[Any]") -> Iterator[None]:
+    def _ending(self, holder: Holder[Any]) -> Iterator[None]:
         """Note how the work ends."""
         try:
             yield
@@ -230,7 +231,7 @@ class RunFolder:
         return self.journal().parts()
 
     def recover(self, thorough: bool = True) -> list[str]:
-        """Bring the folder in order, where no other process writes it (`recovery.recover`); sentences of what was wrong."""
+        """Bring the folder in order, where no other process writes it: as of `recovery.recover`."""
         return recovery.recover(self, thorough)
 
     def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:

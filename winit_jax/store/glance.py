@@ -1,9 +1,9 @@
-"""How much of a run is there, without reading which networks each part holds: for `status` of tens of thousands of parts.
+"""How much of a run is there, without reading which networks each part holds: for runs of tens of thousands of parts.
 
 A glance believes lines by their checksums, parses what stands before the jobs, and compares sizes and times of change
 of all files. It knows only runs in which all is as it should be: at the first thing that is odd (a damaged line, a
-changed file, a sweep that has grown, parts whose places in the grid may overlap) it says nothing, and whoever asks looks
-closely instead.
+changed file, a sweep that has grown, parts whose places in the grid may overlap) it says nothing, and whoever asks
+looks closely instead.
 """
 
 import hashlib
@@ -63,7 +63,10 @@ class Glance:
         return True
 
     def _read_on(self, name: str) -> None:
-        with open(self.path / journal.FOLDER / name, "rb") as file:
+        path = self.path / journal.FOLDER / name
+        if not disk.is_file(path):
+            raise _Odd
+        with open(path, "rb") as file:
             file.seek(self._read.get(name, 0))
             data = file.read()
         *texts, rest = data.split(b"\n")
@@ -84,9 +87,14 @@ class Glance:
             for stem in head.get("replaces", ()):
                 self.lines.pop(stem, None)
             of_theory = head["stem"] == journal.PREDICTIONS
-            counts = (0, 0) if of_theory else (head["networks"], head["families"])
             self.lines[head["stem"]] = _Line(
-                head["stem"], head["settings"], head["grid"], *counts, head.get("writer", ""), head["files"]
+                stem=head["stem"],
+                settings=head["settings"],
+                grid=head["grid"],
+                networks=0 if of_theory else head["networks"],
+                families=0 if of_theory else head["families"],
+                writer=head.get("writer", ""),
+                files=head["files"],
             )
 
     def done(self, grid: str, settings: str) -> int | None:
@@ -155,4 +163,3 @@ def _is_as_committed(path: str, file: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         return False
     return bool(found.st_size == file["bytes"] and found.st_mtime_ns == file["changed_ns"])
-

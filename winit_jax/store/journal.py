@@ -101,7 +101,7 @@ class Environment(BaseModel):
 
 
 class Order(BaseModel):
-    """In which order grids were run into the folder, where the lines that showed it are no more (`store.compacting`)."""
+    """In which order grids were run into the folder, where the lines that showed it are gone (`store.compacting`)."""
 
     model_config = ConfigDict(frozen=True)
     version: int

@@ -211,7 +211,9 @@ def _is_taken(handle: int, path: Path, how: int) -> bool:
 
 def _works_elsewhere(note: Note | None, path: Path) -> bool:
     """Whether a process of another host is at work though the lock is free: on a network file system that may be."""
-    return _is_fresh(note) and note is not None and note.host != socket.gethostname() and not disk.is_of_this_machine(path)
+    return (
+        _is_fresh(note) and note is not None and note.host != socket.gethostname() and not disk.is_of_this_machine(path)
+    )
 
 
 def _is_fresh(note: Note | None) -> bool:

@@ -33,9 +33,9 @@ MOST_NAMED = 20
 class Merged:
     """What became of several folders; `str()` is what `winit merge` prints.
 
-    parts: that were taken. networks: that the new folder has, of total. equal: parts left out because the new folder has
-    their bytes already; alike: because it has their networks already, computed elsewhere or cut otherwise. go_on: the
-    command that computes what is missing, "" if nothing is.
+    parts: that were taken. networks: that the new folder has, of total. equal: parts left out because the new folder
+    has their bytes already; alike: because it has their networks already, computed elsewhere or cut otherwise. go_on:
+    the command that computes what is missing, "" if nothing is.
     """
 
     parts: int
@@ -50,7 +50,7 @@ class Merged:
         if self.equal:
             lines.append(f"{self.equal:,} parts were there already, with the same bytes: kept once")
         if self.alike:
-            lines.append(f"{self.alike:,} parts were left out: their networks were there already, from an earlier folder")
+            lines.append(f"{self.alike:,} parts were left out: an earlier folder has their networks")
         if self.go_on:
             lines.append(f"go on     {self.go_on}")
         return "\n".join(lines)

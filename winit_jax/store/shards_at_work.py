@@ -89,7 +89,9 @@ def look(folder: Path) -> Shards:
     of = {shard.of for shard in shards}
     begun = {shard.number for shard in shards}
     missing = [number for number in range(1, max(of) + 1) if number not in begun] if len(of) == 1 else []
-    ordered = sorted(found.items(), key=lambda item: (item[0] if isinstance(item[0], Shard) else Shard(0, 0), str(item[0])))
+    ordered = sorted(
+        found.items(), key=lambda item: (item[0] if isinstance(item[0], Shard) else Shard(0, 0), str(item[0]))
+    )
     return Shards(tuple(status for _, status in ordered), tuple(missing))
 
 

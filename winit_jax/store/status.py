@@ -19,6 +19,8 @@ from winit_jax.store.lock import Standing
 from winit_jax.store.shards_at_work import Shards
 from winit_jax.system.garbage import uncollected
 
+NO_SHARDS = Shards()
+
 
 @dataclass(frozen=True)
 class Status:
@@ -140,7 +142,7 @@ def whole_parts(entries: Journal, ill: list[Damage]) -> list[Record]:
     return [record for record in entries.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
 
 
-def state(standing: Standing, complete: bool, is_damaged: bool, info: Info, shards: Shards) -> str:
+def state(standing: Standing, complete: bool, is_damaged: bool, info: Info, shards: Shards = NO_SHARDS) -> str:
     """One of running, done, damaged, unfinished, killed, interrupted and failed, with details in brackets.
 
     The lock and the leases decide whether a process is at work: run.json holds only what the last process wrote.

@@ -85,4 +85,3 @@ def _program(job: Job) -> Hashable:
 def owner(stem: str, of: int) -> int:
     """The number of the shard that computes a stored part anew, where its networks lack depths."""
     return zlib.crc32(stem.encode()) % of + 1
-

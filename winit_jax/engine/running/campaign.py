@@ -33,8 +33,8 @@ class Campaign:
     sweep: what the folder holds when all is done. asked: of its networks those that are wanted now; None for all.
     describe: what goes into run.json beside the counts, asked at the start and at the end. watched: what a supervising
     process knows of earlier processes of the same command. shard: which of the parts are to be computed; None for all.
-    finish: makes what is made once, by the last of several processes; it is called behind the gate. lanes: how many parts
-    to keep in flight.
+    finish: makes what is made once, by the last of several processes; it is called behind the gate. lanes: how many
+    parts to keep in flight.
     """
 
     sweep: Sweep

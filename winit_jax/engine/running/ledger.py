@@ -198,5 +198,3 @@ def _standing(earlier: list[Failure], now: list[dict[str, Any]], folder: RunFold
     failed = Part.from_json([failure["networks"] for failure in now])
     settled.update(family for job in failed.jobs for family in job.families())
     return [failure.model_dump() for failure in earlier if not settled.issuperset(failure.networks.families())]
-
-

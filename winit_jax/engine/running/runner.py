@@ -95,9 +95,9 @@ def _opened(campaign: Campaign) -> tuple[Ledger, Iterable[Task]]:
     tasks = missing(sweep, planner, committed, campaign.asked, generation, campaign.shard)
     if campaign.shard is None:
         return Ledger.opened(campaign, committed), tasks
-    tasks = list(tasks)
+    own = list(tasks)
     total = total_of(sweep, planner, campaign.asked, campaign.shard)
-    return ShardLedger.of(campaign, total, sum(task.new for task in tasks)), tasks
+    return ShardLedger.of(campaign, total, sum(task.new for task in own)), own
 
 
 def drop_what_was_deepest(folder: RunFolder, deepest: int) -> None:
