@@ -80,8 +80,7 @@ def hold(staging: Path, shard: Shard | None) -> Iterator[lock.Holder[Lease]]:
     new, path = place / f"{name}.new", place / f"{name}{SUFFIX}"
     handle = -1
     try:
-        os.makedirs(place, exist_ok=True)
-        handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = _make(place, new)
         with suppress(OSError):  # where there are no locks, the heartbeat tells
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         note = Lease(**lock.new_note().model_dump(), id=name, shard=(shard.number, shard.of) if shard else None)
@@ -100,6 +99,14 @@ def hold(staging: Path, shard: Shard | None) -> Iterator[lock.Holder[Lease]]:
         os.close(handle)
         with suppress(OSError):  # others have leases in it
             os.rmdir(place)
+
+
+def _make(place: Path, path: Path) -> int:
+    """A new file, open, in a folder that the last of the others may just be removing. Errors: OSError."""
+    while True:
+        os.makedirs(place, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
 def writers(staging: Path) -> list[Writer]:

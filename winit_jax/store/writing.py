@@ -2,7 +2,7 @@
 
 A part's files are written to staging and fsynced; a line in the journal (`store.journal`) commits them all at once;
 then they are moved into their tables' folders, `networks` first. A process that dies on the way leaves either files
-that no record names, or a committed part that is still in staging: `store.recovery` deletes the former, moves the latter.
+that no record names, or a committed part that is still in staging: `store.recovery` clears up after both.
 So no table shows rows of a part that is not committed, and `networks` has every network that another table has.
 
 Who writes is apart from what is written: whoever has a writer may commit any part, one shard or another, or one that it
