@@ -79,7 +79,9 @@ def merge(paths: Sequence[Path], out: Path, vocabulary: Vocabulary) -> Merged:
     if target.exists() and grid_digest(stored_sweep(target, vocabulary)) != grid_digest(sweep):
         raise FolderError(f"{target} is another run. Choose another --out.")
     if problems := [problem for source in sources for problem in _problems(source)]:
-        raise FolderError(_listed(f"{len(problems):,} things stand in the way of merging:", problems))
+        stand = "thing stands" if len(problems) == 1 else "things stand"
+        raise FolderError(_listed(f"{len(problems):,} {stand} in the way of merging:", problems))
+    _chosen(target.committed() if target.exists() else {}, sources)  # before anything is made
     target.create()
     with target.lock():
         target.recover()
@@ -116,15 +118,14 @@ def _union(sources: Sequence[_Source], vocabulary: Vocabulary) -> Sweep:
     first, *others = sources
     problems = []
     for source in others:
-        differences = difference(first.sweep, source.sweep) + difference(source.sweep, first.sweep)
         of_points = tuple(f"grid.{axis}: " for axis in AXES)
         problems += [
-            f"{source.folder}: {problem}"
-            for problem in dict.fromkeys(differences)
+            problem.replace("the new sweep", str(source.folder)).replace("the folder", str(first.folder))
+            for problem in difference(first.sweep, source.sweep)
             if not (problem.startswith(of_points) and "values of the folder are not in the new sweep" in problem)
         ]
     if problems:
-        raise FolderError(_listed(f"folders differ from {first.folder} in more than points:", problems))
+        raise FolderError(_listed("the folders differ in more than points:", problems))
     grid: dict[str, Any] = {}
     for axis in (*AXES, *WEIGHT_SCALES):
         of_each = [getattr(source.sweep.grid, axis) for source in sources]
@@ -181,7 +182,7 @@ def _chosen(there: dict[str, Record], sources: Sequence[_Source]) -> _Choice:
                     f"{whole - old:,} that it has not"
                 )
     if conflicts:
-        text = f"{len(conflicts):,} parts hold networks of which only some are there already; nothing was taken:"
+        text = "parts hold networks of which only some are there already; nothing was taken:"
         raise FolderError(_listed(text, conflicts))
     return choice
 
