@@ -41,6 +41,7 @@ class RunFolder:
 
     path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
     writer: of parts, of the process that has the folder now. lease: what it tells others, None if it has it alone.
+    shard: that it computed last, or computes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +49,7 @@ class RunFolder:
         self._journal: Journal | None = None
         self.writer = PartWriter(self.path, self.journal)
         self.lease: Holder[Lease] | None = None
+        self.shard: Shard | None = None
         self._state_written = ""
 
     def __str__(self) -> str:
@@ -74,8 +76,7 @@ class RunFolder:
     def go_on(self) -> str:
         """The shell command that continues this run, or this shard of it."""
         command = f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
-        shard = self.lease.note.shard if self.lease else None
-        return f"{command} --shard {Shard(*shard)}" if shard else command
+        return f"{command} --shard {self.shard}" if self.shard else command
 
     def exists(self) -> bool:
         """Whether the folder has a sweep.toml."""
@@ -117,7 +118,7 @@ class RunFolder:
         shard: None for a writer that is told its parts. Errors: StoreError if a process has the folder alone.
         """
         with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard) as holder:
-            self.lease = holder
+            self.lease, self.shard = holder, shard
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:
                 os.makedirs(self.writer.staging, exist_ok=True)
