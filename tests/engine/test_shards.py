@@ -136,6 +136,7 @@ def test_a_failure_in_a_shard_stands_in_run_json_beside_those_of_others(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_parts")
 def test_an_interrupted_shard_says_how_to_go_on_and_does(whole, tmp_path):
     slow = "import winit_jax.store.folder as s, time\nw = s.RunFolder.write\n"
     slow += "def write(*a):\n    w(*a)\n    time.sleep(0.5)\ns.RunFolder.write = write\n"
@@ -157,6 +158,7 @@ def test_an_interrupted_shard_says_how_to_go_on_and_does(whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_parts")
 def test_a_shard_whose_computing_process_dies_goes_on_in_another(whole, tmp_path):
     """Its lease is that of a dead process of the same host, and is taken over at once."""
     die = "import os, winit_jax.store.folder as s\nw = s.RunFolder.write\n"
