@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from winit_jax.analysis import PlotError, Run, RunFolderError
     from winit_jax.analysis.findings import Finding
     from winit_jax.analysis.probed import Probed, load_probe
-    from winit_jax.api import FailedNetworks, catalog, load, plan, run, status, theory, verify
+    from winit_jax.api import FailedNetworks, catalog, load, plan, run, theory
     from winit_jax.data.bounded import InputError
     from winit_jax.engine.advising.recommendation import Recommendation
     from winit_jax.engine.computing.advice import Advice
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.probing import Tuned
     from winit_jax.errors import Refused, WinitError
+    from winit_jax.folders import compact, merge, status, verify
     from winit_jax.probes import probe, tune
     from winit_jax.recommending import recommend
     from winit_jax.spec.problems import SpecError
+    from winit_jax.store.compacting import Compacted
     from winit_jax.store.journal import FolderError
+    from winit_jax.store.merging import Merged
     from winit_jax.store.status import Status
     from winit_jax.store.verify import Verdict
 
@@ -36,11 +39,13 @@ if TYPE_CHECKING:
 # Where each public name is defined.
 _MODULES = {
     "Advice": "winit_jax.engine.computing.advice",
+    "Compacted": "winit_jax.store.compacting",
     "DeviceError": "winit_jax.engine.computing.devices",
     "FailedNetworks": "winit_jax.api",
     "FolderError": "winit_jax.store.journal",
     "InputError": "winit_jax.data.bounded",
     "Finding": "winit_jax.analysis.findings",
+    "Merged": "winit_jax.store.merging",
     "Plan": "winit_jax.engine.planning.report",
     "PlotError": "winit_jax.analysis",
     "Probed": "winit_jax.analysis.probed",
@@ -55,25 +60,29 @@ _MODULES = {
     "Verdict": "winit_jax.store.verify",
     "WinitError": "winit_jax.errors",
     "catalog": "winit_jax.api",
+    "compact": "winit_jax.folders",
     "load": "winit_jax.api",
     "load_probe": "winit_jax.analysis.probed",
+    "merge": "winit_jax.folders",
     "plan": "winit_jax.api",
     "probe": "winit_jax.probes",
     "recommend": "winit_jax.recommending",
     "run": "winit_jax.api",
-    "status": "winit_jax.api",
+    "status": "winit_jax.folders",
     "theory": "winit_jax.api",
     "tune": "winit_jax.probes",
-    "verify": "winit_jax.api",
+    "verify": "winit_jax.folders",
 }
 
 __all__ = [
     "Advice",
+    "Compacted",
     "DeviceError",
     "FailedNetworks",
     "Finding",
     "FolderError",
     "InputError",
+    "Merged",
     "Plan",
     "PlotError",
     "Probed",
@@ -89,8 +98,10 @@ __all__ = [
     "WinitError",
     "__version__",
     "catalog",
+    "compact",
     "load",
     "load_probe",
+    "merge",
     "plan",
     "probe",
     "recommend",

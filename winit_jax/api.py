@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Outcome
+    from winit_jax.spec.shards import Shard
     from winit_jax.spec.sweep import Sweep
-    from winit_jax.store.probe_folder import ProbeVerdict
-    from winit_jax.store.status import Status
-    from winit_jax.store.verify import Verdict
 
 Request = Mapping[str, Any] | str | Path | None
 Say = Callable[[str], None]
@@ -53,6 +51,7 @@ def run(
     figures: bool = False,
     progress: bool = True,
     allow_long: bool = True,
+    shard: str | tuple[int, int] | None = None,
     say: Say | None = None,
     **options: Any,
 ) -> "Run":
@@ -60,7 +59,9 @@ def run(
 
     out: the run folder; with None a temporary one, which lasts as long as what is returned. figures: draw the standard
     figures into the folder. progress: show how far it is, on a terminal or in a notebook. allow_long: begin also what
-    is estimated to take more than an hour. say: is told in lines what happens; by default they go to stderr.
+    is estimated to take more than an hour. shard: "3/64" or (3, 64) computes the third of 64 shares, numbered from 1,
+    in any number of processes that fill one folder; the last of them to end closes the run. say: is told in lines what
+    happens; by default they go to stderr.
     options: axes and tables over the request, for example gain="log:0.5:2:9" or inputs={"samples": 100}.
 
     Works in any thread and beside a running event loop. Ctrl-C ends it as KeyboardInterrupt: what is finished is kept,
@@ -72,13 +73,14 @@ def run(
     from winit_jax.engine.running.outcome import Interrupted
 
     say = say or say_on_stderr
+    share = None if shard is None else _shard_into(shard, out)
     asked = asked_of(request, options)
     host = Host(say, None if allow_long else _refuse_what_is_long, progress)
     scratch = _Scratch() if out is None else None
     try:
         with importing_as_before():
-            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path())
-        if figures:
+            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path(), shard=share)
+        if figures and outcome.closes:
             draw_standard_figures(folder, say)
     except BaseException as error:
         if scratch is not None and scratch.holds_networks():
@@ -105,30 +107,6 @@ def load(folder: str | Path) -> "Run":
     from winit_jax.analysis import load
 
     return load(folder)
-
-
-def status(folder: str | Path) -> "Status":
-    """What of a run or a probe is done, missing, failed and damaged. Errors: FolderError if there is none; Refused."""
-    from winit_jax.engine.computing.vocabulary import vocabulary
-    from winit_jax.store.probe_folder import ProbeFolder, is_probe
-    from winit_jax.store.status import look
-
-    if is_probe(Path(folder)):
-        return ProbeFolder(Path(folder)).status()
-    return look(Path(folder), vocabulary())
-
-
-def verify(folder: str | Path) -> "Verdict | ProbeVerdict":
-    """Read every file of a run or a probe: checksums, rows, tables against each other. Errors: FolderError; Refused."""
-    from winit_jax.engine.computing.vocabulary import vocabulary
-    from winit_jax.store.folder import RunFolder
-    from winit_jax.store.probe_folder import ProbeFolder, is_probe
-    from winit_jax.store.verify import verify
-
-    if is_probe(Path(folder)):
-        return ProbeFolder(Path(folder)).verify()
-    with _sentences_of(folder):
-        return verify(RunFolder(Path(folder)), vocabulary())
 
 
 # How deep streams are looked at unless it is asked otherwise.
@@ -273,11 +251,13 @@ def asked_of(request: Request, options: Mapping[str, Any]) -> Asked:
     raise SpecError("request", [Problem("", f"{briefly(request)} {what}")])
 
 
-def carry_out(asked: Asked, host: "Host", *, out: str | Path | None, parent: Path) -> "tuple[Path, Outcome]":
+def carry_out(
+    asked: Asked, host: "Host", *, out: str | Path | None, parent: Path, shard: "Shard | None" = None
+) -> "tuple[Path, Outcome]":
     """(The run folder, how the run of what is asked for ended there).
 
-    out: the run folder, by default the one of the sweep's name in `parent`. Errors: SpecError; DeviceError; Refused;
-    Interrupted.
+    out: the run folder, by default the one of the sweep's name in `parent`. shard: of the sweep, None for all.
+    Errors: SpecError; DeviceError; Refused; Interrupted.
     """
     from winit_jax.engine.computing import compiled
     from winit_jax.engine.running.launch import launch
@@ -285,7 +265,7 @@ def carry_out(asked: Asked, host: "Host", *, out: str | Path | None, parent: Pat
     with compiled.kept(host.say):
         sweep = asked.sweep_to_run(host.announce)
         folder = parent / sweep.name if out is None else Path(out)
-        return folder, launch(sweep, folder, host)
+        return folder, launch(sweep, folder, host, shard)
 
 
 def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":
@@ -319,23 +299,6 @@ def draw_standard_figures(folder: Path, say: Say, studio: "Studio | None" = None
         say(f"no figures: {error}")
 
 
-def repair(folder: str | Path) -> list[str]:
-    """Move damaged parts of a run to its quarantine/, so that the next run makes them anew; sentences about them.
-
-    Errors: FolderError, also where another process has the folder; Refused.
-    """
-    from winit_jax.engine.computing.vocabulary import vocabulary
-    from winit_jax.store import verify as checks
-    from winit_jax.store.folder import RunFolder
-    from winit_jax.store.probe_folder import is_probe
-
-    if is_probe(Path(folder)):
-        raise Refused(f"{folder} is the folder of a probe: the command that made it makes what is damaged anew.")
-    held = RunFolder(Path(folder))
-    with _sentences_of(folder), held.lock():
-        return checks.repair(held, vocabulary())
-
-
 def say_on_stderr(text: str) -> None:
     """A line on stderr; where that cannot be written, nobody is told."""
     with suppress(OSError, ValueError):
@@ -349,17 +312,16 @@ def announcing(say: Say) -> Say:
     return Host(say).announce
 
 
+def _shard_into(shard: Any, out: str | Path | None) -> "Shard":
+    from winit_jax.spec.shards import read_shard
+
+    if out is None:
+        raise Refused("shard: several processes fill one folder, so say which: out=DIR.")
+    return read_shard(shard)
+
+
 def _refuse_what_is_long(text: str) -> bool:
     raise Refused(f"Nothing was run: it takes {text}, and allow_long is False.")
-
-
-@contextmanager
-def _sentences_of(folder: str | Path) -> Iterator[None]:
-    """What the system says of a folder's files as Refused."""
-    try:
-        yield
-    except OSError as error:
-        raise Refused(f"{folder}: {error.strerror or error}.", 1) from error
 
 
 @contextmanager
@@ -395,6 +357,6 @@ def _interrupted(interruption: Any) -> KeyboardInterrupt:
     folder = interruption.folder.path
     if interruption.signal_number != signal.SIGINT:
         signal.raise_signal(interruption.signal_number)
-    return KeyboardInterrupt(
-        f"{interruption} Go on with: winit.run({str(folder / 'sweep.toml')!r}, out={str(folder)!r})"
-    )
+    shard = interruption.folder.shard
+    words = f"{str(folder / 'sweep.toml')!r}, out={str(folder)!r}" + (f", shard={str(shard)!r}" if shard else "")
+    return KeyboardInterrupt(f"{interruption} Go on with: winit.run({words})")

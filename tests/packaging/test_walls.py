@@ -30,12 +30,14 @@ MAY: dict[str, set[str]] = {
     "engine": BASE | {"spec", "system", "numerics", "data", "store"},
     "analysis": BASE | {"spec", "system", "store"},
     "api": BASE | {"spec", "system", "data", "store", "engine", "analysis"},
+    "folders": BASE | {"spec", "store", "engine"},
     "diagrams": {"api", "analysis", "engine"},
     "probes": BASE | {"spec", "store", "engine", "analysis"},
     "recommending": BASE | {"spec", "api", "engine"},
     "cli": {
         "",
         "api",
+        "folders",
         "diagrams",
         "probes",
         "recommending",
@@ -57,6 +59,7 @@ WITH_JAX |= {"winit_jax.engine.computing.compiled", "winit_jax.engine.probing"}
 # Modules that import others of the package only when a function is called, and why.
 LAZY = {
     "winit_jax.api": "catalog and load answer without JAX, and everything but run without figures",
+    "winit_jax.folders": "the vocabulary needs JAX",
     "winit_jax.diagrams": "it needs both JAX and seaborn",
     "winit_jax.probes": "it needs JAX, and pandas for what it returns",
     "winit_jax.recommending": "it needs JAX",

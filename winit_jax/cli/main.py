@@ -27,6 +27,8 @@ for command in (
     runs.plan,
     runs.status,
     runs.verify,
+    runs.compact,
+    runs.merge,
     figures.theory,
     recommending.recommend,
     probes.probe,

@@ -1,9 +1,10 @@
 """The journal of a run folder: one line commits a part.
 
-Its files are parts/000001.jsonl and so on, a new number for each process that writes. A line is one JSON object that
-holds a record and the record's SHA-256. Later lines, and later files, replace earlier records of the same part. A
-record names every file of a part with its SHA-256, so a reader knows which files belong to the run and whether they
-are whole. A file that no record names is not part of the run.
+Its files are parts/000001.jsonl and so on, a new number for each process that writes, so that no two ever append to one
+file. A line is one JSON object that holds a record and the record's SHA-256. Later lines, and later files, replace
+earlier records of the same part: a process that makes a part anew begins after the one that withdrew it. A record names
+every file of a part with its SHA-256, so a reader knows which files belong to the run and whether they are whole. A
+file that no record names is not part of the run.
 
 Neither JAX nor pandas is imported here, because both sweeps and analysis read journals.
 """
@@ -12,6 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,12 +25,18 @@ from winit_jax.errors import WinitError
 from winit_jax.spec.parts import Job, Part
 from winit_jax.store.schema import VERSION
 from winit_jax.system import disk
+from winit_jax.system.garbage import uncollected
 
 FOLDER = "parts"
 PREDICTIONS = "predictions"  # the stem of the part that holds the tables of theory alone
+WRITERS = "writers"  # in staging/: the leases of processes that write together, and a folder of files for each
 _LINE = b'{"sha256":"%s","record":%s}\n'
 _HEAD, _MIDDLE = len(b'{"sha256":"'), len(b'","record":')
+# Where in a line its checksum stands, and where what it is of begins; the line ends with a `}` and a newline behind it.
+DIGEST, BODY = slice(_HEAD, _HEAD + 64), _HEAD + 64 + _MIDDLE
 _NAME = re.compile(r"\d{6,}\.jsonl")
+
+_TRIES = 5
 
 Stem = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
@@ -56,19 +64,26 @@ class Record(BaseModel):
 
     jobs, depths: the networks that it holds. made_by: `Environment.id` of the environment that computed it.
     grid, settings: digests (`store.asked`) of the sweep's axes and of its other settings when it was computed.
-    files: its file in each table.
+    files: its file in each table. writer: the id of the lease (`store.leases`) that it was written under, "" for a
+    process that had the folder alone. networks, families: how many there are in jobs, 0 in lines of before they were
+    counted. replaces: stems of parts whose rows this one has, all of them, and which are no parts any more.
+    `jobs` stands last in a line, so that what is before it can be read by itself (`store.glance`).
     """
 
     model_config = ConfigDict(frozen=True)
     version: int
     stem: Stem
-    jobs: tuple[Job, ...]
     depths: tuple[Annotated[int, Field(ge=1)], ...]
     made_by: str
     grid: str
     settings: str
     files: dict[Word, File]
     void: str = ""
+    networks: int = 0
+    families: int = 0
+    replaces: tuple[Stem, ...] = ()
+    writer: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,150})?$")] = ""
+    jobs: tuple[Job, ...]
 
     @property
     def part(self) -> Part:
@@ -85,7 +100,24 @@ class Environment(BaseModel):
     made_by: dict[str, Any]
 
 
-_ENTRY: TypeAdapter[Record | Environment] = TypeAdapter(Record | Environment)
+class Order(BaseModel):
+    """In which order grids were run into the folder, where the lines that showed it are gone (`store.compacting`)."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int
+    grids: tuple[str, ...]
+
+
+class Together(BaseModel):
+    """Records that one line commits, all or none."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int
+    records: tuple[Record, ...]
+
+
+Entry = Record | Environment | Order | Together
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
 @dataclass
@@ -114,11 +146,20 @@ class Journal:
         record = self.records.get(PREDICTIONS)
         return record is not None and bool(record.void)
 
-    def add(self, entry: Record | Environment) -> None:
+    def add(self, entry: Entry) -> None:
         """Take in the next line."""
         if isinstance(entry, Environment):
             self.environments[entry.id] = entry.made_by
             return
+        if isinstance(entry, Order):
+            self.grids.extend(grid for grid in entry.grids if grid not in self.grids)
+            return
+        if isinstance(entry, Together):
+            for record in entry.records:
+                self.add(record)
+            return
+        for stem in entry.replaces:
+            self.records.pop(stem, None)
         self.records[entry.stem] = entry
         for table, file in entry.files.items():
             self.files.setdefault((table, entry.stem), set()).add(file.sha256)
@@ -131,9 +172,18 @@ class Journal:
             if not record.void:
                 yield record
 
+    def parts(self) -> dict[str, Record]:
+        """Every committed part, without the tables of theory alone, by file stem."""
+        return {record.stem: record for record in self.committed() if record.stem != PREDICTIONS}
+
     def paths(self, folder: Path, table: str) -> list[Path]:
         """The committed files of a table, in order of their stems."""
         return [where(folder, table, record) for record in self.committed() if table in record.files]
+
+
+def is_journal(name: str) -> bool:
+    """Whether a file in the folder of journals is one."""
+    return _NAME.fullmatch(name) is not None
 
 
 def environment_id(made_by: dict[str, Any]) -> str:
@@ -146,30 +196,42 @@ def staged_name(table: str, stem: str, sha256: str) -> str:
     return f"{table}-{stem}-{sha256[:16]}.parquet"
 
 
+def staging_of(folder: Path, writer: str) -> Path:
+    """Where a writer stages its files. writer: as in `Record`."""
+    return folder / "staging" / WRITERS / writer if writer else folder / "staging"
+
+
+def staged(folder: Path, table: str, record: Record) -> Path:
+    """Where a committed file lies until it is moved into its table's folder."""
+    return staging_of(folder, record.writer) / staged_name(table, record.stem, record.files[table].sha256)
+
+
 def where(folder: Path, table: str, record: Record) -> Path:
     """The path of a committed file: in staging/ if it was not moved yet, else in its table's folder."""
-    file = record.files[table]
-    staged = folder / "staging" / staged_name(table, record.stem, file.sha256)
+    file, path = record.files[table], staged(folder, table, record)
     try:
-        if os.stat(staged).st_size == file.bytes:
-            return staged
+        if os.stat(path).st_size == file.bytes:
+            return path
     except OSError:
         pass
     return folder / table / f"{record.stem}.parquet"
 
 
-def to_line(entry: Record | Environment) -> bytes:
-    """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse."""
-    body = pydantic_core.to_json(entry)
+def to_line(entry: Entry) -> bytes:
+    """The line of a journal that holds an entry: its SHA-256, then its JSON. `from_line` is the inverse.
+
+    What is as by default is left out: a journal of a large run is read again and again.
+    """
+    body = entry.model_dump_json(exclude_defaults=True).encode()
     return _LINE % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
-def from_line(line: bytes) -> Record | Environment:
+def from_line(line: bytes) -> Entry:
     """The entry that a line, with its newline, holds.
 
     Errors: ValueError if its checksum does not fit or it is not an entry; FolderError if it is of another version.
     """
-    digest, body = line[_HEAD : _HEAD + 64], line[_HEAD + 64 + _MIDDLE : -2]
+    digest, body = line[DIGEST], line[BODY:-2]
     if line != _LINE % (digest, body) or hashlib.sha256(body).hexdigest().encode() != digest:
         raise ValueError("its checksum does not fit")
     try:
@@ -191,16 +253,34 @@ def read(folder: Path) -> Journal:
     is ignored.
     Errors: FolderError if an entry is of another version, or the folder of journals cannot be read.
     """
+    with uncollected():
+        for _ in range(_TRIES):
+            with suppress(_Moved):
+                return _read(folder)
+    raise FolderError(f"{folder / FOLDER} changes again and again while it is read.")
+
+
+class _Moved(Exception):
+    """A journal was written anew into another file while it was read."""
+
+
+def _read(folder: Path) -> Journal:
     journal, place = Journal(), folder / FOLDER
     try:
         listed = disk.names(place)
     except OSError as error:
         raise FolderError(f"{place} cannot be read: {error.strerror}.") from error
     for name in listed:
-        if not _NAME.fullmatch(name):
+        if not is_journal(name):
             continue
         try:
             *lines, _ = disk.read(place / name).split(b"\n")
+        except FileNotFoundError as error:
+            if os.path.islink(place / name):
+                journal.unreadable.append(f"{FOLDER}/{name} cannot be read: {error.strerror}")
+                journal.ill[name] = None
+                continue
+            raise _Moved from None
         except OSError as error:
             sentence = f"{FOLDER}/{name} cannot be read: {error.strerror}"
             journal.unreadable.append(sentence)
@@ -228,7 +308,7 @@ def read(folder: Path) -> Journal:
 
 
 class Writer:
-    """Appends to a journal file of its own, which `append` makes for its first line. Use while holding the lock.
+    """Appends to a journal file of its own, which `append` makes for its first line.
 
     uncertain: whether the last line that failed may be in the file nevertheless.
     """
@@ -238,14 +318,14 @@ class Writer:
         self._path: Path | None = None
         self.uncertain = False
 
-    def append(self, entry: Record | Environment) -> None:
+    def append(self, entry: Entry) -> None:
         """Commit an entry: write its line and fsync. A line that fails is cut off again. Errors: OSError."""
-        path = self._path or self._next()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        is_new = self._path is None
+        handle = self._make() if self._path is None else self._open(self._path)
         try:
             length = os.fstat(handle).st_size
             try:
-                if self._path is None:
+                if is_new:
                     disk.sync_folder(self._place)
                 disk.write_all(handle, to_line(entry))
                 os.fsync(handle)
@@ -254,13 +334,24 @@ class Writer:
                 os.ftruncate(handle, length)
                 self.uncertain = False
                 raise
-            self._path = path
         finally:
             os.close(handle)
 
-    def _next(self) -> Path:
+    @staticmethod
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+    def _make(self) -> int:
+        """A new file, open, of a number that nobody has: another process may make one at the same time."""
         if not self._place.is_dir():
-            os.mkdir(self._place)
+            os.makedirs(self._place, exist_ok=True)
             disk.sync_folder(self._place.parent)
-        numbers = [int(name.partition(".")[0]) for name in disk.names(self._place) if _NAME.fullmatch(name)]
-        return self._place / f"{max(numbers, default=0) + 1:06d}.jsonl"
+        numbers = [int(name.partition(".")[0]) for name in disk.names(self._place) if is_journal(name)]
+        number = max(numbers, default=0)
+        while True:
+            number += 1
+            path = self._place / f"{number:06d}.jsonl"
+            with suppress(FileExistsError):
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                self._path = path
+                return handle

@@ -1,20 +1,25 @@
 """The status of a run folder: what is done, what is damaged, and whether a process works in it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from winit_jax.spec.parts import Job
-from winit_jax.spec.sweep import Vocabulary
-from winit_jax.store import journal, lock
-from winit_jax.store.asked import count
+from winit_jax.spec.sweep import Sweep, Vocabulary
+from winit_jax.store import glance, journal, lock, shards_at_work
+from winit_jax.store.asked import count, grid_digest, settings_digest
 from winit_jax.store.damage import Damage, damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
+from winit_jax.store.glance import Glance
 from winit_jax.store.info import Info, read_info
 from winit_jax.store.joining import edited, stored_sweep
 from winit_jax.store.journal import Journal, Record
 from winit_jax.store.lock import Standing
+from winit_jax.store.shards_at_work import Shards
+from winit_jax.system.garbage import uncollected
+
+NO_SHARDS = Shards()
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Status:
     done: how many of them the folder holds whole. failed: a sentence for each failure in run.json. damaged: a sentence
     for each damage to its files. edited: a sentence if sweep.toml was edited, else "". foreign: files that are no part
     of the run, or "". lacks_predictions: whether the tables of theory have to be made anew. go_on: the command
-    that continues the run, or "" if nothing is left to do.
+    that continues the run, or "" if nothing is left to do. shards: those that were begun, and which were not.
     """
 
     title: str
@@ -38,6 +43,7 @@ class Status:
     foreign: str = ""
     lacks_predictions: bool = False
     go_on: str = ""
+    shards: Shards = field(default_factory=Shards)
 
     @property
     def missing(self) -> int:
@@ -55,6 +61,7 @@ class Status:
         yield f"{'failed':<9} {len(self.failed):,}"
         for sentence in self.failed:
             yield f"  {sentence}"
+        yield from self.shards.lines()
         for sentence in self.damaged:
             yield f"{'damaged':<9} {sentence}"
         if self.edited:
@@ -68,9 +75,39 @@ class Status:
 def look(path: Path, vocabulary: Vocabulary) -> Status:
     """The status of the run folder at this path. Errors: StoreError if it is none, or its sweep cannot be read."""
     folder = RunFolder(path)
-    stored_sweep(folder, vocabulary)
+    sweep = stored_sweep(folder, vocabulary)
     standing = lock.look(folder.staging / "lock")
-    committed = folder.refresh()
+    shards = shards_at_work.look(folder.path)
+    return _glanced(folder, sweep, standing, shards) or _looked(folder, vocabulary, standing, shards)
+
+
+def _glanced(folder: RunFolder, sweep: Sweep, standing: Standing, shards: Shards) -> Status | None:
+    """The status of a run in which all is as it should be, in little time however many parts it has; else None."""
+    with uncollected():
+        listed, seen = glance.listing(folder.path), Glance(folder.path)
+        if not seen.more() or not seen.lines:
+            return None
+        done = seen.done(grid_digest(sweep), settings_digest(sweep))
+        if done is None or not seen.is_whole(listed):
+            return None
+    info, problem = read_info(folder.path / "run.json")
+    if problem:
+        return None
+    has_predictions = journal.PREDICTIONS in seen.lines
+    complete = done == sweep.n_networks and bool(sweep.n_networks or has_predictions)
+    return Status(
+        title=sweep.title,
+        state=state(standing, complete, False, info, shards),
+        networks=sweep.n_networks,
+        done=done,
+        failed=_failed(info),
+        go_on="" if complete else folder.go_on,
+        shards=shards,
+    )
+
+
+def _looked(folder: RunFolder, vocabulary: Vocabulary, standing: Standing, shards: Shards) -> Status:
+    path, committed = folder.path, folder.refresh()
     sweep = stored_sweep(folder, vocabulary)  # after the journal: a run that adds points writes the sweep first
     info, problem = read_info(path / "run.json")
     damages, lost = damaged(path, committed), orphans(path, committed)
@@ -82,16 +119,21 @@ def look(path: Path, vocabulary: Vocabulary) -> Status:
     foreign_files = foreign(path, committed)
     return Status(
         title=sweep.title,
-        state=state(standing, complete, is_damaged, info),
+        state=state(standing, complete, is_damaged, info, shards),
         networks=total,
         done=done,
-        failed=tuple(f"{name_job(failure.networks)}: {failure.reason}" for failure in info.failures),
+        failed=_failed(info),
         damaged=(*committed.unreadable, *map(str, damages), *lost, *([problem] if problem else [])),
         edited=edited(sweep, list(folder.committed().values())),
         foreign=shown(foreign_files) if foreign_files else "",
         lacks_predictions=lacks_predictions,
         go_on="" if complete else folder.go_on,
+        shards=shards,
     )
+
+
+def _failed(info: Info) -> tuple[str, ...]:
+    return tuple(f"{name_job(failure.networks)}: {failure.reason}" for failure in info.failures)
 
 
 def whole_parts(entries: Journal, ill: list[Damage]) -> list[Record]:
@@ -100,19 +142,24 @@ def whole_parts(entries: Journal, ill: list[Damage]) -> list[Record]:
     return [record for record in entries.committed() if record.stem not in stems and record.stem != journal.PREDICTIONS]
 
 
-def state(standing: Standing, complete: bool, is_damaged: bool, info: Info) -> str:
+def state(standing: Standing, complete: bool, is_damaged: bool, info: Info, shards: Shards = NO_SHARDS) -> str:
     """One of running, done, damaged, unfinished, killed, interrupted and failed, with details in brackets.
 
-    The lock decides whether a process is at work: run.json holds only what the last process wrote.
+    The lock and the leases decide whether a process is at work: run.json holds only what the last process wrote.
     """
     note = standing.note
+    if shards.running:
+        count = len(shards.running)
+        return f"running ({count:,} processes)" if count > 1 else "running (1 process)"
     if standing.held:
         return f"running (process {note.pid} on {note.host}, since {_time(note.started)})" if note else "running"
     if complete:
         return "done"
     if is_damaged:
         return "damaged"
-    if note is None:
+    if note is None or (shards.all and note.started < max(one.ended for one in shards.all)):
+        if killed := [one for one in shards.all if one.state == "killed"]:
+            return f"killed (shard {', '.join(str(one.shard) for one in killed[:3])}{' and more' * (len(killed) > 3)})"
         return info.state if info.state not in ("", "running", "done") else "unfinished"
     if not note.state:
         return f"killed (process {note.pid} on {note.host}, last seen {_time(note.heartbeat)})"

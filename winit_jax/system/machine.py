@@ -1,9 +1,10 @@
-"""How much memory there is, of this machine or of the containers that this process runs in, and what is freed of it."""
+"""Which machine this is, how much memory it or the containers of this process have, and what becomes of what is freed."""
 
 import ctypes
 import math
 import os
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -82,3 +83,12 @@ def _inactive_files(group: Path) -> float:
         return sum(float(line.split()[1]) for line in lines if line.startswith("inactive_file "))
     except (OSError, ValueError):
         return 0.0
+
+
+@lru_cache
+def boot() -> str:
+    """Which start of which machine this is, "" where the system does not say: the same in all of its containers."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -84,6 +84,10 @@ class Training:
         """How many networks of a (width, depth) are trained at once on one device."""
         return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.platform)
 
+    def together_in_shards(self, width: int, depth: int) -> int:
+        """The same where shards are cut: as on a CPU, whatever the device."""
+        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, "cpu")
+
     def too_large(self) -> str | None:
         """A sentence if the largest network cannot be trained within compute.batch_mib."""
         if self.work.sweep.train is None:

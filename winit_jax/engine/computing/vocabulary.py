@@ -11,7 +11,7 @@ from winit_jax.data.inputs import check_inputs
 from winit_jax.data.sources import SOURCES
 from winit_jax.engine.computing import theories
 from winit_jax.engine.planning.memory import LANES
-from winit_jax.engine.planning.planner import FLOPS_A_CORE, Planner
+from winit_jax.engine.planning.planner import FLOPS_A_CORE, LEAST_PARTS, Planner
 from winit_jax.engine.planning.points import Draw
 from winit_jax.numerics import initializers, own_inits, schemes
 from winit_jax.numerics.activations import ACTIVATIONS, activation, probing
@@ -133,12 +133,13 @@ def planner(
     together: Callable[[int, int], int] | None = None,
     *,
     imports: bool = False,
+    least_parts: int = LEAST_PARTS,
 ) -> Planner:
     """A planner that knows the numerics.
 
     speedup: of an accelerator over the cores, as an estimate. together: how many networks of a (width, depth) are
     trained at once (`Training.together`). imports: whether activations given by import path may be asked if they are
-    homogeneous; else they count as not.
+    homogeneous; else they count as not. least_parts: as in `Planner`.
     """
     return Planner(
         draw_of=draw_of,
@@ -155,6 +156,7 @@ def planner(
         predicting=theories.layer_seconds,
         tables=theories.tables_seconds,
         lanes=min(LANES, cores),
+        least_parts=least_parts,
     )
 
 

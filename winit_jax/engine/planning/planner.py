@@ -55,6 +55,7 @@ class Planner:
     at once. fixed_points: rows of the mean_field table. in_a_block: (rows, width) -> how many networks go through the
     layers together, which takes as long for fewer. predicting: (activation, block, points) -> seconds of one layer at
     infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time.
+    least_parts: over about how many parts the jobs of a small sweep are spread.
     """
 
     draw_of: Callable[[str], Draw]
@@ -71,6 +72,7 @@ class Planner:
     predicting: Callable[[str, str, int], float] = lambda activation, block, points: 0.0
     tables: Callable[[str], float] = lambda block: 0.0
     lanes: int = 1
+    least_parts: int = LEAST_PARTS
 
     def _shape_of(self, init: str) -> str:
         return self.draw_of(init).shape
@@ -171,7 +173,7 @@ class Planner:
     def _passes(self, sweep: Sweep) -> Iterator[Part]:
         """Parts of a forward sweep, about PART_SECONDS each."""
         grid, by_draw = sweep.grid, families_by_draw(sweep, self.draw_of)
-        target = min(PART_SECONDS, self.passing_seconds(sweep) / LEAST_PARTS)
+        target = min(PART_SECONDS, self.passing_seconds(sweep) / self.least_parts)
         pending: list[Job] = []
         pending_seconds, pending_families = 0.0, 0
         depths_of = {draw: [depth for of, depth in by_draw if of == draw] for draw, _ in by_draw}

@@ -14,18 +14,24 @@ from winit_jax.engine.computing import devices
 from winit_jax.engine.computing.executor import Executor
 from winit_jax.engine.computing.vocabulary import activation_notes, import_paths, planner, vocabulary
 from winit_jax.engine.computing.work import read_work
+from winit_jax.engine.planning import dealing
 from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.report import agreed, memory_problem
 from winit_jax.engine.running import held, runner
+from winit_jax.engine.running.beside import check_beside, digest, way
+from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.outcome import Outcome
 from winit_jax.engine.running.progress import progress
 from winit_jax.engine.running.supervise import Watched
 from winit_jax.errors import Refused
+from winit_jax.spec.shards import Shard
 from winit_jax.spec.sweep import Sweep
+from winit_jax.store import compacting, recovery
 from winit_jax.store.asked import count_done, grid_digest, settings_digest
 from winit_jax.store.damage import foreign, shown
 from winit_jax.store.folder import RunFolder, StoreError
 from winit_jax.store.joining import Joined, join
+from winit_jax.store.leases import Lease
 from winit_jax.store.unfilled import never_filled
 from winit_jax.system import provenance, streams
 from winit_jax.wording import duration
@@ -54,8 +60,8 @@ class Host:
             self.say(f"{path} is imported and run, as the request names it")
 
 
-def launch(sweep: Sweep, path: Path, host: Host) -> Outcome:
-    """Run a sweep into a folder, or go on with one.
+def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None) -> Outcome:
+    """Run a sweep into a folder, or go on with one. shard: compute that part of it alone, beside other processes.
 
     Errors: Refused; Interrupted, after which the folder can be gone on with.
     """
@@ -67,19 +73,8 @@ def launch(sweep: Sweep, path: Path, host: Host) -> Outcome:
         host.say(f"note: {note}")
     try:
         folder.create()
-        with folder.lock():
-            joined = join(folder, sweep, vocabulary())
-            if joined.asked:
-                _import_others(folder, joined, host.announce)
-                executor = _executor(joined.sweep, host.say)
-            made_of = held.made_of(executor.work)
-            if change := held.changed(folder, made_of):
-                raise Refused(change)
-            _recover(folder, host.say)
-            _agree(joined.asked or joined.sweep, folder, executor, host)
-            if joined.asked is None:
-                folder.write_sweep(joined.sweep.to_toml())
-            return _compute(folder, executor, host, made_of, joined.asked)
+        with folder.lock() if shard is None else folder.share(shard):
+            return _compute(_begin(folder, sweep, executor, host, shard), folder, host)
     except StoreError as error:
         raise Refused(str(error)) from error
     except OSError as error:
@@ -125,22 +120,69 @@ def _import_others(folder: RunFolder, joined: Joined, announce: Callable[[str], 
             raise Refused(f"{folder.sweep_file} names {name}: {problem} Put it back, or choose another --out.")
 
 
-def _recover(folder: RunFolder, say: Callable[[str], None]) -> None:
+def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shard: Shard | None) -> Campaign:
+    """Join the folder, behind its gate: what the sweep is run into fits it, and what killed processes left is in order.
+
+    Beside others that are at work, nothing is changed but what is left of dead ones. Errors: Refused; StoreError.
+    """
+    with folder.gate() as others:
+        joined = join(folder, sweep, vocabulary())
+        if joined.asked:
+            _import_others(folder, joined, host.announce)
+            executor = _executor(joined.sweep, host.say)
+        others = [lease for lease in others if lease.has_begun]
+        if shard is not None:
+            check_beside(folder, shard, joined.sweep, others)
+        made_of = held.made_of(executor.work)
+        if change := held.changed(folder, made_of):
+            raise Refused(change)
+        if others:
+            recovery.sweep_up(folder)
+        else:
+            _recover(folder, host.say, thorough=shard is None)
+        _agree(joined.asked or joined.sweep, folder, executor, host, shard)
+        if joined.asked is None and not others:
+            folder.write_sweep(joined.sweep.to_toml())
+        campaign = _campaign(folder, executor, host, made_of, joined.asked, shard)
+        if not others:
+            compacting.take_apart(folder, executor.sweep)
+            folder.widen(never_filled(executor.sweep))
+        if shard is None:
+            folder.write_predictions(executor.predictions())
+        else:
+            _begin_shard(campaign, others)
+        return campaign
+
+
+def _begin_shard(campaign: Campaign, others: list[Lease]) -> None:
+    """Say in the lease, and in run.json if nobody has yet, that the shard is at work."""
+    folder, sweep = campaign.folder, campaign.sweep
+    assert folder.lease is not None
+    if not others:
+        if sweep.train:
+            runner.drop_what_was_deepest(folder, max(sweep.grid.depth))
+        folder.write_info({**folder.info().model_dump(exclude_unset=True), **campaign.describe(), "state": "running"})
+    folder.lease.tell_now(has_begun=True, sweep=digest(sweep), cut=way())
+
+
+def _recover(folder: RunFolder, say: Callable[[str], None], thorough: bool) -> None:
     """Bring the folder in order after a kill or damage, and say what was wrong."""
-    for sentence in folder.recover():
+    for sentence in folder.recover(thorough):
         say(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/")
 
 
-def _agree(sweep: Sweep, folder: RunFolder, executor: Executor, host: Host) -> None:
+def _agree(sweep: Sweep, folder: RunFolder, executor: Executor, host: Host, shard: Shard | None) -> None:
     """Have the host agree to a long run. Errors: Refused.
 
-    Networks that the folder has take no time, and a process that goes on for another one asks no more.
+    Networks that the folder has take no time, and a process that goes on for another one asks no more. Nobody is asked
+    of a shard, for whom others may be waiting.
     """
     if host.watched.attempt:
         return
     done = count_done(sweep, folder.committed())
     left = max(0.0, 1 - done / max(sweep.n_networks, 1))
-    if not agreed(left * _planner(executor).seconds(sweep), provenance.cores(), host.say, host.agrees):
+    seconds = left * _planner(executor).seconds(sweep) / (shard.of if shard else 1)
+    if not agreed(seconds, provenance.cores(), host.say, None if shard else host.agrees):
         raise Refused("Nothing was run.")
 
 
@@ -149,12 +191,23 @@ def _planner(executor: Executor) -> Planner:
     return planner(provenance.cores(), speedup, executor.training.together, imports=True)
 
 
-def _compute(
-    folder: RunFolder, executor: Executor, host: Host, made_of: dict[str, Any], asked: Sweep | None
-) -> Outcome:
-    """Compute what is missing of the networks that are asked for, of the executor's sweep if None, and sum it up.
+def _shard_planner(executor: Executor) -> Planner:
+    """One that depends on the sweep alone, so that all machines cut and deal the same parts."""
+    together = executor.training.together_in_shards
+    return planner(dealing.CORES, 1.0, together, imports=True, least_parts=dealing.LEAST_PARTS)
 
-    made_of: data and functions, as `held.made_of`. The folder's lock is held.
+
+def _campaign(
+    folder: RunFolder,
+    executor: Executor,
+    host: Host,
+    made_of: dict[str, Any],
+    asked: Sweep | None,
+    shard: Shard | None,
+) -> Campaign:
+    """What is to be computed: the networks that are asked for, of the executor's sweep if None.
+
+    made_of: data and functions, as `held.made_of`.
     """
     sweep = executor.sweep
     made_by = {
@@ -166,23 +219,28 @@ def _compute(
         host.say(f"note: {note}")
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     folder.made_with(made_by)
-    folder.widen(never_filled(sweep))
-    folder.write_predictions(executor.predictions())
-    campaign = runner.Campaign(
+    return Campaign(
         sweep=sweep,
         folder=folder,
-        planner=_planner(executor),
+        planner=_planner(executor) if shard is None else _shard_planner(executor),
         engine=executor,
         describe=lambda: {**made_by, "self_check": executor.verdicts.agreed},
         asked=asked,
         watched=host.watched,
+        shard=shard,
+        finish=lambda: folder.write_predictions(executor.predictions()),
+        lanes=runner.lanes(len(executor.devices)),
     )
+
+
+def _compute(campaign: Campaign, folder: RunFolder, host: Host) -> Outcome:
+    """Compute what is missing of the campaign, and sum it up. This process has the folder."""
     try:
         with progress(host.say) if host.shows_progress else nullcontext(_unseen) as on_progress:
-            outcome = runner.run(campaign, runner.lanes(len(executor.devices)), on_progress)
+            outcome = runner.run(campaign, on_progress)
     except StoreError as error:
         raise Refused(str(error), 1) from error
-    for line in (*_summary(sweep, folder, outcome), *outcome.notes, *_notes_on(folder)):
+    for line in (*_summary(campaign, outcome), *outcome.notes, *_notes_on(folder)):
         host.say(line)
     return outcome
 
@@ -191,13 +249,16 @@ def _unseen(done: float, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def _summary(sweep: Sweep, folder: RunFolder, outcome: Outcome) -> Iterator[str]:
+def _summary(campaign: Campaign, outcome: Outcome) -> Iterator[str]:
     """What was computed, and in which time."""
-    if sweep.n_predictions:
-        yield f"{sweep.n_predictions:,} predictions at infinite width"
+    predictions, what = campaign.sweep.n_predictions, ""
+    if campaign.shard is not None:
+        predictions, what = 0, f"of shard {campaign.shard} "
+    if predictions:
+        yield f"{predictions:,} predictions at infinite width"
     if outcome.total:
-        computed = f"{outcome.done - outcome.already_done:,} networks in {duration(outcome.seconds)}"
-        yield f"{computed} ({outcome.done:,} of {outcome.total:,} in {folder})"
+        computed = f"{outcome.done - outcome.already_done:,} networks {what}in {duration(outcome.seconds)}"
+        yield f"{computed} ({outcome.done:,} of {outcome.total:,} in {campaign.folder})"
 
 
 def _notes_on(folder: RunFolder) -> Iterator[str]:

@@ -15,7 +15,8 @@ class Outcome:
 
     total: networks that are asked for. already_done, done: of them in the folder, before the command and now.
     seconds: that the command took. failures: jobs that failed, as run.json lists them, each with the part's name and a
-    reason. notes: lines on what else happened.
+    reason. notes: lines on what else happened. closes: whether no other process goes on with the folder, and what it
+    holds can be drawn.
     """
 
     total: int
@@ -24,6 +25,7 @@ class Outcome:
     seconds: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    closes: bool = True
 
     def fail(self, jobs: tuple[Job, ...], reason: str, part: str) -> None:
         """Write down that jobs of a part failed."""

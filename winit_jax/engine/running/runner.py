@@ -1,42 +1,27 @@
 """Run a sweep into a folder: what is missing, in parallel lanes, each part committed as it ends."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import pyarrow as pa
-
-from winit_jax.engine.planning.planner import Planner
+from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.lanes import Abandoned, Flight, Lanes
+from winit_jax.engine.running.ledger import Ledger, ShardLedger
 from winit_jax.engine.running.outcome import Interrupted, Outcome
-from winit_jax.engine.running.supervise import GRACE_SECONDS, Watched
-from winit_jax.engine.running.suspects import Queue, Task, by_program, stem_of
+from winit_jax.engine.running.supervise import GRACE_SECONDS
+from winit_jax.engine.running.suspects import Queue, Task, by_program
+from winit_jax.engine.running.tasks import missing, total_of
 from winit_jax.errors import described
-from winit_jax.spec.parts import Job, Part
-from winit_jax.spec.sweep import Sweep
-from winit_jax.store.asked import Asked, count_done, grid_digest, settings_digest
-from winit_jax.store.checkpoints import Checkpoint
+from winit_jax.spec.parts import Part
+from winit_jax.store.asked import grid_digest, settings_digest
 from winit_jax.store.folder import RunFolder, StoreError
-from winit_jax.store.info import Failure, Info
-from winit_jax.store.journal import Record
 from winit_jax.system import signals
 
 # Parts in flight on each device: one computes while another is brought to the host and written.
 LANES_A_DEVICE = 2
-
-
-class Engine(Protocol):
-    """What computes a part (`Executor`).
-
-    watch: is told now and then which share of the part is done; it may raise Abandoned.
-    """
-
-    def run(
-        self, part: Part, depths: tuple[int, ...], lane: int, watch: Callable[[float], None], checkpoint: Checkpoint
-    ) -> dict[str, pa.Table]: ...
 
 
 class _StorageError(Exception):
@@ -47,188 +32,79 @@ class _StorageError(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """What is to be run, into which folder, and by whom.
-
-    sweep: what the folder holds when all is done. asked: of its networks those that are wanted now; None for all.
-    describe: what goes into run.json beside the counts, asked at the start and at the end. watched: what a supervising
-    process knows of earlier processes of the same command.
-    """
-
-    sweep: Sweep
-    folder: RunFolder
-    planner: Planner
-    engine: Engine
-    describe: Callable[[], dict[str, Any]]
-    asked: Sweep | None = None
-    watched: Watched = field(default_factory=Watched)
-
-    @property
-    def wanted(self) -> Sweep:
-        """The networks that are to be there in the end."""
-        return self.asked or self.sweep
-
-
 def lanes(devices: int) -> int:
     """How many parts to keep in flight."""
     return LANES_A_DEVICE * devices
 
 
-def missing(
-    sweep: Sweep, planner: Planner, committed: dict[str, Record], asked: Sweep | None = None, generation: int = 0
-) -> Iterator[Task]:
-    """The work left, in a fixed order.
+def run(campaign: Campaign, on_progress: Callable[[float, int], None]) -> Outcome:
+    """Compute what is missing and commit it. The folder is there, this process has it, and it is recovered.
 
-    A stored part of a forward sweep whose networks lack depths is computed again as a whole, under its own name: the
-    pass to the deepest network yields them all. Families that are nowhere become new parts.
-
-    asked: of the networks of the sweep, those that are wanted now; all if None. generation: stands before the position
-    of a part in its files' names, in whose order lies the grid, and after it what was added.
-    """
-    wanted = Asked(asked or sweep)
-    done: set[tuple[Any, ...]] = set()
-    described: set[tuple[Any, ...]] = set()
-    for stem, stored in committed.items():
-        done.update(family for job in stored.part.jobs for family in job.families())
-        described.update(stored.part.described())
-        more = set(wanted.depths) - set(stored.depths)
-        if not stored.part.is_training and more and (lacking := wanted.part(stored.part)) and lacking.n_networks(more):
-            yield Task(stem, stored.part, lacking.n_networks(more))
-    programs: dict[Job | None, tuple[int, int]] = {}
-    for part in planner.parts(sweep):
-        # Where a part stands depends on the sweep alone, not on how it was cut.
-        kind = part.program() if part.is_training else None
-        program, position = programs.setdefault(kind, (len(programs), 0))
-        programs[kind] = program, position + part.n_families
-        left = part.without(done.__contains__) if done else part
-        if left is not None and asked is not None:
-            left = wanted.part(left)
-        if left is not None:
-            left = left.describing(described) if left.is_training else left
-            place = (f"{generation:02d}-{program:04d}", position)
-            yield Task(stem_of(place, left), left, left.n_networks(set(wanted.depths)), place)
-
-
-def run(campaign: Campaign, n_lanes: int, on_progress: Callable[[float, int], None]) -> Outcome:
-    """Compute what is missing and commit it. The folder exists, its lock is held and it is recovered.
-
-    n_lanes: parts to keep in flight. on_progress: is told now and then (networks that are asked for and in the folder,
-    networks that are asked for); networks in training count by the share of their steps.
+    on_progress: is told now and then (networks that are asked for and in the folder,
+    networks that are asked for), of the shard where one is asked for; networks in training count by the share of their
+    steps.
     Whatever is raised in computing a part is that part's failure, which is written down; the run goes on.
     Errors: Interrupted; OSError and StoreError where the folder cannot be written.
     """
     folder, sweep = campaign.folder, campaign.sweep
-    committed = folder.committed()
-    generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-    ledger = _Ledger.opened(campaign, committed)
+    ledger, tasks = _opened(campaign)
     outcome = ledger.outcome
-    if outcome.done == outcome.total and (campaign.asked or ledger.earlier.state == "done"):
+    if ledger.is_settled:
         outcome.seconds = ledger.started - ledger.began
         on_progress(outcome.done, outcome.total)
+        ledger.settle()
         return outcome
-    if sweep.train:
-        _drop_what_was_deepest(folder, committed, max(sweep.grid.depth))
+    if sweep.train and campaign.shard is None:
+        drop_what_was_deepest(folder, max(sweep.grid.depth))
     on_progress(outcome.done, outcome.total)
     ledger.save("running")
     writer = _PartWriter(campaign, outcome)
-    with signals.noted() as received, Lanes(n_lanes, received) as flying:
+    with signals.noted() as received, Lanes(campaign.lanes, received) as flying:
         course = _Course(
             outcome=outcome,
-            queue=Queue(
-                missing(sweep, campaign.planner, committed, campaign.asked, generation),
-                set(campaign.wanted.grid.depth),
-                campaign.watched,
-            ),
+            queue=Queue(iter(tasks), set(campaign.wanted.grid.depth), campaign.watched),
             flying=flying,
             compute=writer.compute,
             limit=sweep.compute.part_seconds,
             received=received,
         )
-        state = "failed"
+        is_through = False
         try:
             while course.step():
                 on_progress(outcome.done + flying.under_way(), outcome.total)
+                ledger.tell()
                 if course.needs_another_process():
                     ledger.save("running")
                     campaign.watched.again()
-            state = "interrupted" if received else ledger.final_state()
-            if state == "done":
-                folder.drop_checkpoints()
+            is_through = True
         finally:
             course.land()
-            with suppress(OSError) if state == "failed" else nullcontext():  # the disk that is full has been named
-                ledger.save(state)
+            # The disk that is full has been named.
+            with nullcontext() if is_through else suppress(OSError, StoreError):
+                ledger.close(is_interrupted=bool(received)) if is_through else ledger.fail()
     if received:
         raise Interrupted(received[0], outcome, folder, writer.checkpointed)
     return outcome
 
 
-def _drop_what_was_deepest(folder: RunFolder, committed: dict[str, Record], deepest: int) -> None:
+def _opened(campaign: Campaign) -> tuple[Ledger, Iterable[Task]]:
+    """The ledger of a run, and what is left to do."""
+    folder, sweep, planner = campaign.folder, campaign.sweep, campaign.planner
+    committed = folder.committed()
+    generation = folder.plans_for(grid_digest(sweep), settings_digest(sweep))
+    tasks = missing(sweep, planner, committed, campaign.asked, generation, campaign.shard)
+    if campaign.shard is None:
+        return Ledger.opened(campaign, committed), tasks
+    own = list(tasks)
+    total = total_of(sweep, planner, campaign.asked, campaign.shard)
+    return ShardLedger.of(campaign, total, sum(task.new for task in own)), own
+
+
+def drop_what_was_deepest(folder: RunFolder, deepest: int) -> None:
     """Take away what parts of a training sweep say of the deepest networks where deeper ones are asked for now."""
-    for stem, stored in committed.items():
+    for stem, stored in folder.committed().items():
         if stored.part.jobs[0].depth != deepest:
             folder.drop_details(stem)
-
-
-@dataclass
-class _Ledger:
-    """What run.json says while a run goes on.
-
-    beside: networks of the folder's sweep that are there and not asked for. earlier: run.json as it was.
-    started, began: by `time.monotonic`, of this process and of the command.
-    """
-
-    campaign: Campaign
-    outcome: Outcome
-    beside: int
-    earlier: Info
-    started: float
-    began: float
-
-    @classmethod
-    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> "_Ledger":
-        """The ledger of a command that finds these parts."""
-        there = count_done(campaign.wanted, committed)
-        already_done, began = campaign.watched.begins(there)
-        outcome = Outcome(total=campaign.wanted.n_networks, already_done=already_done, done=there)
-        beside = count_done(campaign.sweep, committed) - there
-        return cls(campaign, outcome, beside, campaign.folder.info(), time.monotonic(), began)
-
-    def save(self, state: str) -> None:
-        """Write run.json. state: where the run stands."""
-        campaign, outcome = self.campaign, self.outcome
-        outcome.seconds = time.monotonic() - self.began
-        described = campaign.describe()
-        checks = dict.fromkeys([*self.earlier.self_check, *described.get("self_check", [])])
-        campaign.folder.write_info(
-            {
-                "state": state,
-                "title": campaign.sweep.title,
-                "networks": campaign.sweep.n_networks,
-                "networks_done": outcome.done + self.beside,
-                "seconds": round(self.earlier.seconds + time.monotonic() - self.started, 3),
-                **described,
-                "self_check": list(checks),
-                "failures": [*_standing(self.earlier.failures, outcome.failures, campaign.folder), *outcome.failures],
-            }
-        )
-
-    def final_state(self) -> str:
-        """Where a run stands that came to its end by itself."""
-        if self.outcome.failures:
-            return "failed"
-        return "done" if self.outcome.done + self.beside == self.campaign.sweep.n_networks else "unfinished"
-
-
-def _standing(earlier: list[Failure], now: list[dict[str, Any]], folder: RunFolder) -> list[dict[str, Any]]:
-    """Failures of earlier runs that this one has neither mended nor met again."""
-    settled = {
-        family for record in folder.committed().values() for job in record.part.jobs for family in job.families()
-    }
-    failed = Part.from_json([failure["networks"] for failure in now])
-    settled.update(family for job in failed.jobs for family in job.families())
-    return [failure.model_dump() for failure in earlier if not settled.issuperset(failure.networks.families())]
 
 
 @dataclass
