@@ -14,6 +14,7 @@ from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import batch_size
+from winit_jax.numerics import meshes
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.draws import Place
@@ -30,18 +31,17 @@ from winit_jax.system.provenance import DECISIVE, versions
 class Training:
     """Trains the networks of one sweep. Safe to call from several threads.
 
-    platform: of the devices, as JAX names it. The data set is brought to each device once.
+    devices: that a batch each is trained on side by side. The data set is brought to each once.
     """
 
     work: Work
-    platform: str
-    _datasets: dict[Any, classifier.Data] = field(default_factory=dict)
+    devices: Sequence[jax.Device]
+    _data_on_devices: classifier.Data | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def train(
         self,
         part: Part,
-        device: jax.Device,
         watch: Callable[[float], None],
         checkpoint: Checkpoint | None,
         factors: Sequence[np.ndarray | None],
@@ -49,17 +49,17 @@ class Training:
         """What becomes of all networks of a part, in the order of its jobs and their points.
 
         factors: of each job, what weights are multiplied by that follow from the inputs (`tables.Found`), else None.
-        device: the default one of the moment. watch: is told now and then which share of the steps is done; it may
-        raise. checkpoint: where the training goes on from, and is kept now and then and where `watch` ends it.
+        watch: is told now and then which share of the steps is done; it may raise. checkpoint: where the training goes on
+        from, and is kept now and then and where `watch` ends it.
         """
         job, train, dataset = part.jobs[0], self._train, self._dataset
         assert job.depth is not None
         trainees, settings = self._trainees(part, factors), self._settings(part)
         padded_to = self._compiled_for(len(trainees), job.width, job.depth)
-        belongs_to = self._belongs_to(part, settings, [padded_to, device.device_kind, self.work.sweep.scale_axis])
+        belongs_to = self._belongs_to(part, settings, [padded_to, self.devices[0].device_kind, self.work.sweep.scale_axis])
         results = trainer.train(
             trainees,
-            self._data(device),
+            self._data(),
             width=job.width,
             depth=job.depth,
             classes=dataset.classes,
@@ -82,7 +82,7 @@ class Training:
 
     def together(self, width: int, depth: int) -> int:
         """How many networks of a (width, depth) are trained at once on one device."""
-        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.platform)
+        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.devices[0].platform)
 
     def too_large(self) -> str | None:
         """A sentence if the largest network cannot be trained within compute.batch_mib."""
@@ -163,18 +163,24 @@ class Training:
         return max(trainer.training_mib(*sizes, block, dataset.positions) for block in blocks)
 
     def _compiled_for(self, networks: int, width: int, depth: int) -> int:
-        """How many networks a program runs with: those of a whole batch, unless most of them would be padding."""
-        whole = batch_size(self.work.sweep, self.together(width, depth))
-        return whole if networks <= whole <= 2 * networks else networks
+        """How many networks a program runs with: those of a whole batch, unless most of them would be padding.
 
-    def _data(self, device: jax.Device) -> classifier.Data:
-        """The data set on a device, the default one of the moment."""
+        On several devices each has as many as one by itself would have.
+        """
+        whole, devices = batch_size(self.work.sweep, self.together(width, depth)), len(self.devices)
+        if devices == 1:
+            return whole if networks <= whole <= 2 * networks else networks
+        of_a_device = whole if whole <= 2 * networks else networks
+        return devices * max(of_a_device, -(-networks // devices))
+
+    def _data(self) -> classifier.Data:
+        """The data set on the devices of the moment."""
         with self._lock:
-            if device not in self._datasets:
-                # Not device_put, which would commit them to the device and have the loop compiled twice.
+            if self._data_on_devices is None:
+                # Not device_put on one device, which would commit them to it and have the loop compiled twice.
                 arrays = (jnp.asarray(getattr(self._dataset, name)) for name in classifier.Data._fields)
-                self._datasets[device] = classifier.Data(*arrays)
-            return self._datasets[device]
+                self._data_on_devices = meshes.put(classifier.Data(*arrays), meshes.current())
+            return self._data_on_devices
 
 
 def _multiplied(trainee: Trainee, factors: np.ndarray, job: Job) -> Trainee:

@@ -133,12 +133,13 @@ def planner(
     together: Callable[[int, int], int] | None = None,
     *,
     imports: bool = False,
+    devices: int = 1,
 ) -> Planner:
     """A planner that knows the numerics.
 
     speedup: of an accelerator over the cores, as an estimate. together: how many networks of a (width, depth) are
     trained at once (`Training.together`). imports: whether activations given by import path may be asked if they are
-    homogeneous; else they count as not.
+    homogeneous; else they count as not. devices: that the networks of a part are dealt over.
     """
     return Planner(
         draw_of=draw_of,
@@ -155,6 +156,7 @@ def planner(
         predicting=theories.layer_seconds,
         tables=theories.tables_seconds,
         lanes=min(LANES, cores),
+        devices=devices,
     )
 
 

@@ -145,8 +145,9 @@ def _agree(sweep: Sweep, folder: RunFolder, executor: Executor, host: Host) -> N
 
 
 def _planner(executor: Executor) -> Planner:
-    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    return planner(provenance.cores(), speedup, executor.training.together, imports=True)
+    devices = len(executor.devices)
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP * devices
+    return planner(provenance.cores(), speedup, executor.training.together, imports=True, devices=devices)
 
 
 def _compute(
@@ -179,7 +180,7 @@ def _compute(
     )
     try:
         with progress(host.say) if host.shows_progress else nullcontext(_unseen) as on_progress:
-            outcome = runner.run(campaign, runner.lanes(len(executor.devices)), on_progress)
+            outcome = runner.run(campaign, runner.lanes(1), on_progress)  # every part on all devices
     except StoreError as error:
         raise Refused(str(error), 1) from error
     for line in (*_summary(sweep, folder, outcome), *outcome.notes, *_notes_on(folder)):

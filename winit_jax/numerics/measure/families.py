@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
-from winit_jax.numerics import draws
+from winit_jax.numerics import draws, meshes
 from winit_jax.numerics.blocks import DENSE, Block, Scales
 from winit_jax.numerics.initializers import UNIT_VARIANCE
 from winit_jax.numerics.measure import backward, batches, comparison
@@ -122,6 +122,7 @@ def forward(
     measured_columns: Columns = {}
     histogram = None
     for group in groups(family, features, settings, shared=edges is None):
+        on_a_device = -(-group.n_networks // meshes.count(settings.mesh))
         count = family.stacked_layers(max(room, layers) - 1, budget_mib)
         measured = forward_pass.forward(
             inputs,
@@ -134,7 +135,7 @@ def forward(
             ),
             draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
             settings,
-            block=batches.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
+            block=batches.size(on_a_device, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
             edges=edges,
             platform=platform,
             layers=layers,
@@ -183,7 +184,8 @@ def gradients(
     one_mib = backward.gradient_mib(deepest, samples, family.width, of_normalization, family.block)
     layer = settings.layer_of(settings.rows(deepest))
     for group in groups(family, features, settings, shared=labels is None and edges is None):
-        block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
+        on_a_device = -(-group.n_networks // meshes.count(settings.mesh))
+        block = 1 if platform == "cpu" else max(1, min(on_a_device, int(budget_mib / one_mib)))
         preact, weight, counts, lost = backward.gradients(
             inputs,
             group.networks,
