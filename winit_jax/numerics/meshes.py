@@ -8,6 +8,7 @@ anything.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +20,10 @@ T = TypeVar("T")
 AXIS = "devices"
 # How an array lies on a mesh: whole on every device, or dealt along its first axis.
 SHARED, DEALT = PartitionSpec(), PartitionSpec(AXIS)
+
+# XLA looks for common subexpressions of what lies on a mesh before it simplifies, and of other programs after: where two
+# divisions share what they divide by, it then rounds otherwise. Without that pass bits are those of one device.
+AS_ON_ONE = {"xla_disable_hlo_passes": "cse"}
 
 _current: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
 
@@ -71,3 +76,19 @@ def on_each(run: Callable[..., Any], mesh: Mesh | None, given: Any, found: Any) 
     # Loops of our own begin with zeros, of which JAX would want to know that they differ from device to device.
     dealt: Callable[..., Any] = jax.shard_map(run, mesh=mesh, in_specs=given, out_specs=found, check_vma=False)
     return dealt
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit` of a function that may run on a mesh. options: of `jax.jit`.
+
+    On CPUs its bits are then those of one device; elsewhere they depend on how many networks run side by side anyway.
+    """
+    alone = jax.jit(function, **options)
+    on_cpus = jax.jit(function, compiler_options=AS_ON_ONE, **options)
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        mesh = current()
+        return (on_cpus if mesh is not None and mesh.devices.flat[0].platform == "cpu" else alone)(*args, **kwargs)
+
+    return run

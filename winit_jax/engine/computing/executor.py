@@ -19,6 +19,7 @@ from winit_jax.engine.computing.vocabulary import draw_of
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.points import points_by_draw
 from winit_jax.numerics import meshes, pinned
+from winit_jax.numerics.halving import Halving
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -29,7 +30,7 @@ from winit_jax.store.checkpoints import Checkpoint
 class Executor:
     """Computes parts of one sweep on this process's devices, each part on all. Safe to call from several threads.
 
-    say: is told of what a user should not learn at the end only. Compiled programs, inputs on the device and what was
+    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled programs, inputs on the device and what was
     measured before training are kept between parts; none of it changes a result.
     """
 
@@ -41,8 +42,11 @@ class Executor:
         platform, depths = self.devices[0].platform, tuple(self.sweep.grid.depth)
         self._mesh = meshes.mesh_of(self.devices)
         self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, platform)
-        self.measuring = Measuring(self.work, platform, self.verdicts)
-        self.training = Training(self.work, self.devices)
+        halving = Halving(self.say)
+        precision, note = devices.multiplying(self.sweep.compute.matmul_precision)
+        self.notes = [note] if note else []
+        self.measuring = Measuring(self.work, platform, self.verdicts, precision, halving)
+        self.training = Training(self.work, self.devices, precision, halving)
         points = points_by_draw(self.sweep, draw_of)
         self._before = BeforeTraining(
             depths, {(draw.shape, draw.biases): of for draw, of in points.items()}, self.measuring.measure

@@ -18,6 +18,7 @@ from winit_jax.numerics import meshes
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.draws import Place
+from winit_jax.numerics.halving import Halving
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier, trainer
 from winit_jax.numerics.training.beginning import Trainee
@@ -31,11 +32,14 @@ from winit_jax.system.provenance import DECISIVE, versions
 class Training:
     """Trains the networks of one sweep. Safe to call from several threads.
 
-    devices: that a batch each is trained on side by side. The data set is brought to each once.
+    devices: that a batch each is trained on side by side. precision: of matrix products. halving: what fits
+    in memory. The data set is brought to each once.
     """
 
     work: Work
     devices: Sequence[jax.Device]
+    precision: str
+    halving: Halving = field(default_factory=Halving)
     _data_on_devices: classifier.Data | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -55,20 +59,38 @@ class Training:
         job, train, dataset = part.jobs[0], self._train, self._dataset
         assert job.depth is not None
         trainees, settings = self._trainees(part, factors), self._settings(part)
-        padded_to = self._compiled_for(len(trainees), job.width, job.depth)
-        belongs_to = self._belongs_to(part, settings, [padded_to, self.devices[0].device_kind, self.work.sweep.scale_axis])
-        results = trainer.train(
-            trainees,
-            self._data(),
-            width=job.width,
-            depth=job.depth,
-            classes=dataset.classes,
-            evaluated=train.evaluated,
-            settings=settings,
-            padded_to=padded_to,
-            between=between(watch, train.steps, checkpoint, belongs_to),
-            resumed=None if checkpoint is None else checkpoint.load(belongs_to),
-        )
+        of_part = [self.devices[0].device_kind, self.work.sweep.scale_axis]
+
+        def learnt(some: slice) -> list[Any]:
+            """The evaluations of some of the networks, and where each diverged, at each step."""
+            assert job.depth is not None
+            are_all = some == slice(0, len(trainees))
+            count = some.stop - some.start
+            padded_to = self._compiled_for(count, job.width, job.depth) if are_all else self._dealt_evenly(count)
+            belongs_to = self._belongs_to(part, settings, [padded_to, *of_part, *([] if are_all else [some.start])])
+            return list(
+                trainer.train(
+                    trainees[some],
+                    self._data(),
+                    width=job.width,
+                    depth=job.depth,
+                    classes=dataset.classes,
+                    evaluated=train.evaluated,
+                    settings=settings,
+                    padded_to=padded_to,
+                    between=between(
+                        lambda share: watch((some.start + share * count) / len(trainees)),
+                        train.steps,
+                        checkpoint,
+                        belongs_to,
+                    ),
+                    resumed=None if checkpoint is None else checkpoint.load(belongs_to),
+                )
+            )
+
+        kind = f"training {job.depth:,} {job.block} layers of width {job.width:,}"
+        pieces = self.halving.in_pieces(kind, len(trainees), learnt)
+        results = [jax.tree.map(lambda *x: np.concatenate(x), *of_step) for of_step in zip(*pieces, strict=True)]
         evaluations, diverged_at = (
             jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*results, strict=True)
         )
@@ -133,7 +155,7 @@ class Training:
                 NORMALIZATIONS[job.normalization],
                 BLOCKS.find(job.block),
                 job.norm_position,
-                self.work.sweep.compute.matmul_precision,
+                self.precision,
                 Layout(self._dataset.positions, self._dataset.grid),
                 pools=self._dataset.y_train.ndim == 1,
             ),
@@ -172,6 +194,10 @@ class Training:
             return whole if networks <= whole <= 2 * networks else networks
         of_a_device = whole if whole <= 2 * networks else networks
         return devices * max(of_a_device, -(-networks // devices))
+
+    def _dealt_evenly(self, networks: int) -> int:
+        """So many, and as few more as give every device the same number."""
+        return len(self.devices) * -(-networks // len(self.devices))
 
     def _data(self) -> classifier.Data:
         """The data set on the devices of the moment."""

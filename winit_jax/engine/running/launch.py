@@ -63,7 +63,7 @@ def launch(sweep: Sweep, path: Path, host: Host) -> Outcome:
     if problem := provenance.known_bad():
         raise Refused(problem)
     executor = _executor(sweep, host.say)
-    for note in activation_notes(sweep):
+    for note in (*activation_notes(sweep), *executor.notes):
         host.say(f"note: {note}")
     try:
         folder.create()

@@ -80,7 +80,7 @@ def gradients(
     return preact, weight, squares.histogram, {name: np.where(beyond, np.nan, of) for name, of in lost.items()}
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _gradients(
     inputs: Inputs,
     networks: Networks,
@@ -135,7 +135,7 @@ def singular_values(
     return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _slopes(
     inputs: Inputs, networks: Networks, first: Layer, hidden: Draws, settings: Settings, layers: jax.Array
 ) -> Kept:

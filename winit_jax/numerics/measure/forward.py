@@ -118,7 +118,7 @@ def forward(
     return joined
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _all_layers(
     inputs: Inputs,
     stacked: Networks,
@@ -142,7 +142,7 @@ def _all_layers(
     return _each_block(one_block, stacked, turns, (inputs, first, hidden, tangents, edges, layers), settings)
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _first_layer(
     inputs: Inputs,
     stacked: Networks,
@@ -160,7 +160,7 @@ def _first_layer(
     return _each_block(one_block, stacked, turns, (inputs, first, tangents, edges), settings)
 
 
-@partial(jax.jit, static_argnames="settings", donate_argnames="states")
+@partial(meshes.jit, static_argnames="settings", donate_argnames="states")
 def _next_layers(
     states: State,
     stacked: Networks,

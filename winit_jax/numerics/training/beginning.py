@@ -103,7 +103,7 @@ def not_learnt(trainees: Sequence[Trainee], block: Block) -> Scales:
     )
 
 
-@partial(jax.jit, static_argnames="mesh")
+@partial(meshes.jit, static_argnames="mesh")
 def scaled(
     units: list[Parameters], index: jax.Array, stds: dict[str, jax.Array], mesh: Mesh | None = None
 ) -> Parameters:

@@ -149,7 +149,7 @@ def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], A
     )
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _begin(parameters: Parameters, settings: Settings) -> Any:
     axes, state_axes = _axes(parameters, settings)
     run = jax.vmap(_optimizer(settings, 1.0).init, in_axes=(axes,), out_axes=state_axes)
@@ -163,7 +163,7 @@ def _lying(parameters: Parameters, settings: Settings) -> State:
     return State(axes, state_axes, meshes.along(1), meshes.DEALT, meshes.DEALT)
 
 
-@partial(jax.jit, static_argnames="settings", donate_argnames="state")
+@partial(meshes.jit, static_argnames="settings", donate_argnames="state")
 def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings) -> State:
     """Train from step `start` to step `stop`. learning_rates: [N]."""
     lying = _lying(state.parameters, settings)
@@ -199,7 +199,7 @@ def _learn(
     return learnt
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[jax.Array, Evaluation]:
     """(Where each network diverged or -1, how it stands at this step).
 
