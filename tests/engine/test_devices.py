@@ -41,8 +41,8 @@ KINDS = {
     "training": (TRAINED, ("networks", "layers", "training")),
 }
 
-# Two networks are trained at once, so that every device has some. What comes back says which devices it lay on, and each
-# compilation and each draw of weights says that it was.
+# Two networks are trained at once, so that every device has some. What comes back says which devices it lay on, and
+# each compilation and each draw of weights says that it was.
 WHERE = """
 import sys
 import jax

@@ -19,7 +19,8 @@ def test_every_block_is_computed_once_by_devices_that_have_as_many_as_can_be(blo
     turns = batches.turns(blocks, room, devices)
     assert turns.shape == (-(-blocks // (room * devices)), devices)
     assert turns.sum() == blocks
-    assert (turns[:-1] == room).all() and turns.max() <= room
+    assert (turns[:-1] == room).all()
+    assert turns.max() <= room
     assert turns[-1].max() - turns[-1].min() <= 1
 
 

@@ -44,8 +44,8 @@ def test_batches_are_halved_until_they_fit_to_the_same_bits_which_is_said_once(m
     for name, values in whole.items():
         np.testing.assert_array_equal(halved[name], values, err_msg=name)
     assert said == [
-        "note: the device's memory does not hold 7 networks at once (6 inputs through dense layers of width 8): they are "
-        "computed 4 at a time, or fewer. A lower compute.batch_mib begins there"
+        "note: the device's memory does not hold 7 networks at once (6 inputs through dense layers of width 8): "
+        "they are computed 4 at a time, or fewer. A lower compute.batch_mib begins there"
     ]
 
 

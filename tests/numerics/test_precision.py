@@ -65,8 +65,8 @@ def test_every_word_for_a_precision_has_a_roundoff_and_a_cpu_has_one_for_all():
 
 def test_an_algorithm_that_a_platform_does_not_have_is_said_and_is_float32_there():
     said = (
-        "compute.matmul_precision is TF32_TF32_F32, which JAX does not have on cpu: matrices are multiplied in float32, "
-        "as with highest"
+        "compute.matmul_precision is TF32_TF32_F32, which JAX does not have on cpu: "
+        "matrices are multiplied in float32, as with highest"
     )
     assert devices.multiplying("TF32_TF32_F32") == ("highest", said)
     assert devices.multiplying("BF16_BF16_F32_X3") == ("BF16_BF16_F32_X3", None)

@@ -53,6 +53,6 @@ class Halving:
             self._most[kind] = min(half, self._most.get(kind, half))
         if is_first:
             self.say(
-                f"note: the device's memory does not hold {together:,} networks at once ({kind}): they are computed {half:,} "
-                "at a time, or fewer. A lower compute.batch_mib begins there"
+                f"note: the device's memory does not hold {together:,} networks at once ({kind}): "
+                f"they are computed {half:,} at a time, or fewer. A lower compute.batch_mib begins there"
             )

@@ -1,4 +1,4 @@
-"""Several devices as one: networks are dealt over them, what networks share is on each, and no device waits for another.
+"""Several devices as one: networks are dealt over them, and what networks share is on each.
 
 Every device runs the program of one device on networks of its own, so that there is one compilation and one draw for
 all of them, and a network has the bits that it has on one. With one device there is no mesh, and nothing here does
@@ -21,8 +21,8 @@ AXIS = "devices"
 # How an array lies on a mesh: whole on every device, or dealt along its first axis.
 SHARED, DEALT = PartitionSpec(), PartitionSpec(AXIS)
 
-# XLA looks for common subexpressions of what lies on a mesh before it simplifies, and of other programs after: where two
-# divisions share what they divide by, it then rounds otherwise. Without that pass bits are those of one device.
+# XLA looks for common subexpressions of what lies on a mesh before it simplifies, and of other programs after: where
+# two divisions share what they divide by, it then rounds otherwise. Without that pass bits are those of one device.
 AS_ON_ONE = {"xla_disable_hlo_passes": "cse"}
 
 _current: ContextVar[Mesh | None] = ContextVar("mesh", default=None)

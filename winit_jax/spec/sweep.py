@@ -229,7 +229,11 @@ MatmulPrecision = Literal[
     "TF32_TF32_F32_X3",
     "F32_F32_F32",
 ]
-FULL_PRECISION = {"float32": "highest"}
+
+
+def _of_one_word(precision: str) -> str:
+    """One word for what has two."""
+    return "highest" if precision == "float32" else precision
 
 
 class Compute(Table):
@@ -238,7 +242,7 @@ class Compute(Table):
     matmul_precision: JAX's words, of which `float32` is another one for `highest`, and its names of algorithms.
     """
 
-    matmul_precision: Annotated[MatmulPrecision, AfterValidator(lambda word: FULL_PRECISION.get(word, word))] = "highest"
+    matmul_precision: Annotated[MatmulPrecision, AfterValidator(_of_one_word)] = "highest"
     batch_mib: int = Field(512, ge=16, le=1_000_000)
     part_seconds: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="a part that takes longer is given up; default: none is"

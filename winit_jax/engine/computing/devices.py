@@ -43,8 +43,8 @@ def multiplying(precision: str) -> tuple[str, str | None]:
     except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
         platform = of_this_process()[0].platform
         return "highest", (
-            f"compute.matmul_precision is {precision}, which JAX does not have on {platform}: matrices are multiplied in "
-            "float32, as with highest"
+            f"compute.matmul_precision is {precision}, which JAX does not have on {platform}: "
+            "matrices are multiplied in float32, as with highest"
         )
     return precision, None
 

@@ -30,8 +30,9 @@ from winit_jax.store.checkpoints import Checkpoint
 class Executor:
     """Computes parts of one sweep on this process's devices, each part on all. Safe to call from several threads.
 
-    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled programs, inputs on the device and what was
-    measured before training are kept between parts; none of it changes a result.
+    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled
+    programs, inputs on the devices and what was measured before training are kept between parts; none of it changes a
+    result.
     """
 
     work: Work

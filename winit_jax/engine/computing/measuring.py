@@ -28,9 +28,9 @@ from winit_jax.spec.parts import Job, Part
 class Measuring:
     """The passes through networks of one sweep. Safe to call from several threads.
 
-    platform: of the devices, as JAX names it. verdicts: of the self-check. precision: of matrix products. halving: what fits in
-    memory. Inputs are brought to the device once a
-    width and format; what is kept between calls changes no result.
+    platform: of the devices, as JAX names it. verdicts: of the self-check. precision: of matrix products. halving: what
+    fits in memory. Inputs are brought to the devices once a width and format; what is kept between calls changes no
+    result.
     """
 
     work: Work

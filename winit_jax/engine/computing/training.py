@@ -53,8 +53,8 @@ class Training:
         """What becomes of all networks of a part, in the order of its jobs and their points.
 
         factors: of each job, what weights are multiplied by that follow from the inputs (`tables.Found`), else None.
-        watch: is told now and then which share of the steps is done; it may raise. checkpoint: where the training goes on
-        from, and is kept now and then and where `watch` ends it.
+        watch: is told now and then which share of the steps is done; it may raise. checkpoint: where the training goes
+        on from, and is kept now and then and where `watch` ends it.
         """
         job, train, dataset = part.jobs[0], self._train, self._dataset
         assert job.depth is not None

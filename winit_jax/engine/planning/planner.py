@@ -70,8 +70,8 @@ class Planner:
     flops_a_second: of the machine, as an estimate. together: how many networks of a (width, depth) are trained
     at once. fixed_points: rows of the mean_field table. in_a_block: (rows, width) -> how many networks go through the
     layers together, which takes as long for fewer. predicting: (activation, block, points) -> seconds of one layer at
-    infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time. devices:
-    that the networks of a part are dealt over.
+    infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time.
+    devices: that the networks of a part are dealt over.
     """
 
     draw_of: Callable[[str], Draw]

@@ -125,8 +125,9 @@ def forward(
     """(The measured columns of every row, [rows, N]; counts of a histogram, [rows, N, bins + 3], or None).
 
     Rows are the stem and every update of the layers behind it. room: layers of the deepest networks of the sweep, whose
-    draws and programs then serve those of fewer layers too. halving: what fits in memory, as it is found out. Where the weights are scaled to unit variance on the
-    inputs, FACTORS are among the columns, [rows, N, places]: see `Family.rescaled`.
+    draws and programs then serve those of fewer layers too. halving: what fits in memory, as it is found out. Where the
+    weights are scaled to unit variance on the inputs, FACTORS are among the columns, [rows, N, places]: see
+    `Family.rescaled`.
     """
     settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape

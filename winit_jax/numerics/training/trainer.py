@@ -157,10 +157,11 @@ def _begin(parameters: Parameters, settings: Settings) -> Any:
     return meshes.on_each(run, settings.mesh, (given,), found)(parameters)
 
 
-def _lying(parameters: Parameters, settings: Settings) -> State:
-    """How the state of networks lies on devices, as `meshes.on_each` wants to know it."""
-    axes, state_axes = (jax.tree.map(meshes.along, each) for each in _axes(parameters, settings))
-    return State(axes, state_axes, meshes.along(1), meshes.DEALT, meshes.DEALT)
+def _lying(parameters: Parameters, settings: Settings) -> Any:
+    """How the state of networks lies on devices, as `meshes.on_each` wants to know it: a `State`."""
+    lying: Any = [jax.tree.map(meshes.along, axes) for axes in _axes(parameters, settings)]
+    lying += [meshes.along(1), meshes.DEALT, meshes.DEALT]
+    return State(*lying)
 
 
 @partial(meshes.jit, static_argnames="settings", donate_argnames="state")
@@ -271,7 +272,8 @@ def train(
 ) -> Iterator[tuple[Evaluation, np.ndarray]]:
     """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
 
-    evaluated: ascending, from 0. padded_to: networks that the compiled program is for, on all devices; the last one is repeated.
+    evaluated: ascending, from 0. padded_to: networks that the compiled program is for, on all devices; the last one is
+        repeated.
     between: told after every STRETCH_SECONDS or so, and at each evaluation, the step reached, with a function that
         copies how all stands to the host; it may raise to end the training.
     resumed: what that function gave, to go on from; its evaluations come first. What does not fit these networks is
