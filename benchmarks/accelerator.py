@@ -1,95 +1,255 @@
-"""Whole commands on an accelerator and on the cores beside it, in turn, and how far their tables part.
+"""What an accelerator makes of networks: rates, shares of its peak, and what a user would write instead on it.
 
-    python -m benchmarks.accelerator                 # on the machine with the accelerator
-    python -m benchmarks.accelerator phase training  # some of its sweeps
-    python -m benchmarks.accelerator --again         # the same work twice in this process, without files
+    python -m benchmarks.accelerator                                # on the machine with the accelerator
+    python -m benchmarks.accelerator --networks 50000 --rounds 1    # less of it
+    python -m benchmarks.accelerator --platform cpu --networks 100  # on the cores: whether it runs
 
-Every sweep is a cold `winit run` in a process of its own, compiling included; `computing` is what the run itself says
-it took, without the start of Python and JAX. Tables are compared by networks: differences of log10_act_rms in units
-of 1 + its size, for depth amplifies rounding.
+tanh, width 100, 1000 inputs, 50 layers, as in the ready sweep phase. All devices of the machine share the work of
+winit; the alternatives have the first one, and multiply as JAX and PyTorch do by themselves. Medians over rounds in
+which all ways run in turn; compiling is not counted. Shares of peaks are of the arithmetic of matrix products alone,
+and of one write and one read of every activation: what a pass cannot do without.
 """
 
 import argparse
-import json
-import os
-import subprocess
+import importlib
+import itertools
 import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import alternatives
+from benchmarks import training_rivals as rivals
+from benchmarks.derivatives import rounds_of
 from benchmarks.forward import Sweep
-from winit_jax.analysis import load
-from winit_jax.system.provenance import versions
+from winit_jax.engine.computing.vocabulary import planner
+from winit_jax.engine.running.launch import ACCELERATOR_SPEEDUP
+from winit_jax.numerics import meshes, pinned
+from winit_jax.numerics.activations import activation
+from winit_jax.numerics.training import classifier, trainer
+from winit_jax.numerics.training.beginning import Trainee
+from winit_jax.system.provenance import cores, versions
 
-RUN = "import sys; from winit_jax.cli.main import main; sys.argv[0] = 'winit'; main()"
-SWEEPS = {
-    "phase": ("phase",),
-    "phase, width 300": ("phase", "width=300", "seed=0,1"),
-    "width 1000, 1000 inputs": (
-        "activation=tanh,relu", "gain=log:0.3:3:32", "bias_std=0,0.1", "width=1000", "depth=int:1:50", "seed=0",
-    ),
-    "gradients": ("batchnorm-gradients",),
-    "training": ("trainability",),
-    "quickstart": ("quickstart",),
-}  # fmt: skip
+WIDTH, SAMPLES, LAYERS = 100, 1000, 50
+FEATURES, CLASSES, BATCH, STEPS, TRAINED_LAYERS = 784, 10, 128, 40, 4
 
 
-def cold_run(words: tuple[str, ...], folder: Path, platform: str | None) -> tuple[float, dict]:
-    """(Wall seconds of a cold `winit run`, its run.json)."""
-    environment = {**os.environ, **({"JAX_PLATFORMS": platform} if platform else {})}
-    started = time.perf_counter()
-    command = [sys.executable, "-c", RUN, "run", *words, "--out", str(folder), "--no-figures"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        print(done.stderr[-2000:], flush=True)
-    return time.perf_counter() - started, json.loads((folder / "run.json").read_text())
+class Peak(NamedTuple):
+    """Of one device, as its maker says: float32 multiplications and additions a second, bytes a second of memory."""
+
+    flops: float
+    bandwidth: float
 
 
-def again(name: str) -> str:
-    """Seconds of a first pass, which compiles, and of a second."""
-    words = SWEEPS[name]
-    source, grid = (words[0], words[1:]) if "=" not in words[0] else (None, words)
-    work, taken = Sweep(*grid, source=source), []
-    for _ in range(2):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return f"{name:<26}first {taken[0]:8.2f} s, second {taken[1]:8.2f} s"
+# By jax.Device.device_kind. Of TPUs a sixth of what they do in bfloat16, for `highest` takes six products of these.
+PEAKS = {
+    "NVIDIA H200": Peak(67e12, 4.8e12),
+    "NVIDIA H100 80GB HBM3": Peak(67e12, 3.35e12),
+    "NVIDIA A100-SXM4-80GB": Peak(19.5e12, 2.04e12),
+    "NVIDIA A100-SXM4-40GB": Peak(19.5e12, 1.555e12),
+    "NVIDIA L4": Peak(30.3e12, 0.3e12),
+    "Tesla V100-SXM2-16GB": Peak(15.7e12, 0.9e12),
+    "Tesla T4": Peak(8.1e12, 0.32e12),
+    "TPU v4": Peak(275e12 / 6, 1.2e12),
+    "TPU v5 lite": Peak(197e12 / 6, 0.82e12),
+    "TPU v5p": Peak(459e12 / 6, 2.765e12),
+    "TPU v6 lite": Peak(918e12 / 6, 1.64e12),
+}
 
 
-def parted(folder_a: Path, folder_b: Path) -> str:
-    """How far the last layers of two runs differ."""
-    tables = [load(folder).networks for folder in (folder_a, folder_b)]
-    keys = list(tables[0].columns[: tables[0].columns.get_loc("preact_mean")])
-    first, second = (table.sort_values(keys)["log10_act_rms"].to_numpy() for table in tables)
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(first - second) / (1 + np.abs(second))
-    difference = difference[np.isfinite(difference)]
-    return f"largest difference {difference.max():.2g}, median {np.median(difference):.2g}"
+class Way(NamedTuple):
+    """Something to time. count: networks that it computes, or steps of them. flops, traffic: of each, at least.
+
+    devices: that it has.
+    """
+
+    run: Callable[[], object]
+    count: float
+    flops: float
+    traffic: float
+    devices: int = 1
+
+
+def forward_ways(networks: int, together: int, torch) -> dict[str, Way]:
+    """Every statistic of so many points of a grid: networks of each depth, a pass to the deepest serving them all."""
+    gains = max(2, min(400, networks // LAYERS))
+    seeds = max(1, networks // LAYERS // gains)
+    sweep = on_accelerator(
+        f"gain=log:0.1:10:{gains}", f"seed=int:0:{seeds - 1}", f"depth=int:1:{LAYERS}", "measure.jacobian=false"
+    )
+    of_one = (2 * SAMPLES * WIDTH**2, 8 * SAMPLES * WIDTH)  # per network of the grid: a layer of a pass
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((SAMPLES, WIDTH)), jnp.float32)
+    plain, keys = alternatives.jax_networks("tanh"), jax.random.split(jax.random.key(0), together)
+    gains_of_all = jnp.geomspace(0.1, 10, together)
+    ways = {
+        "winit": Way(sweep, sweep.sweep.n_networks, *of_one, jax.local_device_count()),
+        f"jit(vmap(one network)), {together} at a time": Way(
+            lambda: jax.block_until_ready(plain(x, keys, gains_of_all, LAYERS)), together * LAYERS, *of_one
+        ),
+    }
+    if torch is not None:
+        rows = torch.tensor(np.array(x))
+        weights = [torch.randn(WIDTH, WIDTH) / WIDTH**0.5 for _ in range(LAYERS)]
+        ways["PyTorch, one network after another"] = Way(
+            lambda: alternatives.torch_network(torch, rows, weights, "tanh").cpu(), LAYERS, *of_one
+        )
+    return ways
+
+
+def gradient_ways(networks: int, together: int, torch) -> dict[str, Way]:
+    """dLoss/da and dLoss/dW at every layer of networks of one depth."""
+    count = max(2, networks // (20 * LAYERS))
+    sweep = on_accelerator(
+        f"gain=log:0.5:2:{count}", "seed=0", f"depth={LAYERS}", "measure.jacobian=false", "measure.gradients=true"
+    )
+    of_one = (3 * 2 * SAMPLES * WIDTH**2 * LAYERS, 2 * 8 * SAMPLES * WIDTH * LAYERS)
+    rng = np.random.default_rng(0)
+    x, cotangent = (jnp.asarray(rng.standard_normal((SAMPLES, WIDTH)), jnp.float32) for _ in range(2))
+    weights = jnp.asarray(rng.standard_normal((together, LAYERS, WIDTH, WIDTH)) / WIDTH**0.5, jnp.float32)
+
+    def loss(weights, nudges):
+        def layer(h, of_layer):
+            return jnp.tanh(jnp.matmul(h, of_layer[0], precision="highest") + of_layer[1]), None
+
+        h, _ = jax.lax.scan(layer, x, (weights, nudges))
+        return jnp.mean(jnp.sum(cotangent * h, axis=1))
+
+    @jax.jit
+    def plain(weights):
+        nudges = jnp.zeros((LAYERS, SAMPLES, WIDTH))
+        found = jax.vmap(lambda one: jax.grad(loss, argnums=(0, 1))(one, nudges))(weights)
+        return [jnp.sqrt(jnp.mean(g * g, axis=(2, 3))) for g in found]
+
+    ways = {
+        "winit": Way(sweep, sweep.sweep.n_networks, *of_one, jax.local_device_count()),
+        f"jit(vmap(grad)), {together} at a time": Way(lambda: jax.block_until_ready(plain(weights)), together, *of_one),
+    }
+    if torch is not None:
+        rows, direction = (torch.tensor(np.array(of)) for of in (x, cotangent))
+        matrices = [torch.tensor(np.array(w)).requires_grad_() for w in weights[0]]
+
+        def by_autograd():
+            h, kept = rows, []
+            for w in matrices:
+                a = h @ w
+                h = torch.tanh(a)
+                kept.append(a)
+            value = (direction * h).sum(dim=1).mean()
+            return [g.square().mean().sqrt().item() for g in torch.autograd.grad(value, [*matrices, *kept])]
+
+        ways["PyTorch, autograd of one network"] = Way(by_autograd, 1, *of_one)
+    return ways
+
+
+def training_ways(networks: int, torch) -> dict[str, Way]:
+    """Steps of SGD on minibatches of 128, of ReLU networks of four layers."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((4000, FEATURES)).astype(np.float32), rng.integers(0, CLASSES, 4000).astype(np.int32)
+    stds = np.geomspace(0.7, 1.6, networks)
+    sizes = [FEATURES, *[WIDTH] * TRAINED_LAYERS, CLASSES]
+    weights = [
+        (stds[:, None, None] * rng.standard_normal((networks, *of)) / of[0] ** 0.5).astype(np.float32)
+        for of in itertools.pairwise(sizes)
+    ]
+    batches = rng.integers(0, len(x), (STEPS, BATCH))
+    per_weight = sum(w[0].size for w in weights)
+    of_one = (6 * BATCH * per_weight, 3 * 4 * per_weight)
+    trainees = [
+        Trainee(0, "normal", std / FEATURES**0.5, std / WIDTH**0.5, std / WIDTH**0.5, 0.0, rivals.RATE)
+        for std in stds.tolist()
+    ]
+    mesh = meshes.mesh_of(jax.local_devices())
+    padded = meshes.count(mesh) * -(-networks // meshes.count(mesh))
+
+    def ours() -> object:
+        with pinned.settings(), meshes.across(mesh):
+            data = meshes.put(classifier.Data(*map(jnp.asarray, (x, y, x[:1], y[:1]))), mesh)
+            network = classifier.Architecture(activation("relu"))
+            shape = {"width": WIDTH, "depth": TRAINED_LAYERS, "classes": CLASSES}
+            settings = trainer.Settings(network, batch_size=BATCH)
+            given = {"evaluated": [0, STEPS], "settings": settings, "padded_to": padded}
+            return list(trainer.train(trainees, data, **shape, **given))
+
+    ways = {
+        "winit, with two evaluations": Way(ours, networks * STEPS, *of_one, jax.local_device_count()),
+        "jit(vmap(one network)) with a scan": Way(rivals.jax_vmap(x, y, batches, weights), networks * STEPS, *of_one),
+    }
+    if torch is not None:
+        few = [w[:4] for w in weights]
+        ways["PyTorch loop"] = Way(rivals.pytorch_loop(torch, x, y, batches, few), 4 * STEPS, *of_one)
+        ways["PyTorch, torch.func.vmap"] = Way(
+            rivals.torch_func(torch, x, y, batches, weights), networks * STEPS, *of_one
+        )
+    return ways
+
+
+def on_accelerator(*words: str) -> Sweep:
+    """A sweep of such networks, cut into parts as `winit run` cuts it on these devices."""
+    sweep = Sweep("activation=tanh", "bias_std=0.05", f"width={WIDTH}", f"inputs.samples={SAMPLES}", *words)
+    devices = sweep.executor.devices
+    speedup = 1.0 if devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP * len(devices)
+    sweep.parts = list(planner(cores(), speedup, devices=len(devices)).parts(sweep.sweep))
+    return sweep
+
+
+def show(title: str, ways: dict[str, Way], rounds: int, peak: Peak | None) -> None:
+    print(f"\n{title}")
+    times = rounds_of({name: (way.run, way.count) for name, way in ways.items()}, rounds)
+    base = next(iter(times))
+    for name, way in ways.items():
+        taken = median(times[name])
+        ratio = median(one / other for one, other in zip(times[name], times[base], strict=True))
+        shares = "peak unknown"
+        if peak is not None:
+            of_flops = way.flops / taken / (way.devices * peak.flops)
+            shares = (
+                f"{of_flops:6.1%} of FLOP/s, {way.traffic / taken / (way.devices * peak.bandwidth):6.1%} of bytes/s"
+            )
+        print(f"  {name:<44}{1 / taken:14,.0f} a second{ratio:9.2f} times   {shares}", flush=True)
+
+
+def torch_beside(platform: str):
+    """PyTorch where it has the same device, else None, and a line that says so."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        print("PyTorch is not installed: its ways are left out.")
+        return None
+    if platform != "cpu":
+        if not torch.cuda.is_available():
+            print("PyTorch has no CUDA here: its ways are left out.")
+            return None
+        torch.set_default_device("cuda")
+    return torch
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(SWEEPS), help="some of: " + "; ".join(SWEEPS))
-    parser.add_argument("--no-cpu", action="store_true", help="do not run on the cores")
-    parser.add_argument("--again", action="store_true", help="first and second passes, in this process")
-    arguments = parser.parse_args()
-    installed = versions()
-    print(f"Python {installed['python']}, jaxlib {installed['jaxlib']}, {os.cpu_count()} cores")
-    for name in arguments.names:
-        if arguments.again:
-            print(again(name), flush=True)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            ways = {"accelerator": None} if arguments.no_cpu else {"accelerator": None, "cores": "cpu"}
-            for way, platform in ways.items():
-                wall, info = cold_run(SWEEPS[name], Path(folder) / way, platform)
-                print(f"{name:<26}{way:<12}{wall:8.1f} s, computing {info['seconds']:8.1f} s", flush=True)
-            if len(ways) == 2:
-                print(f"{name:<26}{parted(*(Path(folder) / way for way in ways))}", flush=True)
+    parser.add_argument("--networks", type=int, default=1_000_000, help="points of the grid of the forward sweep")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--platform", help="as JAX names it; by default whatever accelerator there is")
+    chosen = parser.parse_args()
+    if chosen.platform:
+        jax.config.update("jax_platforms", chosen.platform)
+    devices = jax.local_devices()
+    kind, platform = devices[0].device_kind, devices[0].platform
+    if platform == "cpu" and chosen.platform != "cpu":
+        sys.exit("JAX finds no accelerator on this machine; --platform cpu runs the same on its cores.")
+    installed, peak = versions(), PEAKS.get(kind)
+    known = f"{peak.flops / 1e12:.1f} TFLOP/s, {peak.bandwidth / 1e12:.2f} TB/s each" if peak else "peak unknown"
+    print(f"Python {installed['python']}, jaxlib {installed['jaxlib']}, {len(devices)} x {kind} ({known})")
+    torch = torch_beside(platform)
+    together = 4 if platform == "cpu" else 128
+    trained = max(4, chosen.networks // 2000)
+    at_depths = f"networks of 1 to {LAYERS} layers"
+    show(f"Forward, every statistic: {at_depths}", forward_ways(chosen.networks, together, torch), chosen.rounds, peak)
+    of_gradients = gradient_ways(chosen.networks, max(1, together // 8), torch)
+    show(f"Gradients at every layer: networks of {LAYERS} layers", of_gradients, chosen.rounds, peak)
+    show("Training: steps of networks", training_ways(trained, torch), chosen.rounds, peak)
 
 
 if __name__ == "__main__":

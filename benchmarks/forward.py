@@ -67,7 +67,7 @@ class Sweep:
 
     def __call__(self) -> None:
         depths = tuple(self.sweep.grid.depth)
-        lanes = runner.lanes(len(self.executor.devices))
+        lanes = runner.lanes(1)  # every part on all devices
         with ThreadPoolExecutor(lanes) as pool:
             list(pool.map(lambda part: self.executor.run(part, depths), self.parts))
 

@@ -1,4 +1,4 @@
-"""Several devices: each gets parts, run.json names them, and no row depends on how many there are."""
+"""Several devices: networks are dealt over them by one program, and no row depends on how many there are."""
 
 import json
 import re
@@ -16,9 +16,14 @@ FORWARD = [
     "depth=1,3",
     "seed=0,1,2,3",
     "inputs.samples=20",
+    "measure.gradients=true",
 ]
+# What XLA simplifies otherwise on several devices, if it may: divisions that share what they divide by.
 TRAINED = [
-    "activation=relu",
+    "activation=gelu",
+    "normalization=layer",
+    "block=residual",
+    "train.optimizer=adam",
     "gain=0.5,1.5",
     "width=8",
     "depth=2",
@@ -32,11 +37,12 @@ TRAINED = [
     "train.test_samples=9",
 ]
 KINDS = {
-    "forward": (FORWARD, ("networks", "layers")),
+    "forward": (FORWARD, ("networks", "layers", "gradients")),
     "training": (TRAINED, ("networks", "layers", "training")),
 }
 
-# Two networks are trained at once, so that every lane has a part. What comes back from a device says which one it was.
+# Two networks are trained at once, so that every device has some. What comes back says which devices it lay on, and
+# each compilation and each draw of weights says that it was.
 WHERE = """
 import sys
 import jax
@@ -47,11 +53,25 @@ def telling(function):
     def told(tree):
         for each in jax.tree.leaves(tree):
             if isinstance(each, jax.Array):
-                print(*(f"[result of {device}]" for device in each.devices()), file=sys.stderr)
+                shards = each.addressable_shards
+                assert len(shards) == 1 or sum(shard.data.size for shard in shards) == each.size
+                print(*(f"[result of {shard.device}]" for shard in shards), file=sys.stderr)
         return function(tree)
     return told
 
 jax.device_get, jax.block_until_ready = telling(jax.device_get), telling(jax.block_until_ready)
+
+def heard(event, seconds, **about):
+    if event.endswith("backend_compile_duration"):
+        print("[compiled]", file=sys.stderr)
+
+jax.monitoring.register_event_duration_secs_listener(heard)
+from winit_jax.numerics import draws
+draw = draws.unit_weight_stack
+def drawing(*drawn):
+    print(f"[drawn {drawn}]", file=sys.stderr)
+    return draw(*drawn)
+draws.unit_weight_stack = drawing
 """
 # A process that is killed once three parts are in their places.
 KILL = """
@@ -69,11 +89,12 @@ os.replace = placing
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def alone(request, tmp_path_factory):
-    """(Words of a sweep, its tables, the folder of a run of it on one device.)"""
+    """(Words of a sweep, its tables, the folder of a run of it on one device, that process.)"""
     words, tables = KINDS[request.param]
     folder = tmp_path_factory.mktemp("devices") / request.param
-    assert_used(run_apart(folder, *words, before=WHERE), folder, 1)
-    return words, tables, folder
+    process = run_apart(folder, *words, before=WHERE)
+    assert_used(process, folder, 1)
+    return words, tables, folder, process
 
 
 def used(process):
@@ -93,17 +114,25 @@ def assert_used(process, folder, count):
     assert used(process) == set(named)
 
 
+def compilations(process):
+    return process.stderr.count("[compiled]")
+
+
 @pytest.mark.slow
-def test_every_device_gets_parts_and_the_rows_are_those_of_one_device(alone, tmp_path):
-    words, tables, one = alone
-    ran = run_apart(tmp_path / "three", *words, before=WHERE, devices=3)
-    assert_used(ran, tmp_path / "three", 3)
-    assert_same_bits(one, tmp_path / "three", tables)
+@pytest.mark.parametrize("devices", [2, 4])
+def test_networks_are_dealt_over_all_devices_by_the_programs_and_draws_of_one_with_its_rows(alone, tmp_path, devices):
+    words, tables, one, process = alone
+    ran = run_apart(tmp_path / "dealt", *words, before=WHERE, devices=devices)
+    assert_used(ran, tmp_path / "dealt", devices)
+    assert_same_bits(one, tmp_path / "dealt", tables)
+    assert compilations(ran) <= compilations(process)
+    drawn = re.findall(r"\[drawn .*?\]", ran.stderr)
+    assert len(drawn) == len(set(drawn)) > 0
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_with_another_count_of_devices_a_run_has_the_rows_of_one(alone, tmp_path):
-    words, tables, one = alone
+    words, tables, one, _ = alone
     devices, then = (1, 2) if "training" in tables else (3, 1)
     folder = tmp_path / "killed"
     killed = run_apart(folder, *words, before=WHERE + KILL, devices=devices)

@@ -133,7 +133,14 @@ def test_every_problem_is_reported_at_once_with_its_place(tmp_path):
         ),
         (
             [*GOOD, "compute.matmul_precision=hihg"],
-            "compute.matmul_precision: 'hihg' is not allowed. Did you mean 'high'? Known: default, high, highest.",
+            "compute.matmul_precision: 'hihg' is not allowed. Did you mean 'high'? Known: BF16_BF16_F32_X3, "
+            "BF16_BF16_F32_X6, F32_F32_F32, TF32_TF32_F32, TF32_TF32_F32_X3, default, float32, high, highest.",
+        ),
+        (
+            [*GOOD, "compute.matmul_precision=bf16_bf16_f32_x3"],
+            "compute.matmul_precision: 'bf16_bf16_f32_x3' is not allowed. Did you mean 'BF16_BF16_F32_X3'? "
+            "Known: BF16_BF16_F32_X3, BF16_BF16_F32_X6, F32_F32_F32, TF32_TF32_F32, TF32_TF32_F32_X3, default, "
+            "float32, high, highest.",
         ),
         ([*GOOD, "depht=3"], None),
         ([*GOOD, "phase"], "'phase' is not AXIS=VALUES. A sweep's name or file comes first."),

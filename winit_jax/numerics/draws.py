@@ -1,7 +1,6 @@
-"""The random arrays that networks share, as the passes read them; the latest few are kept."""
+"""The random arrays that networks share, as the passes read them; the latest few are kept, on every device."""
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from winit_jax.numerics.initializers import (
     unit_weight_stack,
     unit_weights,
 )
+from winit_jax.numerics.keeping import latest
 
 
 class Layer(NamedTuple):
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 Draws = tuple[tuple[Layer, ...], ...]
 
 
-@lru_cache(maxsize=4)
+@latest(4)
 def layer_stack(
     seed: int, shape: str, first: int, count: int, places: tuple[tuple[Place, ...], ...], law: str = "normal"
 ) -> Draws:
@@ -69,20 +69,20 @@ def layer_stack(
     return tuple(tuple(at(place) for place in of_update) for of_update in places)
 
 
-@lru_cache(maxsize=4)
+@latest(4)
 def first_layer(seed: int, shape: str, width: int, features: int, law: str = "normal") -> Layer:
     """Draws of the first layer: weights [features, width]. law: of the biases."""
     weights = unit_weights(seed, shape, width, 1, features)
     return Layer(weights, jnp.sum(weights, axis=0), unit_biases(seed, width, 1, 1, law=law)[0])
 
 
-@lru_cache(maxsize=4)
+@latest(4)
 def directions(seed: int, stream: str, samples: int, width: int) -> jax.Array:
     """A random direction for each sample, [samples, width]: of `tangents` or `cotangents`."""
     return unit_directions(seed, stream, samples, width)
 
 
-@lru_cache(maxsize=4)
+@latest(4)
 def readout(seed: int, width: int, classes: int) -> jax.Array:
     """Weights of a linear readout: [width, classes], normal of variance 1 / width."""
     key = stream_key(seed, "readout", width, classes)

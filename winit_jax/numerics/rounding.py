@@ -5,8 +5,20 @@ import numpy as np
 Array = np.ndarray
 
 UNIT_ROUNDOFF = 2.0**-24
-# Of products of lower precision where the hardware has it: TensorFloat-32 has 11 bits, bfloat16 has 8.
-NARROW_ROUNDOFF = {"high": 2.0**-11, "default": 2.0**-8}
+# Of products of lower precision where the hardware has it: TensorFloat-32 has 11 bits, bfloat16 has 8. A term of a
+# product is off by twice its roundoff at most, for either factor may be.
+# In pieces: x = x1 + x2 + ... of b bits each, so that |x - x1| <= 2^-b |x|, and what is left of x behind k pieces is
+# 2^-kb |x|. X3 adds up x1 y1 + x1 y2 + x2 y1, of two pieces; what it leaves out is x2 y2 and two times the rest behind
+# two pieces, 3 * 2^-2b in all. X6 has three pieces, which hold float32 to its last bit, and leaves out x2 y3 and x3 y2,
+# 2 * 2^-3b. Sums are in float32. Source: Henry, Tang and Heinecke 2019, arXiv:1904.06376.
+NARROW_ROUNDOFF = {
+    "high": 2.0**-11,
+    "default": 2.0**-8,
+    "BF16_BF16_F32_X3": 1.5 * 2.0**-16 + UNIT_ROUNDOFF,
+    "BF16_BF16_F32_X6": 2.0**-24 + UNIT_ROUNDOFF,
+    "TF32_TF32_F32": 2.0**-11,
+    "TF32_TF32_F32_X3": 1.5 * 2.0**-22 + UNIT_ROUNDOFF,
+}
 # Entries below this share of the RMS of their layer may count as 0 (docs/definitions.md).
 FORGOTTEN = 1e-18
 # How many times larger the errors are than float32's.

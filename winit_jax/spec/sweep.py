@@ -7,9 +7,9 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from winit_jax.columns import AXES, MAX_SEED, WEIGHT_SCALES
 from winit_jax.columns.formats import FLOAT32
@@ -217,10 +217,32 @@ class Train(Table):
         return [*range(0, self.steps, self.eval_every), self.steps]
 
 
-class Compute(Table):
-    """How it is computed. batch_mib bounds the memory of a batch, part_seconds its time; neither changes a result."""
+# How products of matrices are computed where the hardware has several ways (`numerics.rounding`).
+MatmulPrecision = Literal[
+    "default",
+    "high",
+    "highest",
+    "float32",
+    "BF16_BF16_F32_X3",
+    "BF16_BF16_F32_X6",
+    "TF32_TF32_F32",
+    "TF32_TF32_F32_X3",
+    "F32_F32_F32",
+]
 
-    matmul_precision: Literal["default", "high", "highest"] = "highest"
+
+def _of_one_word(precision: str) -> str:
+    """One word for what has two."""
+    return "highest" if precision == "float32" else precision
+
+
+class Compute(Table):
+    """How it is computed. batch_mib bounds the memory of a batch, part_seconds its time; neither changes a result.
+
+    matmul_precision: JAX's words, of which `float32` is another one for `highest`, and its names of algorithms.
+    """
+
+    matmul_precision: Annotated[MatmulPrecision, AfterValidator(_of_one_word)] = "highest"
     batch_mib: int = Field(512, ge=16, le=1_000_000)
     part_seconds: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="a part that takes longer is given up; default: none is"

@@ -1,4 +1,4 @@
-"""Which machine this is, how much memory it or the containers of this process have, and what becomes of what is freed."""
+"""Which machine this is, how much memory it or the containers of this process have, and what is freed of it."""
 
 import ctypes
 import math

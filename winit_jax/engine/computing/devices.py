@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from winit_jax.errors import WinitError
 from winit_jax.numerics import pinned
@@ -27,6 +28,25 @@ def of_this_process() -> list[jax.Device]:
             f"JAX does not start {named}{f' ({text[0]})' if text else ''}. Take the variable away, or install JAX for "
             "that platform, for example with pip install 'winit-jax[cuda13]'."
         ) from error
+
+
+def multiplying(precision: str) -> tuple[str, str | None]:
+    """(How matrices are multiplied here, a sentence where that is not as asked for).
+
+    precision: as in `compute.matmul_precision`. JAX refuses the names of algorithms that a platform does not have.
+    """
+    if not precision.isupper():
+        return precision, None
+    matrix = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    try:
+        jax.jit(lambda x: jnp.matmul(x, x, precision=precision)).lower(matrix).compile()
+    except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
+        platform = of_this_process()[0].platform
+        return "highest", (
+            f"compute.matmul_precision is {precision}, which JAX does not have on {platform}: "
+            "matrices are multiplied in float32, as with highest"
+        )
+    return precision, None
 
 
 def on_cpu() -> bool:

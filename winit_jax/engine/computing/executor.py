@@ -18,7 +18,8 @@ from winit_jax.engine.computing.verdicts import Verdicts
 from winit_jax.engine.computing.vocabulary import draw_of
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.points import points_by_draw
-from winit_jax.numerics import pinned
+from winit_jax.numerics import meshes, pinned
+from winit_jax.numerics.halving import Halving
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -27,10 +28,11 @@ from winit_jax.store.checkpoints import Checkpoint
 
 @dataclass
 class Executor:
-    """Computes parts of one sweep on this process's devices. Safe to call from several threads.
+    """Computes parts of one sweep on this process's devices, each part on all. Safe to call from several threads.
 
-    say: is told of what a user should not learn at the end only. Compiled programs, inputs on the device and what was
-    measured before training are kept between parts; none of it changes a result.
+    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled
+    programs, inputs on the devices and what was measured before training are kept between parts; none of it changes a
+    result.
     """
 
     work: Work
@@ -39,9 +41,13 @@ class Executor:
 
     def __post_init__(self) -> None:
         platform, depths = self.devices[0].platform, tuple(self.sweep.grid.depth)
+        self._mesh = meshes.mesh_of(self.devices)
         self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, platform)
-        self.measuring = Measuring(self.work, platform, self.verdicts)
-        self.training = Training(self.work, platform)
+        halving = Halving(self.say)
+        precision, note = devices.multiplying(self.sweep.compute.matmul_precision)
+        self.notes = [note] if note else []
+        self.measuring = Measuring(self.work, platform, self.verdicts, precision, halving)
+        self.training = Training(self.work, self.devices, precision, halving)
         points = points_by_draw(self.sweep, draw_of)
         self._before = BeforeTraining(
             depths, {(draw.shape, draw.biases): of for draw, of in points.items()}, self.measuring.measure
@@ -61,14 +67,13 @@ class Executor:
     ) -> dict[str, pa.Table]:
         """The tables of a part, for networks of the given depths; of a training part, of its own depth.
 
-        lane: picks the device. watch, checkpoint: as in `Training.train`.
+        lane: of the parts in flight; it changes nothing. watch, checkpoint: as in `Training.train`.
         Errors: SelfCheckError; whatever JAX raises (out of memory, a failing activation) or `watch` does.
         """
         programs.make_room()
-        device = self.devices[lane % len(self.devices)]
-        with pinned.settings(), jax.default_device(device):
+        with pinned.settings(), jax.default_device(self.devices[0]), meshes.across(self._mesh):
             if part.is_training:
-                pieces = self._train(part, device, watch, checkpoint)
+                pieces = self._train(part, watch, checkpoint)
             else:
                 pieces = [self._measure(job, depths) for job in part.jobs]
         names = [name for name in schema.TABLES if any(name in piece for piece in pieces)]
@@ -90,12 +95,12 @@ class Executor:
         return detail_tables(points, depths, findings) | {"networks": networks_table(points, depths, findings)}
 
     def _train(
-        self, part: Part, device: jax.Device, watch: Callable[[float], None], checkpoint: Checkpoint | None
+        self, part: Part, watch: Callable[[float], None], checkpoint: Checkpoint | None
     ) -> list[dict[str, pa.Table]]:
         """The tables of each job of a part whose networks are measured, and then trained."""
         measured = [self._before.of(job) for job in part.jobs]
         factors = [findings.factors for _, findings in measured]
-        learnt = self.training.train(part, device, watch, checkpoint, factors)
+        learnt = self.training.train(part, watch, checkpoint, factors)
         pieces, start = [], 0
         for job, (stds, findings) in zip(part.jobs, measured, strict=True):
             of_job = learnt.of(slice(start, start + len(stds)))

@@ -15,6 +15,7 @@ from winit_jax.engine.computing.verdicts import Evidence, Verdicts
 from winit_jax.engine.computing.work import Work
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
+from winit_jax.numerics.halving import Halving
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.family import LAYERED, Family
 from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
@@ -27,13 +28,16 @@ from winit_jax.spec.parts import Job, Part
 class Measuring:
     """The passes through networks of one sweep. Safe to call from several threads.
 
-    platform: of the devices, as JAX names it. verdicts: of the self-check. Inputs are brought to the device once a
-    width and format; what is kept between calls changes no result.
+    platform: of the devices, as JAX names it. verdicts: of the self-check. precision: of matrix products. halving: what
+    fits in memory. Inputs are brought to the devices once a width and format; what is kept between calls changes no
+    result.
     """
 
     work: Work
     platform: str
     verdicts: Verdicts
+    precision: str = "highest"
+    halving: Halving = field(default_factory=Halving)
     _prepared: dict[tuple[int, str], Inputs] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -52,7 +56,7 @@ class Measuring:
             activation(job.activation),
             NORMALIZATIONS[job.normalization],
             measure.saturation_threshold,
-            sweep.compute.matmul_precision,
+            self.precision,
             norm_position=job.norm_position,
             layout=Layout(data.positions, data.grid),
             block=family.block,
@@ -70,6 +74,7 @@ class Measuring:
             budget_mib=budget_mib,
             platform=self.platform,
             room=room,
+            halving=self.halving,
         )
         findings.factors = findings.layers.pop(families.FACTORS, None)
         if findings.factors is not None:
@@ -91,6 +96,7 @@ class Measuring:
                 budget_mib=budget_mib,
                 platform=self.platform,
                 room=room,
+                halving=self.halving,
             )
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings, room)

@@ -14,9 +14,11 @@ from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import batch_size
+from winit_jax.numerics import meshes
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.draws import Place
+from winit_jax.numerics.halving import Halving
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.numerics.training import classifier, trainer
 from winit_jax.numerics.training.beginning import Trainee
@@ -30,18 +32,20 @@ from winit_jax.system.provenance import DECISIVE, versions
 class Training:
     """Trains the networks of one sweep. Safe to call from several threads.
 
-    platform: of the devices, as JAX names it. The data set is brought to each device once.
+    devices: that a batch each is trained on side by side. precision: of matrix products. halving: what fits
+    in memory. The data set is brought to each once.
     """
 
     work: Work
-    platform: str
-    _datasets: dict[Any, classifier.Data] = field(default_factory=dict)
+    devices: Sequence[jax.Device]
+    precision: str
+    halving: Halving = field(default_factory=Halving)
+    _data_on_devices: classifier.Data | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def train(
         self,
         part: Part,
-        device: jax.Device,
         watch: Callable[[float], None],
         checkpoint: Checkpoint | None,
         factors: Sequence[np.ndarray | None],
@@ -49,26 +53,44 @@ class Training:
         """What becomes of all networks of a part, in the order of its jobs and their points.
 
         factors: of each job, what weights are multiplied by that follow from the inputs (`tables.Found`), else None.
-        device: the default one of the moment. watch: is told now and then which share of the steps is done; it may
-        raise. checkpoint: where the training goes on from, and is kept now and then and where `watch` ends it.
+        watch: is told now and then which share of the steps is done; it may raise. checkpoint: where the training goes
+        on from, and is kept now and then and where `watch` ends it.
         """
         job, train, dataset = part.jobs[0], self._train, self._dataset
         assert job.depth is not None
         trainees, settings = self._trainees(part, factors), self._settings(part)
-        padded_to = self._compiled_for(len(trainees), job.width, job.depth)
-        belongs_to = self._belongs_to(part, settings, [padded_to, device.device_kind, self.work.sweep.scale_axis])
-        results = trainer.train(
-            trainees,
-            self._data(device),
-            width=job.width,
-            depth=job.depth,
-            classes=dataset.classes,
-            evaluated=train.evaluated,
-            settings=settings,
-            padded_to=padded_to,
-            between=between(watch, train.steps, checkpoint, belongs_to),
-            resumed=None if checkpoint is None else checkpoint.load(belongs_to),
-        )
+        of_part = [self.devices[0].device_kind, self.work.sweep.scale_axis]
+
+        def learnt(some: slice) -> list[Any]:
+            """The evaluations of some of the networks, and where each diverged, at each step."""
+            assert job.depth is not None
+            are_all = some == slice(0, len(trainees))
+            count = some.stop - some.start
+            padded_to = self._compiled_for(count, job.width, job.depth) if are_all else self._dealt_evenly(count)
+            belongs_to = self._belongs_to(part, settings, [padded_to, *of_part, *([] if are_all else [some.start])])
+            return list(
+                trainer.train(
+                    trainees[some],
+                    self._data(),
+                    width=job.width,
+                    depth=job.depth,
+                    classes=dataset.classes,
+                    evaluated=train.evaluated,
+                    settings=settings,
+                    padded_to=padded_to,
+                    between=between(
+                        lambda share: watch((some.start + share * count) / len(trainees)),
+                        train.steps,
+                        checkpoint,
+                        belongs_to,
+                    ),
+                    resumed=None if checkpoint is None else checkpoint.load(belongs_to),
+                )
+            )
+
+        kind = f"training {job.depth:,} {job.block} layers of width {job.width:,}"
+        pieces = self.halving.in_pieces(kind, len(trainees), learnt)
+        results = [jax.tree.map(lambda *x: np.concatenate(x), *of_step) for of_step in zip(*pieces, strict=True)]
         evaluations, diverged_at = (
             jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*results, strict=True)
         )
@@ -82,7 +104,7 @@ class Training:
 
     def together(self, width: int, depth: int) -> int:
         """How many networks of a (width, depth) are trained at once on one device."""
-        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.platform)
+        return trainer.block_size(self._mib(width, depth), self.work.sweep.compute.batch_mib, self.devices[0].platform)
 
     def together_in_shards(self, width: int, depth: int) -> int:
         """The same where shards are cut: as on a CPU, whatever the device."""
@@ -137,7 +159,7 @@ class Training:
                 NORMALIZATIONS[job.normalization],
                 BLOCKS.find(job.block),
                 job.norm_position,
-                self.work.sweep.compute.matmul_precision,
+                self.precision,
                 Layout(self._dataset.positions, self._dataset.grid),
                 pools=self._dataset.y_train.ndim == 1,
             ),
@@ -167,18 +189,28 @@ class Training:
         return max(trainer.training_mib(*sizes, block, dataset.positions) for block in blocks)
 
     def _compiled_for(self, networks: int, width: int, depth: int) -> int:
-        """How many networks a program runs with: those of a whole batch, unless most of them would be padding."""
-        whole = batch_size(self.work.sweep, self.together(width, depth))
-        return whole if networks <= whole <= 2 * networks else networks
+        """How many networks a program runs with: those of a whole batch, unless most of them would be padding.
 
-    def _data(self, device: jax.Device) -> classifier.Data:
-        """The data set on a device, the default one of the moment."""
+        On several devices each has as many as one by itself would have.
+        """
+        whole, devices = batch_size(self.work.sweep, self.together(width, depth)), len(self.devices)
+        if devices == 1:
+            return whole if networks <= whole <= 2 * networks else networks
+        of_a_device = whole if whole <= 2 * networks else networks
+        return devices * max(of_a_device, -(-networks // devices))
+
+    def _dealt_evenly(self, networks: int) -> int:
+        """So many, and as few more as give every device the same number."""
+        return len(self.devices) * -(-networks // len(self.devices))
+
+    def _data(self) -> classifier.Data:
+        """The data set on the devices of the moment."""
         with self._lock:
-            if device not in self._datasets:
-                # Not device_put, which would commit them to the device and have the loop compiled twice.
+            if self._data_on_devices is None:
+                # Not device_put on one device, which would commit them to it and have the loop compiled twice.
                 arrays = (jnp.asarray(getattr(self._dataset, name)) for name in classifier.Data._fields)
-                self._datasets[device] = classifier.Data(*arrays)
-            return self._datasets[device]
+                self._data_on_devices = meshes.put(classifier.Data(*arrays), meshes.current())
+            return self._data_on_devices
 
 
 def _multiplied(trainee: Trainee, factors: np.ndarray, job: Job) -> Trainee:

@@ -134,12 +134,13 @@ def planner(
     *,
     imports: bool = False,
     least_parts: int = LEAST_PARTS,
+    devices: int = 1,
 ) -> Planner:
     """A planner that knows the numerics.
 
     speedup: of an accelerator over the cores, as an estimate. together: how many networks of a (width, depth) are
     trained at once (`Training.together`). imports: whether activations given by import path may be asked if they are
-    homogeneous; else they count as not. least_parts: as in `Planner`.
+    homogeneous; else they count as not. least_parts, devices: as in `Planner`.
     """
     return Planner(
         draw_of=draw_of,
@@ -157,6 +158,7 @@ def planner(
         tables=theories.tables_seconds,
         lanes=min(LANES, cores),
         least_parts=least_parts,
+        devices=devices,
     )
 
 

@@ -15,7 +15,7 @@ MIB = 2**20
 BASE_MIB = 350.0
 PROGRAM_MIB = {"forward": 50.0, "gradients": 200.0, "singular_values": 70.0, "training": 200.0}
 MAX_PROGRAMS = 8
-# Parts in flight on one device (run.LANES_A_DEVICE), each with draws, signals and results of its own.
+# Parts in flight (runner.lanes), each with draws, signals and results of its own.
 LANES = 2
 # Of the draws of a job, and of all that a training batch holds, within compute.batch_mib.
 STACK_SHARE = 0.125

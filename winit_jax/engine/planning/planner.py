@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from winit_jax.columns import OF_TRAINING
 from winit_jax.columns.formats import FLOAT32
@@ -12,6 +12,8 @@ from winit_jax.engine.planning import shapes
 from winit_jax.engine.planning.points import Count, Draw, count_by_shape, families_by_draw, points_by_draw
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Scale, Sweep
+
+T = TypeVar("T")
 
 # Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
@@ -43,6 +45,20 @@ def batch_size(sweep: Sweep, together: int) -> int:
     return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
 
 
+def side_by_side(networks: Iterator[T], size: int, devices: int) -> Iterator[list[T]]:
+    """Batches of so many networks, one for each device, as one list for all.
+
+    A last batch of fewer than half as many comes by itself: it has a program of its own (`Training`), as on one device.
+    """
+    while batches := list(itertools.islice(networks, size * devices)):
+        rest = len(batches) % size
+        if 0 < 2 * rest < size < len(batches):
+            yield batches[:-rest]
+            yield batches[-rest:]
+        else:
+            yield batches
+
+
 @dataclass(frozen=True)
 class Planner:
     """What planning needs to know of the numerics and the machine.
@@ -55,7 +71,8 @@ class Planner:
     at once. fixed_points: rows of the mean_field table. in_a_block: (rows, width) -> how many networks go through the
     layers together, which takes as long for fewer. predicting: (activation, block, points) -> seconds of one layer at
     infinite width. tables: block -> seconds that its first prediction takes beside that. lanes: parts at a time.
-    least_parts: over about how many parts the jobs of a small sweep are spread.
+    least_parts: over about how many parts the jobs of a small sweep are spread. devices: over which the networks of a
+    part are dealt.
     """
 
     draw_of: Callable[[str], Draw]
@@ -73,6 +90,7 @@ class Planner:
     tables: Callable[[str], float] = lambda block: 0.0
     lanes: int = 1
     least_parts: int = LEAST_PARTS
+    devices: int = 1
 
     def _shape_of(self, init: str) -> str:
         return self.draw_of(init).shape
@@ -140,7 +158,7 @@ class Planner:
                 for seed, point, (at, (rate, readout)) in itertools.product(grid.seed, points, enumerate(learning))
             )
             size = batch_size(sweep, self.together(width, depth))
-            while batch := list(itertools.islice(networks, size)):
+            for batch in side_by_side(networks, size, self.devices):
                 yield Part(
                     tuple(
                         Job(

@@ -69,7 +69,7 @@ def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None) -> 
     if problem := provenance.known_bad():
         raise Refused(problem)
     executor = _executor(sweep, host.say)
-    for note in activation_notes(sweep):
+    for note in (*activation_notes(sweep), *executor.notes):
         host.say(f"note: {note}")
     try:
         folder.create()
@@ -187,8 +187,9 @@ def _agree(sweep: Sweep, folder: RunFolder, executor: Executor, host: Host, shar
 
 
 def _planner(executor: Executor) -> Planner:
-    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP
-    return planner(provenance.cores(), speedup, executor.training.together, imports=True)
+    devices = len(executor.devices)
+    speedup = 1.0 if executor.devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP * devices
+    return planner(provenance.cores(), speedup, executor.training.together, imports=True, devices=devices)
 
 
 def _shard_planner(executor: Executor) -> Planner:
@@ -229,7 +230,7 @@ def _campaign(
         watched=host.watched,
         shard=shard,
         finish=lambda: folder.write_predictions(executor.predictions()),
-        lanes=runner.lanes(len(executor.devices)),
+        lanes=runner.lanes(1),  # every part on all devices
     )
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
-from winit_jax.numerics import narrow
+from winit_jax.numerics import meshes, narrow
 from winit_jax.numerics.blocks import DENSE, Block, entries
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import loops
@@ -51,7 +51,7 @@ def gradients(
 
     hidden: every hidden layer to the deepest, and maybe more, which nothing reads. loss: see `gradients.way_back`.
     edges: of histograms, in units of the RMS, of the deepest network: [N, rows, bins + 3], else None.
-    block: networks at a time.
+    block: networks at a time on a device.
     dLoss/da first, dLoss/dW at each place of an update second; NaN beyond the depth. Then the histograms, and of
     networks that are rounded the columns of what that loses of dLoss/da.
     """
@@ -62,6 +62,7 @@ def gradients(
         lambda chosen: _gradients(inputs, chosen, first, hidden, loss, wanted, shifted, settings, *turns),
         _beside(hidden, networks),
         block,
+        settings,
     )
     rows = settings.rows(max(depths))
     squares = jax.tree.map(lambda x: x[:, :, :rows], squares._replace(histogram=None))._replace(
@@ -79,7 +80,7 @@ def gradients(
     return preact, weight, squares.histogram, {name: np.where(beyond, np.nan, of) for name, of in lost.items()}
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _gradients(
     inputs: Inputs,
     networks: Networks,
@@ -92,7 +93,8 @@ def _gradients(
     layers: jax.Array,
     turns: jax.Array,
 ) -> Gradients:
-    def of_network(network: Networks) -> Gradients:
+    def of_network(network: Networks, shared: Any) -> Gradients:
+        inputs, first, hidden, loss, depths, edges, layers, turns = shared
         kept = way_forth(inputs.signal, first, hidden, network, settings, layers)
 
         def back(depth: jax.Array, edges: jax.Array | None) -> Gradients:
@@ -103,7 +105,9 @@ def _gradients(
             return of_depths
         return of_depths._replace(histogram=back(jnp.max(depths), edges).histogram)
 
-    of_all: Gradients = _of_each(of_network, networks)
+    of_all: Gradients = _of_each(
+        of_network, networks, (inputs, first, hidden, loss, depths, edges, layers, turns), settings
+    )
     return of_all
 
 
@@ -122,7 +126,7 @@ def singular_values(
     if hidden is None:
         return {name: np.zeros((len(depths), networks.size)) + value for name, value in AT_DEPTH_ONE.items()}
     networks, layers = _beside(hidden, networks), jnp.int32(max(depths) - 1)
-    kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, layers), networks, 1)
+    kept = _in_blocks(lambda chosen: _slopes(inputs, chosen, first, hidden, settings, layers), networks, 1, settings)
     weights = np.asarray(hidden[0][0].weights)
     summaries = []
     for network in range(networks.size):
@@ -131,25 +135,32 @@ def singular_values(
     return {name: np.stack([columns[name] for columns in summaries], axis=1) for name in SINGULAR_VALUES}
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _slopes(
     inputs: Inputs, networks: Networks, first: Layer, hidden: Draws, settings: Settings, layers: jax.Array
 ) -> Kept:
-    def of_network(network: Networks) -> Kept:
+    def of_network(network: Networks, shared: Any) -> Kept:
+        inputs, first, hidden, layers = shared
         return way_forth(inputs.signal, first, hidden, network, settings, layers)
 
-    of_all: Kept = _of_each(of_network, networks)
+    of_all: Kept = _of_each(of_network, networks, (inputs, first, hidden, layers), settings)
     return of_all
 
 
-def _of_each(of_network: Callable[[Networks], Any], networks: Networks) -> Any:
-    """What it gives of each of N networks, along a leading axis. One by itself is computed as one.
+def _of_each(of_network: Callable[[Networks, Any], Any], networks: Networks, shared: Any, settings: Settings) -> Any:
+    """What of_network(network, shared) gives of each of N networks, along a leading axis.
 
-    Under `vmap` both branches of a condition would be computed, whichever holds.
+    One by itself on a device is computed as one: under `vmap` both branches of a condition would be computed, whichever
+    holds.
     """
-    if networks.size > 1:
-        return jax.vmap(of_network)(networks)
-    return jax.tree.map(lambda x: x[None], of_network(jax.tree.map(lambda x: x[0], networks)))
+
+    def of_a_device(networks: Networks, shared: Any) -> Any:
+        if networks.size > 1:
+            return jax.vmap(lambda network: of_network(network, shared))(networks)
+        return jax.tree.map(lambda x: x[None], of_network(jax.tree.map(lambda x: x[0], networks), shared))
+
+    lying = (meshes.DEALT, meshes.SHARED)
+    return meshes.on_each(of_a_device, settings.mesh, lying, meshes.DEALT)(networks, shared)
 
 
 def _is_beyond(square: Scaled) -> np.ndarray:
@@ -170,9 +181,13 @@ def _beside(stack: Draws | None, networks: Networks) -> Networks:
     return networks._replace(layered=jax.tree.map(padded, networks.layered))
 
 
-def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int) -> Any:
-    """What `run` gives of N networks, block by block (the last one padded), joined along the first axis."""
-    count = networks.size
+def _in_blocks(run: Callable[[Networks], Any], networks: Networks, block: int, settings: Settings) -> Any:
+    """What `run` gives of N networks, a block on each device (the last ones padded), joined along the first axis."""
+    count, mesh = networks.size, settings.mesh
+    block *= meshes.count(mesh)
     blocks = [np.minimum(np.arange(start, start + block), count - 1) for start in range(0, count, block)]
-    parts = [run(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks)) for chosen in blocks]
+    parts = [
+        run(meshes.put(jax.tree.map(lambda x, chosen=chosen: x[chosen], networks), mesh, meshes.DEALT))
+        for chosen in blocks
+    ]
     return jax.tree.map(lambda *x: np.concatenate(x)[:count], *jax.device_get(parts))

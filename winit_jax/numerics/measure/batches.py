@@ -1,5 +1,7 @@
 """How many networks go through the layers together: arithmetic alone."""
 
+import numpy as np
+
 # (sample, unit) pairs of one block on a CPU: enough to hide what an operation costs by itself, few enough to stay in
 # cache and to pad a lone network with; and the most networks, of which every layer leaves a row.
 CPU_BLOCK_PAIRS, CPU_BLOCK_NETWORKS = 65_536, 128
@@ -31,3 +33,13 @@ def of_a_call(blocks: int, block: int, samples: int, width: int, platform: str) 
     if platform != "cpu":
         return blocks
     return max(1, round(min(CPU_CALL_PAIRS / (samples * width), CPU_CALL_NETWORKS) / block))
+
+
+def turns(blocks: int, room: int, devices: int) -> np.ndarray:
+    """How many blocks each device computes in each call that has room for so many on each: [calls, devices].
+
+    The blocks of the last call are spread over the devices.
+    """
+    together = room * devices
+    of_call = np.minimum(blocks - together * np.arange(-(-blocks // together)), together)
+    return ((of_call[:, None] + devices - 1 - np.arange(devices)) // devices).astype(np.int32)

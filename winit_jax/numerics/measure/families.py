@@ -8,16 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from winit_jax.columns import SINGULAR_VALUES
-from winit_jax.numerics import draws
+from winit_jax.numerics import draws, meshes
 from winit_jax.numerics.blocks import DENSE, Block, Scales
+from winit_jax.numerics.halving import Halving
 from winit_jax.numerics.initializers import UNIT_VARIANCE
 from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.gradients import Readout
+from winit_jax.numerics.measure.layers import Measured
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
 from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
 from winit_jax.numerics.scaled import as_scaled
@@ -47,6 +50,13 @@ class Group:
     @property
     def n_networks(self) -> int:
         return self.networks.size
+
+    def some(self, chosen: slice) -> Networks:
+        """Some of the networks that run."""
+        if chosen == slice(0, self.n_networks):
+            return self.networks
+        of_them: Networks = jax.tree.map(lambda x: x[chosen], self.networks)
+        return of_them
 
 
 def of_draws(settings: Settings, shape: str, block: Block = DENSE, rounds: bool = False) -> Settings:
@@ -110,12 +120,14 @@ def forward(
     jacobian: bool = True,
     edges: np.ndarray | None = None,
     room: int = 0,
+    halving: Halving | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
     """(The measured columns of every row, [rows, N]; counts of a histogram, [rows, N, bins + 3], or None).
 
     Rows are the stem and every update of the layers behind it. room: layers of the deepest networks of the sweep, whose
-    draws and programs then serve those of fewer layers too. Where the weights are scaled to unit variance on the
-    inputs, FACTORS are among the columns, [rows, N, places]: see `Family.rescaled`.
+    draws and programs then serve those of fewer layers too. halving: what fits in memory, as it is found out. Where the
+    weights are scaled to unit variance on the inputs, FACTORS are among the columns, [rows, N, places]: see
+    `Family.rescaled`.
     """
     settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
@@ -123,22 +135,30 @@ def forward(
     histogram = None
     for group in groups(family, features, settings, shared=edges is None):
         count = family.stacked_layers(max(room, layers) - 1, budget_mib)
-        measured = forward_pass.forward(
-            inputs,
-            group.networks,
-            family.first_layer(features),
-            (
-                # The last one as long as the others, which are then one program.
-                family.stack(start, count)
-                for start in range(2, layers + 1, count)
-            ),
-            draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
-            settings,
-            block=batches.size(group.n_networks, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
-            edges=edges,
-            platform=platform,
-            layers=layers,
-        )
+
+        def measured_of(some: slice, group: Group = group, count: int = count) -> Measured:
+            networks = group.some(some)
+            on_a_device = -(-networks.size // meshes.count(settings.mesh))
+            return forward_pass.forward(
+                inputs,
+                networks,
+                family.first_layer(features),
+                (
+                    # The last one as long as the others, which are then one program.
+                    family.stack(start, count)
+                    for start in range(2, layers + 1, count)
+                ),
+                draws.directions(family.seed, "tangents", samples, family.width) if jacobian else None,
+                settings,
+                block=batches.size(on_a_device, samples, family.width, budget_mib, platform, alone=group.is_rescaled),
+                edges=edges,
+                platform=platform,
+                layers=layers,
+            )
+
+        kind = f"{samples:,} inputs through {family.block.name} layers of width {family.width:,}"
+        pieces = (halving or Halving()).in_pieces(kind, group.n_networks, measured_of)
+        measured: Measured = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *pieces)
         jacobian_scale = (settings.layer_of(settings.rows(layers)) - 1)[:, None] * group.hidden_log10_ratio
         columns = forward_pass.to_columns(
             measured,
@@ -166,10 +186,12 @@ def gradients(
     platform: str,
     edges: np.ndarray | None = None,
     room: int = 0,
+    halving: Halving | None = None,
 ) -> tuple[Columns, np.ndarray | None]:
     """(Columns of the gradients, [N, depths, rows]; counts of a histogram, [N, rows, bins + 3], or None).
 
-    labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear. room: as in `forward`.
+    labels: classes of the samples, for the cross-entropy of a readout; else the loss is linear. room, halving: as in
+    `forward`.
     """
     settings = of_draws(settings, family.shape, family.block, family.format is not None)
     samples, features = inputs.samples.shape
@@ -183,18 +205,25 @@ def gradients(
     one_mib = backward.gradient_mib(deepest, samples, family.width, of_normalization, family.block)
     layer = settings.layer_of(settings.rows(deepest))
     for group in groups(family, features, settings, shared=labels is None and edges is None):
-        block = 1 if platform == "cpu" else max(1, min(group.n_networks, int(budget_mib / one_mib)))
-        preact, weight, counts, lost = backward.gradients(
-            inputs,
-            group.networks,
-            family.first_layer(features),
-            family.hidden_layers(deepest, room),
-            loss,
-            tuple(depths),
-            settings,
-            block=block,
-            edges=edges,
-        )
+
+        def found_of(some: slice, group: Group = group) -> Any:
+            networks = group.some(some)
+            on_a_device = -(-networks.size // meshes.count(settings.mesh))
+            return backward.gradients(
+                inputs,
+                networks,
+                family.first_layer(features),
+                family.hidden_layers(deepest, room),
+                loss,
+                tuple(depths),
+                settings,
+                block=1 if platform == "cpu" else max(1, min(on_a_device, int(budget_mib / one_mib))),
+                edges=edges,
+            )
+
+        kind = f"gradients in {deepest:,} {family.block.name} layers of width {family.width:,}"
+        pieces = (halving or Halving()).in_pieces(kind, group.n_networks, found_of)
+        preact, weight, counts, lost = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
         weight = _together(weight, family, group)
         # A gradient at layer l of a network of depth L comes back through L - l layers of weights.
         hidden = group.hidden_log10_ratio[:, None, None]

@@ -2,14 +2,15 @@
 
 Networks that share their draws and static shape run together: vmap stacks their rows into one tall
 matrix product with Z, and a loop walks over blocks of them, so that a block's activations stay in
-cache (CPU) or fill the device (accelerators) while it goes through all layers.
+cache (CPU) or fill the device (accelerators) while it goes through all layers. Of several devices each walks over
+blocks of its own.
 
 On a CPU a network's bits do not depend on what runs beside it: the shape of a block follows from that of one
 network, the last block is padded, and every loop stays one however few its turns (see `loops`).
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from winit_jax.numerics import narrow
+from winit_jax.numerics import meshes, narrow
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import batches, loops
 from winit_jax.numerics.measure.definitions import OF_PHI
@@ -45,17 +46,20 @@ def forward(
     hidden: stacks of layers (leading axis), in order, each drawn when its turn comes; several where one
         would not fit in memory.
     tangents: directions at the first pre-activations, [samples, width]; None measures no Jacobian.
-    block: networks at a time; N is padded to a multiple of it. edges: histogram edges of phi, or None.
+    block: networks at a time on a device; N is padded to a multiple of it. edges: histogram edges of phi, or None.
     layers: of a network; the rest of the last stack is left out. All layers by default.
     Out: NumPy arrays of [rows, N]: the stem, and every update of the layers of `hidden`.
     """
-    count = networks.size
-    needed = -(-count // block)
+    mesh, count = settings.mesh, networks.size
+    needed, devices = -(-count // block), meshes.count(mesh)
     samples, width = inputs.samples.shape[0], first.weights.shape[1]
-    room = batches.of_a_call(needed, block, samples, width, platform)
-    calls = -(-needed // room)
-    chosen = np.minimum(np.arange(calls * room * block), count - 1).reshape(calls, room, block)
-    stacked = [jax.tree.map(lambda x, rows=rows: x[rows], networks) for rows in chosen]
+    room = batches.of_a_call(-(-needed // devices), block, samples, width, platform)
+    turns_of_all = batches.turns(needed, room, devices)
+    # Which places for blocks are taken: [calls, devices, room]; the others repeat a block, and nobody computes them.
+    is_taken = np.arange(room) < turns_of_all[..., None]
+    of_place = np.cumsum(is_taken).reshape(len(is_taken), devices * room, 1) - 1
+    chosen = np.minimum(of_place * block + np.arange(block), count - 1)
+    stacked = [meshes.put(jax.tree.map(lambda x, rows=rows: x[rows], networks), mesh, meshes.DEALT) for rows in chosen]
     plain = [blocks._replace(layered=None) for blocks in stacked]
 
     def at_layers(blocks: Networks, start: int, count: int) -> Networks:
@@ -66,7 +70,7 @@ def forward(
         chosen = np.minimum(np.arange(start, start + count), there - 1)
         return blocks._replace(layered=jax.tree.map(lambda x: x[..., chosen], blocks.layered))
 
-    turns = [np.int32(min(room, needed - call * room)) for call in range(calls)]
+    turns = [meshes.put(of_call if mesh else of_call[0], mesh, meshes.DEALT) for of_call in turns_of_all]
     at_zero = settings.activation.at_zero
     shifted = None if edges is None else jnp.asarray(np.asarray(edges) - at_zero, jnp.float32)
     stacks = iter(hidden)
@@ -103,9 +107,10 @@ def forward(
             stack, following = following, next(stacks, None)
 
     rows = None if layers is None else settings.rows(layers)
+    taken = slice(needed) if mesh is None else np.flatnonzero(is_taken)
 
-    def join(*arrays: jax.Array) -> np.ndarray:  # [room, layers, block, ...] of each call -> [layers, N, ...]
-        x = np.moveaxis(np.concatenate([np.asarray(of_call)[:, :rows] for of_call in arrays]), 1, 0)
+    def join(*arrays: jax.Array) -> np.ndarray:  # [devices x room, layers, block, ...] of calls -> [layers, N, ...]
+        x = np.moveaxis(np.concatenate([np.asarray(of_call)[:, :rows] for of_call in arrays])[taken], 1, 0)
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :count]
 
     of_stacks = [jax.tree.map(join, *jax.device_get(of_calls)) for of_calls in parts]
@@ -113,7 +118,7 @@ def forward(
     return joined
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _all_layers(
     inputs: Inputs,
     stacked: Networks,
@@ -125,7 +130,8 @@ def _all_layers(
     turns: jax.Array,
     layers: jax.Array,
 ) -> Any:
-    def one_block(networks: Networks) -> Any:
+    def one_block(networks: Networks, shared: Any) -> Any:
+        inputs, first, hidden, tangents, edges, layers = shared
         states, measured = enter(inputs, networks, first, tangents, edges, settings)
         measured = jax.tree.map(lambda x: x[None], measured)
         if hidden is None:
@@ -133,10 +139,10 @@ def _all_layers(
         _, rest = descend(jax.lax.optimization_barrier(states), networks, hidden, edges, settings, layers)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, _row_by_row(b)]), measured, rest)
 
-    return loops.each(one_block, stacked, turns)
+    return _each_block(one_block, stacked, turns, (inputs, first, hidden, tangents, edges, layers), settings)
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _first_layer(
     inputs: Inputs,
     stacked: Networks,
@@ -146,14 +152,15 @@ def _first_layer(
     settings: Settings,
     turns: jax.Array,
 ) -> Any:
-    def one_block(networks: Networks) -> Any:
+    def one_block(networks: Networks, shared: Any) -> Any:
+        inputs, first, tangents, edges = shared
         states, measured = enter(inputs, networks, first, tangents, edges, settings)
         return states, jax.tree.map(lambda x: x[None], measured)
 
-    return loops.each(one_block, stacked, turns)
+    return _each_block(one_block, stacked, turns, (inputs, first, tangents, edges), settings)
 
 
-@partial(jax.jit, static_argnames="settings", donate_argnames="states")
+@partial(meshes.jit, static_argnames="settings", donate_argnames="states")
 def _next_layers(
     states: State,
     stacked: Networks,
@@ -163,11 +170,28 @@ def _next_layers(
     turns: jax.Array,
     layers: jax.Array,
 ) -> Any:
-    def one_block(block: tuple[State, Networks]) -> tuple[State, Measured]:
+    def one_block(block: tuple[State, Networks], shared: Any) -> tuple[State, Measured]:
+        hidden, edges, layers = shared
         states, measured = descend(block[0], block[1], hidden, edges, settings, layers)
         return states, jax.tree.map(_row_by_row, measured)
 
-    return loops.each(one_block, (states, stacked), turns)
+    return _each_block(one_block, (states, stacked), turns, (hidden, edges, layers), settings)
+
+
+def _each_block(
+    one_block: Callable[[Any, Any], Any], blocks: Any, turns: jax.Array, shared: Any, settings: Settings
+) -> Any:
+    """What one_block(block, shared) gives of the first blocks of each device, of each as many as its `turns`.
+
+    blocks: arrays of [devices x room, ...]. turns: [devices], a number for one device. shared: by all blocks.
+    """
+
+    def of_a_device(blocks: Any, turns: jax.Array, shared: Any) -> Any:
+        turns = turns if settings.mesh is None else turns[0]
+        return loops.each(lambda block: one_block(block, shared), blocks, turns)
+
+    lying = (meshes.DEALT, meshes.DEALT, meshes.SHARED)
+    return meshes.on_each(of_a_device, settings.mesh, lying, meshes.DEALT)(blocks, turns, shared)
 
 
 # A stream whose exponent has passed this has overflowed: gates cube it each layer, and exponents end at 2^31.

@@ -1,15 +1,16 @@
 """What a pass is given: data as a signal, the scales of many networks, and what a program is compiled for."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from winit_jax.columns.formats import Format
-from winit_jax.numerics import narrow
+from winit_jax.numerics import meshes, narrow
 from winit_jax.numerics.activations import Activation
 from winit_jax.numerics.blocks import DENSE, Block, Context, Layout, Scales
 from winit_jax.numerics.blocks.protocol import IDENTITY, ROWS
@@ -87,7 +88,8 @@ def as_inputs(x: np.ndarray, to: Format | None = None) -> Inputs:
     # In NumPy, for outside a program JAX would compile every operation by itself.
     scaled, mean = (np.ldexp(part, -exponent).astype(np.float32) for part in (x, x.mean(axis=0)))
     rms_exponent = math.frexp(np.float32(math.ldexp(rms, -exponent)))[1] if rms else -EXPONENT_LIMIT
-    return Inputs(*map(jnp.asarray, (scaled, mean, np.int32(exponent), np.int32(rms_exponent))))
+    found = Inputs(*map(jnp.asarray, (scaled, mean, np.int32(exponent), np.int32(rms_exponent))))
+    return meshes.put(found, meshes.current())
 
 
 def _in_format(x: np.ndarray, to: Format) -> Inputs:
@@ -105,7 +107,7 @@ class Settings:
     activation: is taken with slopes that float32 can hold against the threshold. constant: whether all entries of a
     draw are one number. unit_variance: whether each matrix is scaled to products of variance 1. norm_position: `pre`,
     before each update, or `post`, on the stream behind it. layout: of rows. rounds: whether everything is rounded on
-    the way to the formats that the networks have.
+    the way to the formats that the networks have. mesh: the devices that networks are dealt over, None for one.
     """
 
     activation: Activation
@@ -118,6 +120,7 @@ class Settings:
     norm_position: str = "pre"
     layout: Layout = ROWS
     rounds: bool = False
+    mesh: Mesh | None = field(default_factory=meshes.current)
 
     def __post_init__(self) -> None:
         activation = narrow.whole(self.activation) if self.rounds else self.activation

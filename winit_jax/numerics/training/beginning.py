@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from winit_jax.numerics import draws
+from winit_jax.numerics import draws, meshes
 from winit_jax.numerics.blocks import Block
 from winit_jax.numerics.initializers import unit_readout
 from winit_jax.numerics.normalization import NORM_EPSILON
@@ -101,15 +103,25 @@ def not_learnt(trainees: Sequence[Trainee], block: Block) -> Scales:
     )
 
 
-@jax.jit
-def scaled(units: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
-    """Unit draws as parameters: each network's own, times its standard deviation."""
-    parameters = {}
-    for name in units[0]:
-        axis = network_axis(name)
-        chosen = jnp.take(jnp.stack([unit[name] for unit in units], axis), index, axis)
-        shape = [1] * chosen.ndim
-        shape[: stds[name].ndim - 1] = stds[name].shape[:-1]
-        shape[axis] = len(index)
-        parameters[name] = chosen * stds[name].reshape(shape)
-    return parameters
+@partial(meshes.jit, static_argnames="mesh")
+def scaled(
+    units: list[Parameters], index: jax.Array, stds: dict[str, jax.Array], mesh: Mesh | None = None
+) -> Parameters:
+    """Unit draws as parameters: each network's own, times its standard deviation. mesh: as of `trainer.Settings`."""
+
+    def of_a_device(units: list[Parameters], index: jax.Array, stds: dict[str, jax.Array]) -> Parameters:
+        parameters = {}
+        for name in units[0]:
+            axis = network_axis(name)
+            chosen = jnp.take(jnp.stack([unit[name] for unit in units], axis), index, axis)
+            shape = [1] * chosen.ndim
+            shape[: stds[name].ndim - 1] = stds[name].shape[:-1]
+            shape[axis] = len(index)
+            parameters[name] = chosen * stds[name].reshape(shape)
+        return parameters
+
+    of_stds = {name: meshes.along(std.ndim - 1) for name, std in stds.items()}
+    of_parameters = {name: meshes.along(network_axis(name)) for name in units[0]}
+    given = (meshes.SHARED, meshes.DEALT, of_stds)
+    found: Parameters = meshes.on_each(of_a_device, mesh, given, of_parameters)(units, index, stds)
+    return found

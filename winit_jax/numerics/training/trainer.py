@@ -7,7 +7,7 @@ serves any number of steps, so that whoever calls can watch, and stop, between t
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from winit_jax.numerics import meshes
 from winit_jax.numerics.blocks import DENSE, Block, entries, measured_units
 from winit_jax.numerics.training import beginning
 from winit_jax.numerics.training import classifier as training
@@ -49,13 +51,17 @@ STRETCH_SECONDS, STRETCH_GROWTH = 2.0, 8
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is compiled for, beside its shapes. options: of the optimizer, in a fixed order."""
+    """What a training is compiled for, beside its shapes. options: of the optimizer, in a fixed order.
+
+    mesh: the devices that networks are dealt over, None for one.
+    """
 
     network: Architecture
     optimizer: str = "sgd"
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 128
     data_seed: int = 0
+    mesh: Mesh | None = field(default_factory=meshes.current)
 
 
 class State(NamedTuple):
@@ -103,20 +109,26 @@ def begin(
         of_parameters = beginning.stds(trainees, network.block, width, depth)
         stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in of_parameters.items()}
         kept = beginning.not_learnt(trainees, network.block)
-    parameters = beginning.scaled(units, jnp.asarray(index), stds)
+    parameters = beginning.scaled(units, jnp.asarray(index), stds, settings.mesh)
     if network.before.joins_samples:  # which takes every offset of a unit of the stream out again
         outs = [place.name for update in network.block.updates for place in update.places(width) if place.role == "out"]
         for name in ("bias", *(f"bias.{place}" for place in outs)):
             parameters.pop(name, None)
     running, rows = None, network.rows(depth)
+
+    def filled(value: float) -> jax.Array:  # a number for each unit of each row of each network
+        units = jnp.full((rows, len(trainees), width), value, jnp.float32)
+        return meshes.put(units, settings.mesh, meshes.along(1))
+
     if not network.normalization.is_none:
-        parameters["scale"] = jnp.ones((rows, len(trainees), width))
+        parameters["scale"] = filled(1.0)
         if network.normalization.centers:
-            parameters["shift"] = jnp.zeros((rows, len(trainees), width))
+            parameters["shift"] = filled(0.0)
     if network.normalization.joins_samples:
         # Overwritten by the first minibatch; two arrays, because both are handed over to the loop.
-        running = Moments(jnp.zeros((rows, len(trainees), width)), jnp.ones((rows, len(trainees), width)))
-    diverged_at = jnp.full(len(trainees), -1, jnp.int32)
+        running = Moments(filled(0.0), filled(1.0))
+    diverged_at = meshes.put(jnp.full(len(trainees), -1, jnp.int32), settings.mesh, meshes.DEALT)
+    kept = meshes.put(kept, settings.mesh, meshes.DEALT)
     return State(parameters, _begin(parameters, settings), running, diverged_at, kept)
 
 
@@ -137,15 +149,35 @@ def _axes(parameters: Parameters, settings: Settings) -> tuple[dict[str, int], A
     )
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def _begin(parameters: Parameters, settings: Settings) -> Any:
     axes, state_axes = _axes(parameters, settings)
-    return jax.vmap(_optimizer(settings, 1.0).init, in_axes=(axes,), out_axes=state_axes)(parameters)
+    run = jax.vmap(_optimizer(settings, 1.0).init, in_axes=(axes,), out_axes=state_axes)
+    given, found = (jax.tree.map(meshes.along, each) for each in (axes, state_axes))
+    return meshes.on_each(run, settings.mesh, (given,), found)(parameters)
 
 
-@partial(jax.jit, static_argnames="settings", donate_argnames="state")
+def _lying(parameters: Parameters, settings: Settings) -> Any:
+    """How the state of networks lies on devices, as `meshes.on_each` wants to know it: a `State`."""
+    lying: Any = [jax.tree.map(meshes.along, axes) for axes in _axes(parameters, settings)]
+    lying += [meshes.along(1), meshes.DEALT, meshes.DEALT]
+    return State(*lying)
+
+
+@partial(meshes.jit, static_argnames="settings", donate_argnames="state")
 def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop: int, settings: Settings) -> State:
     """Train from step `start` to step `stop`. learning_rates: [N]."""
+    lying = _lying(state.parameters, settings)
+    given = (lying, meshes.DEALT, meshes.SHARED, meshes.SHARED, meshes.SHARED)
+    run = meshes.on_each(partial(_learn, settings=settings), settings.mesh, given, lying)
+    learnt: State = run(state, learning_rates, data, start, stop)
+    return learnt
+
+
+def _learn(
+    state: State, learning_rates: jax.Array, data: Data, start: jax.Array, stop: jax.Array, settings: Settings
+) -> State:
+    """`learn` on one device."""
     axes, state_axes = _axes(state.parameters, settings)
 
     def update(
@@ -168,12 +200,20 @@ def learn(state: State, learning_rates: jax.Array, data: Data, start: int, stop:
     return learnt
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(meshes.jit, static_argnames="settings")
 def evaluate(state: State, data: Data, step: int, settings: Settings) -> tuple[jax.Array, Evaluation]:
     """(Where each network diverged or -1, how it stands at this step).
 
     Where it has diverged, losses and the like are NaN, and counts say nothing.
     """
+    given = (_lying(state.parameters, settings), meshes.SHARED, meshes.SHARED)
+    run = meshes.on_each(partial(_evaluate, settings=settings), settings.mesh, given, meshes.DEALT)
+    found: tuple[jax.Array, Evaluation] = run(state, data, step)
+    return found
+
+
+def _evaluate(state: State, data: Data, step: jax.Array, settings: Settings) -> tuple[jax.Array, Evaluation]:
+    """`evaluate` on one device."""
     _, moments, gradients = _gradients(state, data, step, settings)
     # Before training, batch normalization has seen the first minibatch alone.
     running = state.running and jax.tree.map(partial(jnp.where, step == 0), moments, state.running)
@@ -232,7 +272,8 @@ def train(
 ) -> Iterator[tuple[Evaluation, np.ndarray]]:
     """Train N networks together; at each of the steps `evaluated`, (their evaluation, where each diverged or -1).
 
-    evaluated: ascending, from 0. padded_to: networks that the compiled program is for; the last one is repeated.
+    evaluated: ascending, from 0. padded_to: networks that the compiled program is for, on all devices; the last one is
+        repeated.
     between: told after every STRETCH_SECONDS or so, and at each evaluation, the step reached, with a function that
         copies how all stands to the host; it may raise to end the training.
     resumed: what that function gave, to go on from; its evaluations come first. What does not fit these networks is
@@ -242,6 +283,7 @@ def train(
     """
     padded = [*trainees, *[trainees[-1]] * (padded_to - len(trainees))]
     rates = jnp.asarray([row.learning_rate for row in padded], jnp.float32)
+    rates = meshes.put(rates, settings.mesh, meshes.DEALT)
     state = begin(padded, width, depth, data.x_train.shape[-1], classes, settings)
     evaluations: list[tuple[Evaluation, np.ndarray]] = []
     step, stretch = 0, 1
@@ -300,4 +342,10 @@ def _restored(
     if len(columns) not in (0, fields + 1) or len(rows) > 1 or not due <= count <= due + (step in evaluated):
         return None
     evaluations = [(Evaluation(*(c[i] for c in columns[:fields])), columns[fields][i]) for i in range(count)]
-    return step, jax.tree.unflatten(structure, [jnp.array(array) for array in kept]), evaluations
+    restored = [_placed_as(array, leaf) for array, leaf in zip(kept, leaves, strict=True)]
+    return step, jax.tree.unflatten(structure, restored), evaluations
+
+
+def _placed_as(array: Any, leaf: jax.Array) -> jax.Array:
+    """An array of the host where another one lies."""
+    return jax.device_put(array, leaf.sharding) if len(leaf.devices()) > 1 else jnp.array(array)
