@@ -70,9 +70,7 @@ def draw_standard(
     suffix, conditions = "", named(where)
     if conditions:
         run = kept(run, conditions)
-        main = run.theory if run.is_theory else run.networks
-        assert main is not None
-        suffix = kept_words(main, conditions)
+        suffix = kept_words(run.networks_kept, conditions)
     folder = Path(out or run.path / "figures")
     paths: list[Path] = []
     index, count = share
