@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winit_jax.columns import MEASURED, PREDICTED, SHAPES, columns_of
+from winit_jax.columns import MEASURED, PREDICTED, columns_of
 from winit_jax.columns.records import Column
 from winit_jax.system.provenance import versions
 
@@ -105,7 +105,12 @@ def write(folder: Path, seeds: int, samples: int) -> int:
             for job in part.jobs:
                 sizes, place = Sizes.of(job, 100), places_of(job.block, job.width)[0]
                 gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
-                scales = {"std": gains / 10, "gain": gains, "bias_std": np.zeros(len(gains)), "skip_scale": np.zeros(len(gains))}
+                scales = {
+                    "std": gains / 10,
+                    "gain": gains,
+                    "bias_std": np.zeros(len(gains)),
+                    "skip_scale": np.zeros(len(gains)),
+                }
                 from winit_jax.columns import SCALES
 
                 scales |= {axis: sizes.values(job, axis) for axis in SCALES if axis not in scales}
@@ -114,7 +119,9 @@ def write(folder: Path, seeds: int, samples: int) -> int:
                 tables.append(networks_table(Points(sweep, job, scales), tuple(sweep.grid.depth), Found(layers=found)))
             import pyarrow as pa
 
-            run.write(f"{number:06d}", part, tuple(sweep.grid.depth), {"networks": pa.concat_tables(tables).combine_chunks()})
+            run.write(
+                f"{number:06d}", part, tuple(sweep.grid.depth), {"networks": pa.concat_tables(tables).combine_chunks()}
+            )
         run.write_info({"state": "done"})
     return sweep.n_networks
 

@@ -25,12 +25,13 @@ class Rows:
     """The rows behind a frame of points, in the order of the files.
 
     point: [rows] which point each row is of, as the index of the frame has it. seed: [rows] codes, None of a table
-    without seeds. numbers: column -> [rows] float64, NaN where a row has none.
+    without seeds. numbers: column -> [rows] float64, NaN where a row has none. apart: each seed is a point of its own.
     """
 
     point: np.ndarray
     seed: np.ndarray | None
     numbers: Mapping[str, np.ndarray]
+    apart: bool = False
 
     def __deepcopy__(self, memo: Any) -> "Rows":
         """Itself: pandas copies attrs with every frame that is made of another one."""
@@ -91,12 +92,13 @@ class _Key:
         """One code where all rows have the same name."""
         names, places = column.dictionary, column.indices
         if self._names is None or not names.equals(self._names[0]):
-            self._names = names, self._coded(names)
-        known = self._names[1]
+            self._names = names, self._coded(names.to_pylist())
+        known: np.ndarray = self._names[1]
         if places.null_count:
             known, places = np.append(known, self.code(None)), places.fill_null(len(names))
         at = _numpy(places)
-        return int(known[at[0]]) if (at == at[0]).all() else known[at]
+        codes: np.ndarray = known[at]
+        return int(codes[0]) if (at == at[0]).all() else codes
 
     def _of_values(self, column: pa.Array) -> np.ndarray | int:
         """One code where all rows have the same value."""
@@ -108,22 +110,22 @@ class _Key:
                 return self.code(values[0].item())
             if len(starts) < len(values) / 4:
                 starts = np.concatenate([[0], starts])
-                codes = np.array([*map(self.code, values[starts].tolist())], np.int32)
-                return np.repeat(codes, np.diff(starts, append=len(values)))
+                places, found = pd.factorize(values[starts], use_na_sentinel=False)
+                return np.repeat(self._coded(found.tolist())[places], np.diff(starts, append=len(values)))
         coded = column.dictionary_encode(null_encoding="encode")
-        return self._coded(coded.dictionary)[_numpy(coded.indices)]
+        return self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
 
-    def _coded(self, values: pa.Array) -> np.ndarray:
-        return np.array([*map(self.code, values.to_pylist())], np.int32)
+    def _coded(self, values: list[Any]) -> np.ndarray:
+        return np.array([*map(self.code, values)], np.int32)
 
     def column(self, codes: np.ndarray, like: pd.Series) -> Any:
         """The values of these codes as pandas reads them. like: an empty column of the file."""
         if isinstance(like.dtype, pd.CategoricalDtype):
             names = [name for name in self.values if name is not None]
             order = np.array([-1 if name is None else names.index(name) for name in self.values])
-            return pd.Categorical.from_codes(order[codes], categories=pd.Index(names, dtype=like.cat.categories.dtype))
+            return pd.Categorical.from_codes(order[codes], categories=pd.Index(names))
         if self.missing < 0:
-            return pd.array(self.values, dtype=like.dtype)[codes]
+            return pd.Series(self.values, dtype=like.dtype).array[codes]
         kind = float if like.dtype.kind in "iufb" else object
         return np.array([np.nan if value is None and kind is float else value for value in self.values], kind)[codes]
 
@@ -192,7 +194,7 @@ def points_of(
         np.fmax.at(columns[name], point, values)
     frame = pd.DataFrame(columns, index=pd.RangeIndex(len(one)))
     seed = _at(coded["seed"], slice(at)) if "seed" in coded else None
-    frame.attrs["rows"] = Rows(point, seed, whole)
+    frame.attrs["rows"] = Rows(point, seed, whole, apart)
     return frame
 
 
@@ -232,6 +234,10 @@ def _points(keys: Sequence[_Key], rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _renumber(codes: np.ndarray, size: int) -> int:
     """Leave out codes below `size` that are not there, in place; how many there are."""
+    if size > max(MOST_COUNTED, 4 * len(codes)):
+        found, values = pd.factorize(codes)
+        codes[:] = found
+        return len(values)
     there = np.zeros(size, bool)
     there[codes] = True
     numbers = np.cumsum(there, dtype=np.int32) - 1

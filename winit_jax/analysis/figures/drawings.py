@@ -17,6 +17,7 @@ from winit_jax.analysis.figures.needs import lacking
 from winit_jax.analysis.figures.places import RULES, Given, on_a_map
 from winit_jax.analysis.figures.sources import columns_of, rows_of, shown, table_of, usual
 from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.scanning import Rows
 from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
 from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, sites_of, tidy, untrained
@@ -113,7 +114,7 @@ def _rows(run: Tables, kind: Kind, request: Request, where: Where, apart: bool =
     if not kind.learnt and request.value not in LEARNT:
         frame = untrained(frame)
     if request.value is not None:
-        known("value", request.value, resolve_name(kind.values) if kind.values else shown(list(frame)))
+        known("value", request.value, resolve_name(kind.values) if kind.values else shown([*map(str, frame)]))
     return tidy(keep(frame, where))
 
 
@@ -174,7 +175,8 @@ def _parts(
 
 def _has_seeds_along_an_axis(kind: Kind, frame: pd.DataFrame, expected: Expected, asked_places: Given) -> bool:
     """Whether points with seeds together lack what a map of them shows."""
-    if kind.arrangement != "map" or "rows" not in frame.attrs or "seed" not in frame:
+    behind: Rows | None = frame.attrs.get("rows")
+    if kind.arrangement != "map" or behind is None or behind.apart or behind.seed is None:
         return False
     for rows, asked in by_kind_of_init(frame, expected).values():
         with suppress(ValueError):  # is said when it is drawn

@@ -69,8 +69,8 @@ def draw_standard(
         known("format", fmt, FORMATS)
     suffix, conditions = "", named(where)
     if conditions:
-        run = kept(run, conditions)
-        suffix = kept_words(run.networks_kept, conditions)
+        run = kept_run = kept(run, conditions)
+        suffix = kept_words(kept_run.networks_kept, conditions)
     folder = Path(out or run.path / "figures")
     paths: list[Path] = []
     index, count = share

@@ -15,6 +15,7 @@ from winit_jax.analysis.statistics.cells import cells_of, n_seeds
 from winit_jax.analysis.statistics.regimes import DEFAULT, REGIMES, Thresholds, regime_codes
 from winit_jax.analysis.tables import Expected, tidy
 
+BLOCK = 2**20
 # Blue vanishes and red explodes, as in the heatmaps; dark and light alternate for eyes that see no red or green.
 COLOURS = {
     "overflowed": "#4d3319",
@@ -78,7 +79,10 @@ def regime_map(
 def _votes(frame: pd.DataFrame, keys: list[str], thresholds: Thresholds) -> pd.DataFrame:
     """One row a cell: its keys, and the code of the regime that most of its networks are in."""
     cells = cells_of(frame, keys, OF_REGIMES)
-    codes = regime_codes(cells.rows, thresholds)
+    rows = cells.rows
+    # By blocks, so that what rules are made of takes no memory of millions of rows.
+    blocks = [rows.iloc[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    codes = np.concatenate([regime_codes(block, thresholds) for block in blocks])
     votes = np.stack([cells.count(codes == code) for code in range(len(REGIMES))], axis=1)
     # argmax takes the first of equal counts.
     return cells.keys.assign(code=votes.argmax(axis=1))

@@ -1,7 +1,8 @@
-"""Rows of a table by the cell that they are put together in: of a frame of rows, or of points and what is behind them."""
+"""Rows of a table by the cell that they are put together in: of a frame of rows, or those behind a frame of points."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ from winit_jax.analysis.scanning import Rows
 
 @dataclass(frozen=True)
 class Cells:
-    """keys: one row a cell, sorted. rows: numbers, one row a network (or a layer of it). of: the cell of each row."""
+    """keys: one row a cell, sorted. rows: numbers, one row a network (or a layer of it). of: the cell of each row, as a
+    pandas Categorical to group by."""
 
     keys: pd.DataFrame
     rows: pd.DataFrame
-    of: pd.Categorical
+    of: Any
 
     def count(self, which: np.ndarray | None = None) -> np.ndarray:
         """How many rows each cell has, or how many of them hold: [cells]."""

@@ -50,7 +50,7 @@ def regimes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> pd.Series:
     saturation, since it is why gradients vanish. A sigmoid's log10_act_rms of -0.3 is a half, and healthy.
     """
     codes = regime_codes(frame, thresholds)
-    named = pd.Categorical.from_codes(codes, categories=list(REGIMES))
+    named = pd.Categorical.from_codes(codes, categories=pd.Index(REGIMES))
     return pd.Series(named, index=frame.index, name="regime")
 
 
