@@ -9,7 +9,7 @@ import winit_jax.analysis
 ROOM = Path(winit_jax.analysis.__file__).parent
 # A module imports those of its own floor and of floors below.
 FLOORS = (
-    ("columns", "tables", "axes", "reading", "selection"),
+    ("columns", "tables", "axes", "scanning", "reading", "selection"),
     ("statistics",),
     ("figures", "audit", "audit_of_formats", "findings", "probed"),
     ("run",),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from support.drawn import legend, named_lines
@@ -106,6 +107,15 @@ class Run:
 
     def __init__(self, layers):
         self.layers = self.networks = layers
+
+    def stored(self, table):
+        return pa.Schema.from_pandas(self.layers, preserve_index=False)
+
+    def points(self, *_, **__):
+        return self.layers
+
+    def _table(self, *_):
+        return self.layers
 
 
 def test_the_command_line_takes_sites_as_panels_of_profiles_alone():

@@ -11,5 +11,7 @@ GRADIENTS = columns.of_kind("gradient")
 LOSSES = columns.of_kind("loss")
 ACCURACIES = columns.of_kind("accuracy")
 STEPS = columns.of_kind("step")
+# What regimes are told by.
+OF_REGIMES = ("nonfinite", "log10_act_rms", "saturated", "log10_jacobian", "input_correlation", "unit_similarity")
 # Of networks that were trained.
 LEARNT = columns.LEARNT

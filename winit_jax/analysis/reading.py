@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winit_jax.analysis.axes import AxisError, expand
+from winit_jax.analysis.scanning import points_of
 from winit_jax.analysis.tables import KEYS, NAMES, NETWORK_KEYS
 from winit_jax.columns import AXES, of_role
 from winit_jax.errors import WinitError
@@ -104,16 +106,39 @@ class Tables:
             raise RunFolderError(f"{self.path} has no {table} table.")
         wanted = None
         if columns is not None:
-            there = pq.read_schema(paths[0]).names
+            there = self.stored(table).names
             if absent := [name for name in columns if name not in there]:
                 guesses = "".join(_guess(name, there) for name in absent)
                 raise RunFolderError(f"{table} has no column {', '.join(absent)}.{guesses} It has: {', '.join(there)}.")
-            rows = (*of_role("rule", table), *of_role("row", table))
-            wanted = [name for name in there if name in (*KEYS, *rows, *columns)]
+            wanted = [name for name in there if name in (*keys_of(table), *columns)]
         frame = self._table(table, wanted)
         if frame is None:
             raise RunFolderError(f"{self.path} has no rows in its {table} table.")
         return frame
+
+    def stored(self, table: str) -> pa.Schema:
+        """The columns of a table as its files have them; none of a table that the run does not have."""
+        paths = self._journal.paths(self.path, table)
+        return pq.read_schema(paths[0]) if paths else pa.schema([])
+
+    def points(
+        self,
+        table: str,
+        numbers: Sequence[str] = (),
+        *,
+        keys: Sequence[str] | None = None,
+        apart: bool = False,
+        only: pc.Expression | None = None,
+    ) -> pd.DataFrame | None:
+        """The points of a table, with the rows behind them: as of `scanning.points_of`. None where there are no rows.
+
+        keys: some of them alone. Errors: RunFolderError if they cannot be read.
+        """
+
+        def read(paths: list[Path]) -> pd.DataFrame:
+            return points_of(paths, keys_of(table) if keys is None else keys, numbers, apart, only)
+
+        return self._read(table, read) if keys is None else self._tried(table, read)
 
     @cached_property
     def expected(self) -> dict[str, list[Any]]:
@@ -173,18 +198,37 @@ class Tables:
             )
         return committed
 
-    def _table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame | None:
-        """The rows of a table, None where there are none. Errors: RunFolderError if they cannot be read."""
+    def _table(
+        self, name: str, columns: list[str] | None = None, only: pc.Expression | None = None
+    ) -> pd.DataFrame | None:
+        """The rows of a table, None where there are none. Errors: RunFolderError if they cannot be read.
+
+        columns: some of them. only: which rows, left to the reader of the files.
+        """
+
+        def read(paths: list[Path]) -> pd.DataFrame:
+            return pd.read_parquet(paths, columns=columns, filters=only)  # type: ignore[call-overload,no-any-return]
+
+        return self._read(name, read)
+
+    def _tried(self, name: str, read: Callable[[list[Path]], pd.DataFrame]) -> pd.DataFrame | None:
+        """What `read` makes of a table's files, None where there are none. Errors: RunFolderError if it cannot."""
         paths = self._journal.paths(self.path, name)
         if not paths:
             return None
         try:
-            frame: pd.DataFrame = pd.read_parquet(paths, columns=columns)  # type: ignore[call-overload]
+            return read(paths)
         except FileNotFoundError:  # a process at work has just moved one
             del self.__dict__["_journal"]
-            return self._table(name, columns)
+            return self._tried(name, read)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} cannot be read: {error}.") from error
+
+    def _read(self, name: str, read: Callable[[list[Path]], pd.DataFrame]) -> pd.DataFrame | None:
+        """The same, as the frame of a table of a sweep; None where it has no rows."""
+        frame = self._tried(name, read)
+        if frame is None:
+            return None
         frame = _with_later_axes(frame, name)
         if absent := [key for key in NEEDED.get(name, ALWAYS) if key not in frame]:
             raise RunFolderError(f"{self.path / name} has no column {', '.join(absent)}: it is not a table of a sweep.")
@@ -194,6 +238,11 @@ class Tables:
         if classes := (self.info.get("train") or {}).get("classes"):
             frame.attrs["classes"] = classes
         return frame
+
+
+def keys_of(table: str) -> tuple[str, ...]:
+    """The columns that tell the rows of a table apart, and the formulas that some of them were."""
+    return (*KEYS, *of_role("rule", table), *of_role("row", table))
 
 
 Kind = TypeVar("Kind", bound=Tables)

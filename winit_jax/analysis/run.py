@@ -2,7 +2,7 @@
 
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from winit_jax.analysis.columns import OF_REGIMES
 from winit_jax.analysis.figures import catalog, drawings, files
 from winit_jax.analysis.figures.catalog import Kind
-from winit_jax.analysis.reading import RunFolderError, Tables, read_folder
-from winit_jax.analysis.selection import Where, keep
+from winit_jax.analysis.reading import RunFolderError, Tables, keys_of, read_folder
+from winit_jax.analysis.selection import Where, keep, named, pushed
 from winit_jax.analysis.statistics import deviations, regimes
 from winit_jax.analysis.tables import KEYS
 
@@ -71,7 +72,7 @@ class Run(Tables):
 
         Errors: RunFolderError if the run has no networks.
         """
-        networks = keep(self.networks, where or {})
+        networks = keep(self._networks(OF_REGIMES, where), where or {})
         keys = [name for name in networks if name in KEYS]
         return networks[keys].assign(regime=regimes.regimes(networks, thresholds))
 
@@ -80,7 +81,18 @@ class Run(Tables):
 
         Errors: RunFolderError if the run has no networks, ValueError where nothing is predicted or measured.
         """
-        return deviations.deviations(keep(self.networks, where or {}), value)
+        only, apart = pushed(self, "networks", where or {}), "seed" in named(where)
+        points = self.points("networks", (value, f"theory_{value}"), apart=apart, only=only)
+        return deviations.deviations(keep(self.networks if points is None else points, where or {}), value)
+
+    def _networks(self, columns: Sequence[str], where: Where | None) -> pd.DataFrame:
+        """The networks that conditions may hold for, with some of the columns beside the keys."""
+        if "networks" in vars(self):
+            return self.networks
+        stored = self.stored("networks").names
+        wanted = [name for name in stored if name in (*keys_of("networks"), *columns)]
+        frame = self._table("networks", wanted, pushed(self, "networks", where or {}))
+        return self.networks if frame is None else frame
 
     if TYPE_CHECKING:  # the methods that are added below, one a kind of figure
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from winit_jax.analysis.reading import Tables
 from winit_jax.analysis.tables import KEYS, NAMES, SCALES, SHAPES, Expected, follows_init, in_order
@@ -97,6 +98,34 @@ def _keep_numbers(frame: pd.DataFrame, key: str, words: Sequence[str]) -> pd.Dat
     return frame[mask]
 
 
+def pushed(run: Tables, table: str, where: Where) -> pc.Expression | None:
+    """Which rows have one of these values, for the reader of the files, which skips those that cannot have any.
+
+    They are not fewer than those that `keep` keeps: it says what is wrong with a condition, and keeps what is asked for
+    where keys depend on each other. None if nothing can be left out.
+    """
+    conditions = {key: words for key, words in named(where).items() if key in run.stored(table).names}
+    if not conditions:
+        return None
+    keys = [*conditions, *(f"{key}_rule" for key in conditions)]
+    there = run.points(table, keys=keys, apart=True)
+    if there is None:
+        return None
+    conditions = {key: words for key, words in conditions.items() if there[key].notna().any()}
+    try:
+        there = keep(there, conditions)
+    except PlotError:
+        return None
+    only = None
+    for key in conditions:
+        values = there[key].unique()
+        if pd.isna(values).any():
+            continue
+        condition = pc.field(key).isin(list(values) if key in NAMES else values.tolist())
+        only = condition if only is None else only & condition
+    return only
+
+
 @dataclass(frozen=True, repr=False)
 class Kept(Tables):
     """A run of which only some rows are shown. where: as of `keep`."""
@@ -106,12 +135,38 @@ class Kept(Tables):
     @cached_property
     def expected(self) -> dict[str, list[Any]]:
         """What was kept is all that was asked for of its keys."""
-        frame = self.theory if self.is_theory else self.networks
-        assert frame is not None
+        frame = self.networks_kept
         return super().expected | {key: in_order(frame, key) for key in self.where}
 
-    def _table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame | None:
-        frame = super()._table(name, columns)
+    @cached_property
+    def networks_kept(self) -> pd.DataFrame:
+        """The points that were kept, as of `points`, of the run's networks or predictions."""
+        frame = self.points("theory" if self.is_theory else "networks", apart="seed" in self.where)
+        return self.networks if frame is None else frame
+
+    def points(
+        self,
+        table: str,
+        numbers: Sequence[str] = (),
+        *,
+        keys: Sequence[str] | None = None,
+        apart: bool = False,
+        only: pc.Expression | None = None,
+    ) -> pd.DataFrame | None:
+        if keys is not None:
+            return super().points(table, numbers, keys=keys, apart=apart, only=only)
+        only = pushed(self, table, self.where)
+        return self._kept(table, super().points(table, numbers, apart=apart or "seed" in self.where, only=only))
+
+    def _table(
+        self, name: str, columns: list[str] | None = None, only: pc.Expression | None = None
+    ) -> pd.DataFrame | None:
+        if name != "mean_field":
+            only = pushed(self, name, self.where)
+        return self._kept(name, super()._table(name, columns, only))
+
+    def _kept(self, name: str, frame: pd.DataFrame | None) -> pd.DataFrame | None:
+        """The rows of a table, or its points, that were kept."""
         if frame is None or name == "mean_field":  # lines, which are drawn where there are panels for them
             return frame
         if name in ("networks", "theory"):

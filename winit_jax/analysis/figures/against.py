@@ -12,10 +12,11 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 
 from winit_jax.analysis.axes import is_log_spaced
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, spread
+from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, over_seeds
 from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_lines
 from winit_jax.analysis.figures.profiles import HALO, PREDICTED
+from winit_jax.analysis.statistics.cells import cells_of
 from winit_jax.analysis.statistics.seeds import after_training
 from winit_jax.analysis.tables import chance, in_order, is_named, measured, number, tidy
 
@@ -90,14 +91,11 @@ def against(
 
 def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str, theory: str | None) -> pd.DataFrame:
     """One row a panel, line and point: median, low, high over seeds, the prediction, and whether any overflowed."""
-    learnt = value in style.LEARNT and "diverged_at" in frame
-    numbers = after_training(frame, value) if learnt else frame[value]
-    columns = spread(numbers.where(numbers < np.inf), frame[keys], band)
-    broken = frame["nonfinite"] > 0 if "nonfinite" in frame and not learnt else False
-    predicted = frame[theory].where(np.isfinite(frame[theory])) if theory else np.nan
-    groups = frame[keys].assign(broken=broken, predicted=predicted).groupby(keys, observed=True)
-    columns |= {"overflow": groups["broken"].any(), "predicted": groups["predicted"].mean()}
-    return pd.DataFrame(columns).reset_index()
+    cells = cells_of(frame, keys, (value, "nonfinite", "diverged_at", *([theory] if theory else [])))
+    rows = cells.rows
+    learnt = value in style.LEARNT and "diverged_at" in rows
+    numbers = after_training(rows, value) if learnt else rows[value]
+    return cells.keys.assign(**over_seeds(cells, numbers, band, theory, overflows=not learnt))
 
 
 def _draw(axes: Axes, part: pd.DataFrame, x: str, look: Look) -> bool:

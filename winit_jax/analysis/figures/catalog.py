@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from winit_jax.analysis.columns import OF_REGIMES
+
 PLACES = ("x", "y", "hue", "row", "col")
 OF_MAPS = ("x", "y", "row", "col")
 FIGURES = "winit_jax.analysis.figures"
@@ -52,6 +54,9 @@ class Kind:
     the rows that are drawn. learnt: it shows networks after training, else each network once.
     value: the column shown unless told otherwise; None shows none. of_theory: the same at infinite width, from the
     theory table. values: module:tuple of the columns that it may show; None allows all of the table.
+    reads: the columns that it needs beside the keys, the one that it shows and its `needs`; `{value}` is the one that
+    it shows; none says that it needs all. in_points: its function takes points with the rows behind them
+    (`scanning.points_of`), so that a table of any size is put together over seeds as it is read.
     places: those of x, y, hue, row and col that it takes. pools: how it puts seeds together, in words; None leaves the
     choice, and `seeds` is then the usual one.
     needs: see `Need`. fixed: options of the function that make it this kind. named_by: a key whose value every file
@@ -69,6 +74,8 @@ class Kind:
     learnt: bool = False
     value: str | None = None
     of_theory: str | None = None
+    reads: tuple[str, ...] = ()
+    in_points: bool = False
     values: str | None = None
     places: tuple[str, ...] = ()
     pools: str | None = None
@@ -91,6 +98,8 @@ KINDS = (
         method="heatmap",
         value="log10_act_rms",
         of_theory="theory_log10_act_rms",
+        reads=("nonfinite", "diverged_at"),
+        in_points=True,
         places=OF_MAPS,
         standard=(
             Standard("vanishing-exploding", aloud=True),
@@ -111,6 +120,7 @@ KINDS = (
         missing="Ask for it with measure.gradients=true.",
         prepare="winit_jax.analysis.statistics.gradients:gradient_growth",
         value=GROWTH,
+        reads=("log10_preact_grad_rms", "log10_weight_grad_rms"),
         places=OF_MAPS,
         needs=(
             Need(("log10_preact_grad_rms", "log10_weight_grad_rms"), "Gradients are not measured in this table.", True),
@@ -150,6 +160,8 @@ KINDS = (
         table="layers",
         missing="Ask for it with measure.layers=true.",
         value="log10_act_rms",
+        reads=("nonfinite", "theory_{value}"),
+        in_points=True,
         places=("hue", "col"),
         pools="the median and the range of seeds",
         fixed={"most": 16},
@@ -166,6 +178,8 @@ KINDS = (
         method="lines",
         prepare="winit_jax.analysis.statistics.positions:with_decorrelation",
         value="log10_act_rms",
+        reads=("nonfinite", "diverged_at", "theory_{value}"),
+        in_points=True,
         places=("x", "hue", "row", "col"),
         pools="the median and the range of seeds",
         fixed={"most": 16},
@@ -176,6 +190,7 @@ KINDS = (
         draw=f"{FIGURES}.isometry:isometry",
         arrangement="isometry",
         method="isometry",
+        reads=("sv_min", "sv_median", "sv_max"),
         places=("hue", "row", "col"),
         pools="medians over seeds",
         needs=(Need(("sv_min", "sv_median", "sv_max"), "Singular values are not measured in this table."),),
@@ -187,6 +202,8 @@ KINDS = (
         draw=f"{FIGURES}.regimes:regime_map",
         arrangement="map",
         method="regime_map",
+        reads=OF_REGIMES,
+        in_points=True,
         places=OF_MAPS,
         pools="the regime of most seeds",
     ),
@@ -199,6 +216,7 @@ KINDS = (
         table="layers",
         missing="Ask for it with measure.layers=true.",
         prepare="winit_jax.analysis.statistics.formats:by_format",
+        reads=("log10_preact_rms", "log10_preact_grad_rms"),
         places=("x", "row", "col"),
         pools="the verdict of most seeds",
         needs=(Need(("log10_preact_rms",), "The size of pre-activations is not in this table."),),
@@ -210,6 +228,8 @@ KINDS = (
         arrangement="map",
         method="deviation_map",
         value="log10_act_rms",
+        reads=("theory_{value}",),
+        in_points=True,
         values="winit_jax.analysis.statistics.deviations:PREDICTED",
         places=OF_MAPS,
         pools="the mean of seeds",
@@ -222,6 +242,8 @@ KINDS = (
         arrangement="map",
         method="z_scores",
         value="log10_act_rms",
+        reads=("theory_{value}",),
+        in_points=True,
         values="winit_jax.analysis.statistics.deviations:PREDICTED",
         places=OF_MAPS,
         pools="the mean of seeds",
@@ -252,6 +274,8 @@ KINDS = (
         method="trainability",
         learnt=True,
         value="test_accuracy",
+        reads=("nonfinite", "diverged_at"),
+        in_points=True,
         places=OF_MAPS,
         needs=(TRAINED,),
         standard=(Standard("trainability", seeds="mean", two_axes=True, aloud=True),),

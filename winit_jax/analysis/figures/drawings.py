@@ -1,6 +1,7 @@
 """From a kind of figure and a run to the figures it makes: by file name, drawn when called."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -14,12 +15,13 @@ from winit_jax.analysis.columns import LEARNT
 from winit_jax.analysis.figures.catalog import KINDS, NAMES, Kind, Standard, kind_of
 from winit_jax.analysis.figures.needs import lacking
 from winit_jax.analysis.figures.places import RULES, Given, on_a_map
+from winit_jax.analysis.figures.sources import columns_of, rows_of, shown, table_of, usual
 from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.scanning import Rows
 from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
 from winit_jax.analysis.tables import KEYS, Expected, in_order, measured, sites_of, tidy, untrained
 from winit_jax.columns import OF_TRAINING
-from winit_jax.columns import RULES as FORMULAS
 
 # Figures by file name: a figure that is not wanted costs nothing.
 Drawings = dict[str, Callable[[], Figure]]
@@ -50,16 +52,17 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
     kind = kind_of(name)
     _refuse_unused(kind, request)
     known("seeds", request.seeds or kind.seeds, AGGREGATES)
-    frame = _rows(run, kind, request.value)
+    where = named(request.where)
+    frame = _rows(run, kind, request, where)
     sites = ["site"] if kind.arrangement == "profiles" and sites_of(frame) else []
     for place, key in request.filled.items():
         known(place, key, (*KEYS, *sites))
-    where = named(request.where)
-    frame = tidy(keep(frame, where))
     # What was kept is all that was asked for of those keys.
     expected = run.expected | {key: in_order(frame, key) for key in where}
     for key in (key for key in OF_TRAINING if key not in frame):
         expected.pop(key, None)
+    if _has_seeds_along_an_axis(kind, frame, expected, request.filled):
+        frame = _rows(run, kind, request, where, apart=True)
     value = request.value or usual(run, kind)
     file = name if value is None else f"{name}-{value}"
     return _drawings(run, kind, frame, expected, value, request.seeds or kind.seeds, request.filled, file), frame
@@ -90,57 +93,29 @@ def showing(run: Tables, value: str | None) -> str:
     """The kind of figure that shows a column, by the table that has it. Errors: PlotError if none has."""
     if value is None:
         return KINDS[0].name
-    columns = {kind.name: _columns(run, kind) for kind in KINDS if kind.value and not kind.values}
+    columns = {kind.name: columns_of(run, kind) for kind in KINDS if kind.value and not kind.values}
     known("value", value, dict.fromkeys(name for names in columns.values() for name in names))
     # A table that has a column comes before one that it is computed from.
     order = sorted(columns, key=lambda name: kind_of(name).prepare is not None)
     return next(name for name in order if value in columns[name])
 
 
-def _columns(run: Tables, kind: Kind) -> list[str]:
-    """The columns that a kind may show of a run."""
-    frame = _table(run, kind)
+def _rows(run: Tables, kind: Kind, request: Request, where: Where, apart: bool = False) -> pd.DataFrame:
+    """The rows that a kind of figure draws, tidy. Errors: RunFolderError, PlotError if the run has none."""
+    value = request.value or usual(run, kind)
+    places = [*request.filled.values(), *(["seed"] if apart else [])]
+    frame = rows_of(run, kind, [value] if value else [], where, places)
     if frame is None:
-        return []
-    rest = _shown(frame)
-    return [*rest, kind.value or ""] if kind.prepare else rest
-
-
-def _shown(frame: pd.DataFrame) -> list[str]:
-    """The columns of a table that are no keys, places of rows or formulas."""
-    rules = [rule.name for rule in FORMULAS]
-    return [str(name) for name in frame if name not in (*KEYS, *rules, "layer", "site", "step")]
-
-
-def usual(run: Tables, kind: Kind) -> str | None:
-    """The column that a kind of figure shows unless told otherwise."""
-    return kind.of_theory if kind.of_theory and run.is_theory else kind.value
-
-
-def _table(run: Tables, kind: Kind) -> pd.DataFrame | None:
-    """The table that a kind of figure draws from, None if the run has none."""
-    name = "theory" if kind.of_theory and run.is_theory else kind.table
-    if name == "networks" and run.is_theory:
-        return None
-    table: pd.DataFrame | None = getattr(run, name)
-    return table
-
-
-def _rows(run: Tables, kind: Kind, value: str | None) -> pd.DataFrame:
-    """The rows that a kind of figure draws. Errors: RunFolderError, PlotError if the run has none."""
-    frame = _table(run, kind)
-    if frame is None:
-        _ = run.networks  # a run with nothing finished says so
+        if table_of(run, kind) != "networks":
+            _ = run.networks  # a run with nothing finished says so
         raise PlotError(f"{run.path} has no {kind.table} table: its sweep does not measure it. {kind.missing}".rstrip())
     if sentences := lacking(frame, kind.name):
         raise PlotError(" ".join(sentences))
-    if kind.prepare:
-        frame = resolve_name(kind.prepare)(frame)
-    if not kind.learnt and value not in LEARNT:
+    if not kind.learnt and request.value not in LEARNT:
         frame = untrained(frame)
-    if value is not None:
-        known("value", value, resolve_name(kind.values) if kind.values else _shown(frame))
-    return frame
+    if request.value is not None:
+        known("value", request.value, resolve_name(kind.values) if kind.values else shown([*map(str, frame)]))
+    return tidy(keep(frame, where))
 
 
 def _refuse_unused(kind: Kind, request: Request) -> None:
@@ -198,6 +173,18 @@ def _parts(
     return parts
 
 
+def _has_seeds_along_an_axis(kind: Kind, frame: pd.DataFrame, expected: Expected, asked_places: Given) -> bool:
+    """Whether points with seeds together lack what a map of them shows."""
+    behind: Rows | None = frame.attrs.get("rows")
+    if kind.arrangement != "map" or behind is None or behind.apart or behind.seed is None:
+        return False
+    for rows, asked in by_kind_of_init(frame, expected).values():
+        with suppress(ValueError):  # is said when it is drawn
+            if "seed" in on_a_map(rows, asked_places, asked).shown:
+                return True
+    return False
+
+
 def standard(run: Tables) -> list[Drawings]:
     """The standard figures of a run, kind by kind, for the tables and columns that it has. Errors: RunFolderError."""
     makes = []
@@ -221,12 +208,17 @@ def standard(run: Tables) -> list[Drawings]:
 
 def _frame_of_standard(run: Tables, kind: Kind) -> pd.DataFrame | None:
     """The tidy rows that the standard figures of a kind show; None where the run lacks what they need."""
-    frame = _table(run, kind)
-    if frame is None or lacking(frame, kind.name):
-        return None
-    if kind.prepare:
-        frame = resolve_name(kind.prepare)(frame)
-    return tidy(frame if kind.learnt else untrained(frame))
+    stored = run.stored(table_of(run, kind) or kind.table).names
+    asked = [each.value or kind.value for each in kind.standard if each.of_theory == run.is_theory]
+    values = list(dict.fromkeys(value for value in asked if value in stored or kind.prepare))
+    for places in ((), ("seed",)):
+        frame = rows_of(run, kind, [value for value in values if value], places=places)
+        if frame is None or lacking(frame, kind.name):
+            return None
+        frame = tidy(frame if kind.learnt else untrained(frame))
+        if not _has_seeds_along_an_axis(kind, frame, _asked(run, kind), {}):
+            break
+    return frame
 
 
 def _asked(run: Tables, kind: Kind) -> Expected:

@@ -69,10 +69,8 @@ def draw_standard(
         known("format", fmt, FORMATS)
     suffix, conditions = "", named(where)
     if conditions:
-        run = kept(run, conditions)
-        main = run.theory if run.is_theory else run.networks
-        assert main is not None
-        suffix = kept_words(main, conditions)
+        run = kept_run = kept(run, conditions)
+        suffix = kept_words(kept_run.networks_kept, conditions)
     folder = Path(out or run.path / "figures")
     paths: list[Path] = []
     index, count = share

@@ -15,6 +15,7 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.critical import Handles, overlay
 from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid, sheet
 from winit_jax.analysis.figures.places import on_a_map
+from winit_jax.analysis.statistics.cells import n_seeds
 from winit_jax.analysis.statistics.seeds import AGGREGATES, aggregate, seeds_rule
 from winit_jax.analysis.tables import Expected, chance, tidy
 
@@ -117,7 +118,7 @@ def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
         raise ValueError(f"seeds = {seeds!r} is not one of {', '.join(AGGREGATES)}.")
     if "layer" in frame and frame["layer"].nunique() > 1:
         raise ValueError("layer takes more than one value: keep one of them.")
-    if seeds == "std" and "seed" in frame and frame["seed"].nunique() == 1:
+    if seeds == "std" and "seed" in frame and n_seeds(frame) == 1:
         raise ValueError("seeds = 'std' needs two seeds or more, and this table has one.")
 
 

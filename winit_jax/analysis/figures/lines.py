@@ -19,6 +19,7 @@ from winit_jax.analysis.axes import is_log_spaced
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.page import Page
 from winit_jax.analysis.figures.places import MAX_LINES
+from winit_jax.analysis.statistics.cells import Cells, n_seeds
 from winit_jax.analysis.tables import NAMES, evenly, in_order, is_named, number
 
 # Quantiles over seeds of the ends of a band, and its words.
@@ -111,10 +112,10 @@ def check_band(band: str) -> None:
         raise ValueError(f"band = {band!r} is not one of {', '.join(BANDS)}.")
 
 
-def spread(numbers: pd.Series, keys: pd.DataFrame, band: str) -> dict[str, pd.Series]:
-    """Over seeds at each combination of keys: median, and low and high, the ends of the band."""
+def spread(numbers: pd.Series, by: Any, band: str) -> dict[str, pd.Series]:
+    """Over seeds in each group: median, and low and high, the ends of the band. by: as of `Series.groupby`."""
     low, high, _ = BANDS[band]
-    groups = keys.assign(number=numbers).groupby(list(keys), observed=True)["number"]
+    groups = numbers.groupby(by, observed=True)
     # Between two numbers of which one is infinite there is none.
     between = "linear" if np.isfinite(numbers.dropna()).all() else "nearest"
     ends = {"low": groups.quantile(low, between), "high": groups.quantile(high, between)}
@@ -123,9 +124,27 @@ def spread(numbers: pd.Series, keys: pd.DataFrame, band: str) -> dict[str, pd.Se
     return {"median": groups.median(), **ends}
 
 
+def over_seeds(
+    cells: Cells, numbers: pd.Series, band: str, theory: str | None, overflows: bool = True
+) -> dict[str, np.ndarray]:
+    """Of each cell: median, low, high over seeds that are not infinite, the prediction, and whether any overflowed.
+
+    numbers: of the rows of the cells. theory: the column of predictions, None without. overflows: whether a row that
+    is not finite says so.
+    """
+    rows = cells.rows
+    broken = rows["nonfinite"].to_numpy() > 0 if overflows and "nonfinite" in rows else np.zeros(len(rows), bool)
+    predicted = np.full(len(cells.keys), np.nan)
+    if theory:
+        known = rows[theory].where(np.isfinite(rows[theory]))
+        predicted = known.groupby(cells.of, observed=False).mean().to_numpy()
+    columns = {name: of.to_numpy() for name, of in spread(numbers.where(numbers < np.inf), cells.of, band).items()}
+    return columns | {"overflow": cells.count(broken) > 0, "predicted": predicted}
+
+
 def band_rule(frame: pd.DataFrame, band: str) -> str:
     """How seeds were put together, in words."""
-    count = frame["seed"].nunique()
+    count = n_seeds(frame)
     return f"median of {count} seeds, {BANDS[band][2]}" if count > 1 else "one seed"
 
 

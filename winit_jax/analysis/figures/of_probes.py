@@ -204,7 +204,7 @@ def _only(factors: Sequence[str], most: int) -> list[str]:
 def _line(axes: Axes, rows: pd.DataFrame, value: str, look: Look) -> None:
     """The sites of one factor: a line through its stream, or through all where it has none, and a mark for each."""
     numbers = rows[value].replace([np.inf, -np.inf], np.nan)
-    over = pd.DataFrame(spread(numbers, rows[["place", "kind"]].astype({"kind": str}), "range")).reset_index()
+    over = pd.DataFrame(spread(numbers, [rows["place"], rows["kind"].astype(str)], "range")).reset_index()
     over = over.sort_values("place")
     color = look.color
     stream = over[over["kind"] == "sum"]

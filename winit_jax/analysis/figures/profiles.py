@@ -12,9 +12,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, spread
+from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, over_seeds
 from winit_jax.analysis.figures.page import Panel, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_profiles
+from winit_jax.analysis.statistics.cells import all_numbers, cells_of
 from winit_jax.analysis.tables import at_each_site, in_order, measured, of_last_site, of_the_deepest, sites_of, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
@@ -89,12 +90,8 @@ def profiles(
 
 def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str, theory: str | None) -> pd.DataFrame:
     """One row a panel, line and layer: median, low, high over seeds, the prediction, and whether any overflowed."""
-    columns = spread(frame[value].where(frame[value] < np.inf), frame[keys], band)
-    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else False
-    predicted = frame[theory].where(np.isfinite(frame[theory])) if theory else np.nan
-    groups = frame[keys].assign(broken=broken, predicted=predicted).groupby(keys, observed=True)
-    columns |= {"overflow": groups["broken"].any(), "predicted": groups["predicted"].mean()}
-    return pd.DataFrame(columns).reset_index()
+    cells = cells_of(frame, keys, (value, "nonfinite", *([theory] if theory else [])))
+    return cells.keys.assign(**over_seeds(cells, cells.rows[value], band, theory))
 
 
 def _draw(axes: Axes, part: pd.DataFrame, look: Look, value: str) -> set[str]:
@@ -131,7 +128,7 @@ def _scale(panel: Panel, frame: pd.DataFrame, value: str) -> None:
     axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
     axes.set_xlim(*((low, high) if low < high else (low - 0.5, low + 0.5)))
     if value in style.GROWTHS:
-        numbers = frame[value].to_numpy()
+        numbers = all_numbers(frame, value)
         largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=1.0)
         if largest > 5:
             axes.set_yscale("symlog", linthresh=1.0, linscale=0.6)

@@ -6,13 +6,16 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from winit_jax.analysis.columns import OF_REGIMES
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.critical import Handles, overlay
 from winit_jax.analysis.figures.mesh import hatched, sheet
 from winit_jax.analysis.figures.places import on_a_map
-from winit_jax.analysis.statistics.regimes import DEFAULT, REGIMES, Thresholds, regimes
+from winit_jax.analysis.statistics.cells import cells_of, n_seeds
+from winit_jax.analysis.statistics.regimes import DEFAULT, REGIMES, Thresholds, regime_codes
 from winit_jax.analysis.tables import Expected, tidy
 
+BLOCK = 2**20
 # Blue vanishes and red explodes, as in the heatmaps; dark and light alternate for eyes that see no red or green.
 COLOURS = {
     "overflowed": "#4d3319",
@@ -75,16 +78,19 @@ def regime_map(
 
 def _votes(frame: pd.DataFrame, keys: list[str], thresholds: Thresholds) -> pd.DataFrame:
     """One row a cell: its keys, and the code of the regime that most of its networks are in."""
-    codes = regimes(frame, thresholds).cat.codes.to_numpy()
-    votes = frame[keys].assign(**{name: codes == code for code, name in enumerate(REGIMES)})
-    cells = votes.groupby(keys, observed=True)[list(REGIMES)].sum()
+    cells = cells_of(frame, keys, OF_REGIMES)
+    rows = cells.rows
+    # By blocks, so that what rules are made of takes no memory of millions of rows.
+    blocks = [rows.iloc[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    codes = np.concatenate([regime_codes(block, thresholds) for block in blocks])
+    votes = np.stack([cells.count(codes == code) for code in range(len(REGIMES))], axis=1)
     # argmax takes the first of equal counts.
-    return cells.assign(code=cells.to_numpy().argmax(axis=1)).reset_index()
+    return cells.keys.assign(code=votes.argmax(axis=1))
 
 
 def _rules(frame: pd.DataFrame, shown: list[str], thresholds: Thresholds) -> tuple[str, str]:
     """How seeds were put together, and the thresholds, in words."""
-    count = frame["seed"].nunique() if "seed" in frame else 1
+    count = n_seeds(frame)
     limits = (f"{thresholds.decades:g} decades", f"{thresholds.saturated:.0%} saturated", f"{thresholds.alike:g} alike")
     seeds = "" if "seed" in shown or count == 1 else f"most of {count} seeds"
     return seeds, f"thresholds: {', '.join(limits)}"

@@ -96,7 +96,7 @@ def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str) -> 
     """One row a panel, line and step: median, low and high over seeds, and whether half of them have diverged."""
     gone = frame["train_loss"].isna() if "train_loss" in frame else frame[value].isna()
     instead = chance(frame) if value in style.ACCURACIES else np.inf if value in style.LOSSES else np.nan
-    columns = spread(frame[value].mask(gone, instead), frame[keys], band)
+    columns = spread(frame[value].mask(gone, instead), [frame[key] for key in keys], band)
     lost = frame[keys].assign(gone=gone).groupby(keys, observed=True)["gone"].mean() >= 0.5
     return pd.DataFrame({**columns, "gone": lost}).reset_index()
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from winit_jax.analysis.statistics.cells import cells_of
 from winit_jax.analysis.statistics.intervals import student_quantile
 from winit_jax.analysis.tables import KEYS
 
@@ -29,22 +30,20 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
         raise ValueError(f"{column!r} has no prediction. Columns with one: {', '.join(PREDICTED)}.")
     if column not in frame or theory not in frame:
         raise ValueError(f"This table lacks {' and '.join(name for name in (column, theory) if name not in frame)}.")
-    compared = frame[np.isfinite(frame[theory])]
-    if compared.empty:
-        raise ValueError(f"{theory} is empty in this table: mean field makes no prediction for these networks.")
     keys = [key for key in (*KEYS, "layer") if key in frame and key != "seed"]
+    cells = cells_of(frame, keys, (column, theory), dropna=False)
+    predicted = np.isfinite(cells.rows[theory].to_numpy())
+    if not predicted.any():
+        raise ValueError(f"{theory} is empty in this table: mean field makes no prediction for these networks.")
+    compared, of = (cells.rows, cells.of) if predicted.all() else (cells.rows[predicted], cells.of[predicted])
     numbers = compared[column].where(np.isfinite(compared[column]))
     if numbers.isna().all():
         raise ValueError(f"{column} is empty in this table: the run did not measure it.")
-    groups = (
-        compared[keys].assign(number=numbers, predicted=compared[theory]).groupby(keys, observed=True, dropna=False)
-    )
-    table = groups.agg(
-        measured=("number", "mean"),
-        predicted=("predicted", "mean"),
-        spread=("number", "std"),
-        n_seeds=("number", "count"),
-    ).reset_index()
+    groups = numbers.groupby(of, observed=True)
+    found = groups.agg(measured="mean", spread="std", n_seeds="count")
+    found["predicted"] = compared[theory].groupby(of, observed=True).mean()
+    table = pd.concat([cells.keys.iloc[found.index.to_numpy()], found.set_index(found.index.to_numpy())], axis=1)
+    table = table.reset_index(drop=True)
     difference = table["measured"] - table["predicted"]
     error = table["spread"] / np.sqrt(table["n_seeds"])
     table = table.assign(
@@ -52,7 +51,7 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
         standard_error=error,
         z=difference / np.maximum(error, ROUNDING * np.maximum(1, table["predicted"].abs())),
     )
-    table.attrs = frame.attrs
+    table.attrs = {name: known for name, known in frame.attrs.items() if name != "rows"}
     deviating: pd.DataFrame = table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
     return deviating
 

@@ -49,6 +49,13 @@ def regimes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> pd.Series:
     The signal's size comes first, for what is measured of a signal that is gone says nothing; then
     saturation, since it is why gradients vanish. A sigmoid's log10_act_rms of -0.3 is a half, and healthy.
     """
+    codes = regime_codes(frame, thresholds)
+    named = pd.Categorical.from_codes(codes, categories=pd.Index(REGIMES))
+    return pd.Series(named, index=frame.index, name="regime")
+
+
+def regime_codes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> np.ndarray:
+    """The same as places in REGIMES: int8 [rows]."""
     limit = thresholds.decades
     signal, jacobian = _column(frame, "log10_act_rms"), _column(frame, "log10_jacobian")
     alike = np.fmax(_column(frame, "input_correlation"), _column(frame, "unit_similarity"))
@@ -61,9 +68,9 @@ def regimes(frame: pd.DataFrame, thresholds: Thresholds = DEFAULT) -> pd.Series:
         ("exploding", jacobian > limit),
         ("collapsed", alike > thresholds.alike),
     ]
-    codes = np.select([rule for _, rule in rules], [REGIMES.index(name) for name, _ in rules], len(REGIMES) - 1)
-    named = np.asarray(REGIMES, dtype=object)[codes]
-    return pd.Series(pd.Categorical(named, categories=list(REGIMES)), index=frame.index, name="regime")
+    names = [np.int8(REGIMES.index(name)) for name, _ in rules]
+    codes: np.ndarray = np.select([rule for _, rule in rules], names, np.int8(len(REGIMES) - 1))
+    return codes
 
 
 def counts(

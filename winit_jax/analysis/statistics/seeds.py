@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from winit_jax.analysis.columns import ACCURACIES, LEARNT, STEPS
+from winit_jax.analysis.statistics.cells import cells_of, n_seeds
 from winit_jax.analysis.tables import chance
 
 AGGREGATES = ("median", "mean", "min", "max", "std")
@@ -28,19 +29,19 @@ def aggregate(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> p
     `after_training`. Of these columns a cell is called diverged, instead of overflowed, if more than half of its
     networks did.
     """
-    broken = frame["nonfinite"] > 0 if "nonfinite" in frame else pd.Series(False, frame.index)
-    numbers = frame[value] if value in frame.columns.drop(keys) else frame[value].astype(float)
-    learnt = value in LEARNT and "diverged_at" in frame
+    cells = cells_of(frame, keys, (value, "nonfinite", "diverged_at"))
+    rows = cells.rows
+    broken = rows["nonfinite"].to_numpy() > 0 if "nonfinite" in rows else np.zeros(len(rows), bool)
+    numbers = rows[value].astype(float) if value in keys else rows[value]
+    learnt = value in LEARNT and "diverged_at" in rows
     if learnt:
-        broken = frame["diverged_at"].notna()
-        numbers = after_training(frame, value)
-    slim = frame[keys].assign(cell_value=numbers, broken=broken.astype(float))
+        broken = rows["diverged_at"].notna().to_numpy()
+        numbers = after_training(rows, value)
     with np.errstate(invalid="ignore"):
-        cells = slim.groupby(keys, observed=True).agg(
-            value=("cell_value", seeds), share=("broken", "mean"), networks=("broken", "size")
-        )
-    bad = cells.pop("share") > (0.5 if learnt else 0)
-    return cells.assign(overflow=bad & (value != "diverged_at")).reset_index()
+        values = numbers.groupby(cells.of, observed=False).agg(seeds).to_numpy()
+    networks = cells.count()
+    bad = cells.count(broken) / networks > (0.5 if learnt else 0)
+    return cells.keys.assign(value=values, networks=networks, overflow=bad & (value != "diverged_at"))
 
 
 def seeds_rule(cells: pd.DataFrame, frame: pd.DataFrame, seeds: str) -> str:
@@ -49,6 +50,5 @@ def seeds_rule(cells: pd.DataFrame, frame: pd.DataFrame, seeds: str) -> str:
         return ""
     most, least = cells["networks"].max(), cells["networks"].min()
     if most == 1:
-        count = frame["seed"].nunique()
-        return f"seed {frame['seed'].iloc[0]}" if count == 1 else "one seed a cell"
+        return f"seed {frame['seed'].iloc[0]}" if n_seeds(frame) == 1 else "one seed a cell"
     return f"{seeds} of {most} seeds" if most == least else f"{seeds} of {least} to {most} seeds"
