@@ -1,7 +1,7 @@
 """Elementwise functions inside a jaxpr: which values are phi(u) of one array u, and which phi it is.
 
-A network that computes in bfloat16 or float16 has the functions that it has in float32: casts are no steps of a function,
-and what is to be known of it is evaluated in float32, where only its constants are still rounded.
+A network that computes in bfloat16 or float16 has the functions that it has in float32: casts are no steps of a
+function, and what is to be known of it is evaluated in float32, where only its constants are still rounded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +36,11 @@ ROUNDOFFS = 64
 # As far as a function's own constants may lead away from it, each of which is off by half the distance of two numbers
 # around 1 in the type that it is computed in: gelu, with two of them, and selu, with two, by less than two such.
 OF_CONSTANTS = 2.0
+# Where slopes are looked at, and the part of it beyond which those that have a maximum grow by no more than GROWTH.
+GRID = (-50, 50, 20_001)
+INNER, GROWTH = slice(1_000, -1_000), 1.01
+# A share of it is still a normal number of float32.
+LEAST_SLOPE = 1e-30
 SCALAR = "scalar"
 # Functions of JAX that networks have beside those of ours.
 OF_JAX: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -182,7 +187,10 @@ def _widened_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def function_of(steps: Sequence[Any], source: Any, end: Any) -> Callable[[jax.Array], jax.Array]:
-    """phi itself, of an array of any shape and of the source's type, `widened`. Errors, when it is called: KeyError where it depends on traced scalars."""
+    """phi itself, of an array of any shape in the source's type, `widened`.
+
+    Errors, when it is called: KeyError where it depends on traced scalars.
+    """
 
     def phi(u: jax.Array) -> jax.Array:
         value: jax.Array = jnp.broadcast_to(evaluated(steps, {source: u}, u.shape)[end], u.shape)
@@ -248,7 +256,7 @@ def _recognized(steps: Sequence[Any], source: Any, end: Any) -> tuple[str, Activ
 
 
 def _coarsest(steps: Sequence[Any]) -> float:
-    """The distance of two numbers around 1 in the coarsest type that something is computed in; casts compute nothing."""
+    """The distance of two numbers around 1 in the coarsest type that something is computed in, which casts are not."""
     inner = [body.jaxpr.eqns for eqn in steps if (body := body_of(eqn)) is not None]
     own = [out.aval.dtype for eqn in steps if body_of(eqn) is None and not is_cast(eqn) for out in eqn.outvars]
     of_floats = [float(jnp.finfo(dtype).eps) for dtype in own if jnp.issubdtype(dtype, jnp.floating)]
@@ -281,18 +289,29 @@ def known_as(values: np.ndarray, points: np.ndarray, eps: float, off: float = 0.
 
 
 def _described(phi: Callable[[jax.Array], jax.Array], name: str, dtype: Any) -> Activation | None:
-    """What saturation needs to know of a function: its slope, and the greatest on a grid of [-50, 50]."""
+    """What saturation needs to know of a function: its slope, and the unit of slopes (`unit_of`)."""
 
     def slope(a: jax.Array) -> jax.Array:
         given = a.astype(dtype)
         found: jax.Array = jax.jvp(phi, (given,), (jnp.ones_like(given),))[1].astype(a.dtype)
         return found
 
-    slopes = np.asarray(jax.jit(slope)(jnp.linspace(-50, 50, 20_001)), np.float64)
-    greatest = float(np.max(np.abs(slopes)))
-    if not (np.isfinite(slopes).all() and greatest > 0):
+    unit = unit_of(np.asarray(jax.jit(slope)(jnp.linspace(*GRID)), np.float64))
+    if unit is None:
         return None
-    return Activation(name, response=lambda a: phi(a.astype(dtype)).astype(a.dtype), slope=slope, max_slope=greatest)
+    return Activation(name, response=lambda a: phi(a.astype(dtype)).astype(a.dtype), slope=slope, max_slope=unit)
+
+
+def unit_of(slopes: np.ndarray) -> float | None:
+    """What saturation measures slopes in, from those along GRID: the greatest of them; None where it is none.
+
+    Where slopes grow on, as those of exp and of squares do, the greatest says nothing, and only a slope of 0 is flat.
+    """
+    sizes = np.abs(slopes)
+    greatest = float(np.max(sizes))
+    if not (np.isfinite(sizes).all() and greatest > 0):
+        return None
+    return greatest if greatest <= GROWTH * np.max(sizes[INNER]) else LEAST_SLOPE
 
 
 def _last_name(steps: Sequence[Any]) -> str:

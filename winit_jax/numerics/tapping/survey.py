@@ -301,7 +301,7 @@ class _Reading:
     # -- elementwise functions ---------------------------------------------------------------------------------------
 
     def _nonlinearities(self) -> None:
-        """A function ends where it is computed, and not where it is then cast to another type, once or several times."""
+        """A function ends where it is computed, not where it is then cast to another type, once or several times."""
         found: dict[Any, int] = {}
         for eqn in self.jaxpr.eqns:
             if pointwise.is_elementwise(eqn) and self._ends(eqn.outvars[0]):
