@@ -312,8 +312,8 @@ class _Reading:
             eqn, source = self.jaxpr.eqns[index], self.flow.sources[end]
             if (division := self.flow.softmax_of(end)) is not None:
                 (out,) = division.outvars
-                units = (len(out.aval.shape) - 1,)
-                site = self._site(self.places[out], division, "softmax", "softmax", out, units=units)
+                place, last = self.places[out], len(out.aval.shape) - 1
+                site = self._site(place, division, "softmax", "softmax", out, units=(last,))
                 self.survey.taps[out].append(Tap(site, source=None))
                 continue
             if self.flow.is_only_reduced(end):
