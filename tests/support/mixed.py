@@ -141,9 +141,8 @@ BFLOAT16 = jnp.bfloat16
 FAULTY_MIXED = {
     **{
         f"{name}_in_bfloat16": (lambda make=FAULTY[name][0]: computed_in(BFLOAT16, make()), *FAULTY[name][1:])
-        for name in ("one_key", "saturated", "sharp_attention", "dead", "collapsed", "no_gradient")
+        for name in ("one_key", "saturated", "sharp_attention", "dead", "collapsed", "no_gradient", "growing_stream")
     },
     "sharp_transformer": (lambda: transformer(BFLOAT16, qkv_std=1.0), "sharp attention", None),
-    "growing_transformer": (lambda: transformer(BFLOAT16, depth=4, residual_std=1.0), "growing stream", None),
     "stored_nan": (lambda: stored_in(BFLOAT16, FAULTY["nan"][0]()), "nonfinite parameter", "layer1"),
 }
