@@ -13,6 +13,7 @@ import pytest
 
 import winit_jax as winit
 from support import nets
+from support.mixed import FAULTY_MIXED
 from support.runs import winit as command
 from winit_jax.numerics.laws import law_of
 from winit_jax.numerics.tapping.passes import Tapped
@@ -28,9 +29,9 @@ def test_of_a_sound_network_nothing_is_said(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", nets.FAULTY)
+@pytest.mark.parametrize("name", nets.FAULTY | FAULTY_MIXED)
 def test_what_is_wrong_is_named_and_where(name):
-    make, kind, where = nets.FAULTY[name]
+    make, kind, where = (nets.FAULTY | FAULTY_MIXED)[name]
     findings = winit.probe(make).audit()
     said = {finding.kind: finding for finding in findings}
     assert kind in said, [finding.text for finding in findings]

@@ -12,7 +12,7 @@ from winit_jax.engine.torch_probing.recording import Call, Value
 from winit_jax.engine.torch_probing.statistics import Phi, slopes_of
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.activations.probing import PROBED
-from winit_jax.numerics.tapping.pointwise import AFFINE, known_as
+from winit_jax.numerics.tapping.pointwise import AFFINE, GRID, known_as, unit_of
 
 ARITHMETIC = frozenset(("add", "sub", "mul", "div", "neg", "rsub", "to", "float", "type", "where", "clone", "detach"))
 SCALAR = "scalar"
@@ -20,8 +20,8 @@ SCALAR = "scalar"
 
 @dataclass(frozen=True)
 class Known:
-    """An elementwise function. name: its word in tables. phi: itself, of a tensor; max_slope: the greatest slope that
-    it has, 0 where nothing can be said of slopes."""
+    """An elementwise function. name: its word in tables. phi: itself, of a tensor; max_slope: the unit of
+    slopes, 0 where nothing can be said of them."""
 
     name: str
     phi: Phi
@@ -134,13 +134,13 @@ def _recognized(steps: Sequence[Call], source: Value, end: Value) -> Known | Non
     if found == AFFINE:
         return None
     name, ours = found or (own, "")
-    return Known(name, phi, activation(ours).max_slope if ours else _greatest_slope(phi))
+    return Known(name, phi, activation(ours).max_slope if ours else _unit(phi))
 
 
-def _greatest_slope(phi: Callable[[torch.Tensor], torch.Tensor]) -> float:
-    """The greatest absolute slope on a grid of [-50, 50]; 0 where slopes cannot be taken or are not finite."""
+def _unit(phi: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """The unit of slopes, as of a function of JAX; 0 where slopes cannot be taken or are not finite."""
     try:
-        slopes = slopes_of(phi, torch.linspace(-50, 50, 20_001)).abs()
+        slopes = slopes_of(phi, torch.linspace(*GRID))
     except RuntimeError:
         return 0.0
-    return float(slopes.max()) if bool(torch.isfinite(slopes).all()) else 0.0
+    return unit_of(slopes.double().numpy()) or 0.0

@@ -18,14 +18,12 @@ from winit_jax.numerics.narrow import Limits
 from winit_jax.numerics.scaled import Scaled
 from winit_jax.numerics.tapping import pointwise
 from winit_jax.numerics.tapping.equations import constants_and_carries
+from winit_jax.numerics.tapping.flow import FORMS
 from winit_jax.numerics.tapping.sites import Survey
 from winit_jax.numerics.tapping.statistics import squares_of_gradient
-from winit_jax.numerics.tapping.survey import FORMS
 
 # What makes numbers of a format of those that it is given: their form changes, or some of them are chosen.
-CHOOSING = FORMS | {
-    "concatenate", "gather", "neg", "pad", "reduce_max", "reduce_window_max", "split", "stop_gradient", "unstack",
-}  # fmt: skip
+CHOOSING = FORMS | {"concatenate", "gather", "neg", "pad", "reduce_max", "reduce_window_max", "stop_gradient"}
 
 
 # -- rounding ----------------------------------------------------------------------------------------------------------

@@ -159,10 +159,11 @@ def attention_entropy(weights: jax.Array) -> Sums:
 
     Rows with one such weight have no choice and are left out; NaN where all are such.
     """
+    weights = weights.astype(jnp.float32)
     seen = jnp.sum(weights > 0, axis=-1)
     terms = jnp.where(weights > 0, -weights * jnp.log(jnp.where(weights > 0, weights, 1)), 0)
     chooses = seen > 1
-    share = jnp.sum(terms.astype(jnp.float32), axis=-1) / jnp.log(jnp.where(chooses, seen, 2).astype(jnp.float32))
+    share = jnp.sum(terms, axis=-1) / jnp.log(jnp.where(chooses, seen, 2).astype(jnp.float32))
     return {"attention_entropy": jnp.sum(jnp.where(chooses, share, 0)) / jnp.sum(chooses)}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax.numpy as jnp
 from jax.extend import core
 
 from winit_jax.numerics.tapping import pointwise
@@ -19,19 +18,10 @@ from winit_jax.numerics.tapping.equations import (
     of_dot,
     scope_of,
 )
+from winit_jax.numerics.tapping.flow import FORMS, Flow, is_float, is_reduction
 from winit_jax.numerics.tapping.sites import Kind, Origin, Site, Survey, Tap, Use
 
-# What changes the form of a value and none of its numbers, and what leaves out some of them.
-FORMS = frozenset((
-    "reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type", "copy", "copy_p",
-    "reduce_precision", "rev", "slice", "dynamic_slice", "optimization_barrier", "sharding_constraint",
-))  # fmt: skip
 SCALING = frozenset(["mul", "div", "neg", "add", "sub", "add_any", "select_n", "stop_gradient"])
-
-
-def is_reduction(name: str) -> bool:
-    """Whether a primitive makes few numbers of many; a pool, which is a window that moves, keeps a signal a signal."""
-    return name.startswith(("reduce_", "arg")) and not name.startswith(("reduce_window", "reduce_precision"))
 
 
 class Surveyor:
@@ -72,16 +62,8 @@ class _Reading:
         self.survey = Survey()
         self.origins: dict[Any, Origin] = {}
         self.units: dict[Any, tuple[int, ...]] = {}
-        self.sources = pointwise.sources(jaxpr)
-        self.readers: dict[Any, list[Any]] = defaultdict(list)
-        self.makers = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
-        for eqn in jaxpr.eqns:
-            for atom in eqn.invars:
-                if not isinstance(atom, core.Literal):
-                    self.readers[atom].append(eqn)
-        for atom in jaxpr.outvars:
-            if not isinstance(atom, core.Literal):
-                self.readers[atom].append(None)
+        self.flow = Flow(jaxpr)
+        self.places = {out: index for index, eqn in enumerate(jaxpr.eqns) for out in eqn.outvars}
 
     def origin(self, atom: Any) -> Origin:
         return Origin() if isinstance(atom, core.Literal) else self.origins.get(atom, Origin())
@@ -144,7 +126,7 @@ class _Reading:
     def _scalars_but_one(self, eqn: Any) -> bool:
         return sum(int(math.prod(atom.aval.shape) > 1) for atom in eqn.invars) <= 1
 
-    def _site(self, index: int | str, eqn: Any, kind: Kind, op: str, var: Any, **known: Any) -> Site:
+    def _site(self, index: int, eqn: Any, kind: Kind, op: str, var: Any, **known: Any) -> Site:
         return Site(
             key=f"{self.prefix}{index}",
             kind=kind,
@@ -163,7 +145,7 @@ class _Reading:
         depth = 1 + max(one.depth for one in operands)
         moves = any(one.moves for one in operands)
         weights = [i for i, one in enumerate(operands) if not one.moves]
-        if not moves or not jnp.issubdtype(out.aval.dtype, jnp.floating):
+        if not moves or not is_float(out):
             self.origins[out] = Origin("", moves, depth - 1)
             return
         known: dict[str, Any] = {}
@@ -184,14 +166,14 @@ class _Reading:
     def _with_biases(self, out: Any) -> Any:
         """The variable that holds a product with its biases added, where nothing else is done with it."""
         var = out
-        while len(readers := self.readers[var]) == 1 and (eqn := readers[0]) is not None:
+        while len(readers := self.flow.readers[var]) == 1 and (eqn := readers[0]) is not None:
             if eqn.primitive.name in ("convert_element_type", "copy"):
                 ahead = eqn.outvars[0]
             elif eqn.primitive.name == "add" and self._is_still(eqn, var):
                 return eqn.outvars[0]
             else:
                 break
-            if ahead.aval.dtype != var.aval.dtype and not jnp.issubdtype(ahead.aval.dtype, jnp.floating):
+            if ahead.aval.dtype != var.aval.dtype and not is_float(ahead):
                 break
             var = ahead
         return out
@@ -211,14 +193,14 @@ class _Reading:
             if one in self.origins:
                 if self.origins[one].moves:
                     return True
-            elif one in self.makers:
-                ahead += self.makers[one].invars
+            elif one in self.flow.makers:
+                ahead += self.flow.makers[one].invars
         return False
 
     def _lookup(self, index: int, eqn: Any) -> None:
         (out,) = eqn.outvars
         parameter = self.origin(eqn.invars[0]).parameter
-        if not jnp.issubdtype(out.aval.dtype, jnp.floating) or not self.origin(eqn.invars[1]).moves:
+        if not is_float(out) or not self.origin(eqn.invars[1]).moves:
             self.origins[out] = Origin(parameter if not self.origin(eqn.invars[1]).moves else "", False)
             return
         site = self._site(index, eqn, "lookup", "lookup", out, units=(len(out.aval.shape) - 1,), parameter=parameter)
@@ -233,7 +215,7 @@ class _Reading:
         if (
             len(shapes) > 1
             or len(out.aval.shape) < 2
-            or not jnp.issubdtype(out.aval.dtype, jnp.floating)
+            or not is_float(out)
             or not all(one.moves for one in operands)
             or operands[0].depth == operands[1].depth
             or self.origin(out).is_reduced
@@ -319,74 +301,39 @@ class _Reading:
     # -- elementwise functions ---------------------------------------------------------------------------------------
 
     def _nonlinearities(self) -> None:
-        ends: dict[Any, int] = {}
-        for index, eqn in enumerate(self.jaxpr.eqns):
+        """A function ends where it is computed, not where it is then cast to another type, once or several times."""
+        found: dict[Any, int] = {}
+        for eqn in self.jaxpr.eqns:
             if pointwise.is_elementwise(eqn) and self._ends(eqn.outvars[0]):
-                ends[eqn.outvars[0]] = index
-        for end, index in ends.items():
-            eqn, source = self.jaxpr.eqns[index], self.sources[end]
-            if (division := self._softmax(end)) is not None:
-                at = self.jaxpr.eqns.index(division)
-                out = division.outvars[0]
-                site = self._site(f"{at}", division, "softmax", "softmax", out, units=(len(out.aval.shape) - 1,))
+                end = self.flow.uncast(eqn.outvars[0])
+                if end is not self.flow.sources.get(eqn.outvars[0]):
+                    found[end] = self.places[end]
+        for end, index in found.items():
+            eqn, source = self.jaxpr.eqns[index], self.flow.sources[end]
+            if (division := self.flow.softmax_of(end)) is not None:
+                (out,) = division.outvars
+                place, last = self.places[out], len(out.aval.shape) - 1
+                site = self._site(place, division, "softmax", "softmax", out, units=(last,))
                 self.survey.taps[out].append(Tap(site, source=None))
                 continue
-            if self._is_only_reduced(end):
+            if self.flow.is_only_reduced(end):
                 continue
             steps = pointwise.steps_between(self.jaxpr, source, end)
-            found = pointwise.recognized(steps, source, end)
-            if found is None:
+            known = pointwise.recognized(steps, source, end)
+            if known is None:
                 continue
-            op, phi = found
+            op, phi = known
             units = self.units.get(source, (len(end.aval.shape) - 1,))
             site = self._site(index, eqn, "nonlinearity", op, end, units=units, follows=self.origin(source).site)
             self.survey.taps[end].append(Tap(site, source, phi))
 
     def _ends(self, var: Any) -> bool:
         """Whether a value is phi(u) of a signal, and what is done with it is no more a function of u alone."""
-        source = self.sources.get(var)
+        source = self.flow.sources.get(var)
         if source is None or source is pointwise.SCALAR:
             return False
         if not self.origin(source).moves or self.origin(source).is_reduced:
             return False
-        if len(var.aval.shape) < 2 or not jnp.issubdtype(var.aval.dtype, jnp.floating):
+        if len(var.aval.shape) < 2 or not is_float(var) or not is_float(source):
             return False
-        if not jnp.issubdtype(source.aval.dtype, jnp.floating):
-            return False
-        readers = self.readers[var]
-        return bool(readers) and any(
-            reader is None or not pointwise.is_elementwise(reader) or self.sources.get(reader.outvars[0]) is not source
-            for reader in readers
-        )
-
-    def _is_only_reduced(self, var: Any) -> bool:
-        return all(
-            reader is not None and (is_reduction(reader.primitive.name) or self._is_square(reader, var))
-            for reader in self.readers[var]
-        )
-
-    def _is_square(self, reader: Any, var: Any) -> bool:
-        """Whether a reader squares a value that then is only reduced."""
-        if reader.primitive.name not in ("integer_pow", "square", "mul") or any(a is not var for a in reader.invars):
-            return False
-        return self._is_only_reduced(reader.outvars[0])
-
-    def _softmax(self, end: Any) -> Any:
-        """The division that ends a softmax whose exponential this is; None where it is none."""
-        if self.makers[end].primitive.name != "exp":
-            return None
-        sums = {r.outvars[0] for r in self.readers[end] if r is not None and r.primitive.name == "reduce_sum"}
-        for reader in self.readers[end]:
-            if reader is not None and reader.primitive.name == "div" and self._comes_from(reader.invars[1], sums):
-                return reader
-        return None
-
-    def _comes_from(self, atom: Any, wanted: set[Any]) -> bool:
-        while not isinstance(atom, core.Literal):
-            if atom in wanted:
-                return True
-            made = self.makers.get(atom)
-            if made is None or made.primitive.name not in FORMS:
-                return False
-            atom = made.invars[0]
-        return False
+        return self.flow.leaves_its_source(var)
