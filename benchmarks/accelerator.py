@@ -209,7 +209,8 @@ def show(title: str, ways: dict[str, Way], rounds: int, peak: Peak | None) -> No
             shares = (
                 f"{of_flops:6.1%} of FLOP/s, {way.traffic / taken / (way.devices * peak.bandwidth):6.1%} of bytes/s"
             )
-        print(f"  {name:<44}{1 / taken:14,.0f} a second{ratio:9.2f} times   {shares}", flush=True)
+        rate = f"{1 / taken:,.4g} a second"
+        print(f"  {name:<44}{rate:>24}{ratio:9.2f} times   {shares}", flush=True)
 
 
 def torch_beside(platform: str):

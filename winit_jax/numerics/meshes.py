@@ -62,6 +62,8 @@ def put(tree: T, mesh: Mesh | None, lying: PartitionSpec = SHARED) -> T:
     """Arrays on the devices of a mesh; without one as they are. lying: how, of all of them."""
     if mesh is None:
         return tree
+    if lying != SHARED:  # in NumPy, for JAX would compile how to cut what lies on a device
+        tree = jax.tree.map(np.asarray, tree)
     placed: T = jax.device_put(tree, NamedSharding(mesh, lying))
     return placed
 

@@ -107,9 +107,13 @@ def begin(
     units = [beginning.drawn(*of_unit, width, depth, features, classes, network.block) for of_unit in unit]
     with np.errstate(over="ignore", under="ignore"):
         of_parameters = beginning.stds(trainees, network.block, width, depth)
-        stds = {name: jnp.asarray(of.astype(np.float32)) for name, of in of_parameters.items()}
+        stds = {
+            name: meshes.put(jnp.asarray(of.astype(np.float32)), settings.mesh, meshes.along(of.ndim - 1))
+            for name, of in of_parameters.items()
+        }
         kept = beginning.not_learnt(trainees, network.block)
-    parameters = beginning.scaled(units, jnp.asarray(index), stds, settings.mesh)
+    chosen = meshes.put(jnp.asarray(index), settings.mesh, meshes.DEALT)
+    parameters = beginning.scaled(units, chosen, stds, settings.mesh)
     if network.before.joins_samples:  # which takes every offset of a unit of the stream out again
         outs = [place.name for update in network.block.updates for place in update.places(width) if place.role == "out"]
         for name in ("bias", *(f"bias.{place}" for place in outs)):
