@@ -24,7 +24,7 @@ from winit_jax.spec.sources import (
     is_text,
 )
 
-MAX_NETWORKS = 10_000_000_000
+MAX_NETWORKS = 100_000_000
 MAX_PREDICTIONS = 1_000_000
 MAX_EVALUATIONS = 10_000  # of one network in training
 # Activations of one layer of one network: counts are int32 on the device.
