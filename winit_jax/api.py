@@ -233,8 +233,9 @@ class Asked:
         """
         from winit_jax.engine.computing import devices
         from winit_jax.engine.computing.vocabulary import import_paths
+        from winit_jax.spec.reading import check_run
 
-        sweep = self.sweep()
+        sweep = check_run(self.sweep())
         devices.of_this_process()
         return self.sweep(announce) if import_paths(sweep) else sweep
 

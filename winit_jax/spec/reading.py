@@ -30,6 +30,7 @@ from winit_jax.spec.sweep import (
     MAX_EVALUATIONS,
     MAX_NETWORKS,
     MAX_PAIRS,
+    MAX_PLANNED,
     MAX_PREDICTIONS,
     TABLES,
     BlockKind,
@@ -103,13 +104,8 @@ def load_sweep(
         )
     inits = {} if grid is None else kinds_of(grid.init, vocabulary.check_init)
     schemes = [name for name, kind in inits.items() if kind.is_scheme]
-    if grid is not None and (total := count_networks(grid, schemes)) > MAX_NETWORKS:
-        sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
-        largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
-        shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
-        problems.append(
-            Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
-        )
+    if grid is not None and (total := count_networks(grid, schemes)) > MAX_PLANNED:
+        problems.append(_too_many(grid, total))
     blocks: dict[str, BlockKind] = {}
     if grid is not None:
         blocks = kinds_of(grid.block, vocabulary.check_block)
@@ -143,6 +139,20 @@ def load_sweep(
         digest = hashlib.sha256(sweep.to_toml().encode()).hexdigest()[:8]
         object.__setattr__(sweep, "name", f"grid-{digest}")
     return sweep
+
+
+def check_run(sweep: Sweep) -> Sweep:
+    """The sweep, which may be run. Errors: SpecError where it has more networks than a run, though they are counted."""
+    if sweep.n_networks > MAX_NETWORKS:
+        raise SpecError(sweep.name, [_too_many(sweep.grid, sweep.n_networks)])
+    return sweep
+
+
+def _too_many(grid: Grid, total: int) -> Problem:
+    sizes = {axis: len(getattr(grid, axis) or []) for axis in AXES}
+    largest = sorted(sizes, key=lambda axis: -sizes[axis])[:3]
+    shown = ", ".join(f"{axis} ({sizes[axis]:,})" for axis in largest)
+    return Problem("grid", f"{total:,} networks; a sweep may have {MAX_NETWORKS:,}. The longest axes: {shown}.")
 
 
 def _check_size(

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -24,7 +25,8 @@ from winit_jax.spec.sources import (
     is_text,
 )
 
-MAX_NETWORKS = 10_000_000_000
+MAX_NETWORKS = 100_000_000  # of a run
+MAX_PLANNED = 10_000_000_000  # of a sweep that is counted only
 MAX_PREDICTIONS = 1_000_000
 MAX_EVALUATIONS = 10_000  # of one network in training
 # Activations of one layer of one network: counts are int32 on the device.
@@ -312,7 +314,7 @@ class Sweep:
         """`std`, `gain`, or None where every init is a scheme."""
         return next((axis for axis in WEIGHT_SCALES if getattr(self.grid, axis) is not None), None)
 
-    @property
+    @cached_property
     def formula_axes(self) -> tuple[str, ...]:
         """The axes with a formula among their values."""
         return tuple(

@@ -1,6 +1,7 @@
 """Networks as they are initialized: what the passes measure of a job, held against float64 NumPy and beside theory."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,17 @@ from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job, Part
 
+# The scales of so many points are kept, for the same points come again with every seed.
+KEPT_POINTS = 2**18
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The scales of a job's networks as numbers. scales: axis -> [points], as `Points` takes them."""
+
+    family: Family
+    scales: Mapping[str, np.ndarray]
+
 
 @dataclass
 class Measuring:
@@ -39,6 +51,7 @@ class Measuring:
     precision: str = "highest"
     halving: Halving = field(default_factory=Halving)
     _prepared: dict[tuple[int, str], Inputs] = field(default_factory=dict)
+    _kept: dict[Job, "Scaled"] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -51,7 +64,7 @@ class Measuring:
         """
         sweep, measure = self.work.sweep, self.work.sweep.measure
         data, histogram = self.work.inputs[job.width], sweep.measure.histogram
-        family = self._family(job, data.features)
+        family = self._scaled(job).family
         settings = Settings(
             activation(job.activation),
             NORMALIZATIONS[job.normalization],
@@ -104,15 +117,31 @@ class Measuring:
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""
+        return Points(self.work.sweep, job, {"std": hidden_std, **self._scaled(job).scales})
+
+    def _scaled(self, job: Job) -> "Scaled":
+        """The scales of a job's networks, worked out once for all seeds."""
+        any_seed = replace(job, seed=0)
+        with self._lock:
+            kept = self._kept.get(any_seed)
+        if kept is None:
+            features = self.work.inputs[job.width].features
+            kept = Scaled(self._family(any_seed, features), self._scales(any_seed, features))
+            with self._lock:
+                self._kept[any_seed] = kept
+                while len(self._kept) > 1 and sum(len(of.points) for of in self._kept) > KEPT_POINTS:
+                    self._kept.pop(next(iter(self._kept)))
+        return Scaled(replace(kept.family, seed=job.seed), kept.scales)
+
+    def _scales(self, job: Job, features: int) -> dict[str, np.ndarray]:
+        """The numeric axes of a job's networks but std, [points] each."""
         sweep = self.work.sweep
-        sizes = Sizes.of(job, self.work.inputs[job.width].features)
-        place = places_of(job.block, job.width)[0]
+        sizes, place = Sizes.of(job, features), places_of(job.block, job.width)[0]
         gains = np.array([sizes.gain(point, sweep.scale_axis, place) for point in job.points])
         biases = np.array([sizes.bias_std(point, place) for point in job.points])
-        own = {"std": hidden_std, "gain": gains, "bias_std": biases, "skip_scale": sizes.skips(job)}
+        own = {"gain": gains, "bias_std": biases, "skip_scale": sizes.skips(job)}
         axes = (*SCALES, *(OF_TRAINING if Part((job,)).is_training else ()))
-        scales = {axis: sizes.values(job, axis) for axis in axes if axis not in own}
-        return Points(sweep, job, {**own, **scales})
+        return own | {axis: sizes.values(job, axis) for axis in axes if axis not in own}
 
     def _family(self, job: Job, features: int) -> Family:
         if any(point.depends_on_layer for point in job.points):

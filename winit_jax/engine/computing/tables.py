@@ -189,7 +189,11 @@ class Points:
         for axis in LEARNER_KEYS if Part((job,)).is_training else KEYS:
             if axis in columns or axis == "depth":
                 continue
-            values = [getattr(job if hasattr(job, axis) else point, axis) for point in job.points]
+            if hasattr(job, axis):
+                value = getattr(job, axis)
+                columns[axis] = np.full(len(job.points), names[axis].index(value) if axis in NAMES else value)
+                continue
+            values = [getattr(point, axis) for point in job.points]
             columns[axis] = np.array([names[axis].index(value) for value in values] if axis in NAMES else values)
         for axis in self.sweep.formula_axes:
             of_points = "scale" if axis == self.sweep.scale_axis else axis

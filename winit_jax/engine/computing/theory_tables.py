@@ -90,7 +90,9 @@ class Scales:
             for bias in {bias for bias in biases if not isinstance(bias, str) and (followed or bias == 0)}:
                 key = tuple(float(f"{x:.12g}") for x in (square + more, gain))
                 places[(*key, bias)] = (square + more, gain, bias)
-        if "none" not in grid.normalization or not 0 < len(places) * len(grid.activation) <= MAX_FIXED_POINTS:
+            if len(places) * len(grid.activation) > MAX_FIXED_POINTS:  # and no more of them need be listed
+                return (np.empty(0),) * 3
+        if "none" not in grid.normalization or not places:
             return (np.empty(0),) * 3
         found = np.array([places[key] for key in sorted(places)]).T
         return found[0], found[1], found[2]

@@ -238,7 +238,13 @@ class Planner:
 
     def seconds(self, sweep: Sweep) -> float:
         """Estimated time of a whole sweep, after compiling."""
-        return self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + self.predicting_seconds(sweep)
+        computing = self.measuring_seconds(sweep) + self.all_training_seconds(sweep) + self.predicting_seconds(sweep)
+        return computing + self.writing_seconds(sweep)
+
+    def writing_seconds(self, sweep: Sweep) -> float:
+        """Of making columns of what was measured of each layer, and files of the tables' rows."""
+        size = sum(count * BYTES_A_ROW[table] for table, count in self.rows(sweep).items())
+        return (LAYER_SECONDS * self._layers(sweep) + BYTE_SECONDS * size) / self.lanes
 
     def predicting_seconds(self, sweep: Sweep) -> float:
         """Of theory, once for all seeds."""
@@ -363,19 +369,25 @@ class Planner:
         each = sweep.n_networks // len(grid.depth) // math.prod(of_training) // points if points else 0
         return each * (points - bound), each * bound * len(grid.depth)
 
+    def _rows_of(self, sweep: Sweep, depth: int) -> int:
+        """Of a network of each block: the stem, and every update of the layers behind it."""
+        return sum(1 + self.updates(block) * (depth - 1) for block in sweep.grid.block)
+
+    def _layers(self, sweep: Sweep) -> int:
+        """Rows of layers that are measured, whether or not they are written: the deepest of each family."""
+        grid = sweep.grid
+        free, bound = (count // len(grid.block) for count in self._families(sweep))
+        of_depths = sum(self._rows_of(sweep, depth) for depth in grid.depth)
+        return free * self._rows_of(sweep, max(grid.depth)) + bound // len(grid.depth) * of_depths
+
     def rows(self, sweep: Sweep) -> dict[str, int]:
         """Rows of every table that a run writes."""
         grid, measure = sweep.grid, sweep.measure
         free, bound = self._families(sweep)
         a_layer = measure.histogram.bins + 3 if measure.histogram else 0
-        of_blocks = [self.updates(block) for block in grid.block]
-        free, bound = free // len(of_blocks), bound // len(grid.depth) // len(of_blocks)
-
-        def rows_of(depth: int) -> int:  # over all blocks: the stem, and every update of the layers behind it
-            return sum(1 + updates * (depth - 1) for updates in of_blocks)
-
-        of_depths = sum(map(rows_of, grid.depth))
-        layers = free * rows_of(max(grid.depth)) + bound * of_depths
+        free, bound = free // len(grid.block), bound // len(grid.depth) // len(grid.block)
+        of_depths = sum(self._rows_of(sweep, depth) for depth in grid.depth)
+        layers = self._layers(sweep)
         rows = {
             "networks": sweep.n_networks,
             "layers": layers if measure.layers else 0,
@@ -394,6 +406,8 @@ BYTES_A_ROW = {
     "networks": 121, "layers": 121, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
     "mean_field": 50, "theory": 30,
 }  # fmt: skip
+# CPU seconds, measured with 400,000 networks of width 4: columns of a layer of a network, and of rows that are packed.
+LAYER_SECONDS, BYTE_SECONDS = 5e-7, 2.5e-8
 # Of a job beside its passes: columns and tables.
 JOB_SECONDS = 0.01
 # Of one program of an update while another one compiles on the other of two cores, where nothing is cached yet.
