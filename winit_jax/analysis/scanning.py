@@ -111,7 +111,10 @@ class _Key:
             if len(starts) < len(values) / 4:
                 starts = np.concatenate([[0], starts])
                 places, found = pd.factorize(values[starts], use_na_sentinel=False)
-                return np.repeat(self._coded(found.tolist())[places], np.diff(starts, append=len(values)))
+                repeated: np.ndarray = np.repeat(
+                    self._coded(found.tolist())[places], np.diff(starts, append=len(values))
+                )
+                return repeated
         coded = column.dictionary_encode(null_encoding="encode")
         return self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
 

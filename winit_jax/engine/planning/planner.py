@@ -4,24 +4,21 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from winit_jax.columns import OF_TRAINING
 from winit_jax.columns.formats import FLOAT32
 from winit_jax.engine.planning import shapes
+from winit_jax.engine.planning.batches import batch_size, side_by_side
 from winit_jax.engine.planning.points import Count, Draw, count_by_shape, families_by_draw, points_by_draw
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Scale, Sweep
-
-T = TypeVar("T")
 
 # Seconds of work that a part of a forward sweep holds, roughly, and the most families in one job.
 PART_SECONDS = 1.0
 MAX_FAMILIES = 4096
 # The jobs of a small sweep are spread over about this many parts all the same, so that every lane has work.
 LEAST_PARTS = 8
-# A small training sweep is cut in so many batches all the same.
-LEAST_BATCHES = 2
 # The share of compute.batch_mib that the signals of a job's networks may take between stacks of layers.
 SIGNAL_SHARE = 0.25
 # What one CPU core does, measured on AVX-512 servers with 1000 inputs (docs/performance.md): matrix products
@@ -35,28 +32,6 @@ NARROW_TIMES = 3.0
 def times(dtype: str) -> float:
     """How much longer a pass takes in a format than in float32."""
     return 1.0 if dtype == FLOAT32 else NARROW_TIMES
-
-
-def batch_size(sweep: Sweep, together: int) -> int:
-    """How many networks a batch has, of at most `together`: as many as the others, but for the last."""
-    grid = sweep.grid
-    functions = len(grid.activation) * len(grid.normalization) * len(grid.norm_position) * len(grid.block)
-    count = sweep.n_networks // (len(grid.width) * len(grid.depth) * functions)
-    return -(-count // max(-(-count // together), min(LEAST_BATCHES, count)))
-
-
-def side_by_side(networks: Iterator[T], size: int, devices: int) -> Iterator[list[T]]:
-    """Batches of so many networks, one for each device, as one list for all.
-
-    A last batch of fewer than half as many comes by itself: it has a program of its own (`Training`), as on one device.
-    """
-    while batches := list(itertools.islice(networks, size * devices)):
-        rest = len(batches) % size
-        if 0 < 2 * rest < size < len(batches):
-            yield batches[:-rest]
-            yield batches[-rest:]
-        else:
-            yield batches
 
 
 @dataclass(frozen=True)
