@@ -116,7 +116,8 @@ class _Key:
                 )
                 return repeated
         coded = column.dictionary_encode(null_encoding="encode")
-        return self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
+        codes: np.ndarray = self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
+        return codes
 
     def _coded(self, values: list[Any]) -> np.ndarray:
         return np.array([*map(self.code, values)], np.int32)

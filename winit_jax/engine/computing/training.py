@@ -13,7 +13,7 @@ from winit_jax.data.datasets import Dataset
 from winit_jax.engine.computing.scales import Sizes, places_of, stem
 from winit_jax.engine.computing.tables import Learnt
 from winit_jax.engine.computing.work import Work
-from winit_jax.engine.planning.planner import batch_size
+from winit_jax.engine.planning.batches import batch_size
 from winit_jax.numerics import meshes
 from winit_jax.numerics.activations import activation
 from winit_jax.numerics.blocks import BLOCKS, Layout
