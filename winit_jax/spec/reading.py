@@ -29,8 +29,8 @@ from winit_jax.spec.sources import BYTES, TEXT_MARK
 from winit_jax.spec.sweep import (
     MAX_EVALUATIONS,
     MAX_NETWORKS,
-    MAX_PLANNED,
     MAX_PAIRS,
+    MAX_PLANNED,
     MAX_PREDICTIONS,
     TABLES,
     BlockKind,
@@ -139,7 +139,6 @@ def load_sweep(
         digest = hashlib.sha256(sweep.to_toml().encode()).hexdigest()[:8]
         object.__setattr__(sweep, "name", f"grid-{digest}")
     return sweep
-
 
 
 def check_run(sweep: Sweep) -> Sweep:

@@ -23,7 +23,6 @@ from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job, Part
 
-
 # The scales of so many points are kept, for the same points come again with every seed.
 KEPT_POINTS = 2**18
 
