@@ -101,6 +101,18 @@ def test_the_rows_that_are_planned_are_the_rows_that_are_written(tmp_path, words
     assert dict(from_file.bytes_by_table) == counted["bytes_by_table"]
 
 
+MILLIARD = ["activation=tanh,relu", "gain=log:0.1:10:100", "bias_std=lin:0:1:50", "depth=int:1:100", "seed=int:0:999"]
+
+
+def test_a_grid_of_a_thousand_million_networks_is_planned_by_arithmetic_and_not_run(tmp_path):
+    plan = planned(*MILLIARD, "width=4", "inputs.samples=8")
+    assert plan["networks"] == plan["rows_by_table"]["networks"] == 10**9
+    assert plan["seconds"] > 2 * plan["measuring_seconds"]  # of so small networks most is columns and rows
+    words = winit("run", *MILLIARD, "width=4", "--out", tmp_path / "run", code=2)[1]
+    assert "grid: 1,000,000,000 networks; a sweep may have 100,000,000. The longest axes: seed (1,000)" in words
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_the_bytes_that_are_planned_are_about_those_that_are_written(tmp_path):
     """In a sweep of thousands of rows a table: in a smaller one what every file has beside its rows is most of it."""

@@ -111,13 +111,11 @@ class _Key:
             if len(starts) < len(values) / 4:
                 starts = np.concatenate([[0], starts])
                 places, found = pd.factorize(values[starts], use_na_sentinel=False)
-                repeated: np.ndarray = np.repeat(
-                    self._coded(found.tolist())[places], np.diff(starts, append=len(values))
-                )
-                return repeated
+                codes: np.ndarray = np.repeat(self._coded(found.tolist())[places], np.diff(starts, append=len(values)))
+                return codes
         coded = column.dictionary_encode(null_encoding="encode")
-        codes: np.ndarray = self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
-        return codes
+        told: np.ndarray = self._coded(coded.dictionary.to_pylist())[_numpy(coded.indices)]
+        return told
 
     def _coded(self, values: list[Any]) -> np.ndarray:
         return np.array([*map(self.code, values)], np.int32)

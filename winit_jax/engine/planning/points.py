@@ -68,12 +68,17 @@ def count_by_shape(sweep: Sweep, shape_of: Callable[[str], str], skip: float) ->
     sharing = math.prod(sum(_shares(axis, value, skip) for value in of_axis) for axis, of_axis in values.items())
     sharing *= laws
     free = laws * math.prod(sum(not holds_depth(value) for value in of_axis) for of_axis in values.values())
-    for init, scale in sweep.init_points():
-        count = counts.get(shape_of(init), Count(0, 0, 0))
-        counts[shape_of(init)] = Count(
-            count.all + all_others,
-            count.shared + sharing * _scale_shares(init, scale),
-            count.bound + all_others - free * (not holds_depth(scale)),
+    for init, of_init in itertools.groupby(sweep.init_points(), key=lambda point: point[0]):
+        scales, shape = [scale for _, scale in of_init], shape_of(init)
+        formulas = [scale for scale in scales if isinstance(scale, str)]
+        shared = sum(_scale_shares(init, scale) for scale in formulas)
+        if len(formulas) < len(scales) and _scale_shares(init, 1.0):  # any number but 0
+            shared += len(scales) - len(formulas) - scales.count(0)
+        count = counts.get(shape, Count(0, 0, 0))
+        counts[shape] = Count(
+            count.all + all_others * len(scales),
+            count.shared + sharing * shared,
+            count.bound + all_others * len(scales) - free * (len(scales) - sum(map(holds_depth, formulas))),
         )
     return counts
 
