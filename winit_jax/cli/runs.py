@@ -9,6 +9,7 @@ import typer
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
 from winit_jax.cli.watching import show
 from winit_jax.engine.running import supervise
+from winit_jax.spec.clusters import read_cluster
 from winit_jax.spec.shards import read_shard
 
 
@@ -20,6 +21,10 @@ def run(
     shard: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="The Ith of N shares, from 1/N to N/N: many processes fill one folder."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local:N|slurm:N", help="Have workers of a dask cluster compute it."),
     ] = None,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
@@ -34,7 +39,9 @@ def run(
     try:
         with sentences():
             share = None if shard is None else read_shard(shard)
-            folder, outcome = api.carry_out(asked(words), host, out=out, parent=RUNS, shard=share)
+            folder, outcome = api.carry_out(
+                asked(words), host, out=out, parent=RUNS, shard=share, cluster=read_cluster(cluster)
+            )
     except Interrupted as interruption:
         stop(f"{interruption} Go on with: {interruption.folder.go_on}", 128 + interruption.signal_number)
     for sentence in outcome.failed():

@@ -72,10 +72,14 @@ class RunFolder:
 
     @property
     def go_on(self) -> str:
-        """The shell command that continues this run, or this shard of it."""
+        """The shell command that continues this run, or this shard of it, in the way that it is run now."""
         command = f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
-        shard = self.lease.note.shard if self.lease else None
-        return f"{command} --shard {Shard(*shard)}" if shard else command
+        if self.lease is None:
+            return command
+        shard, cluster = self.lease.note.shard, self.lease.note.cluster
+        if shard:
+            return f"{command} --shard {Shard(*shard)}"
+        return f"{command} --cluster {shlex.quote(cluster)}" if cluster else command
 
     def exists(self) -> bool:
         """Whether the folder has a sweep.toml."""
@@ -111,12 +115,12 @@ class RunFolder:
                 yield
 
     @contextmanager
-    def share(self, shard: Shard | None) -> Iterator[None]:
+    def share(self, shard: Shard | None, cluster: str = "") -> Iterator[None]:
         """Have the folder together with others, under a lease; `join` behind the gate before anything is written.
 
-        shard: None for a writer that is told its parts. Errors: StoreError if a process has the folder alone.
+        shard: None for a writer that is told its parts, or that tells others theirs, on such a cluster. Errors: StoreError if a process has the folder alone.
         """
-        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard) as holder:
+        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
             self.lease = holder
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:
