@@ -49,6 +49,9 @@ def winit(*words):
 
 
 def run(folder, words):
+    """`winit run` of a sweep, or of a shard of it; or another command on the folder."""
+    if words[0] == "compact":
+        return winit(words[0], folder, *words[1:])
     return winit("run", *words, "--out", folder, "--no-figures")
 
 
@@ -201,7 +204,8 @@ def main():
     with open(recording, "rb") as file:
         replay(pickle.load(file))
     *before, words = SCENARIOS[scenario]
-    launch._executor(Asked(None, words).sweep(), print)  # reads the data once for all forks
+    sweep = [word for word in (before or [words])[0] if "=" in word]
+    launch._executor(Asked(None, sweep).sweep(), print)  # reads the data once for all forks
     gc.collect()
     gc.freeze()  # so that collections copy no pages of the forks
 

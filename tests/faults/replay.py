@@ -39,6 +39,8 @@ SCENARIOS = {
     "gradients": [GRADIENTS],
     "growing": [_other(FORWARD, depth="2", gain="0.5"), FORWARD],
     "training": [TRAINING],
+    "shards": [[*FORWARD, "--shard", "1/2"], [*FORWARD, "--shard", "2/2"]],
+    "compacting": [FORWARD, ["compact", "--rows", "10"]],
     "growing-training": [_other(TRAINING, depth="1", learning_rate="0.5"), TRAINING],
 }
 

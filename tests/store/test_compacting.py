@@ -10,9 +10,11 @@ from support.stored import FEW, ROWS, files, flip, status
 from winit_jax import folders
 from winit_jax.analysis import load
 from winit_jax.columns import NAMES
+from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.engine.running import ledger
 from winit_jax.errors import Refused
-from winit_jax.store import journal
+from winit_jax.spec.reading import load_sweep
+from winit_jax.store import compacting, journal
 from winit_jax.store.compacting import groups
 from winit_jax.store.folder import RunFolder
 
@@ -102,3 +104,30 @@ def test_parts_of_one_place_in_the_grid_are_not_torn_apart(made):
     named = [f"{place}-part-{number:016x}" for number in range(3)]
     moved = [record.model_copy(update={"stem": stem}) for stem, record in zip(named, records[1:4], strict=True)]
     assert [len(group) for group in groups([records[0], *moved], 4)] == [4]
+
+
+def test_a_joined_part_is_taken_apart_before_its_networks_are_made_deeper(made, folder, monkeypatch):
+    monkeypatch.setattr(compacting, "FAMILIES", 2)
+    winit("compact", folder)
+    run(folder, *FEW, "depth=1,2,3")
+    assert [len(pd.read_parquet(path)) for path in files(folder)] == [6, 6, 6]
+    found = rows(folder)
+    pd.testing.assert_frame_equal(found[found["depth"] < 3].reset_index(drop=True), rows(made), check_exact=True)
+    assert status(folder)["state"] == "done"
+    assert winit("verify", folder)[0].endswith("18 of 18 networks: all as written\n")
+
+
+def test_what_was_taken_apart_and_never_computed_anew_is_all_there(made, folder, monkeypatch):
+    """A kill between the two."""
+    monkeypatch.setattr(compacting, "FAMILIES", 2)
+    winit("compact", folder)
+    held = RunFolder(folder)
+    deeper = load_sweep(None, [*FEW, "depth=1,2,3"], vocabulary())
+    with held.lock():
+        compacting.take_apart(held, deeper)
+    for name in ("networks", "layers"):
+        assert len(files(folder, name)) == 3
+        pd.testing.assert_frame_equal(rows(folder, name), rows(made, name), check_exact=True)
+    assert status(folder)["done"] == f"{ROWS} of {ROWS} networks"
+    assert winit("verify", folder)[0].endswith("12 of 12 networks: all as written\n")
+    assert run(folder, *FEW).startswith("0 networks")

@@ -219,3 +219,16 @@ def test_a_gate_from_another_host_is_passed_once_its_heartbeat_is_stale(folder, 
     before = time.monotonic()
     with gate.passed(folder / "staging"):
         assert time.monotonic() - before > 0.2
+
+
+@pytest.mark.usefixtures("of_a_network")
+def test_a_container_of_the_same_name_on_another_machine_is_another_host(folder):
+    mine = RunFolder(folder)
+    with mine.share(Shard(2, 3)):
+        (file,) = (folder / "staging" / "writers").glob("*.json")
+        text = file.read_bytes()
+    (folder / "staging" / "writers").mkdir()
+    file.write_bytes(text)
+    assert leases.living(folder / "staging") == []
+    file.write_text(json.dumps({**json.loads(text), "boot": "another"}))
+    assert len(leases.living(folder / "staging")) == 1

@@ -21,12 +21,16 @@ from winit_jax.store.folder import RunFolder
 from winit_jax.store.journal import Environment, Order, Record
 from winit_jax.store.schema import VERSION
 from winit_jax.store.unfilled import never_filled
+from winit_jax.store.verify import rows
 from winit_jax.system import disk
 
 # Of a joined part, in its largest table.
 ROWS = 1_000_000
 # A run of more parts is compacted at its end.
 MANY_PARTS = 1_000
+# A joined part whose networks are computed anew, for depths that it lacks, is taken apart into parts of about so many
+# families first, so that what is lost by a kill is little again.
+FAMILIES = 512
 _STEM = re.compile(r"(?P<program>\d{2,}-\d{4,})-(?P<position>\d{9,})-part-[0-9a-f]{16}")
 
 
@@ -42,7 +46,7 @@ class Compacted:
         return f"{self.before:,} parts are {self.after:,} now, in one journal instead of {self.lines:,}"
 
 
-def compact(folder: RunFolder, sweep: Sweep, rows: int = ROWS) -> Compacted:
+def compact(folder: RunFolder, sweep: Sweep, most: int = ROWS) -> Compacted:
     """Join the parts of a folder into parts of about so many rows. The folder is locked for this process alone and
     recovered. sweep: the folder's. Errors: OSError; FolderError."""
     entries = folder.journal()
@@ -50,7 +54,7 @@ def compact(folder: RunFolder, sweep: Sweep, rows: int = ROWS) -> Compacted:
     before = len(entries.parts())
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
     folder.widen(never_filled(sweep))
-    for group in list(groups(list(folder.committed().values()), rows)):
+    for group in list(groups(list(folder.committed().values()), most)):
         tables = {
             table: pa.concat_tables([_table(folder, table, record) for record in group]).unify_dictionaries()
             for table in group[0].files
@@ -63,7 +67,43 @@ def compact(folder: RunFolder, sweep: Sweep, rows: int = ROWS) -> Compacted:
     return Compacted(before, len(folder.committed()), files)
 
 
-def groups(records: list[Record], rows: int) -> Iterator[list[Record]]:
+def take_apart(folder: RunFolder, sweep: Sweep) -> None:
+    """Take large parts apart whose networks lack depths of the sweep: they are about to be computed anew.
+
+    This process has the folder alone, or is the first of several. Errors: OSError; FolderError.
+    """
+    for record in list(folder.committed().values()):
+        found = _STEM.fullmatch(record.stem)
+        if not set(sweep.grid.depth) - set(record.depths) or record.part.is_training or found is None:
+            continue
+        if record.part.n_families <= FAMILIES or len(chunks := _chunks(record)) < 2:
+            continue
+        tables = {table: _table(folder, table, record) for table in record.files}
+        position, start, pieces = int(found["position"]), dict.fromkeys(tables, 0), []
+        for jobs in chunks:
+            part, counts = Part(jobs), rows(record.model_copy(update={"jobs": jobs}), sweep)
+            stem = f"{found['program']}-{position:09d}-{part.name}"
+            pieces.append((stem, part, {name: of.slice(start[name], counts[name]) for name, of in tables.items()}))
+            position += part.n_families
+            start = {name: start[name] + counts[name] for name in tables}
+        if start != {name: table.num_rows for name, table in tables.items()}:
+            continue  # it holds other rows than the sweep measures: it is computed anew as a whole
+        folder.writer.take_apart(record, pieces)
+
+
+def _chunks(record: Record) -> list[tuple[Job, ...]]:
+    """The jobs of a part, in order, in pieces of about FAMILIES families."""
+    chunks: list[tuple[Job, ...]] = []
+    pending: list[Job] = []
+    for job in record.jobs:
+        if pending and sum(len(each.points) for each in (*pending, job)) > FAMILIES:
+            chunks.append(tuple(pending))
+            pending = []
+        pending.append(job)
+    return [*chunks, tuple(pending)]
+
+
+def groups(records: list[Record], most: int) -> Iterator[list[Record]]:
     """Parts to be joined, each group in the order of stems; parts that stay as they are are left out."""
     group: list[Record] = []
     held = 0
@@ -71,7 +111,7 @@ def groups(records: list[Record], rows: int) -> Iterator[list[Record]]:
         size = 0 if record is None else max((file.rows for file in record.files.values()), default=0)
         is_next = record is not None and group and _are_alike(group[-1], record)
         # Parts of one place in the grid stay together: their order is that of names, which change.
-        fits = held + size <= rows or (record is not None and group and _place(group[-1]) == _place(record))
+        fits = held + size <= most or (record is not None and group and _place(group[-1]) == _place(record))
         if record is not None and is_next and fits:
             group.append(record)
             held += size

@@ -9,7 +9,6 @@ end at the host, it counts as left behind once its heartbeat is older than `lock
 import fcntl
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -107,6 +106,6 @@ def _is_dead(handle: int, path: Path, has_lock: bool) -> bool:
         note = lock.Note.model_validate_json(lock.contents(handle).strip())
     except ValidationError:
         return time.time() - os.fstat(handle).st_mtime > EMPTY_SECONDS
-    if has_lock and (note.host == socket.gethostname() or disk.is_of_this_machine(path)):
+    if has_lock and (note.is_of_this_host or disk.is_of_this_machine(path)):
         return True
     return time.time() - note.heartbeat > lock.STALE_SECONDS

@@ -108,7 +108,15 @@ class Order(BaseModel):
     grids: tuple[str, ...]
 
 
-Entry = Record | Environment | Order
+class Together(BaseModel):
+    """Records that one line commits, all or none."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int
+    records: tuple[Record, ...]
+
+
+Entry = Record | Environment | Order | Together
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
@@ -145,6 +153,10 @@ class Journal:
             return
         if isinstance(entry, Order):
             self.grids.extend(grid for grid in entry.grids if grid not in self.grids)
+            return
+        if isinstance(entry, Together):
+            for record in entry.records:
+                self.add(record)
             return
         for stem in entry.replaces:
             self.records.pop(stem, None)

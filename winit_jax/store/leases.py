@@ -191,7 +191,7 @@ def _read(handle: int, path: Path) -> Lease | None:
 
 
 def _is_alive(handle: int, path: Path, lease: Lease) -> bool:
-    is_here = lease.host == socket.gethostname()
+    is_here = lease.is_of_this_host
     is_fresh = not lease.state and time.time() - lease.heartbeat < lock.STALE_SECONDS
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

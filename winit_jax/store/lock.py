@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from winit_jax.store.journal import FolderError
-from winit_jax.system import disk
+from winit_jax.system import disk, machine
 
 WAIT_SECONDS = 3.0  # how long to wait for a lock that another process may be releasing
 BEAT_SECONDS = 5.0  # between heartbeats
@@ -35,6 +35,7 @@ class Note(BaseModel):
     """The contents of the lock file.
 
     started, heartbeat: seconds since 1970. state: how the process ended, "" while it runs. reason: why it ended so.
+    boot: which machine it is, since when; containers of several machines may have one host name.
     """
 
     host: str
@@ -43,6 +44,12 @@ class Note(BaseModel):
     heartbeat: float
     state: str = ""
     reason: str = ""
+    boot: str = ""
+
+    @property
+    def is_of_this_host(self) -> bool:
+        """Whether the process runs, or ran, where this one does."""
+        return self.host == socket.gethostname() and self.boot in ("", machine.boot())
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ AnyNote = TypeVar("AnyNote", bound=Note)
 def new_note() -> Note:
     """What a process writes that begins now."""
     now = time.time()
-    return Note(host=socket.gethostname(), pid=os.getpid(), started=now, heartbeat=now)
+    return Note(host=socket.gethostname(), pid=os.getpid(), started=now, heartbeat=now, boot=machine.boot())
 
 
 class Holder(Generic[AnyNote]):
@@ -211,9 +218,8 @@ def _is_taken(handle: int, path: Path, how: int) -> bool:
 
 def _works_elsewhere(note: Note | None, path: Path) -> bool:
     """Whether a process of another host is at work though the lock is free: on a network file system that may be."""
-    return (
-        _is_fresh(note) and note is not None and note.host != socket.gethostname() and not disk.is_of_this_machine(path)
-    )
+    is_elsewhere = note is not None and not note.is_of_this_host
+    return is_elsewhere and _is_fresh(note) and not disk.is_of_this_machine(path)
 
 
 def _is_fresh(note: Note | None) -> bool:

@@ -116,6 +116,30 @@ class PartWriter:
         tables = {name: table.replace_schema_metadata({schema.METADATA_KEY: label}) for name, table in tables.items()}
         self._write(stem, part, first.depths, tables, first.made_by, tuple(record.stem for record in records))
 
+    def take_apart(self, record: Record, pieces: Sequence[tuple[str, Part, Mapping[str, pa.Table]]]) -> None:
+        """Commit several parts in place of one, all at once. pieces: (stem, jobs, rows in each table).
+
+        Errors: OSError.
+        """
+        records: list[Record] = []
+        for stem, part, tables in pieces:
+            about = {"stem": stem, "jobs": part.jobs, "writer": self.id, "families": part.n_families}
+            about |= {"networks": part.n_networks(set(record.depths)), "files": {}}
+            about["replaces"] = () if records else (record.stem,)
+            files: dict[str, File] = {}
+            for name, table in tables.items():
+                data = parquet(table)
+                path = self.staging / journal.staged_name(name, stem, digest := hashlib.sha256(data).hexdigest())
+                changed = disk.write_new(path, data)
+                files[name] = File(sha256=digest, bytes=len(data), rows=table.num_rows, changed_ns=changed)
+            records.append(record.model_copy(update={**about, "files": files}))
+        disk.sync_folder(self.staging)
+        self._check_lease()
+        with self._committing:
+            self.append(journal.Together(version=schema.VERSION, records=tuple(records)))
+            for each in records:
+                self.apply(each)
+
     def write_predictions(self, tables: Mapping[str, pa.Table]) -> None:
         """Replace the folder's tables of theory alone by these. Errors: OSError; StoreError."""
         earlier = self._entries().records.get(journal.PREDICTIONS)

@@ -1,7 +1,8 @@
-"""How much memory there is, of this machine or of the containers that this process runs in."""
+"""How much memory there is, of this machine or of the containers that this process runs in, and which machine it is."""
 
 import math
 import os
+from functools import lru_cache
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -65,3 +66,12 @@ def _inactive_files(group: Path) -> float:
         return sum(float(line.split()[1]) for line in lines if line.startswith("inactive_file "))
     except (OSError, ValueError):
         return 0.0
+
+
+@lru_cache
+def boot() -> str:
+    """Which start of which machine this is, "" where the system does not say: the same in all of its containers."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -29,7 +29,7 @@ from winit_jax.engine.running.supervise import Watched
 from winit_jax.errors import Refused
 from winit_jax.spec.shards import Shard
 from winit_jax.spec.sweep import Sweep
-from winit_jax.store import recovery
+from winit_jax.store import compacting, recovery
 from winit_jax.store.asked import count_done, grid_digest, settings_digest
 from winit_jax.store.damage import foreign, shown
 from winit_jax.store.folder import RunFolder, StoreError
@@ -158,6 +158,7 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
             folder.write_sweep(joined.sweep.to_toml())
         campaign = _campaign(folder, executor, host, made_of, joined.asked, shard)
         if not others:
+            compacting.take_apart(folder, executor.sweep)
             folder.widen(never_filled(executor.sweep))
         if shard is None:
             folder.write_predictions(executor.predictions())
