@@ -60,7 +60,7 @@ def run(
     out: the run folder; with None a temporary one, which lasts as long as what is returned. figures: draw the standard
     figures into the folder. progress: show how far it is, on a terminal or in a notebook. allow_long: begin also what
     is estimated to take more than an hour. shard: "3/64" or (3, 64) computes the third of 64 shares, numbered from 1,
-    in any number of processes that fill one folder; the last of them to end closes the run. cluster: have workers compute
+    in any number of processes that fill one folder; the last of them to end closes the run. cluster: have workers do
     it: "tcp://HOST:8786", "local:4", "slurm:16", or a client or cluster of dask's. say: is told in lines what
     happens; by default they go to stderr.
     options: axes and tables over the request, for example gain="log:0.5:2:9" or inputs={"samples": 100}.

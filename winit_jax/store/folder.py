@@ -118,7 +118,8 @@ class RunFolder:
     def share(self, shard: Shard | None, cluster: str = "") -> Iterator[None]:
         """Have the folder together with others, under a lease; `join` behind the gate before anything is written.
 
-        shard: None for a writer that is told its parts, or that tells others theirs, on such a cluster. Errors: StoreError if a process has the folder alone.
+        shard: None for a writer that is told its parts, or that tells workers of `cluster` theirs.
+        Errors: StoreError if a process has the folder alone.
         """
         with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
             self.lease = holder

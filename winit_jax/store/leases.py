@@ -31,16 +31,17 @@ SUFFIX = ".json"
 class Lease(lock.Note):
     """The note of one writer.
 
-    id: its name, which no other writer ever had. shard: (number, of), or None for one that is given its tasks by
-    another process. has_begun: whether it has joined the folder, and may write parts. sweep: digest of the sweep that
-    it computes, in the words of `store.asked`; cut: of how parts are cut and dealt.
-    cluster: what `--cluster` said, of the process that gives others their parts; "" for all else.
+    id: its name, which no other writer ever had. process: what a worker is known by to its launcher. shard: (number,
+    of), or None for one that is given its tasks by another process. has_begun: whether it has joined the folder, and
+    may write parts. sweep: digest of the sweep that it computes, in the words of `store.asked`; cut: of how parts are
+    cut and dealt. cluster: what `--cluster` said, of the process that gives others their parts; "" for all else.
     total, already_done, done: networks of its share, those that were there when it began, and those now. failed: jobs.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,150}$")]
     shard: tuple[int, int] | None = None
     cluster: str = ""
+    process: str = ""
     has_begun: bool = False
     sweep: str = ""
     cut: str = ""
@@ -147,12 +148,12 @@ def is_living(staging: Path, id: str) -> bool:
     return writer is not None and writer.is_alive and not writer.lease.state
 
 
-def take_away(staging: Path, host: str, pid: int) -> bool:
-    """Take the leases of a process away, so that it commits nothing any more; whether it had any.
+def take_away(staging: Path, process: str) -> bool:
+    """Take the leases of a worker away, so that it commits nothing any more; whether it had any.
 
     Whoever ends in order has none. Errors: FolderError; OSError.
     """
-    left = [writer.lease.id for writer in writers(staging) if (writer.lease.host, writer.lease.pid) == (host, pid)]
+    left = [writer.lease.id for writer in writers(staging) if writer.lease.process == process]
     for id in left:
         with suppress(FileNotFoundError):
             os.unlink(folder(staging) / f"{id}{SUFFIX}")

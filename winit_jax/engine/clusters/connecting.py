@@ -60,7 +60,7 @@ def _given(given: Any, stack: ExitStack) -> Pool:
     if isinstance(given, Deployed):
         given = stack.enter_context(_client(given))
     if not isinstance(given, Client):
-        raise Refused(f"cluster: {given!r} is neither words, such as 'local:4', nor a client or cluster of dask's.")
+        raise Refused(f"cluster: {given!r} is neither 'local:4' or the like, nor of dask.")
     if given.asynchronous:
         raise Refused("cluster: the client is asynchronous; make one with asynchronous=False.")
     return Pool(given, given.scheduler.address if given.scheduler else "a closed client")
@@ -125,8 +125,8 @@ def _slurm(jobs: int, say: Callable[[str], None]) -> Iterator[str]:
         cluster.scale(jobs=jobs)
     except Exception as error:
         raise Refused(
-            f"cluster: SLURM jobs cannot be described: {says(error) or type(error).__name__} Write queue, cores, memory "
-            "and walltime under jobqueue.slurm in ~/.config/dask/jobqueue.yaml."
+            f"cluster: SLURM jobs cannot be described: {says(error) or type(error).__name__} Write queue, cores, "
+            "memory and walltime under jobqueue.slurm in ~/.config/dask/jobqueue.yaml."
         ) from error
     with cluster:
         say(f"{jobs:,} jobs are submitted to SLURM; parts are given out as they start")

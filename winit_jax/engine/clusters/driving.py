@@ -1,8 +1,8 @@
 """The launcher's side of a run on a cluster: each worker is told one part at a time, and the folder says what is there.
 
 With one part in flight a worker, a part that kills its worker is known by itself. Whether it was that, or whether the
-worker ended in order (a time limit, a cluster made smaller), its lease tells: whoever ends in order takes it away. A job
-that was in flight at two deaths is set aside and named, as in a supervised run of one process.
+worker ended in order (a time limit, a cluster made smaller), its lease tells: whoever ends in order takes it away. A
+job that was in flight at two deaths is set aside and named, as in a supervised run of one process.
 """
 
 import os
@@ -192,8 +192,8 @@ class _Drive:
             if self._stillborn >= MOST_STILLBORN and not self._is_open:
                 where = named(hand.about) if hand.about else f"worker {hand.address}"
                 raise Refused(
-                    f"{self._stillborn} workers of {self.pool.name} died before they computed anything, the last of them "
-                    f"{where}. Look into what they print.",
+                    f"{self._stillborn} workers of {self.pool.name} died before they computed anything, the last of "
+                    f"them {where}. Look into what they print.",
                     1,
                 )
         if hand.task is not None:
@@ -209,7 +209,7 @@ class _Drive:
         staging = self.folder.staging
         with self.folder.gate():
             # Without its lease a worker that lives after all, and was only not heard of, writes nothing any more.
-            deaths = [leases.take_away(staging, hand.about["host"], hand.about["pid"]) for hand in due]
+            deaths = [leases.take_away(staging, hand.about["process"]) for hand in due]
             recovery.sweep_up(self.folder)
             committed = self.folder.refresh().parts()
         for hand, is_death in zip(due, deaths, strict=True):
@@ -279,7 +279,7 @@ class _Drive:
             hand.step = "idle"
 
     def _unfit(self, hand: Hand, problem: str) -> None:
-        """A worker that may not have parts: the run is refused if none was given out yet, else it goes on without it."""
+        """A worker that may not have parts: the run is refused if none was dealt yet, else it goes on without it."""
         hand.step = "unfit"
         if not self._is_open:
             raise Refused(problem)

@@ -76,8 +76,8 @@ class Pool:
 
     def lost(self) -> SchedulerLost:
         return SchedulerLost(
-            f"The scheduler of {self.name} cannot be reached any more. What was finished is kept; the same command goes "
-            "on when it is there again."
+            f"The scheduler of {self.name} cannot be reached any more. What was finished is kept; the same command "
+            "goes on when it is there again."
         )
 
     def call(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Called:

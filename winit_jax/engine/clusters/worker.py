@@ -11,6 +11,7 @@ from winit_jax.errors import Refused
 
 # How long a worker that finds no scheduler goes on looking for one.
 LOOKING_SECONDS = 60
+LOGGING = ("DISTRIBUTED", "TORNADO", "ASYNCIO")
 SETTINGS = {
     # By default dask sets OMP_NUM_THREADS and others for its workers, which would compute otherwise than a run without.
     "distributed.nanny.pre-spawn-environ": {},
@@ -30,13 +31,14 @@ def serve(address: str, count: int = 1, platform: str | None = None, quiet: bool
     ends: a part that needs more than there is dies, is tried once more, and is named. platform: of JAX.
     Errors: Refused.
     """
-    dask = import_dask()
     if platform is not None:
         os.environ["JAX_PLATFORMS"] = platform
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1 if quiet else logging.WARNING)
-    settings: dict[str, Any] = {**SETTINGS, "logging": {"distributed": "critical" if quiet else "warning"}}
-    with dask.config.set(settings):
+    # For the processes that it starts, too.
+    os.environ.update({f"DASK_LOGGING__{name}": "CRITICAL" if quiet else "WARNING" for name in LOGGING})
+    dask = import_dask()
+    for name in LOGGING:
+        logging.getLogger(name.lower()).setLevel(logging.CRITICAL if quiet else logging.WARNING)
+    with dask.config.set(SETTINGS):
         return asyncio.run(_serve(address, count))
 
 

@@ -1,7 +1,7 @@
 """What a worker of a cluster does: it says what it is, reads the sweep's data, computes parts and writes them.
 
-These functions are called in the worker's process, in whose memory the tasks that it was prepared for are kept. A worker
-writes into the run folder by itself, under a lease of its own, as a shard does; which parts, its launcher tells it.
+These functions are called in the worker's process, in whose memory the missions that it was prepared for are kept. A
+worker writes into the run folder by itself, under a lease of its own, as a shard does; which parts, its launcher tells.
 """
 
 import os
@@ -35,6 +35,7 @@ from winit_jax.system import provenance
 PATIENCE_SECONDS, LOOK_SECONDS = 15.0, 0.25
 # Between two looks whether the launcher still lives.
 GUARD_SECONDS = 2.0
+PLUGIN = "winit"
 # This process, which no other one is: a worker that was killed may come back under its address.
 PROCESS = secrets.token_hex(8)
 
@@ -120,11 +121,26 @@ def prepare(mission: Mission) -> dict[str, Any]:
         return {"problem": str(error)}
     except Exception as error:
         return {"problem": described(error)}
+    _leave_at_the_end()
     with _table:
         earlier, _sessions[mission.launcher] = _sessions.get(mission.launcher), session
     if earlier is not None:
         earlier.close()
     return {"problem": "", "made_of": session.made_of}
+
+
+def _leave_at_the_end() -> None:
+    """Have the worker give its leases back when it ends in order: that is then not held against the part in flight."""
+    from distributed import WorkerPlugin, get_worker
+    from distributed.utils import sync
+
+    class Leaving(WorkerPlugin):
+        def teardown(self, worker: Any) -> None:
+            leave()
+
+    worker = get_worker()
+    if PLUGIN not in worker.plugins:
+        sync(worker.loop, worker.plugin_add, plugin=Leaving(), name=PLUGIN)
 
 
 def compute(order: Order) -> Receipt:
@@ -224,7 +240,7 @@ class _Session:
                 return
             self._having.enter_context(folder.share(None))
             assert folder.lease is not None
-            folder.lease.tell_now(has_begun=True, sweep=digest(sweep), cut=way())
+            folder.lease.tell_now(process=PROCESS, has_begun=True, sweep=digest(sweep), cut=way())
             folder.plans_for(grid_digest(sweep), settings_digest(sweep))
             folder.made_with(held.made_with(self.mission.sweep, self.made_of, devices.environment()))
             threading.Thread(target=self._guard, name="launcher", daemon=True).start()

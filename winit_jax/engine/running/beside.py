@@ -27,13 +27,13 @@ def check_beside(folder: RunFolder, shard: Shard | None, sweep: Sweep, others: l
     """
     if strange := [lease for lease in others if (lease.shard is None) != (shard is None) or lease.cluster]:
         raise Refused(
-            f"{folder} is being filled by {in_words(strange)}, and shards and workers of a cluster would repeat what the "
-            "other does. Wait until they have ended."
+            f"{folder} is being filled by {in_words(strange)}, and shards and workers of a cluster would repeat "
+            "what the others do. Wait until they have ended."
         )
     shards = [lease for lease in others if lease.shard is not None]
-    if same := [lease for lease in shards if shard and lease.shard == (shard.number, shard.of)]:
+    if shard and (same := [lease for lease in shards if lease.shard == (shard.number, shard.of)]):
         raise Refused(f"shard {shard} of {folder} is at work already ({same[0].who}).")
-    if unequal := [lease for lease in shards if shard and lease.shard is not None and lease.shard[1] != shard.of]:
+    if shard and (unequal := [lease for lease in shards if lease.shard and lease.shard[1] != shard.of]):
         raise Refused(
             f"{folder} is being filled by {in_words(unequal)}, and shards of {shard.of:,} would repeat what they do. "
             "Wait until they have ended."

@@ -243,7 +243,7 @@ def _campaign(
 
 
 def _compute(campaign: Campaign, folder: RunFolder, host: Host, how: Run = runner.run) -> Outcome:
-    """Compute what is missing of the campaign, and sum it up. This process has the folder. how: by whom it is computed."""
+    """Compute what is missing of the campaign, and sum it up. This process has the folder. how: by whom."""
     try:
         with progress(host.say) if host.shows_progress else nullcontext(_unseen) as on_progress:
             outcome = how(campaign, on_progress)

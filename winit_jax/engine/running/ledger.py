@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.outcome import Outcome
@@ -31,7 +31,7 @@ class Ledger:
     began: float
 
     @classmethod
-    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> "Ledger":
+    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> Self:
         """The ledger of a command that finds these parts."""
         there = count_done(campaign.wanted, committed)
         already_done, began = campaign.watched.begins(there)
