@@ -60,7 +60,7 @@ def _given(given: Any, stack: ExitStack) -> Pool:
     if isinstance(given, Deployed):
         given = stack.enter_context(_client(given))
     if not isinstance(given, Client):
-        raise Refused(f"cluster: {given!r} is neither 'local:4' or the like, nor of dask.")
+        raise Refused(f"cluster: {given!r} is neither text, such as 'local:4', nor a client of dask's, nor its cluster.")
     if given.asynchronous:
         raise Refused("cluster: the client is asynchronous; make one with asynchronous=False.")
     return Pool(given, given.scheduler.address if given.scheduler else "a closed client")
@@ -75,9 +75,10 @@ def _client(address: Any) -> "Iterator[Client]":
             warnings.simplefilter("ignore")  # of versions that differ; those that matter are compared
             client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except Exception as error:
+        why = says(error).rstrip(".") or type(error).__name__
         raise Refused(
-            f"No dask scheduler answers at {address} ({says(error).rstrip('.') or type(error).__name__}). Start one with "
-            "`dask scheduler`, and workers with `winit worker ADDRESS`."
+            f"No dask scheduler answers at {address} ({why}). Start one with `dask scheduler`, and workers with "
+            "`winit worker ADDRESS`."
         ) from error
     try:
         yield client

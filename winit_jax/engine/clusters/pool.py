@@ -87,6 +87,8 @@ class Pool:
                 function, *arguments, workers=[worker], allow_other_workers=False, pure=False, retries=0
             )
         except Exception as error:
+            if self.client.status == "running":
+                raise
             raise self.lost() from error
         future.add_done_callback(lambda _: self._landed.set())
         return Called(future)
