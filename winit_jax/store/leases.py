@@ -35,7 +35,8 @@ class Lease(lock.Note):
     of), or None for one that is given its tasks by another process. has_begun: whether it has joined the folder, and
     may write parts. sweep: digest of the sweep that it computes, in the words of `store.asked`; cut: of how parts are
     cut and dealt. cluster: what `--cluster` said, of the process that gives others their parts; "" for all else.
-    total, already_done, done: networks of its share, those that were there when it began, and those now. failed: jobs.
+    total, already_done, done: networks of its share, those that were there when it began, and those now. under_way: of
+    networks in training, by the share of their steps. failed: jobs.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,150}$")]
@@ -48,6 +49,7 @@ class Lease(lock.Note):
     total: int = 0
     already_done: int = 0
     done: int = 0
+    under_way: float = 0.0
     failed: int = 0
 
     @property

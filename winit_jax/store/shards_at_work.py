@@ -52,9 +52,7 @@ class ShardStatus:
         heard = f"heard of {duration(max(self.heard, 0.0))} ago"
         of = f" of {self.total:,}" if self.shard or self.cluster else ""
         failed = f", {self.failed:,} failed" if self.shard or self.cluster else ""
-        return (
-            f"{self.name:<14} {state:<12} {self.done:,}{of} networks{rate}{failed}, process {self.pid} on {self.host}, {heard}"
-        )
+        return f"{self.name:<14} {state:<12} {self.done:,}{of} networks{rate}{failed}, process {self.pid} on {self.host}, {heard}"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ def _given(given: Any, stack: ExitStack) -> Pool:
     if isinstance(given, Deployed):
         given = stack.enter_context(_client(given))
     if not isinstance(given, Client):
-        raise Refused(f"cluster: {given!r} is neither text, such as 'local:4', nor a client of dask's, nor its cluster.")
+        raise Refused(
+            f"cluster: {given!r} is neither text, such as 'local:4', nor a client of dask's, nor its cluster."
+        )
     if given.asynchronous:
         raise Refused("cluster: the client is asynchronous; make one with asynchronous=False.")
     return Pool(given, given.scheduler.address if given.scheduler else "a closed client")

@@ -25,7 +25,7 @@ from winit_jax.engine.running.suspects import Queue, Task, by_program
 from winit_jax.engine.running.tasks import missing
 from winit_jax.errors import Refused
 from winit_jax.spec.parts import Part
-from winit_jax.store import leases, recovery
+from winit_jax.store import leases, lock, recovery
 from winit_jax.store.asked import grid_digest, settings_digest
 from winit_jax.system import provenance, signals
 
@@ -90,7 +90,7 @@ def run(pool: Pool, say: Callable[[str], None], campaign: Campaign, on_progress:
         try:
             while drive.step(received):
                 ledger.tell()
-                on_progress(ledger.outcome.done, ledger.outcome.total)
+                on_progress(ledger.outcome.done + drive.under_way(), ledger.outcome.total)
             is_through = True
         finally:
             pool.tell(working.leave_when_told, launcher)
@@ -127,7 +127,7 @@ class _Drive:
         self.checkpointed: list[tuple[int, int]] = []
         self.ending_since: float | None = None
         self._looked, self._said_alone = 0.0, False
-        self._stillborn = 0
+        self._stillborn, self._under_way, self._shares_read = 0, 0.0, 0.0
         self._first, self._is_open = (
             frozenset[str](),
             False,
@@ -358,6 +358,16 @@ class _Drive:
         for job, reason in self.queue.failures:
             self.outcome.fail((job,), reason, Part((job,)).name)
         self.queue.failures.clear()
+
+    def under_way(self) -> float:
+        """How many networks are done in trainings that are not, as their workers said last."""
+        now = time.monotonic()
+        if self.campaign.sweep.train and now - self._shares_read >= lock.BEAT_SECONDS:
+            self._shares_read = now
+            working_now = {hand.about["process"] for hand in self.hands.values() if hand.task is not None}
+            found = [writer.lease for writer in leases.writers(self.folder.staging)]
+            self._under_way = sum(lease.under_way for lease in found if lease.process in working_now)
+        return self._under_way
 
     def _is_busy(self) -> bool:
         return bool(self.lost) or any(hand.task is not None for hand in self.hands.values())

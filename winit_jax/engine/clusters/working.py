@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,8 @@ class _Session:
                 return Receipt()
             checkpoint = folder.checkpoint(order.stem, notes.append)
             try:
-                tables = self._executor.run(order.part, depths, 0, self._watch, checkpoint)
+                watch = partial(self._watch, order.part.n_networks(set(depths)))
+                tables = self._executor.run(order.part, depths, 0, watch, checkpoint)
             except Abandoned:
                 return Receipt(is_given_up=True, step=checkpoint.step, notes=tuple(notes))
             except Exception as error:
@@ -221,7 +223,7 @@ class _Session:
             folder.write(order.stem, order.part, depths, tables)
             checkpoint.discard()
             assert folder.lease is not None
-            folder.lease.tell(done=folder.lease.note.done + order.part.n_networks(set(depths)))
+            folder.lease.tell(done=folder.lease.note.done + order.part.n_networks(set(depths)), under_way=0.0)
             return Receipt(checks=tuple(self._executor.verdicts.agreed), notes=(*notes, *self._news()))
         except OSError as error:
             return Receipt(unwritable=error.strerror or str(error))
@@ -251,9 +253,12 @@ class _Session:
             return False
         return order.stem in journal.read(self.mission.folder).parts()
 
-    def _watch(self, share: float) -> None:
+    def _watch(self, networks: int, share: float) -> None:
+        """Is told which share of a training is done; the launcher reads it in the lease."""
         if self.given_up.is_set() and share < 1:
             raise Abandoned
+        if (lease := self._folder.lease) is not None:
+            lease.tell(under_way=share * networks)
 
     def _news(self) -> list[str]:
         with self._lock:
