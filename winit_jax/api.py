@@ -84,7 +84,7 @@ def run(
         with importing_as_before():
             parent = scratch.path if scratch else Path()
             folder, outcome = carry_out(asked, host, out=out, parent=parent, shard=share, cluster=cluster)
-        if figures:
+        if figures and outcome.closes:
             draw_standard_figures(folder, say)
     except BaseException as error:
         if scratch is not None and scratch.holds_networks():
@@ -361,6 +361,6 @@ def _interrupted(interruption: Any) -> KeyboardInterrupt:
     folder = interruption.folder.path
     if interruption.signal_number != signal.SIGINT:
         signal.raise_signal(interruption.signal_number)
-    return KeyboardInterrupt(
-        f"{interruption} Go on with: winit.run({str(folder / 'sweep.toml')!r}, out={str(folder)!r})"
-    )
+    shard = interruption.folder.shard
+    words = f"{str(folder / 'sweep.toml')!r}, out={str(folder)!r}" + (f", shard={str(shard)!r}" if shard else "")
+    return KeyboardInterrupt(f"{interruption} Go on with: winit.run({words})")

@@ -72,6 +72,7 @@ def test_a_folder_that_one_process_began_and_points_that_are_added_go_on_with_wo
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "done"
 
 
+@pytest.mark.slow
 def test_training_on_workers_has_the_bits_of_one_process(tmp_path, client):
     words = ["activation=tanh", "gain=1,2", "width=8", "depth=2", "inputs.source=digits"]
     words += ["train.steps=4", "learning_rate=0.1", "train.batch_size=16"]
@@ -104,10 +105,8 @@ def test_a_worker_of_other_versions_is_refused_and_named(tmp_path, client, monke
         told(tmp_path, client)
     said = str(refused.value)
     assert said.startswith("worker inproc://")
-    assert (
-        f"(process {os.getpid()} on {os.uname().nodename}) runs other software than this process: jax 0.10.0, not "
-        in said
-    )
+    assert f"(process {os.getpid()} on {os.uname().nodename}) runs other software than this process: " in said
+    assert ": jax 0.10.0, not " in said
     assert not (tmp_path / "networks").exists()
     assert refused.value.code == 2
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -131,6 +133,45 @@ def test_a_failure_in_a_shard_stands_in_run_json_beside_those_of_others(tmp_path
     info = json.loads((folder / "run.json").read_text())
     assert (info["state"], len(info["failures"])) == ("failed", 2)
     assert status(folder)["shards"] == "2 failed"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_parts")
+def test_an_interrupted_shard_says_how_to_go_on_and_does(whole, tmp_path):
+    slow = "import winit_jax.store.folder as s, time\nw = s.RunFolder.write\n"
+    slow += "def write(*a):\n    w(*a)\n    time.sleep(0.5)\ns.RunFolder.write = write\n"
+    script = f"{TINY_PARTS}{slow}\nfrom winit_jax.cli.main import main\nmain()"
+    command = [sys.executable, "-c", script, "run", *SMALL, "--out", str(tmp_path), "--no-figures", "--shard", "1/2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not list((tmp_path / "networks").glob("*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert f"Go on with: winit run {tmp_path / 'sweep.toml'} --out {tmp_path} --shard 1/2" in said
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "interrupted"
+    assert status(tmp_path)["shards"] == "1 interrupted; not begun: 2"
+    for number in (1, 2):
+        run(tmp_path, tmp_path / "sweep.toml", "--shard", f"{number}/2")
+    assert table(tmp_path).equals(table(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_parts")
+def test_a_shard_whose_computing_process_dies_goes_on_in_another(whole, tmp_path):
+    """Its lease is that of a dead process of the same host, and is taken over at once."""
+    die = "import os, winit_jax.store.folder as s\nw = s.RunFolder.write\n"
+    die += f"def write(*a):\n    w(*a)\n    m = {str(tmp_path / 'died')!r}\n"
+    die += "    if not os.path.exists(m):\n        open(m, 'w').close()\n        os.kill(os.getpid(), 9)\n"
+    script = f"{TINY_PARTS}{die}s.RunFolder.write = write\nfrom winit_jax.cli.main import main\nmain()"
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", script, "run", *SMALL, "--out", str(folder), "--no-figures", "--shard", "1/2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "The process was killed (SIGKILL" in done.stderr
+    run(folder, *SMALL, "--shard", "2/2")
+    assert table(folder).equals(table(whole))
 
 
 def test_a_shard_in_python(tmp_path):

@@ -81,7 +81,7 @@ def test_an_interrupted_launcher_keeps_what_is_finished_and_says_how_to_go_on(wh
     waited_for(lambda: parts(folder) >= 2)
     process.send_signal(signal.SIGINT)
     assert code_of(process) == 130, said(place)
-    assert f"Go on with: winit run {folder}/sweep.toml --out {folder}" in said(place)
+    assert f"Go on with: winit run {folder}/sweep.toml --out {folder} --cluster {address}" in said(place)
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
     assert os.listdir(folder / "staging") == ["lock"]
     winit("run", *WORDS, "--out", folder, "--no-figures")  # one process does the rest

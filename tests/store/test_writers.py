@@ -152,6 +152,45 @@ def test_what_a_live_writer_staged_is_left_alone_and_of_a_dead_one_cleared_away(
     assert disk.names(folder / "staging") == ["lock"]
 
 
+def test_a_writer_that_joins_while_dead_ones_are_looked_for_is_not_taken_for_one(folder, monkeypatch):
+    process = apart(folder, "pass")
+    end(process)
+    first, second = RunFolder(folder), RunFolder(folder)
+    whole, joined = leases.writers, second.share(Shard(3, 3))
+
+    def after_another_joined(staging):
+        monkeypatch.setattr(leases, "writers", whole)
+        found = whole(staging)
+        joined.__enter__()
+        return found
+
+    with first.share(Shard(1, 3)):
+        monkeypatch.setattr(leases, "writers", after_another_joined)
+        recovery.sweep_up(first)
+        assert [lease.shard for lease in leases.living(folder / "staging")] == [(1, 3), (3, 3)]
+        assert second.writer.staging.is_dir()
+        joined.__exit__(None, None, None)
+
+
+def test_what_a_writer_commits_while_others_are_swept_up_is_not_deleted(folder, monkeypatch):
+    """It dies right after it was seen alive: the next one clears up after it."""
+    process = apart(folder, "(folder.writer.staging / 'networks-part-0123456789abcdef.parquet').write_bytes(b'x')")
+    other, whole = RunFolder(folder), leases.writers
+
+    def and_then_it_dies(staging):
+        found = whole(staging)
+        end(process)
+        return found
+
+    with other.share(Shard(3, 3)):
+        monkeypatch.setattr(leases, "writers", and_then_it_dies)
+        recovery.sweep_up(other)
+        monkeypatch.setattr(leases, "writers", whole)
+        assert list((folder / "staging" / "writers").glob("*/networks-*"))
+        recovery.sweep_up(other)
+        assert not list((folder / "staging" / "writers").glob("*/networks-*"))
+
+
 def test_a_part_that_a_dead_writer_committed_is_moved_by_others_and_read_meanwhile(folder):
     path = files(folder)[0]
     stem = path.stem

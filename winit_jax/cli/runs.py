@@ -43,7 +43,7 @@ def run(
                 asked(words), host, out=out, parent=RUNS, shard=share, cluster=read_cluster(cluster)
             )
     except Interrupted as interruption:
-        stop(f"{interruption} Go on with: {interruption.go_on}", 128 + interruption.signal_number)
+        stop(f"{interruption} Go on with: {interruption.folder.go_on}", 128 + interruption.signal_number)
     for sentence in outcome.failed():
         say(f"failed: {sentence}")
     if figures and outcome.closes:

@@ -41,6 +41,7 @@ class RunFolder:
 
     path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
     writer: of parts, of the process that has the folder now. lease: what it tells others, None if it has it alone.
+    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +49,8 @@ class RunFolder:
         self._journal: Journal | None = None
         self.writer = PartWriter(self.path, self.journal)
         self.lease: Holder[Lease] | None = None
+        self.shard: Shard | None = None
+        self.cluster = ""
         self._state_written = ""
 
     def __str__(self) -> str:
@@ -74,12 +77,9 @@ class RunFolder:
     def go_on(self) -> str:
         """The shell command that continues this run, or this shard of it, in the way that it is run now."""
         command = f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
-        if self.lease is None:
-            return command
-        shard, cluster = self.lease.note.shard, self.lease.note.cluster
-        if shard:
-            return f"{command} --shard {Shard(*shard)}"
-        return f"{command} --cluster {shlex.quote(cluster)}" if cluster else command
+        if self.shard:
+            return f"{command} --shard {self.shard}"
+        return f"{command} --cluster {shlex.quote(self.cluster)}" if self.cluster else command
 
     def exists(self) -> bool:
         """Whether the folder has a sweep.toml."""
@@ -122,7 +122,7 @@ class RunFolder:
         Errors: StoreError if a process has the folder alone.
         """
         with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
-            self.lease = holder
+            self.lease, self.shard, self.cluster = holder, shard, cluster
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:
                 os.makedirs(self.writer.staging, exist_ok=True)

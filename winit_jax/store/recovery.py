@@ -6,10 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from winit_jax.spec.shards import Shard
 from winit_jax.store import gate, journal, leases, lock, quarantine, schema, shard_states
 from winit_jax.store.damage import FOLDERS, damaged, left_behind, orphans
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import Environment, FolderError, Record
+from winit_jax.store.leases import Lease
 from winit_jax.system import disk
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def recover(folder: "RunFolder", thorough: bool = True) -> list[str]:
     No other process may have begun to write. thorough: read every file, not only those whose time of change is another.
     Out: a sentence for each damage found. Errors: OSError; FolderError.
     """
+    dead = _dead(folder)
     sentences = _mend_journal(folder)
     path, entries, writer = folder.path, folder.refresh(), folder.writer
     if lost := orphans(path, entries):
@@ -39,7 +42,7 @@ def recover(folder: "RunFolder", thorough: bool = True) -> list[str]:
     for name in disk.names(folder.staging):
         if name in TEXTS or (name.endswith(".parquet") and name.startswith(_PREFIXES)):
             os.unlink(folder.staging / name)
-    _clear_writers(folder)
+    _clear(folder, dead)
     if folder.lease is None:
         gate.clear(folder.staging)
     by_stem: dict[str, list[str]] = {}
@@ -57,15 +60,12 @@ def sweep_up(folder: "RunFolder") -> None:
 
     Errors: OSError; FolderError.
     """
-    place = leases.folder(folder.staging)
-    alive = {lease.id for lease in leases.living(folder.staging)}
-    dead = {name.removesuffix(leases.SUFFIX) for name in disk.names(place)} - alive
-    if not any((place / name).is_dir() or (place / f"{name}{leases.SUFFIX}").exists() for name in dead):
+    if not (dead := _dead(folder)):
         return
-    for record in folder.refresh().records.values():
+    for record in folder.refresh().records.values():  # read after they were known to be dead: they commit no more
         if record.writer in dead:
             _finish(folder, record)
-    _clear_writers(folder)
+    _clear(folder, dead)
 
 
 def drop_place(place: Path) -> None:
@@ -83,30 +83,35 @@ def _finish(folder: "RunFolder", record: Record) -> None:
     folder.writer.apply(record)
 
 
-def _clear_writers(folder: "RunFolder") -> None:
-    """Of writers that do not live: keep how far they came, and remove their leases and what they had staged."""
+def _dead(folder: "RunFolder") -> dict[str, Lease | None]:
+    """Writers that do not live by their ids, each with its last note, if there is one that can be read."""
     place, is_alone = leases.folder(folder.staging), folder.lease is None
-    writers = leases.writers(folder.staging)
-    alive = {writer.lease.id for writer in writers if writer.is_alive}
-    notes = {writer.lease.id: writer.lease for writer in writers if not writer.is_alive}
-    later = shard_states.kept(folder.path)
-    for name in disk.names(place):
+    names = disk.names(place)  # before the leases, so that one that is made meanwhile is not taken for a dead one
+    found = {writer.lease.id: writer for writer in leases.writers(folder.staging)}
+    dead: dict[str, Lease | None] = {}
+    for name in names:
         owner = name.removesuffix(leases.SUFFIX).removesuffix(".new")
-        if owner in alive or (name.endswith(".new") and not (is_alone or _is_old(place / name))):
-            continue
-        if name.endswith(leases.SUFFIX):
-            note = notes.get(owner)
-            if note and note.shard:
-                last = next((lease for shard, lease in later.items() if (shard.number, shard.of) == note.shard), None)
-                if last is None or last.started <= note.started:
-                    shard_states.keep(folder.path, note, folder.writer.staging)
-            os.unlink(place / name)
-        elif (place / name).is_dir():
-            for file in disk.names(place / name):
-                os.unlink(place / name / file)
-            os.rmdir(place / name)
-        else:
-            os.unlink(place / name)
+        if owner in found:
+            if not found[owner].is_alive:
+                dead[owner] = found[owner].lease
+        elif is_alone or (place / name).is_dir() or _is_old(place / name):
+            dead[owner] = None  # a folder without a lease, or a lease that was never finished
+    return dead
+
+
+def _clear(folder: "RunFolder", dead: dict[str, Lease | None]) -> None:
+    """Keep how far dead writers came, and remove what they had staged, and then their leases."""
+    place, later = leases.folder(folder.staging), shard_states.kept(folder.path)
+    for owner, note in dead.items():
+        for file in disk.names(place / owner):
+            os.unlink(place / owner / file)
+        with suppress(FileNotFoundError):
+            os.rmdir(place / owner)
+        if note and note.shard and ((last := later.get(Shard(*note.shard))) is None or last.started <= note.started):
+            shard_states.keep(folder.path, note, folder.writer.staging)
+        for suffix in (leases.SUFFIX, ".new"):
+            with suppress(FileNotFoundError):
+                os.unlink(place / f"{owner}{suffix}")
     with suppress(OSError):  # others have leases in it, or there is none
         os.rmdir(place)
 

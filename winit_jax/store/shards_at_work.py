@@ -52,7 +52,8 @@ class ShardStatus:
         heard = f"heard of {duration(max(self.heard, 0.0))} ago"
         of = f" of {self.total:,}" if self.shard or self.cluster else ""
         failed = f", {self.failed:,} failed" if self.shard or self.cluster else ""
-        return f"{self.name:<14} {state:<12} {self.done:,}{of} networks{rate}{failed}, process {self.pid} on {self.host}, {heard}"
+        done = f"{self.done:,}{of} networks{rate}{failed}"
+        return f"{self.name:<14} {state:<12} {done}, process {self.pid} on {self.host}, {heard}"
 
 
 @dataclass(frozen=True)

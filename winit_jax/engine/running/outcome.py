@@ -40,7 +40,7 @@ class Outcome:
 class Interrupted(Exception):
     """A signal of the user's: what was in flight is committed, checkpointed or given up; the folder can be resumed.
 
-    checkpointed: (networks, step reached) of each training that was in flight. go_on: the shell command that goes on.
+    checkpointed: (networks, step reached) of each training that was in flight.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class Interrupted(Exception):
         super().__init__(signal_number)
         self.signal_number, self.outcome = signal_number, outcome
         self.folder, self.checkpointed = folder, tuple(checkpointed)
-        self.go_on = folder.go_on
 
     def __str__(self) -> str:
         """What is kept, in a sentence."""
