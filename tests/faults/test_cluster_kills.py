@@ -12,7 +12,7 @@ from support.runs import assert_same_bits, in_tiny_parts, table, winit
 pytest.importorskip("distributed")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster-kills")]
 
-WORDS = ["activation=tanh,relu", "gain=lin:0.5:2:6", "width=8", "depth=int:1:3", "seed=0,1", "inputs.samples=20"]
+WORDS = ["activation=tanh,relu", "gain=0.5,1.5", "width=8", "depth=int:1:3", "seed=int:0:11", "inputs.samples=20"]
 LETHAL = """import os
 def act(a):
     if a.shape[-1] == 13:
@@ -46,7 +46,7 @@ def said(place):
 def assert_whole(whole, folder):
     assert_same_bits(whole, folder, ("networks", "layers", "mean_field"))
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
-    assert winit("verify", folder)[0].endswith("72 of 72 networks: all as written\n")
+    assert winit("verify", folder)[0].endswith("144 of 144 networks: all as written\n")
     assert os.listdir(folder / "staging") == ["lock"]
 
 
@@ -85,7 +85,7 @@ def test_an_interrupted_launcher_keeps_what_is_finished_and_says_how_to_go_on(wh
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
     assert os.listdir(folder / "staging") == ["lock"]
     winit("run", *WORDS, "--out", folder, "--no-figures")  # one process does the rest
-    assert len(table(folder)) == 72
+    assert len(table(folder)) == 144
 
 
 def test_a_part_that_kills_its_workers_is_named_and_the_rest_is_done(place, address):

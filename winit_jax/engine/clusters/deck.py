@@ -1,49 +1,69 @@
 """Which part a worker gets next: one whose program it has compiled, before one that costs it a compilation."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from winit_jax.engine.planning.dealing import Costs
 from winit_jax.engine.running.suspects import Task, by_program
 
 Programs = tuple[str, ...]
 
 
-class Deck:
-    """Tasks by what is compiled for them.
+@dataclass
+class _Pile:
+    """Tasks of the same programs. left: estimated seconds of those. compiling: of compiling for them.
 
-    A worker stays with its programs as long as there are parts of them; then it takes up the one of which there is
-    most left for each worker that has it. So every program is compiled by few workers, and none waits for others.
+    holders: workers that have compiled them, or are about to.
     """
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self._left: dict[Programs, deque[Task]] = {}
-        self._holders: dict[Programs, set[str]] = {}
-        for task in tasks:
-            self._left.setdefault(tuple(by_program(task.part)), deque()).append(task)
+    compiling: float
+    tasks: deque[tuple[Task, float]] = field(default_factory=deque)
+    left: float = 0.0
+    holders: set[str] = field(default_factory=set)
 
-    def __iter__(self) -> Iterator[Task]:
-        """In the order of the grid, program by program."""
-        while (task := self.take("")) is not None:
-            yield task
+
+class Deck:
+    """Tasks by what is compiled for them. costs: estimates, as shards are dealt by.
+
+    A worker stays with its programs as long as there are parts of them. Then it takes up one that nobody has; else it
+    helps where most is left for each worker, if those who have the program would take longer than it takes to compile.
+    So every program is compiled by few workers, and none does in vain what others are about to end.
+    """
+
+    def __init__(self, tasks: Iterable[Task], costs: Costs) -> None:
+        self._piles: dict[Programs, _Pile] = {}
+        for task in tasks:
+            programs, seconds = tuple(by_program(task.part)), costs.of(task.part)
+            if programs not in self._piles:
+                self._piles[programs] = _Pile(len(programs) * costs.of_program(task.part.jobs[0]))
+            self._piles[programs].tasks.append((task, seconds))
+            self._piles[programs].left += seconds
 
     @property
     def holds_more(self) -> bool:
-        return any(self._left.values())
+        return any(pile.tasks for pile in self._piles.values())
 
     def take(self, worker: str) -> Task | None:
-        """The next task for a worker; None where nothing is left."""
-        left = {programs: tasks for programs, tasks in self._left.items() if tasks}
-        if not left:
+        """The next task for a worker; None where nothing is left that is worth its while."""
+        piles = [pile for pile in self._piles.values() if pile.tasks]
+        own = [pile for pile in piles if worker in pile.holders]
+        free = [pile for pile in piles if not pile.holders]
+        slow = [pile for pile in piles if pile.holders and pile.left / len(pile.holders) > pile.compiling]
+        if own:
+            chosen = own[0]
+        elif free:
+            chosen = max(free, key=lambda pile: pile.left)
+        elif slow:
+            chosen = max(slow, key=lambda pile: pile.left / len(pile.holders))
+        else:
             return None
-        own = [programs for programs in left if worker in self._holders.get(programs, ())]
-        chosen = own[0] if own else max(left, key=self._share)
-        self._holders.setdefault(chosen, set()).add(worker)
-        return left[chosen].popleft()
+        chosen.holders.add(worker)
+        task, seconds = chosen.tasks.popleft()
+        chosen.left -= seconds
+        return task
 
     def leaves(self, worker: str) -> None:
-        """A worker that is not there any more holds nothing."""
-        for holders in self._holders.values():
-            holders.discard(worker)
-
-    def _share(self, programs: Programs) -> float:
-        return len(self._left[programs]) / (1 + len(self._holders.get(programs, ())))
+        """A worker that gets no more parts holds nothing."""
+        for pile in self._piles.values():
+            pile.holders.discard(worker)

@@ -15,6 +15,7 @@ from winit_jax.engine.clusters import working
 from winit_jax.engine.clusters.deck import Deck
 from winit_jax.engine.clusters.likeness import made_otherwise, named, unlike
 from winit_jax.engine.clusters.pool import Called, Pool
+from winit_jax.engine.planning.dealing import Costs
 from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.lanes import LOOK_SECONDS
 from winit_jax.engine.running.ledger import LauncherLedger
@@ -72,19 +73,12 @@ def run(pool: Pool, say: Callable[[str], None], campaign: Campaign, on_progress:
         ledger.outcome.seconds = ledger.started - ledger.began
         return ledger.outcome
     generation = folder.plans_for(grid_digest(campaign.sweep), settings_digest(campaign.sweep))
-    tasks = list(missing(campaign.sweep, campaign.planner, folder.committed(), campaign.asked, generation))
+    tasks = missing(campaign.sweep, campaign.planner, folder.committed(), campaign.asked, generation)
     ledger.save("running")
     assert folder.lease is not None
     launcher = folder.lease.note.id
-    drive = _Drive(
-        campaign,
-        pool,
-        say,
-        ledger,
-        Deck(tasks),
-        len(tasks),
-        working.Mission(folder.path, launcher, os.getcwd(), campaign.sweep),
-    )
+    mission = working.Mission(folder.path, launcher, os.getcwd(), campaign.sweep)
+    drive = _Drive(campaign, pool, say, ledger, Deck(tasks, Costs(campaign.planner, campaign.sweep)), mission)
     with signals.noted() as received:
         is_through = False
         try:
@@ -114,7 +108,6 @@ class _Drive:
         say: Callable[[str], None],
         ledger: LauncherLedger,
         deck: Deck,
-        count: int,
         mission: working.Mission,
     ) -> None:
         self.campaign, self.pool, self.say, self.ledger, self.deck = campaign, pool, say, ledger, deck
@@ -280,10 +273,14 @@ class _Drive:
 
     def _unfit(self, hand: Hand, problem: str) -> None:
         """A worker that may not have parts: the run is refused if none was dealt yet, else it goes on without it."""
-        hand.step = "unfit"
+        self._drop(hand)
         if not self._is_open:
             raise Refused(problem)
         self.say(f"{problem} It is given nothing.")
+
+    def _drop(self, hand: Hand) -> None:
+        hand.step = "unfit"
+        self.deck.leaves(hand.address)
 
     def _returned(self, hand: Hand, receipt: working.Receipt | None, fault: str) -> None:
         task = hand.task
@@ -324,7 +321,7 @@ class _Drive:
         if hand.unwritable < MOST_UNWRITABLE:
             self._introduce(hand)
             return
-        hand.step = "unfit"
+        self._drop(hand)
         sentence = f"{named(hand.about)} cannot write into {self.folder}: {why.removesuffix('.')}."
         if all(each.step == "unfit" for each in self.hands.values()):
             raise Refused(f"{sentence} What was finished is kept.", 1)

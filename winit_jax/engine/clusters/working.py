@@ -18,12 +18,13 @@ from typing import Any
 
 from winit_jax.engine.computing import devices
 from winit_jax.engine.computing.executor import Executor
-from winit_jax.engine.computing.vocabulary import import_paths, vocabulary
+from winit_jax.engine.computing.vocabulary import import_paths, planner, vocabulary
 from winit_jax.engine.computing.work import read_work
+from winit_jax.engine.planning.report import memory_problem
 from winit_jax.engine.running import held
 from winit_jax.engine.running.beside import digest, way
 from winit_jax.engine.running.lanes import Abandoned
-from winit_jax.errors import WinitError, described
+from winit_jax.errors import Refused, WinitError, described
 from winit_jax.spec.parts import Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import journal, leases
@@ -188,6 +189,9 @@ class _Session:
             if mission.where not in sys.path and os.path.isdir(mission.where):
                 sys.path.append(mission.where)
             self._import_own()
+        words = vocabulary(lambda path: None)
+        if problem := memory_problem(mission.sweep, planner(provenance.cores()), words, devices.on_cpu()):
+            raise Refused(problem)
         self._said: list[str] = []
         self._executor = Executor(read_work(mission.sweep), say=self._said.append)
         self.made_of = held.made_of(self._executor.work)
@@ -200,7 +204,7 @@ class _Session:
         for name in import_paths(self.mission.sweep):
             check = words.check_init if name in self.mission.sweep.grid.init else words.check_activation
             if isinstance(problem := check(name), str):
-                raise WinitError(problem)
+                raise Refused(problem)
 
     def compute(self, order: Order) -> Receipt:
         notes: list[str] = []

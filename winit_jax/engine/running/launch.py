@@ -77,7 +77,7 @@ def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None, clu
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
-    executor = _executor(sweep, host.say)
+    executor = _executor(sweep, host.say, computes=cluster is None)
     for note in activation_notes(sweep):
         host.say(f"note: {note}")
     try:
@@ -111,9 +111,12 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     return folder
 
 
-def _executor(sweep: Sweep, say: Callable[[str], None]) -> Executor:
-    """What computes the sweep, its data read. Errors: Refused where it does not fit into memory; InputError."""
-    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu()):
+def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True) -> Executor:
+    """What computes the sweep, its data read. computes: on this machine; else its memory is not asked for it.
+
+    Errors: Refused where it does not fit into memory; InputError.
+    """
+    if computes and (problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu())):
         raise Refused(problem)
     executor = Executor(read_work(sweep), say=say)
     if problem := executor.training.too_large():
@@ -142,7 +145,7 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
         joined = join(folder, sweep, vocabulary())
         if joined.asked:
             _import_others(folder, joined, host.announce)
-            executor = _executor(joined.sweep, host.say)
+            executor = _executor(joined.sweep, host.say, computes=not folder.cluster)
         others = [lease for lease in others if lease.has_begun]
         if folder.lease is not None:
             check_beside(folder, shard, joined.sweep, others)
