@@ -52,6 +52,7 @@ def run(
     progress: bool = True,
     allow_long: bool = True,
     shard: str | tuple[int, int] | None = None,
+    cluster: Any = None,
     say: Say | None = None,
     **options: Any,
 ) -> "Run":
@@ -60,7 +61,8 @@ def run(
     out: the run folder; with None a temporary one, which lasts as long as what is returned. figures: draw the standard
     figures into the folder. progress: show how far it is, on a terminal or in a notebook. allow_long: begin also what
     is estimated to take more than an hour. shard: "3/64" or (3, 64) computes the third of 64 shares, numbered from 1,
-    in any number of processes that fill one folder; the last of them to end closes the run. say: is told in lines what
+    in any number of processes that fill one folder; the last of them to end closes the run. cluster: have workers do
+    it: "tcp://HOST:8786", "local:4", "slurm:16", or a client or cluster of dask's. say: is told in lines what
     happens; by default they go to stderr.
     options: axes and tables over the request, for example gain="log:0.5:2:9" or inputs={"samples": 100}.
 
@@ -71,15 +73,18 @@ def run(
     from winit_jax.analysis import load as read_run
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Interrupted
+    from winit_jax.spec.clusters import read_cluster
 
     say = say or say_on_stderr
     share = None if shard is None else _shard_into(shard, out)
+    cluster = read_cluster(cluster) if isinstance(cluster, str) else cluster
     asked = asked_of(request, options)
     host = Host(say, None if allow_long else _refuse_what_is_long, progress)
     scratch = _Scratch() if out is None else None
     try:
         with importing_as_before():
-            folder, outcome = carry_out(asked, host, out=out, parent=scratch.path if scratch else Path(), shard=share)
+            parent = scratch.path if scratch else Path()
+            folder, outcome = carry_out(asked, host, out=out, parent=parent, shard=share, cluster=cluster)
         if figures and outcome.closes:
             draw_standard_figures(folder, say)
     except BaseException as error:
@@ -253,11 +258,18 @@ def asked_of(request: Request, options: Mapping[str, Any]) -> Asked:
 
 
 def carry_out(
-    asked: Asked, host: "Host", *, out: str | Path | None, parent: Path, shard: "Shard | None" = None
+    asked: Asked,
+    host: "Host",
+    *,
+    out: str | Path | None,
+    parent: Path,
+    shard: "Shard | None" = None,
+    cluster: Any = None,
 ) -> "tuple[Path, Outcome]":
     """(The run folder, how the run of what is asked for ended there).
 
     out: the run folder, by default the one of the sweep's name in `parent`. shard: of the sweep, None for all.
+    cluster: whose workers compute it, as of `connecting.connected`; None for this process.
     Errors: SpecError; DeviceError; Refused; Interrupted.
     """
     from winit_jax.engine.computing import compiled
@@ -266,7 +278,7 @@ def carry_out(
     with compiled.kept(host.say):
         sweep = asked.sweep_to_run(host.announce)
         folder = parent / sweep.name if out is None else Path(out)
-        return folder, launch(sweep, folder, host, shard)
+        return folder, launch(sweep, folder, host, shard, cluster)
 
 
 def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":

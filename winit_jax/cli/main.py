@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from winit_jax.analysis.figures import catalog as kinds
-from winit_jax.cli import figures, probes, recommending, reference, runs
+from winit_jax.cli import clusters, figures, probes, recommending, reference, runs
 from winit_jax.engine.running import supervise
 from winit_jax.system import machine, signals, streams
 
@@ -29,6 +29,7 @@ for command in (
     runs.verify,
     runs.compact,
     runs.merge,
+    clusters.worker,
     figures.theory,
     recommending.recommend,
     probes.probe,

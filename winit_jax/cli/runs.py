@@ -11,6 +11,7 @@ import typer
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
 from winit_jax.cli.watching import show
 from winit_jax.engine.running import supervise
+from winit_jax.spec.clusters import read_cluster
 from winit_jax.spec.shards import read_shard
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def run(
         str | None,
         typer.Option(metavar="I/N", help="The Ith of N shares, from 1/N to N/N: many processes fill one folder."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local:N|slurm:N", help="Have workers of a dask cluster compute it."),
+    ] = None,
 ) -> None:
     """Run a sweep, or go on with one. Example: winit run phase --out runs/phase"""
     from winit_jax import api
@@ -38,7 +43,7 @@ def run(
         say_what_holds(words)
     draws_here = figures and shard is None and not watched.attempt
     with Studio() if draws_here else nullcontext() as studio:
-        folder, outcome = _carried_out(words, out, yes, shard)
+        folder, outcome = _carried_out(words, out, yes, shard, cluster)
         for sentence in outcome.failed():
             say(f"failed: {sentence}")
         if figures and outcome.closes:
@@ -48,7 +53,9 @@ def run(
     raise typer.Exit(1 if outcome.failures else 0)
 
 
-def _carried_out(words: list[str] | None, out: Path | None, yes: bool, shard: str | None) -> "tuple[Path, Outcome]":
+def _carried_out(
+    words: list[str] | None, out: Path | None, yes: bool, shard: str | None, cluster: str | None
+) -> "tuple[Path, Outcome]":
     from winit_jax import api
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Interrupted
@@ -56,8 +63,8 @@ def _carried_out(words: list[str] | None, out: Path | None, yes: bool, shard: st
     host = Host(say, None if yes else agrees, watched=supervise.current)
     try:
         with sentences():
-            share = None if shard is None else read_shard(shard)
-            return api.carry_out(asked(words), host, out=out, parent=RUNS, shard=share)
+            share, workers = None if shard is None else read_shard(shard), read_cluster(cluster)
+            return api.carry_out(asked(words), host, out=out, parent=RUNS, shard=share, cluster=workers)
     except Interrupted as interruption:
         stop(f"{interruption} Go on with: {interruption.folder.go_on}", 128 + interruption.signal_number)
 

@@ -41,7 +41,7 @@ class RunFolder:
 
     path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
     writer: of parts, of the process that has the folder now. lease: what it tells others, None if it has it alone.
-    shard: that it computed last, or computes.
+    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,6 +50,7 @@ class RunFolder:
         self.writer = PartWriter(self.path, self.journal)
         self.lease: Holder[Lease] | None = None
         self.shard: Shard | None = None
+        self.cluster = ""
         self._state_written = ""
 
     def __str__(self) -> str:
@@ -74,9 +75,11 @@ class RunFolder:
 
     @property
     def go_on(self) -> str:
-        """The shell command that continues this run, or this shard of it."""
+        """The shell command that continues this run, or this shard of it, in the way that it is run now."""
         command = f"winit run {shlex.quote(str(self._given / 'sweep.toml'))} --out {shlex.quote(str(self))}"
-        return f"{command} --shard {self.shard}" if self.shard else command
+        if self.shard:
+            return f"{command} --shard {self.shard}"
+        return f"{command} --cluster {shlex.quote(self.cluster)}" if self.cluster else command
 
     def exists(self) -> bool:
         """Whether the folder has a sweep.toml."""
@@ -112,13 +115,14 @@ class RunFolder:
                 yield
 
     @contextmanager
-    def share(self, shard: Shard | None) -> Iterator[None]:
+    def share(self, shard: Shard | None, cluster: str = "") -> Iterator[None]:
         """Have the folder together with others, under a lease; `join` behind the gate before anything is written.
 
-        shard: None for a writer that is told its parts. Errors: StoreError if a process has the folder alone.
+        shard: None for a writer that is told its parts, or that tells workers of `cluster` theirs.
+        Errors: StoreError if a process has the folder alone.
         """
-        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard) as holder:
-            self.lease, self.shard = holder, shard
+        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
+            self.lease, self.shard, self.cluster = holder, shard, cluster
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:
                 os.makedirs(self.writer.staging, exist_ok=True)

@@ -31,20 +31,25 @@ SUFFIX = ".json"
 class Lease(lock.Note):
     """The note of one writer.
 
-    id: its name, which no other writer ever had. shard: (number, of), or None for one that is given its tasks by
-    another process. has_begun: whether it has joined the folder, and may write parts. sweep: digest of the sweep that
-    it computes, in the words of `store.asked`; cut: of how parts are cut and dealt.
-    total, already_done, done: networks of its share, those that were there when it began, and those now. failed: jobs.
+    id: its name, which no other writer ever had. process: what a worker is known by to its launcher. shard: (number,
+    of), or None for one that is given its tasks by another process. has_begun: whether it has joined the folder, and
+    may write parts. sweep: digest of the sweep that it computes, in the words of `store.asked`; cut: of how parts are
+    cut and dealt. cluster: what `--cluster` said, of the process that gives others their parts; "" for all else.
+    total, already_done, done: networks of its share, those that were there when it began, and those now. under_way: of
+    networks in training, by the share of their steps. failed: jobs.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,150}$")]
     shard: tuple[int, int] | None = None
+    cluster: str = ""
+    process: str = ""
     has_begun: bool = False
     sweep: str = ""
     cut: str = ""
     total: int = 0
     already_done: int = 0
     done: int = 0
+    under_way: float = 0.0
     failed: int = 0
 
     @property
@@ -55,7 +60,14 @@ class Lease(lock.Note):
     @property
     def what(self) -> str:
         """What it does, in words."""
-        return f"shard {Shard(*self.shard)}" if self.shard else "a worker"
+        if self.shard:
+            return f"shard {Shard(*self.shard)}"
+        return f"the launcher of {self.cluster}" if self.cluster else "a worker"
+
+    @property
+    def is_a_worker(self) -> bool:
+        """Whether it computes what a launcher tells it to."""
+        return not (self.shard or self.cluster)
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,11 @@ def folder(staging: Path) -> Path:
 
 
 @contextmanager
-def hold(staging: Path, shard: Shard | None) -> Iterator[lock.Holder[Lease]]:
-    """A lease of this process's own; its file is gone at the end. Errors: FolderError where it cannot be written."""
+def hold(staging: Path, shard: Shard | None, cluster: str = "") -> Iterator[lock.Holder[Lease]]:
+    """A lease of this process's own; its file is gone at the end. cluster: as of `Lease`.
+
+    Errors: FolderError where it cannot be written.
+    """
     place = folder(staging)
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:60].lstrip("-") or "host"
     name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -83,7 +98,8 @@ def hold(staging: Path, shard: Shard | None) -> Iterator[lock.Holder[Lease]]:
         handle = _make(place, new)
         with suppress(OSError):  # where there are no locks, the heartbeat tells
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        note = Lease(**lock.new_note().model_dump(), id=name, shard=(shard.number, shard.of) if shard else None)
+        of = (shard.number, shard.of) if shard else None
+        note = Lease(**lock.new_note().model_dump(), id=name, shard=of, cluster=cluster)
         holder = lock.Holder(handle, b"", note)
         os.rename(new, path)  # with its note and its lock
     except OSError as error:
@@ -126,6 +142,24 @@ def writers(staging: Path) -> list[Writer]:
 def living(staging: Path) -> list[Lease]:
     """The leases of writers that are alive."""
     return [writer.lease for writer in writers(staging) if writer.is_alive]
+
+
+def is_living(staging: Path, id: str) -> bool:
+    """Whether the writer of this lease is alive, and has not ended."""
+    writer = _look(folder(staging) / f"{id}{SUFFIX}")
+    return writer is not None and writer.is_alive and not writer.lease.state
+
+
+def take_away(staging: Path, process: str) -> bool:
+    """Take the leases of a worker away, so that it commits nothing any more; whether it had any.
+
+    Whoever ends in order has none. Errors: FolderError; OSError.
+    """
+    left = [writer.lease.id for writer in writers(staging) if writer.lease.process == process]
+    for id in left:
+        with suppress(FileNotFoundError):
+            os.unlink(folder(staging) / f"{id}{SUFFIX}")
+    return bool(left)
 
 
 def in_words(leases: list[Lease], most: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Which shards of a run there are, how far each is, and which nobody has begun."""
+"""Which shards of a run there are, or workers of a cluster, how far each is, and which shards nobody has begun."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ MOST_DONE = 16
 
 @dataclass(frozen=True)
 class ShardStatus:
-    """One shard, or one worker that is none (`shard` is then None).
+    """One shard; or, with `shard` None, one worker of a cluster or its launcher, of which `cluster` says which it is.
 
     state: running, done, failed, interrupted, unfinished or killed. reason: why it failed. total, done: networks of its
     share. failed: jobs of its last process. rate: networks a second of its last process. heard: seconds since its last
@@ -34,20 +34,26 @@ class ShardStatus:
     rate: float
     heard: float
     ended: float
+    cluster: str = ""
 
     @property
     def is_running(self) -> bool:
         return self.state == "running"
 
+    @property
+    def name(self) -> str:
+        if self.shard:
+            return f"shard {self.shard}"
+        return "launcher" if self.cluster else "worker"
+
     def __str__(self) -> str:
-        name = f"shard {self.shard}" if self.shard else "worker"
         state = f"{self.state} ({self.reason})" if self.reason else self.state
         rate = f", {self.rate:,.1f} a second" if self.rate else ""
         heard = f"heard of {duration(max(self.heard, 0.0))} ago"
-        return (
-            f"{name:<14} {state:<12} {self.done:,} of {self.total:,} networks{rate}, {self.failed:,} failed, "
-            f"process {self.pid} on {self.host}, {heard}"
-        )
+        of = f" of {self.total:,}" if self.shard or self.cluster else ""
+        failed = f", {self.failed:,} failed" if self.shard or self.cluster else ""
+        done = f"{self.done:,}{of} networks{rate}{failed}"
+        return f"{self.name:<14} {state:<12} {done}, process {self.pid} on {self.host}, {heard}"
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,12 @@ class Shards:
         """What `winit status` says of them; nothing where there are none."""
         if not self.all:
             return
-        states = [one.state for one in self.all]
+        counted = [one for one in self.all if not one.cluster]
+        states = [one.state for one in counted]
+        what = "shards" if any(one.shard for one in self.all) else "workers"
         counts = ", ".join(f"{states.count(state):,} {state}" for state in dict.fromkeys(sorted(states)))
         rest = f"; not begun: {in_ranges(self.not_begun)}" if self.not_begun else ""
-        yield f"{'shards':<9} {counts}{rest}"
+        yield f"{what:<9} {counts or 'none yet'}{rest}"
         for one in self.all:
             if one.state != "done" or states.count("done") <= MOST_DONE:
                 yield f"  {one}"
@@ -120,4 +128,5 @@ def _status(lease: Lease, state: str) -> ShardStatus:
         rate=(lease.done - lease.already_done) / seconds if seconds > 1 else 0.0,
         heard=time.time() - lease.heartbeat,
         ended=lease.heartbeat,
+        cluster=lease.cluster,
     )

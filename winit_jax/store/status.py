@@ -159,7 +159,7 @@ def state(standing: Standing, complete: bool, is_damaged: bool, info: Info, shar
         return "damaged"
     if note is None or (shards.all and note.started < max(one.ended for one in shards.all)):
         if killed := [one for one in shards.all if one.state == "killed"]:
-            return f"killed (shard {', '.join(str(one.shard) for one in killed[:3])}{' and more' * (len(killed) > 3)})"
+            return f"killed ({', '.join(one.name for one in killed[:3])}{' and more' * (len(killed) > 3)})"
         return info.state if info.state not in ("", "running", "done") else "unfinished"
     if not note.state:
         return f"killed (process {note.pid} on {note.host}, last seen {_time(note.heartbeat)})"

@@ -1,4 +1,4 @@
-"""Whether a shard may work beside the processes that have its folder."""
+"""Whether a shard, or the launcher of a cluster, may work beside the processes that have its folder."""
 
 from winit_jax.engine.planning import dealing
 from winit_jax.errors import Refused
@@ -20,12 +20,20 @@ def way() -> str:
     return f"{dealing.WAY} {provenance.versions().get('winit-jax', '')}"
 
 
-def check_beside(folder: RunFolder, shard: Shard, sweep: Sweep, others: list[Lease]) -> None:
-    """others: writers of the folder that live and have begun. Errors: Refused."""
+def check_beside(folder: RunFolder, shard: Shard | None, sweep: Sweep, others: list[Lease]) -> None:
+    """shard: None for a launcher. others: writers of the folder that live and have begun. Errors: Refused.
+
+    Of a cluster nobody but workers may be left, of a launcher that was killed.
+    """
+    if strange := [lease for lease in others if (lease.shard is None) != (shard is None) or lease.cluster]:
+        raise Refused(
+            f"{folder} is being filled by {in_words(strange)}, and shards and workers of a cluster would repeat "
+            "what the others do. Wait until they have ended."
+        )
     shards = [lease for lease in others if lease.shard is not None]
-    if same := [lease for lease in shards if lease.shard == (shard.number, shard.of)]:
+    if shard and (same := [lease for lease in shards if lease.shard == (shard.number, shard.of)]):
         raise Refused(f"shard {shard} of {folder} is at work already ({same[0].who}).")
-    if unequal := [lease for lease in shards if lease.shard is not None and lease.shard[1] != shard.of]:
+    if shard and (unequal := [lease for lease in shards if lease.shard and lease.shard[1] != shard.of]):
         raise Refused(
             f"{folder} is being filled by {in_words(unequal)}, and shards of {shard.of:,} would repeat what they do. "
             "Wait until they have ended."

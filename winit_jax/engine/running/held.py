@@ -5,7 +5,9 @@ from typing import Any
 from winit_jax.engine.computing.vocabulary import fingerprints
 from winit_jax.engine.computing.work import Work
 from winit_jax.spec.parts import Job, Part
+from winit_jax.spec.sweep import Sweep
 from winit_jax.store.folder import RunFolder
+from winit_jax.system import provenance
 from winit_jax.system.provenance import changed_values, differences
 
 
@@ -15,6 +17,15 @@ def made_of(work: Work) -> dict[str, Any]:
     if work.dataset:
         described["train"] = work.dataset.describe()
     return described | fingerprints(work.sweep)
+
+
+def made_with(sweep: Sweep, made_of: dict[str, Any], devices: dict[str, Any]) -> dict[str, Any]:
+    """The environment that parts are made with. made_of: as above. devices: as `devices.environment` says them."""
+    return {
+        **provenance.environment(devices),
+        "matmul_precision": sweep.compute.matmul_precision,
+        **made_of,
+    }
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:

@@ -7,9 +7,12 @@ A request that cannot be carried out is `Refused` with its sentence.
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from winit_jax.engine.clusters import driving
+from winit_jax.engine.clusters.connecting import connected
 from winit_jax.engine.computing import devices
 from winit_jax.engine.computing.executor import Executor
 from winit_jax.engine.computing.vocabulary import activation_notes, import_paths, planner, vocabulary
@@ -21,7 +24,7 @@ from winit_jax.engine.running import held, runner
 from winit_jax.engine.running.beside import check_beside, digest, way
 from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.outcome import Outcome
-from winit_jax.engine.running.progress import progress
+from winit_jax.engine.running.progress import OnProgress, progress
 from winit_jax.engine.running.supervise import Watched
 from winit_jax.errors import Refused
 from winit_jax.spec.shards import Shard
@@ -38,6 +41,9 @@ from winit_jax.wording import duration
 
 # Guess at an accelerator over one CPU machine: only the size of parts and the printed estimate depend on it.
 ACCELERATOR_SPEEDUP = 20.0
+
+
+Run = Callable[[Campaign, OnProgress], Outcome]
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,26 @@ class Host:
             self.say(f"{path} is imported and run, as the request names it")
 
 
-def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None) -> Outcome:
+def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None, cluster: Any = None) -> Outcome:
     """Run a sweep into a folder, or go on with one. shard: compute that part of it alone, beside other processes.
 
+    cluster: have its workers compute it, as of `connecting.connected`.
     Errors: Refused; Interrupted, after which the folder can be gone on with.
     """
+    if shard is not None and cluster is not None:
+        raise Refused("shard and cluster: a launcher gives all parts out by itself. Choose one of the two.")
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
-    executor = _executor(sweep, host.say)
+    executor = _executor(sweep, host.say, computes=cluster is None)
     for note in (*activation_notes(sweep), *executor.notes):
         host.say(f"note: {note}")
     try:
         folder.create()
+        if cluster is not None:
+            with connected(cluster, host.say) as pool, folder.share(None, pool.name):
+                how = partial(driving.run, pool, host.say)
+                return _compute(_begin(folder, sweep, executor, host, shard), folder, host, how)
         with folder.lock() if shard is None else folder.share(shard):
             return _compute(_begin(folder, sweep, executor, host, shard), folder, host)
     except StoreError as error:
@@ -98,9 +111,12 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     return folder
 
 
-def _executor(sweep: Sweep, say: Callable[[str], None]) -> Executor:
-    """What computes the sweep, its data read. Errors: Refused where it does not fit into memory; InputError."""
-    if problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu()):
+def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True) -> Executor:
+    """What computes the sweep, its data read. computes: on this machine; else its memory is not asked for it.
+
+    Errors: Refused where it does not fit into memory; InputError.
+    """
+    if computes and (problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu())):
         raise Refused(problem)
     executor = Executor(read_work(sweep), say=say)
     if problem := executor.training.too_large():
@@ -129,9 +145,9 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
         joined = join(folder, sweep, vocabulary())
         if joined.asked:
             _import_others(folder, joined, host.announce)
-            executor = _executor(joined.sweep, host.say)
+            executor = _executor(joined.sweep, host.say, computes=not folder.cluster)
         others = [lease for lease in others if lease.has_begun]
-        if shard is not None:
+        if folder.lease is not None:
             check_beside(folder, shard, joined.sweep, others)
         made_of = held.made_of(executor.work)
         if change := held.changed(folder, made_of):
@@ -149,13 +165,13 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
             folder.widen(never_filled(executor.sweep))
         if shard is None:
             folder.write_predictions(executor.predictions())
-        else:
-            _begin_shard(campaign, others)
+        if folder.lease is not None:
+            _begin_beside(campaign, others)
         return campaign
 
 
-def _begin_shard(campaign: Campaign, others: list[Lease]) -> None:
-    """Say in the lease, and in run.json if nobody has yet, that the shard is at work."""
+def _begin_beside(campaign: Campaign, others: list[Lease]) -> None:
+    """Say in the lease, and in run.json if nobody has yet, that the shard or the launcher is at work."""
     folder, sweep = campaign.folder, campaign.sweep
     assert folder.lease is not None
     if not others:
@@ -211,11 +227,7 @@ def _campaign(
     made_of: data and functions, as `held.made_of`.
     """
     sweep = executor.sweep
-    made_by = {
-        **provenance.environment(devices.environment()),
-        "matmul_precision": sweep.compute.matmul_precision,
-        **made_of,
-    }
+    made_by = held.made_with(sweep, made_of, devices.environment())
     if not host.watched.attempt and (note := held.differs(folder, made_by)):
         host.say(f"note: {note}")
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
@@ -223,7 +235,7 @@ def _campaign(
     return Campaign(
         sweep=sweep,
         folder=folder,
-        planner=_planner(executor) if shard is None else _shard_planner(executor),
+        planner=_planner(executor) if folder.lease is None else _shard_planner(executor),
         engine=executor,
         describe=lambda: {**made_by, "self_check": executor.verdicts.agreed},
         asked=asked,
@@ -234,11 +246,11 @@ def _campaign(
     )
 
 
-def _compute(campaign: Campaign, folder: RunFolder, host: Host) -> Outcome:
-    """Compute what is missing of the campaign, and sum it up. This process has the folder."""
+def _compute(campaign: Campaign, folder: RunFolder, host: Host, how: Run = runner.run) -> Outcome:
+    """Compute what is missing of the campaign, and sum it up. This process has the folder. how: by whom."""
     try:
         with progress(host.say) if host.shows_progress else nullcontext(_unseen) as on_progress:
-            outcome = runner.run(campaign, on_progress)
+            outcome = how(campaign, on_progress)
     except StoreError as error:
         raise Refused(str(error), 1) from error
     for line in (*_summary(campaign, outcome), *outcome.notes, *_notes_on(folder)):

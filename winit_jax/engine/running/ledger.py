@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from winit_jax.engine.running.campaign import Campaign
 from winit_jax.engine.running.outcome import Outcome
@@ -31,7 +31,7 @@ class Ledger:
     began: float
 
     @classmethod
-    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> "Ledger":
+    def opened(cls, campaign: Campaign, committed: dict[str, Record]) -> Self:
         """The ledger of a command that finds these parts."""
         there = count_done(campaign.wanted, committed)
         already_done, began = campaign.watched.begins(there)
@@ -188,6 +188,51 @@ class ShardLedger(Ledger):
                 f"no other process is at work: start the other shards, or have what is missing done by one process "
                 f"with {folder.go_on.partition(' --shard ')[0]}"
             )
+
+
+@dataclass
+class LauncherLedger(Ledger):
+    """The same for a process that has others compute. They write parts, it alone writes run.json.
+
+    How much is there, the folder says at the end, not what the others said on the way.
+    """
+
+    checks: dict[str, None] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        lease, outcome = self.campaign.folder.lease, self.outcome
+        assert lease is not None
+        failed = len(outcome.failures)
+        lease.tell(total=outcome.total, already_done=outcome.already_done, done=outcome.done, failed=failed)
+
+    def learn(self, checks: Iterable[str], notes: Iterable[str]) -> None:
+        """What a worker said of its self-check, and of what the user should know."""
+        self.checks.update(dict.fromkeys(checks))
+        self.outcome.notes.extend(note for note in notes if note not in self.outcome.notes)
+
+    def close(self, is_interrupted: bool) -> None:
+        campaign, folder, outcome = self.campaign, self.campaign.folder, self.outcome
+        with folder.gate() as others:
+            there = count_done(campaign.wanted, folder.committed())
+            if not is_interrupted and there < outcome.done:
+                outcome.notes.append(f"{outcome.done - there:,} networks that workers had done are not in {folder}")
+            outcome.done = there
+            state = "interrupted" if is_interrupted else self._final_state()
+            if state == "done" and not others:
+                folder.drop_checkpoints()
+                self._compact()
+            self.save(state)
+            assert folder.lease is not None
+            folder.lease.tell_now(state=state)
+
+    def fail(self) -> None:
+        with self.campaign.folder.gate():
+            self.outcome.done = count_done(self.campaign.wanted, self.campaign.folder.committed())
+            self.save("failed")
+
+    def _info(self, state: str, done: int) -> dict[str, Any]:
+        info = super()._info(state, done)
+        return info | {"self_check": list(dict.fromkeys([*info["self_check"], *self.checks]))}
 
 
 def _standing(earlier: list[Failure], now: list[dict[str, Any]], folder: RunFolder) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -82,9 +82,14 @@ class Record:
                 self.divisible.discard(key)
                 self.deaths.pop(key, None)
 
-    def died(self, cause: str) -> None:
-        """The process ended by a signal of nobody's: whatever was in flight may have been why."""
+    def died(self, cause: str, keys: Collection[str] | None = None) -> None:
+        """The process ended by a signal of nobody's: whatever was in flight may have been why.
+
+        keys: of the jobs that were in flight in it, where there are other processes; None for all.
+        """
         for key, program in self.in_flight.items():
+            if keys is not None and key not in keys:
+                continue
             self.deaths[key] += 1
             if self.deaths[key] >= DEATHS and key not in self.divisible:
                 times = "twice" if self.deaths[key] == 2 else f"{self.deaths[key]} times"
@@ -95,6 +100,17 @@ class Record:
         self.in_flight.clear()
         self.divisible.clear()
         self.ended_with = None
+
+    def dropped(self, keys: Iterable[str]) -> None:
+        """Jobs are in flight no more, and nothing is known of how they would have ended."""
+        for key in keys:
+            self.in_flight.pop(key, None)
+            self.divisible.discard(key)
+
+    @property
+    def suspects(self) -> dict[str, int]:
+        """At how many deaths those jobs were in flight that are to run alone."""
+        return {key: deaths for key, deaths in self.deaths.items() if key not in self.set_aside}
 
     def _hold_against(self, jobs: Mapping[str, str], reason: str, final: bool) -> None:
         for key, program in jobs.items():
@@ -254,8 +270,7 @@ class _Supervisor:
     def _watched(self, journal: int, attempt: int) -> Watched:
         """What a new process needs to know of those before it."""
         record = self.record
-        suspects = {key: deaths for key, deaths in record.deaths.items() if key not in record.set_aside}
-        return Watched(journal, attempt, suspects, dict(record.set_aside), record.hopeless, began=record.began)
+        return Watched(journal, attempt, record.suspects, dict(record.set_aside), record.hopeless, began=record.began)
 
     def _forward(self, number: int, frame: object) -> None:
         """Hand a signal of the user's over to the process that computes, once for each request."""

@@ -3,7 +3,7 @@
 A part is cut into its jobs where one of them is suspected, set aside or fails, so that its neighbors are computed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from winit_jax.columns import AXES
@@ -77,12 +77,22 @@ class Queue:
     _more: list[Task] = field(default_factory=list)
     _alone: list[Task] = field(default_factory=list)
 
-    def next(self, is_idle: bool) -> Task | None:
-        """What may start now. is_idle: nothing is in flight."""
-        while (task := self._more.pop(0) if self._more else next(self.tasks, None)) is not None:
+    def next(self, is_idle: bool, take: Callable[[], Task | None] | None = None) -> Task | None:
+        """What may start now. is_idle: nothing is in flight. take: chooses among `tasks` in its own order."""
+        take = take or (lambda: next(self.tasks, None))
+        while (task := self._more.pop(0) if self._more else take()) is not None:
             if (left := self._without_suspects(task)) is not None:
                 return left
         return self._alone.pop(0) if is_idle and self._alone else None
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether any task came back to be started."""
+        return bool(self._more or self._alone)
+
+    def again(self, task: Task) -> None:
+        """A task that came to no end starts once more, less what is suspected by now."""
+        self._more.append(task)
 
     def failed(self, task: Task) -> bool:
         """Have the jobs of a part that failed tried one by one; False where it cannot be cut."""
