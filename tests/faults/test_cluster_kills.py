@@ -111,3 +111,15 @@ def test_a_scheduler_that_is_killed_ends_the_launcher_and_another_one_goes_on(wh
     process = launcher(place, *WORDS, "--out", folder, cluster="local:2")
     assert code_of(process) == 0, said(place)
     assert_whole(whole, folder)
+
+
+def test_a_worker_that_ends_in_order_is_not_held_against_its_part(whole, place):
+    folder = place / "ordered"
+    with scheduler(place) as (_, address), workers(place, address, 1) as first:
+        process = launcher(place, *WORDS, "--out", folder, cluster=address)
+        waited_for(lambda: parts(folder) >= 2)
+        with workers(place, address, 1):
+            first.terminate()
+            assert code_of(process) == 0, said(place)
+    assert "died" not in said(place)
+    assert_whole(whole, folder)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from winit_jax.cli.saying import sentences
+from winit_jax.cli.saying import say, sentences
 
 
 def worker(
@@ -20,5 +20,8 @@ def worker(
     from winit_jax.spec.clusters import read_address
 
     with sentences():
-        code = serve(read_address(address), count, platform, quiet)
+        address = read_address(address)
+        if not quiet:
+            say(f"{count} {'process' if count == 1 else 'processes'} for {address}; Ctrl-C ends")
+        code = serve(address, count, platform, quiet)
     raise typer.Exit(code)

@@ -8,6 +8,7 @@ from typing import Any
 
 from winit_jax.engine.clusters.connecting import ANSWER_SECONDS, import_dask
 from winit_jax.errors import Refused
+from winit_jax.system import signals
 
 # How long a worker that finds no scheduler goes on looking for one.
 LOOKING_SECONDS = 60
@@ -42,11 +43,17 @@ def serve(address: str, count: int = 1, platform: str | None = None, quiet: bool
         return asyncio.run(_serve(address, count))
 
 
+def dask_setup(worker: Any) -> None:
+    """Called by dask in each worker's process: what a terminal tells all processes is for the small one to act on."""
+    signals.ignore()
+
+
 async def _serve(address: str, count: int) -> int:
     from distributed import Nanny
 
     workers = [
-        Nanny(address, nthreads=1, memory_limit=0, death_timeout=LOOKING_SECONDS, dashboard=False) for _ in range(count)
+        Nanny(address, nthreads=1, memory_limit=0, death_timeout=LOOKING_SECONDS, dashboard=False, preload=__name__)
+        for _ in range(count)
     ]
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ from winit_jax.store import journal, leases
 from winit_jax.store.asked import grid_digest, settings_digest
 from winit_jax.store.folder import RunFolder, StoreError
 from winit_jax.store.writing import COMMIT_TABLE
-from winit_jax.system import provenance
+from winit_jax.system import provenance, signals
 
 # A file system over the network may show what another machine wrote only after a while.
 PATIENCE_SECONDS, LOOK_SECONDS = 15.0, 0.25
@@ -137,6 +137,12 @@ def _leave_at_the_end() -> None:
     from distributed.utils import sync
 
     class Leaving(WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            if worker.nanny:
+                # A terminal, or a scheduler of jobs, tells all processes to end: the nanny ends this one in order.
+                with suppress(ValueError):
+                    signals.ignore()
+
         def teardown(self, worker: Any) -> None:
             leave()
 
