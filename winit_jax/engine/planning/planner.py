@@ -381,7 +381,8 @@ BYTES_A_ROW = {
     "networks": 121, "layers": 121, "gradients": 22, "histograms": 2, "gradient_histograms": 3, "training": 30,
     "mean_field": 50, "theory": 30,
 }  # fmt: skip
-# CPU seconds, measured with 400,000 networks of width 4: columns of a layer of a network, and of rows that are packed.
+# CPU seconds, roughly: columns of a layer of a network, from profiles of small ones, and a byte of packed rows, from a
+# file of 30,000.
 LAYER_SECONDS, BYTE_SECONDS = 5e-7, 2.5e-8
 # Of a job beside its passes: columns and tables.
 JOB_SECONDS = 0.01
