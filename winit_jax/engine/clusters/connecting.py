@@ -96,7 +96,7 @@ def _local(count: int) -> Iterator[str]:
     from distributed import LocalCluster
 
     try:
-        scheduler = LocalCluster(n_workers=0, dashboard_address=None, silence_logs=logging.CRITICAL)
+        scheduler = LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=logging.CRITICAL)
     except Exception as error:
         raise Refused(f"cluster: no scheduler could be started on this machine: {described(error)}.", 1) from error
     with scheduler:
