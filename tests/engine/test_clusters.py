@@ -34,7 +34,7 @@ GIVEN |= {"inputs": {"samples": 20}}
 def client():
     """Two workers in this process."""
     distributed = pytest.importorskip("distributed")
-    options = {"processes": False, "n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"processes": False, "n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
 

@@ -21,6 +21,14 @@ ANSWER_SECONDS = 5
 # How long processes of this machine have to end in order before they are ended.
 END_SECONDS = 15.0
 INSTALL = "is not installed: pip install 'winit-jax[cluster]'."
+# Dask watches its threads, its loop and its machine many times a second, for pages that nobody looks at here.
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.diagnostics.nvml": False,
+    "distributed.comm.timeouts.connect": f"{ANSWER_SECONDS}s",
+}
 _NOISY = ("distributed", "tornado", "bokeh", "asyncio")
 
 
@@ -31,7 +39,7 @@ def connected(cluster: "Cluster | Any", say: Callable[[str], None]) -> Iterator[
     Errors: Refused where what it needs is not installed, or nobody answers.
     """
     dask = import_dask()
-    with _silent(), dask.config.set({"distributed.comm.timeouts.connect": f"{ANSWER_SECONDS}s"}), ExitStack() as stack:
+    with _silent(), dask.config.set(UNWATCHED), ExitStack() as stack:
         if not isinstance(cluster, Cluster):
             yield _given(cluster, stack)
             return
@@ -96,7 +104,7 @@ def _local(count: int) -> Iterator[str]:
     from distributed import LocalCluster
 
     try:
-        scheduler = LocalCluster(n_workers=0, dashboard_address=None, silence_logs=logging.CRITICAL)
+        scheduler = LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=logging.CRITICAL)
     except Exception as error:
         raise Refused(f"cluster: no scheduler could be started on this machine: {described(error)}.", 1) from error
     with scheduler:

@@ -5,6 +5,7 @@ worker ended in order (a time limit, a cluster made smaller), its lease tells: w
 job that was in flight at two deaths is set aside and named, as in a supervised run of one process.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from winit_jax.system import provenance, signals
 
 # Between two looks at which workers there are.
 WORKERS_SECONDS = 0.5
+# How long there may be no worker before that is said: they take some seconds to start.
+ALONE_SECONDS = 10.0
 # So many workers that die one after another before any is ready are too many.
 MOST_STILLBORN = 3
 # Of one worker: after so many parts that it could not write it gets no more.
@@ -119,7 +122,8 @@ class _Drive:
         self.made_of = {key: value for key, value in self.made_of.items() if value is not None}
         self.checkpointed: list[tuple[int, int]] = []
         self.ending_since: float | None = None
-        self._looked, self._said_alone = 0.0, False
+        self._looked = 0.0
+        self._alone_since: float | None = None
         self._stillborn, self._under_way, self._shares_read = 0, 0.0, 0.0
         self._first, self._is_open = (
             frozenset[str](),
@@ -158,10 +162,13 @@ class _Drive:
         for address in self.hands.keys() - there:
             self._lose(self.hands.pop(address))
         self._first = self._first or frozenset(there)
-        able = [hand for hand in self.hands.values() if hand.step != "unfit"]
-        if not able and not self._said_alone:
-            self.say(f"no worker of {self.pool.name} is there; waiting for one")
-        self._said_alone = not able
+        if any(hand.step != "unfit" for hand in self.hands.values()):
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since > ALONE_SECONDS:
+            self._alone_since = math.inf  # said once
+            self.say(f"no worker of {self.pool.name} that can be given parts is there; waiting for one")
 
     def _opens(self) -> bool:
         """Whether parts may be given out: every worker that was there first, and still is, has been looked at."""

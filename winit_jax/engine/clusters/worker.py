@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from winit_jax.engine.clusters.connecting import ANSWER_SECONDS, import_dask
+from winit_jax.engine.clusters.connecting import UNWATCHED, import_dask
 from winit_jax.errors import Refused
 from winit_jax.system import signals
 
@@ -14,14 +14,13 @@ from winit_jax.system import signals
 LOOKING_SECONDS = 60
 LOGGING = ("DISTRIBUTED", "TORNADO", "ASYNCIO")
 SETTINGS = {
+    **UNWATCHED,
     # By default dask sets OMP_NUM_THREADS and others for its workers, which would compute otherwise than a run without.
     "distributed.nanny.pre-spawn-environ": {},
-    "distributed.comm.timeouts.connect": f"{ANSWER_SECONDS}s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    "distributed.diagnostics.nvml": False,
 }
 
 
