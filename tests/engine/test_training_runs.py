@@ -13,7 +13,7 @@ from support.runs import KEYS, run, run_apart, table, winit
 from winit_jax.columns import EVALUATED, LEARNT, MEASURED, of_role
 from winit_jax.engine.computing import before_training as before
 from winit_jax.engine.computing.tables import Learnt
-from winit_jax.engine.planning import planner as plan
+from winit_jax.engine.planning.batches import LEAST_BATCHES
 from winit_jax.numerics.training import trainer
 from winit_jax.store import checkpoints, schema
 
@@ -349,7 +349,7 @@ def test_parts_are_batches_of_one_program_and_cover_the_grid(monkeypatch):
     for part in parts:
         assert part.n_families <= 5
         assert len({(job.activation, job.normalization, job.width, job.depth) for job in part.jobs}) == 1
-    assert len(parts) >= plan.LEAST_BATCHES
+    assert len(parts) >= LEAST_BATCHES
 
 
 def test_a_network_that_does_not_fit_is_refused_in_a_sentence(tmp_path):

@@ -54,10 +54,10 @@ def test_two_supersets_do_not_overwrite_each_other(folder, monkeypatch):
     """The second launcher has looked at the folder before the first one grows it."""
     whole = launch._executor
 
-    def grown_meanwhile(sweep, say):
+    def grown_meanwhile(sweep, *rest, **options):
         monkeypatch.setattr(launch, "_executor", whole)
         run(folder, *FEW, "gain=0.5,1.5,2")
-        return whole(sweep, say)
+        return whole(sweep, *rest, **options)
 
     monkeypatch.setattr(launch, "_executor", grown_meanwhile)
     said = run(folder, *FEW, "seed=0,1,2,3", code=2)
