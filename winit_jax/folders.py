@@ -109,7 +109,7 @@ def compact(folder: str | Path, rows: int | None = None) -> "Compacted":
     has the folder; Refused.
     """
     from winit_jax.engine.computing.vocabulary import vocabulary
-    from winit_jax.store import compacting
+    from winit_jax.store import compacting, recovery
     from winit_jax.store.folder import RunFolder
     from winit_jax.store.joining import stored_sweep
     from winit_jax.store.probe_folder import is_probe
@@ -121,7 +121,7 @@ def compact(folder: str | Path, rows: int | None = None) -> "Compacted":
     held = RunFolder(Path(folder))
     stored_sweep(held, vocabulary())
     with _sentences_of(folder), held.lock():
-        if damage := held.recover():
+        if damage := recovery.recover(held):
             raise Refused(f"{folder} was damaged: {damage[0]}. Make it anew with: {held.go_on}", 1)
         return compacting.compact(held, stored_sweep(held, vocabulary()), rows or compacting.ROWS)
 

@@ -144,7 +144,7 @@ def test_what_a_live_writer_staged_is_left_alone_and_of_a_dead_one_cleared_away(
         other = RunFolder(folder)
         with other.share(Shard(3, 3)), other.gate():
             recovery.sweep_up(other)
-            other.recover(thorough=False)
+            recovery.recover(other, thorough=False)
             assert staged.exists()
             end(process)
             recovery.sweep_up(other)

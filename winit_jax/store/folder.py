@@ -18,7 +18,7 @@ from winit_jax.spec.files import parse
 from winit_jax.spec.parts import Part
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.shards import Shard
-from winit_jax.store import gate, journal, leases, lock, quarantine, recovery, schema, shard_states
+from winit_jax.store import gate, journal, leases, lock, quarantine, schema, shard_states
 from winit_jax.store.checkpoints import Checkpoint
 from winit_jax.store.damage import FOLDERS, written_version
 from winit_jax.store.info import Info, read_info
@@ -29,7 +29,7 @@ from winit_jax.store.writing import COMMIT_TABLE, PartWriter
 from winit_jax.system import disk
 from winit_jax.system.signals import Stopped
 
-TEXTS = recovery.TEXTS
+TEXTS = ("sweep.toml", "run.json")
 StoreError = FolderError
 # The folder within staging/ that holds the checkpoints of unfinished trainings.
 CHECKPOINTS = "checkpoints"
@@ -131,7 +131,8 @@ class RunFolder:
             finally:
                 with suppress(OSError):
                     shard_states.keep(self.path, holder.note, self.writer.staging)
-                recovery.drop_place(self.writer.staging)
+                with suppress(OSError):  # it holds files
+                    os.rmdir(self.writer.staging)
                 self.lease = None
 
     @contextmanager
@@ -234,10 +235,6 @@ class RunFolder:
     def committed(self) -> dict[str, Record]:
         """Every committed part, without the tables of theory alone, by file stem."""
         return self.journal().parts()
-
-    def recover(self, thorough: bool = True) -> list[str]:
-        """Bring the folder in order, where no other process writes it: as of `recovery.recover`."""
-        return recovery.recover(self, thorough)
 
     def checkpoint(self, stem: str, note: Callable[[str], None]) -> Checkpoint:
         """The checkpoint of the part with this stem. note: called with a sentence if it cannot be used or written."""

@@ -15,7 +15,7 @@ from winit_jax.spec.difference import difference
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
 from winit_jax.spec.sweep import Sweep, Vocabulary
-from winit_jax.store import journal, leases, lock
+from winit_jax.store import journal, leases, lock, recovery
 from winit_jax.store.asked import count_done, grid_digest, is_within, settings_digest
 from winit_jax.store.damage import damaged
 from winit_jax.store.folder import RunFolder
@@ -84,7 +84,7 @@ def merge(paths: Sequence[Path], out: Path, vocabulary: Vocabulary) -> Merged:
     _chosen(target.committed() if target.exists() else {}, sources)  # before anything is made
     target.create()
     with target.lock():
-        target.recover()
+        recovery.recover(target)
         target.write_sweep(sweep.to_toml())
         choice = _chosen(target.committed(), sources)
         target.plans_for(grid_digest(sweep), settings_digest(sweep))

@@ -4,24 +4,20 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from winit_jax.spec.shards import Shard
 from winit_jax.store import gate, journal, leases, lock, quarantine, schema, shard_states
 from winit_jax.store.damage import FOLDERS, damaged, left_behind, orphans
+from winit_jax.store.folder import TEXTS, RunFolder
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import Environment, FolderError, Record
 from winit_jax.store.leases import Lease
 from winit_jax.system import disk
 
-if TYPE_CHECKING:
-    from winit_jax.store.folder import RunFolder
-
-TEXTS = ("sweep.toml", "run.json")
 _PREFIXES = tuple(f"{table}-" for table in FOLDERS)
 
 
-def recover(folder: "RunFolder", thorough: bool = True) -> list[str]:
+def recover(folder: RunFolder, thorough: bool = True) -> list[str]:
     """Move committed parts out of staging, delete what was not committed, and move damaged files to quarantine.
 
     No other process may have begun to write. thorough: read every file, not only those whose time of change is another.
@@ -55,7 +51,7 @@ def recover(folder: "RunFolder", thorough: bool = True) -> list[str]:
     return sentences
 
 
-def sweep_up(folder: "RunFolder") -> None:
+def sweep_up(folder: RunFolder) -> None:
     """Beside writers that live: finish what dead ones committed, and clear away the rest of theirs. Behind the gate.
 
     Errors: OSError; FolderError.
@@ -68,13 +64,7 @@ def sweep_up(folder: "RunFolder") -> None:
     _clear(folder, dead)
 
 
-def drop_place(place: Path) -> None:
-    """Remove a writer's folder of staged files, unless it holds some."""
-    with suppress(OSError):
-        os.rmdir(place)
-
-
-def _finish(folder: "RunFolder", record: Record) -> None:
+def _finish(folder: RunFolder, record: Record) -> None:
     """Move what a part still has in staging, if it is whole."""
     for table, file in record.files.items():
         staged = journal.staged(folder.path, table, record)
@@ -83,7 +73,7 @@ def _finish(folder: "RunFolder", record: Record) -> None:
     folder.writer.apply(record)
 
 
-def _dead(folder: "RunFolder") -> dict[str, Lease | None]:
+def _dead(folder: RunFolder) -> dict[str, Lease | None]:
     """Writers that do not live by their ids, each with its last note, if there is one that can be read."""
     place, is_alone = leases.folder(folder.staging), folder.lease is None
     names = disk.names(place)  # before the leases, so that one that is made meanwhile is not taken for a dead one
@@ -99,7 +89,7 @@ def _dead(folder: "RunFolder") -> dict[str, Lease | None]:
     return dead
 
 
-def _clear(folder: "RunFolder", dead: dict[str, Lease | None]) -> None:
+def _clear(folder: RunFolder, dead: dict[str, Lease | None]) -> None:
     """Keep how far dead writers came, and remove what they had staged, and then their leases."""
     place, later = leases.folder(folder.staging), shard_states.kept(folder.path)
     for owner, note in dead.items():
@@ -124,7 +114,7 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def _mend_journal(folder: "RunFolder") -> list[str]:
+def _mend_journal(folder: RunFolder) -> list[str]:
     """Drop damaged lines from the journal; a copy of it as it was goes to quarantine. Out: sentences about them.
 
     Errors: FolderError if the system refuses to read a file of it, for what it says is not lost; nothing is then
@@ -143,7 +133,7 @@ def _mend_journal(folder: "RunFolder") -> list[str]:
     return list(entries.unreadable)
 
 
-def _remember_environments(folder: "RunFolder") -> None:
+def _remember_environments(folder: RunFolder) -> None:
     """Restore from run.json each environment that parts name and the journal has lost."""
     unknown = {record.made_by for record in folder.committed().values()} - folder.journal().environments.keys()
     for entry in folder.info().made_by if unknown else ():

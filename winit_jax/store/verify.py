@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from winit_jax.columns import LEARNER_KEYS
 from winit_jax.spec.sweep import Sweep, Vocabulary
-from winit_jax.store import journal, schema
+from winit_jax.store import journal, recovery, schema
 from winit_jax.store.asked import Count, count, grid_digest
 from winit_jax.store.damage import Damage, damaged, foreign, orphans
 from winit_jax.store.folder import RunFolder
@@ -107,7 +107,7 @@ def repair(folder: RunFolder, vocabulary: Vocabulary) -> list[str]:
     Everything is read again, because another process may have repaired it since `verify`.
     Out: a sentence for each damage. Errors: OSError; StoreError.
     """
-    lines = folder.recover()
+    lines = recovery.recover(folder)
     damage = _look(folder, vocabulary).damage
     for stem in sorted({item.stem for item in damage}):
         folder.set_aside(stem, "; ".join(str(item) for item in damage if item.stem == stem))

@@ -183,7 +183,7 @@ def _begin_beside(campaign: Campaign, others: list[Lease]) -> None:
 
 def _recover(folder: RunFolder, say: Callable[[str], None], thorough: bool) -> None:
     """Bring the folder in order after a kill or damage, and say what was wrong."""
-    for sentence in folder.recover(thorough):
+    for sentence in recovery.recover(folder, thorough):
         say(f"damaged: {sentence}; it is made anew, and what is left of it is in quarantine/")
 
 
