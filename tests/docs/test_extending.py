@@ -50,7 +50,9 @@ def test_a_new_activation_is_swept_and_predicted(example):
 @pytest.mark.slow
 @pytest.mark.parametrize("example", ["activation"], indirect=True)
 def test_a_new_activation_is_covered_by_the_tests_of_all(example):
-    said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/numerics/test_activations.py", "-k", "arctan")
+    said = python(
+        example, "-m", "pytest", "-q", "-n", "0", "tests/numerics/test_activations.py", "-m", "", "-k", "arctan"
+    )
     assert "5 passed" in said
 
 
@@ -138,5 +140,5 @@ def test_a_new_kind_of_figure_is_covered_by_the_tests_of_all(example):
 @pytest.mark.slow
 @pytest.mark.parametrize("example", ["block"], indirect=True)
 def test_a_new_block_passes_what_every_block_must(example):
-    said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/numerics/test_blocks.py", "-k", "grouped")
+    said = python(example, "-m", "pytest", "-q", "-n", "0", "tests/numerics/test_blocks.py", "-m", "", "-k", "grouped")
     assert "4 passed" in said

@@ -123,10 +123,11 @@ def test_biases_of_one_law_are_unrelated_to_those_of_another():
 
 @pytest.mark.slow  # the last bit of a normal number is the compiler's
 def test_normal_biases_are_what_they_were_before_biases_had_laws():
-    np.testing.assert_array_equal(
+    """To the last bit but one: code that LLVM has not optimized rounds the inverse of erf otherwise."""
+    np.testing.assert_array_max_ulp(
         np.asarray(unit_biases(0, 64, 1, 1))[0, :3], np.float32([1.3771256, -0.7564785, 0.32611135])
     )
-    np.testing.assert_array_equal(
+    np.testing.assert_array_max_ulp(
         np.asarray(unit_readout(0, "normal", 8, 10)[1])[:3], np.float32([-0.42051604, 1.7713141, -1.3238363])
     )
 
