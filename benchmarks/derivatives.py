@@ -19,6 +19,7 @@ from scipy import integrate
 from benchmarks.forward import Sweep, seconds
 from winit_jax.numerics import theory
 from winit_jax.numerics.activations import activation
+from winit_jax.system import machine
 from winit_jax.system.provenance import cores, versions
 
 WIDTH, SAMPLES, LAYERS, GAIN = 100, 1000, 50, 1.2
@@ -166,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    machine.keep_freed_memory()  # as `winit run` does
     installed = versions()
     print(f"{cores()} cores, Python {installed['python']}, jaxlib {installed['jaxlib']}, numpy {installed['numpy']}")
     tangents(rounds)

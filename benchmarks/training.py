@@ -20,10 +20,11 @@ from benchmarks import training_rivals as rivals
 from benchmarks.derivatives import rounds_of, show
 from winit_jax.data.datasets import load_dataset
 from winit_jax.engine.running.runner import lanes
-from winit_jax.numerics import draws
+from winit_jax.numerics import pinned
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.blocks import DENSE
+from winit_jax.numerics.training import beginning, trainer
 from winit_jax.numerics.training import classifier as training
-from winit_jax.numerics.training import trainer
 from winit_jax.spec.sweep import Train
 from winit_jax.system.provenance import cores, versions
 
@@ -31,21 +32,23 @@ from winit_jax.system.provenance import cores, versions
 def winit(dataset, trainees, width: int, depth: int, batch_size: int, steps: int) -> Callable[[], float]:
     """The loop that a run executes, in as many lanes, without its evaluations."""
     data = training.Data(*(jnp.asarray(getattr(dataset, name)) for name in training.Data._fields))
-    settings = trainer.Settings(activation("relu"), batch_size=batch_size)
+    network = training.Architecture(activation("relu"))
+    settings = trainer.Settings(network, batch_size=batch_size)
     size = math.ceil(len(trainees) / max(lanes(1), math.ceil(len(trainees) / trainer.CPU_BLOCK)))
     blocks = [trainees[i : i + size] for i in range(0, len(trainees), size)]
     last = training.minibatch(0, steps - 1, len(data.x_train), batch_size)
 
     @jax.jit
     def loss(parameters, x, y):
-        logits, _, _ = training.answer(parameters, x, settings.activation, "none")
+        logits, _, _ = training.answer(parameters, x, network)
         return jnp.mean(training.losses(logits, y), axis=1)
 
     def train_block(block):
-        rates = jnp.asarray([trainee.learning_rate for trainee in block], jnp.float32)
-        state = trainer.begin(block, width, depth, dataset.features, dataset.classes, settings)
-        state = trainer.learn(state, rates, data, 0, steps, settings)
-        return np.asarray(loss(state.parameters, data.x_train[last], data.y_train[last]))
+        with pinned.settings():  # of each thread
+            rates = jnp.asarray([trainee.learning_rate for trainee in block], jnp.float32)
+            state = trainer.begin(block, width, depth, dataset.features, dataset.classes, settings)
+            state = trainer.learn(state, rates, data, 0, steps, settings)
+            return np.asarray(loss(state.parameters, data.x_train[last], data.y_train[last]))
 
     def run() -> float:
         with ThreadPoolExecutor(lanes(1)) as pool:
@@ -66,19 +69,18 @@ def main() -> None:
     x, y = dataset.x_train, dataset.y_train
     gains = np.geomspace(0.7, 1.6, n)
     trainees = [
-        trainer.Trainee(
+        beginning.Trainee(
             0, "normal", gain / dataset.features**0.5, gain / width**0.5, gain / width**0.5, 0.0, rivals.RATE
         )
         for gain in gains
     ]
-    hidden = draws.layer_stack(0, "normal", width, 2, depth - 1) if depth > 1 else None
-    unit = {
-        name: np.asarray(value)
-        for name, value in draws.classifier(0, "normal", width, dataset.features, dataset.classes, hidden).items()
-    }
+    sizes = (width, depth, dataset.features, dataset.classes)
+    with pinned.settings():
+        unit = jax.tree.map(np.asarray, beginning.drawn(0, "normal", "normal", *sizes, DENSE))
     layers = [unit["first"], *unit.get("hidden", []), unit["readout"]]
     weights = [(gains[:, None, None] / len(w) ** 0.5 * w).astype(np.float32) for w in layers]
-    batches = np.stack([np.asarray(training.minibatch(0, step, len(x), chosen.batch)) for step in range(steps)])
+    with pinned.settings():
+        batches = np.stack([np.asarray(training.minibatch(0, step, len(x), chosen.batch)) for step in range(steps)])
     data = (x, y, batches, weights)
     ours = "winit"
     ways: dict[str, Callable[[], float]] = {

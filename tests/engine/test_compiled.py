@@ -1,6 +1,7 @@
 """Compiled programs are read from disk, and a folder that is ill costs a sentence and nothing else."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -96,16 +97,55 @@ def test_an_older_jaxlib_that_would_write_lines_on_stderr_is_left_alone_unless_a
 def test_a_damaged_file_costs_a_sentence(said):
     with compiled.kept(said.append):
         computed(23)
-    for file in files():
-        file.write_bytes(file.read_bytes()[:20])
+        jax.jit(jax.numpy.sinh)(1.0)
+    whole = {file.name: file.read_bytes() for file in files()}
+    damaged = {name for name in whole if "lambda" in name}
+    assert damaged < whole.keys()
+    for name in damaged:
+        path = compiled.folder() / name
+        path.write_bytes(whole[name][:20])
+        os.utime(path, (1e9, 1e9))
     with compiled.kept(said.append):
         assert np.array_equal(computed(23), [1, 24, 47])
     (sentence,) = said
     assert "could not be read" in sentence
-    assert not files()
+    assert {file.name for file in files()} == whole.keys() - damaged
     with compiled.kept(said.append):
         computed(23)
     assert len(said) == 1
+    assert {file.name: file.read_bytes() for file in files()}.keys() == whole.keys()
+
+
+def test_a_file_that_another_process_is_just_writing_is_left_to_it(said):
+    with compiled.kept(said.append):
+        computed(47)
+    for file in files():
+        file.write_bytes(file.read_bytes()[:20])
+    names = {file.name for file in files()}
+    with compiled.kept(said.append):
+        assert np.array_equal(computed(47), [1, 48, 95])
+    assert {file.name for file in files()} == names
+
+
+def test_a_folder_that_vanishes_meanwhile_ends_no_run(said):
+    place = compiled.folder()
+    with compiled.kept(said.append):
+        computed(53)
+        shutil.rmtree(place)
+        assert np.array_equal(computed(54), [1, 55, 109])
+
+
+def test_without_a_home_nothing_is_kept(said, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(compiled.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(compiled.metadata, "version", lambda name: "9.9.9")
+    monkeypatch.setattr(compiled.Path, "home", nowhere)
+    with compiled.kept(said.append):
+        assert np.array_equal(computed(59), [1, 60, 119])
+    assert not said
 
 
 def test_where_jaxlib_rejects_what_it_wrote_it_is_asked_once(said, monkeypatch):

@@ -55,8 +55,8 @@ def begun(folder, words, number):
         os._exit(code)
 
 
-def killed_and_done(folder, words, moments):
-    """(How many shards were killed, what is wrong)."""
+def killed_and_done(folder, words, moments, seconds):
+    """(How many shards were killed, what is wrong). seconds: that a shard takes, about."""
     shutil.rmtree(folder, ignore_errors=True)
     killed, wrong = 0, []
     for _ in range(moments.choice([1, 2, 3])):
@@ -65,7 +65,7 @@ def killed_and_done(folder, words, moments):
         }
         for pid in pids:
             if moments.random() < 0.7:
-                time.sleep(moments.uniform(0, 0.35))
+                time.sleep(moments.uniform(0, seconds))
                 os.kill(pid, signal.SIGKILL)
         for pid, number in pids.items():
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -102,11 +102,13 @@ def main():
     place = Path(place)
     place.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place / "whole", ignore_errors=True)
+    began = time.monotonic()
     in_a_fork(run, place / "whole", words)
+    seconds = (time.monotonic() - began) / OF
     expected = in_a_fork(fingerprint, place / "whole")
     moments, killed, wrong = random.Random(seed), 0, []
     for number in range(count):
-        more, of_shards = killed_and_done(place / "run", words, moments)
+        more, of_shards = killed_and_done(place / "run", words, moments, seconds)
         killed += more
         found = in_a_fork(finished, place / "run", words, expected)
         found = found if isinstance(found, list) else [str(found)]

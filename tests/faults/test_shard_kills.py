@@ -15,5 +15,5 @@ ROUNDS = int(os.environ.get("WINIT_KILLS", "10"))
 def test_shards_killed_at_random_moments_end_with_the_rows_of_one_process(tmp_path, scenario):
     finished(python("record.py", tmp_path / "tables", tmp_path, scenario))
     found = json.loads(finished(python("shards.py", tmp_path / "tables", tmp_path / "killed", scenario, ROUNDS, 0)))
-    assert found["killed"] >= ROUNDS // 2  # a shard may end before its time comes
+    assert found["killed"] >= ROUNDS
     assert found["wrong"] == []

@@ -38,7 +38,9 @@ def run(
 
     watched = supervise.current
     if watched.attempt:  # whatever killed the process before, it is not that
-        os.environ["WINIT_CACHE"] = "off"
+        from winit_jax.engine.computing import compiled
+
+        os.environ[compiled.VARIABLE] = compiled.OFF
     else:
         say_what_holds(words)
     draws_here = figures and shard is None and not watched.attempt

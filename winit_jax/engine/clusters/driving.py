@@ -125,10 +125,8 @@ class _Drive:
         self._looked = 0.0
         self._alone_since: float | None = None
         self._stillborn, self._under_way, self._shares_read = 0, 0.0, 0.0
-        self._first, self._is_open = (
-            frozenset[str](),
-            False,
-        )  # the workers that were there first; whether parts are dealt
+        self._first = frozenset[str]()  # the workers that were there first
+        self._is_open = False  # whether parts are dealt
 
     def step(self, received: list[int]) -> bool:
         """Tell idle workers their parts, and settle what has ended; False when nothing is left to wait for."""

@@ -73,7 +73,7 @@ class Receipt:
 
     fault: why the part failed. unwritable: why the folder could not be written. step: of a training that was given up
     and kept. is_unknown: the worker is another process, or knows nothing of the mission, so that nothing was done.
-    is_given_up: as asked. checks, notes, said: sentences for run.json and for the user.
+    is_given_up: as asked. checks, notes: sentences for run.json and for the user.
     """
 
     fault: str = ""

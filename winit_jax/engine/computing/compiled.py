@@ -5,10 +5,13 @@ processor: code for one may be wrong, or illegal, on another. What goes wrong wi
 run. Whoever has told JAX of a cache, or to have none, is left alone.
 """
 
+import glob
 import hashlib
 import os
 import platform
+import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,8 +30,10 @@ QUIET_SINCE, LOGS, NO_LOGS = (0, 12), "TF_CPP_MIN_LOG_LEVEL", "3"
 REJECTED = "rejected"
 # Of all programs of one jaxlib and processor; the oldest go first, until half is left.
 MOST_BYTES = 2**29
-# What JAX's warnings about its cache begin with.
-_READING, _WRITING = "Error reading persistent compilation cache", "Error writing persistent compilation cache"
+# A file that is younger may be one that another process is just writing.
+WRITING_SECONDS = 60.0
+# JAX's warnings about its cache: (reading or writing, the name of the program, why).
+_WARNING = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)", re.DOTALL)
 
 _using = threading.RLock()
 _users = 0
@@ -44,8 +49,12 @@ def folder() -> Path | None:
     is_quiet = tuple(map(int, version.split(".")[:2])) >= QUIET_SINCE or os.environ.get(LOGS) == NO_LOGS
     if not said and not is_quiet:
         return None
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winit-jax"
-    return (Path(said).expanduser() if said else usual) / f"jaxlib-{version}-{processor()}"
+    try:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winit-jax"
+        place = Path(said).expanduser() if said else usual
+    except RuntimeError:  # nobody knows where this user's home is
+        return None
+    return place / f"jaxlib-{version}-{processor()}"
 
 
 def processor() -> str:
@@ -95,8 +104,8 @@ def kept(say: Callable[[str], None]) -> Iterator[None]:
     }
     before = {name: jax.config.values[name] for name in settings}
     _set(settings)
-    ill: list[str] = []
-    lost: list[str] = []
+    ill: dict[str, str] = {}
+    lost: dict[str, str] = {}
     try:
         with _hearing(ill, lost):
             yield
@@ -104,15 +113,15 @@ def kept(say: Callable[[str], None]) -> Iterator[None]:
         _set(before)
         with _using:
             _users -= 1
-        if ill:
-            _forget(place)
-            if any("machine" in reason for reason in ill):
-                (place / REJECTED).touch()
-                say(f"note: jaxlib cannot read compiled programs here, and none are kept any more ({ill[0]})")
+        for why in list(ill.values())[:1]:
+            with suppress(OSError):
+                _forget(place, ill)
+            if any("machine" in reason for reason in ill.values()):
+                say(f"note: jaxlib cannot read compiled programs here, and none are kept any more ({why})")
             else:
-                say(f"note: a compiled program could not be read ({ill[0]}); all that were kept are compiled anew")
-        if lost:
-            say(f"note: a compiled program could not be kept in {place} ({lost[0]})")
+                say(f"note: a compiled program could not be read ({why}); it was compiled anew")
+        for why in list(lost.values())[:1]:
+            say(f"note: a compiled program could not be kept in {place} ({why})")
 
 
 def _usable(place: Path, say: Callable[[str], None]) -> bool:
@@ -151,14 +160,17 @@ def _set(settings: dict[str, object]) -> None:
 
 
 @contextmanager
-def _hearing(ill: list[str], lost: list[str]) -> Iterator[None]:
-    """Take in JAX's reasons why programs were not read, and not written; all other warnings go where they went."""
+def _hearing(ill: dict[str, str], lost: dict[str, str]) -> Iterator[None]:
+    """Take in JAX's reasons why programs were not read, and not written, by their names.
+
+    All other warnings go where they went.
+    """
     usual = warnings.showwarning
 
     def show(message: Warning | str, *place: object, **more: object) -> None:
-        text = str(message)
-        if text.startswith((_READING, _WRITING)):
-            (ill if text.startswith(_READING) else lost).append(text.partition(": ")[2])
+        if found := _WARNING.match(str(message)):
+            what, name, why = found.groups()
+            (ill if what == "reading" else lost)[name] = why
         else:
             usual(message, *place, **more)  # type: ignore[arg-type]
 
@@ -168,7 +180,14 @@ def _hearing(ill: list[str], lost: list[str]) -> Iterator[None]:
         yield
 
 
-def _forget(place: Path) -> None:
-    for file in place.iterdir():
-        with suppress(OSError):
+def _forget(place: Path, ill: dict[str, str]) -> None:
+    """Remove the files of programs that could not be read; all, and for good, where this processor reads none."""
+    if any("machine" in reason for reason in ill.values()):
+        for file in place.iterdir():
             file.unlink(missing_ok=True)
+        (place / REJECTED).touch()
+        return
+    for name in ill:
+        for file in place.glob(f"{glob.escape(name)}-*"):
+            if time.time() - file.stat().st_mtime > WRITING_SECONDS:
+                file.unlink(missing_ok=True)

@@ -98,8 +98,9 @@ def _probe(function: Callable[[jax.Array], jax.Array], name: str) -> Activation:
         left = _degree_at_infinity(function, -1.0)
         right = _degree_at_infinity(function, 1.0)
         slopes = np.abs(np.array(slope(jnp.linspace(-50.0, 50.0, 20_001))))
-        if np.isinf(slopes[10_000]):  # as of a root at 0, where this point lies or, by a rounding, does not
-            slopes[10_000] = math.nan
+        middle = len(slopes) // 2
+        if np.isinf(slopes[middle]):  # as of a root at 0, where this point lies or, by a rounding, does not
+            slopes[middle] = math.nan
         lost, no_slope = _first_nan(function), _first_nan(slope)
         max_slope = float(np.nanmax(slopes)) if not np.all(np.isnan(slopes)) else math.nan
         if not math.isfinite(max_slope) or max_slope == 0:
