@@ -57,7 +57,9 @@ def counts(run: Tables) -> pd.DataFrame:
         return pd.DataFrame(columns=["activation", "init", *REGIMES])
     frame = untrained(frame)
     names = pd.Categorical.from_codes(regime_codes(frame), categories=pd.Index(REGIMES))
-    table = pd.crosstab([frame["activation"], frame["init"]], names, dropna=False).reindex(columns=REGIMES, fill_value=0)
+    table = pd.crosstab([frame["activation"], frame["init"]], names, dropna=False).reindex(
+        columns=REGIMES, fill_value=0
+    )
     return table[table.sum(axis=1) > 0].reset_index()
 
 

@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
 
 import winit_jax
@@ -26,7 +29,7 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.mesh import INFINITE
 from winit_jax.analysis.figures.places import of_training
 from winit_jax.analysis.reading import Tables
-from winit_jax.analysis.report import sheets
+from winit_jax.analysis.report import figures, sheets
 from winit_jax.analysis.report.facts import facts, failures
 from winit_jax.analysis.report.packing import pack
 from winit_jax.analysis.report.sheets import Measured, Sheet
@@ -77,8 +80,6 @@ def page(run: Tables) -> str:
         "curves": chosen.add(curves) if curves else None,
         "histograms": chosen.add(bins) if (bins := sheets.bins(run)) else None,
     }
-    from winit_jax.analysis.report import figures
-
     drawn = figures.items(shown["profiles"] != [], shown["histograms"] is not None, shown["curves"] is not None)
     training = run.training
     data = {
@@ -195,8 +196,6 @@ def _scale(name: str, numbers: np.ndarray) -> dict[str, Any]:
 
 
 def _palette(name: str) -> list[str]:
-    import seaborn as sns
-
     colors = sns.color_palette(name, as_cmap=True)
     return [to_hex(colors(share)) for share in np.linspace(0, 1, 256)]
 
@@ -208,9 +207,6 @@ def _counted(run: Tables) -> str:
 
 def _rendered(data: dict[str, Any], scripts: Sequence[str], **words: Any) -> str:
     """The template with everything in it: words escaped, and scripts that the page's own rule allows by their hash."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     loader = PackageLoader("winit_jax.analysis.report", "page")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     texts = [script.replace("</script", "<\\/script") for script in scripts]

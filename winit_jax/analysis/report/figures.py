@@ -79,7 +79,9 @@ def _map() -> Any:
 
 def _profile() -> Any:
     plot = _plot("profile")
-    source = ColumnDataSource({name: [] for name in ("layer", "median", "low", "high", "predicted")}, name="profileData")
+    source = ColumnDataSource(
+        {name: [] for name in ("layer", "median", "low", "high", "predicted")}, name="profileData"
+    )
     plot.varea("layer", "low", "high", source=source, fill_color=BLUE, fill_alpha=0.25)
     plot.line("layer", "median", source=source, line_color=BLUE, line_width=2.5)
     plot.scatter("layer", "median", source=source, color=BLUE, size=4)

@@ -16,10 +16,25 @@ from winit_jax.analysis.reading import Tables
 from winit_jax.analysis.statistics.cells import Cells, cells_of
 from winit_jax.analysis.statistics.deviations import standard_score
 from winit_jax.analysis.statistics.seeds import after_training
-from winit_jax.analysis.tables import in_order, is_named, measured, number, of_last_site, tidy, untrained, varying
+from winit_jax.analysis.tables import (
+    SCALES,
+    SHAPES,
+    follows_init,
+    in_order,
+    init_words,
+    is_named,
+    measured,
+    number,
+    of_last_site,
+    tidy,
+    untrained,
+    varying,
+)
 
 # A page with more points than this would be too large and too slow; then values of its longest key are left out.
 MOST_POINTS = 200_000
+# So many stds or gains of the sweep's own are read as inits beside those that have one of their own.
+MOST_SCALES = 8
 PREDICTED = "theory_"
 # What tells rows of one network apart.
 PLACES = ("layer", "step")
@@ -97,7 +112,7 @@ def profiles(run: Tables) -> list[Sheet]:
     sheets = []
     for table in ("layers", "gradients"):
         if len(run.stored(table)) and (frame := run._table(table)) is not None:
-            frame = tidy(of_last_site(untrained(frame)))
+            frame = _joined(tidy(of_last_site(untrained(frame))))
             columns = _numbers(frame)
             sheets.append(_sheet(table, frame, [*_varying(frame), *_depth(frame), "layer"], columns))
     return sheets
@@ -108,7 +123,7 @@ def curves(run: Tables) -> Sheet | None:
     frame = run.training
     if frame is None:
         return None
-    frame = tidy(frame)
+    frame = _joined(tidy(frame))
     return _sheet("training", frame, [*_varying(frame), "step"], [*_numbers(frame)])
 
 
@@ -116,7 +131,7 @@ def _map(run: Tables, name: str, frame: pd.DataFrame | None, columns: Sequence[s
     """A sheet with the two keys that a heatmap would choose."""
     if frame is None or frame.empty:
         return None
-    frame = tidy(frame)
+    frame = _joined(tidy(frame))
     chosen = places.on_a_map(frame, {}, run.expected)
     keys = [key for key in dict.fromkeys([*chosen.shown, *chosen.left]) if key and key != "seed"]
     there = [column for column in columns if measured(frame, column)]
@@ -149,14 +164,14 @@ def _measured(cells: Cells, column: str, frame: pd.DataFrame) -> Measured:
     numbers = after_training(rows, column) if column in LEARNT and "diverged_at" in rows else rows[column].astype(float)
     groups = numbers.groupby(cells.of, observed=False)
     with np.errstate(invalid="ignore"):
-        over_seeds = [groups.agg(how).to_numpy(float) for how in ("median", "min", "max")]
+        median, low, high = (groups.agg(how).to_numpy(float) for how in ("median", "min", "max"))
     theory = PREDICTED + column
     if theory not in rows or not np.isfinite(rows[theory]).any():
-        return Measured(*over_seeds)
+        return Measured(median, low, high)
     known = rows[theory].where(np.isfinite(rows[theory])).groupby(cells.of, observed=False).mean().to_numpy()
     finite = numbers.where(np.isfinite(numbers)).groupby(cells.of, observed=False).agg(["mean", "std", "count"])
     score = standard_score(finite["mean"].to_numpy(), finite["std"].to_numpy(), finite["count"].to_numpy(), known)
-    return Measured(*over_seeds, known, score)
+    return Measured(median, low, high, known, score)
 
 
 def _theories(columns: Sequence[str], there: Sequence[str]) -> list[str]:
@@ -168,8 +183,24 @@ def _known(frame: pd.DataFrame) -> list[str]:
     return [*frame, *(behind.numbers if behind is not None else ())]
 
 
+def _joined(frame: pd.DataFrame) -> pd.DataFrame:
+    """Inits with their scales as one key, where inits of a scale of their own stand beside a few of the sweep's."""
+    scale = frame.attrs.get("scale_axis") or "std"
+    inits = frame[["init", *(name for name in SCALES if name in frame)]].drop_duplicates()
+    own = ~inits["init"].isin(SHAPES)
+    if not own.any() or own.all() or len(inits[~own]) > MOST_SCALES:
+        return frame
+    words = init_words(inits.reset_index(drop=True))
+    names = inits.assign(words=words.to_numpy()).sort_values(["init", scale])["words"]
+    joined = init_words(frame).astype(pd.CategoricalDtype(list(dict.fromkeys(names))))
+    told = frame.assign(init=joined).drop(columns=[name for name in SCALES if name in frame])
+    told.attrs = frame.attrs
+    return told
+
+
 def _varying(frame: pd.DataFrame) -> list[str]:
-    return [key for key in varying(frame) if key != "seed"]
+    keys = [key for key in varying(frame) if key != "seed"]
+    return [key for key in keys if key not in SCALES] if "init" in keys and follows_init(frame) else keys
 
 
 def _depth(frame: pd.DataFrame) -> list[str]:
@@ -179,7 +210,7 @@ def _depth(frame: pd.DataFrame) -> list[str]:
 
 def _numbers(frame: pd.DataFrame) -> list[str]:
     """The measured columns of a table with a number in them."""
-    names = [name for name in shown(list(frame)) if not name.startswith(PREDICTED)]
+    names = [name for name in shown([str(name) for name in frame]) if not name.startswith(PREDICTED)]
     return [name for name in names if frame[name].dtype.kind in "fiub" and measured(frame, name)]
 
 
@@ -236,7 +267,7 @@ def bins(run: Tables) -> Sheet | None:
     frame = run.histograms
     if frame is None:
         return None
-    frame = tidy(of_last_site(untrained(frame)))
+    frame = _joined(tidy(of_last_site(untrained(frame))))
     inside = np.isfinite(frame["bin_low"]) & np.isfinite(frame["bin_high"])
     if not inside.any():
         return None
