@@ -132,7 +132,8 @@ def _fold(words: jax.Array) -> jax.Array:
     key = jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), words[0]]), impl="threefry2x32")
     for word in words[1:]:
         key = jax.random.fold_in(key, word)
-    return key
+    made: jax.Array = key
+    return made
 
 
 _key_of = jax.jit(_fold)
