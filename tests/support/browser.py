@@ -45,14 +45,9 @@ def opened(page, path, state=""):
 
 def place_of(page, across, up):
     """Where the cell at these places of the map stands in the window: (x, y) in pixels."""
-    return page.evaluate(
-        """([across, up]) => {
-            const view = Bokeh.index.find_one(models.map) ?? Object.values(Bokeh.index)[0];
-            const box = view.el.getBoundingClientRect();
-            const frame = view.canvas_view ? view : view;
-            const at = frame.frame ? frame.frame.bbox : frame.canvas_view.plot_views[0].frame.bbox;
-            const [x, y] = [frame.frame.x_scale.compute(across), frame.frame.y_scale.compute(up)];
-            return [box.left + x, box.top + y];
-        }""",
-        [across, up],
-    )
+    script = """([across, up]) => {
+        const view = Bokeh.index.find_one(models.map);
+        const {left, top} = view.el.getBoundingClientRect();
+        return [left + view.frame.x_scale.compute(across), top + view.frame.y_scale.compute(up)];
+    }"""
+    return page.evaluate(script, [across, up])

@@ -1,7 +1,7 @@
 """What was found in a run, in sentences: what became of the signals, which gain is critical, which init won."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from winit_jax.analysis.columns import OF_REGIMES
 from winit_jax.analysis.findings import power
 from winit_jax.analysis.reading import Tables, keys_of
-from winit_jax.analysis.statistics.cells import cells_of
+from winit_jax.analysis.statistics.cells import all_numbers, cells_of
 from winit_jax.analysis.statistics.ranking import best_learning_rate
 from winit_jax.analysis.statistics.regimes import REGIMES, regime_codes
 from winit_jax.analysis.tables import in_order, init_words, number, tidy, untrained
@@ -38,29 +38,41 @@ def found(run: Tables) -> list[str]:
     """
     if run.is_theory:
         return _of_gains(None, run.mean_field)
-    columns = [name for name in OF_REGIMES if name in run.stored("networks").names]
-    frame = run._table("networks", [*_keys(run), *columns])
+    frame = _networks(run)
     if frame is None:
         return []
-    sentences = _of_regimes(untrained(frame))
+    sentences = _of_regimes(frame)
     if "log10_jacobian" in frame:
-        sentences += _of_gains(tidy(untrained(frame)), run.mean_field)
+        sentences += _of_gains(tidy(frame), run.mean_field)
     return [*sentences, *_of_training(run)]
+
+
+def tell(run: Tables, say: Callable[[str], None]) -> None:
+    """Say what was found, a line a sentence; of a run without a finding nothing."""
+    for sentence in found(run):
+        say(f"found: {sentence}")
 
 
 def counts(run: Tables) -> pd.DataFrame:
     """How many networks of each activation and init are in each regime: one row a pair, columns activation, init and
     the regimes. Errors: RunFolderError."""
-    columns = [name for name in OF_REGIMES if name in run.stored("networks").names]
-    frame = run._table("networks", [*_keys(run), *columns])
+    frame = None if run.is_theory else _networks(run)
     if frame is None:
         return pd.DataFrame(columns=["activation", "init", *REGIMES])
-    frame = untrained(frame)
-    names = pd.Categorical.from_codes(regime_codes(frame), categories=pd.Index(REGIMES))
-    table = pd.crosstab([frame["activation"], frame["init"]], names, dropna=False).reindex(
-        columns=REGIMES, fill_value=0
-    )
-    return table[table.sum(axis=1) > 0].reset_index()
+    cells = cells_of(frame, ["activation", "init"], OF_REGIMES)
+    table = np.zeros((len(cells.keys), len(REGIMES)), int)
+    np.add.at(table, (cells.of.codes, regime_codes(cells.rows)), 1)
+    return cells.keys.assign(**{name: table[:, code] for code, name in enumerate(REGIMES)})
+
+
+def _networks(run: Tables) -> pd.DataFrame | None:
+    """Each network once, or points of them, with what regimes are told by."""
+    stored = run.stored("networks").names
+    columns = [name for name in OF_REGIMES if name in stored]
+    if "learning_rate" not in stored:
+        return run.points("networks", columns)
+    frame = run._table("networks", [*_keys(run), *columns])
+    return None if frame is None else untrained(frame)
 
 
 def _keys(run: Tables) -> list[str]:
@@ -70,12 +82,13 @@ def _keys(run: Tables) -> list[str]:
 
 def _of_regimes(frame: pd.DataFrame) -> list[str]:
     """Of 38,400 networks 57% vanish, 31% are healthy and 12% explode."""
-    counted = np.bincount(regime_codes(frame), minlength=len(REGIMES))
+    rows = pd.DataFrame({name: all_numbers(frame, name) for name in OF_REGIMES if name in frame}, copy=False)
+    counted = np.bincount(regime_codes(rows), minlength=len(REGIMES))
     there = sorted(((n, name) for n, name in zip(counted, REGIMES, strict=True) if n), key=lambda each: -each[0])
     if len(there) == 1:
-        return [f"All of the {len(frame):,} networks {WORDS[there[0][1]]}."]
-    shares = [f"{_percent(n / len(frame))} {WORDS[name]}" for n, name in there]
-    return [f"Of {len(frame):,} networks {_listed(shares)}."]
+        return [f"All of the {len(rows):,} networks {WORDS[there[0][1]]}."]
+    shares = [f"{_percent(n / len(rows))} {WORDS[name]}" for n, name in there]
+    return [f"Of {len(rows):,} networks {_listed(shares)}."]
 
 
 def _of_gains(frame: pd.DataFrame | None, mean_field: pd.DataFrame | None) -> list[str]:

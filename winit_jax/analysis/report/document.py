@@ -22,7 +22,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
 
-import winit_jax
 from winit_jax.analysis import summary
 from winit_jax.analysis.columns import ACCURACIES, GROWTHS, LEARNT
 from winit_jax.analysis.figures import style
@@ -92,11 +91,11 @@ def page(run: Tables) -> str:
         "names": figures.NAMES,
     }
     scripts = [figures.library(), *((files(__package__) / "page" / name).read_text("utf-8") for name in SCRIPTS)]
-    counts = summary.counts(run)
+    counts, version = summary.counts(run), run.info.get("versions", {}).get("winit-jax", "")
     return _rendered(
         title=run.title or run.path.name,
-        subtitle=f"winit-jax {winit_jax.__version__}, {_counted(run)}",
-        version=winit_jax.__version__,
+        subtitle=f"{_counted(run)}, winit-jax {version}",
+        version=version,
         found=summary.found(run),
         has_map=True,
         has_profile=bool(shown["profiles"]),

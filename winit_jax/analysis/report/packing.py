@@ -33,6 +33,6 @@ def pack(numbers: np.ndarray) -> Packed:
         kind = "<u1" if numbers.max(initial=0) < 256 else "<u2"
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(numbers, kind)
-    planes = array.view(np.uint8).reshape(len(array), -1).T
+    planes = array.view(np.uint8).reshape(len(array), array.itemsize).T
     text = base64.b64encode(zlib.compress(planes.tobytes(), 6)).decode("ascii")
     return Packed(kind[1:], len(array), text)
