@@ -112,3 +112,14 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(folder, tmp_path):
 def test_a_run_of_one_network_has_a_page_too(tmp_path):
     run(tmp_path / "one", "activation=tanh", "depth=3", "width=4", "inputs.samples=5", "gain=1")
     assert len(data_of(document.page(winit.load(tmp_path / "one")))["profiles"][0]["codes"]) == 2
+
+
+def test_the_critical_line_stands_at_the_gain_of_the_table(folder):
+    loaded = winit.load(folder)
+    (sheet,) = data_of(document.page(loaded))["maps"]
+    names = next(key["words"] for key in sheet["keys"] if key["name"] == "activation")
+    critical = loaded.mean_field.groupby("activation", observed=True)["critical_gain"].first()
+    lines = [line for line in sheet["lines"] if line["words"] == "mean field: χ₁ = 1" and line["scale"] == "critical"]
+    assert {names[line["at"]["activation"]] for line in lines} == {"tanh", "relu"}
+    for line in lines:
+        assert line["xs"] == pytest.approx([critical[names[line["at"]["activation"]]]] * 2, rel=1e-5)

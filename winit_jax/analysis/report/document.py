@@ -23,7 +23,7 @@ from markupsafe import Markup
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
 
 from winit_jax.analysis import summary
-from winit_jax.analysis.columns import ACCURACIES, GROWTHS, LEARNT
+from winit_jax.analysis.columns import GROWTHS, LEARNT
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.mesh import INFINITE
 from winit_jax.analysis.figures.places import of_training
@@ -32,6 +32,7 @@ from winit_jax.analysis.report import figures, sheets
 from winit_jax.analysis.report.facts import facts, failures
 from winit_jax.analysis.report.packing import pack
 from winit_jax.analysis.report.sheets import Measured, Sheet
+from winit_jax.analysis.report.theory_lines import speaks_of, theory_lines
 from winit_jax.analysis.selection import PlotError
 from winit_jax.analysis.statistics.regimes import REGIMES
 from winit_jax.analysis.tables import tidy
@@ -74,7 +75,7 @@ def page(run: Tables) -> str:
     curves = sheets.curves(run)
     chosen = _Chosen(ROOM)
     shown = {
-        "maps": [kept for sheet in maps if (kept := chosen.add(sheet))],
+        "maps": [_with_lines(kept, sheet, run) for sheet in maps if (kept := chosen.add(sheet))],
         "profiles": [kept for sheet in sheets.profiles(run) if (kept := chosen.add(sheet))],
         "curves": chosen.add(curves) if curves else None,
         "histograms": chosen.add(bins) if (bins := sheets.bins(run)) else None,
@@ -137,6 +138,12 @@ class _Chosen:
         return described if described["columns"] else None
 
 
+def _with_lines(described: dict[str, Any], sheet: Sheet, run: Tables) -> dict[str, Any]:
+    """A sheet of maps as JSON, with mean field's lines."""
+    assert sheet.frame is not None
+    return described | {"lines": theory_lines(sheet, sheet.frame, run.mean_field)}
+
+
 def _described(sheet: Sheet) -> dict[str, Any]:
     return {
         "name": sheet.name,
@@ -176,7 +183,7 @@ def _column(name: str, measured: Measured) -> dict[str, Any]:
         "learnt": name in LEARNT,
         "vanishes": name in (*GROWTHS, *style.GRADIENTS, "log10_grad_norm"),
         "infinite": INFINITE.get(name),
-        "accuracy": name in ACCURACIES,
+        "lines": speaks_of(name),
         "scale": _scale(name, measured.median),
         **{field: None if array is None else pack(array).to_json() for field, array in arrays.items()},
     }

@@ -71,7 +71,8 @@ class Measured:
 class Sheet:
     """Points of a table. codes: key -> [points], places in the key's values. overflow: [points], whether any of the
     networks of a point is not finite; of what was learnt, whether most of them diverged. seeds: the most of a point.
-    x, y: the keys of a map unless told otherwise. left_out: what is not shown, in words."""
+    x, y: the keys of a map unless told otherwise. left_out: what is not shown, in words. frame: the
+    tidy rows, or points, that it was made of."""
 
     name: str
     keys: tuple[Key, ...]
@@ -83,6 +84,7 @@ class Sheet:
     y: str = ""
     held: str = ""
     left_out: str = ""
+    frame: pd.DataFrame | None = None
 
     @property
     def points(self) -> int:
@@ -156,7 +158,8 @@ def _sheet(
     broken = cells.rows["diverged_at"].notna() if gone else cells.rows.get("nonfinite", pd.Series(dtype=float)) > 0
     share = cells.count(broken.to_numpy()) / cells.count() if len(broken) else np.zeros(len(cells.keys))
     overflow = share > (0.5 if gone else 0)
-    return Sheet(name, tuple(known), codes, numbers, overflow, int(cells.count().max(initial=1)), x, y, held, left_out)
+    seeds = int(cells.count().max(initial=1))
+    return Sheet(name, tuple(known), codes, numbers, overflow, seeds, x, y, held, left_out, frame)
 
 
 def _measured(cells: Cells, column: str, frame: pd.DataFrame) -> Measured:
