@@ -58,7 +58,7 @@ def _drawn(part: pd.DataFrame, across: Axis, up: Axis, column: str, mean_field: 
     axes.set_xlim(across.edges[0], across.edges[-1])
     axes.set_ylim(up.edges[0], up.edges[-1])
     handles = overlay(axes, part, across, up, column, mean_field)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for line in axes.lines:
         words = next((str(handle.get_label()) for handle in handles.values() if _alike(handle, line)), "")
         xs, ys = np.broadcast_arrays(*(np.asarray(of, float) for of in line.get_data(orig=False)))
@@ -72,17 +72,19 @@ def _drawn(part: pd.DataFrame, across: Axis, up: Axis, column: str, mean_field: 
         inside = np.flatnonzero(
             (xs >= across.edges[0]) & (xs <= across.edges[-1]) & (ys >= up.edges[0]) & (ys <= up.edges[-1])
         )
-        inside = evenly(inside.tolist(), MOST_PLACES)
+        kept = evenly(inside.tolist(), MOST_PLACES)
+        if len(kept) < 2:
+            continue
         lines.append(
             {
                 "words": words,
                 "dash": [float(length) * width for length in dash or ()],
                 "width": max(1.5, width),
-                "xs": [float(f"{value:.6g}") for value in np.asarray(xs)[inside]],
-                "ys": [float(f"{value:.6g}") for value in np.asarray(ys)[inside]],
+                "xs": [float(f"{value:.6g}") for value in np.asarray(xs)[kept]],
+                "ys": [float(f"{value:.6g}") for value in np.asarray(ys)[kept]],
             }
         )
-    return [line for line in lines if len(line["xs"]) > 1]
+    return lines
 
 
 def _alike(handle: Line2D, line: Line2D) -> bool:
