@@ -86,6 +86,21 @@ def report(
         typer.echo(load(directory).report(out))
 
 
+def serve(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders of them.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="A port of this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Serve the reports of runs to a browser on this machine, anew while they go on. Example: winit serve runs"""
+    from winit_jax.analysis import RunFolderError
+    from winit_jax.analysis.report import serving
+
+    with sentences(RunFolderError), notes():
+        try:
+            serving.serve(directories, port, lambda address: typer.echo(address))
+        except OSError as error:
+            stop(f"port {port} cannot be used: {error.strerror or error}.")
+
+
 def theory(
     activation: Annotated[
         str | None, typer.Argument(metavar="[ACTIVATION]", help="A name, or package.module:function.")

@@ -31,6 +31,7 @@ for command in (
     runs.merge,
     clusters.worker,
     figures.report,
+    figures.serve,
     figures.theory,
     recommending.recommend,
     probes.probe,

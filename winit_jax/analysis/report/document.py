@@ -42,6 +42,7 @@ NAME = "report.html"
 ROOM = 3_500_000
 SCRIPTS = ("data.js", "scales.js", "map.js", "network.js", "training.js", "main.js")
 FIRST = "log10_act_rms"
+LIVE = "live.js"
 COLORS = ("vlag", "viridis", "rocket_r", "mako_r")
 
 
@@ -67,8 +68,11 @@ def write(run: Tables, out: str | Path | None = None) -> Path:
     return path
 
 
-def page(run: Tables) -> str:
-    """The report as HTML. Errors: RunFolderError; PlotError where the run has no networks."""
+def page(run: Tables, stamp: str | None = None) -> str:
+    """The report as HTML. stamp: of a page that is served, which loads anew when the run has another one.
+
+    Errors: RunFolderError; PlotError where the run has no networks.
+    """
     maps = sheets.maps(run)
     if not maps:
         raise PlotError(f"{run.path} has no two values of anything to compare; see its tables.")
@@ -92,11 +96,14 @@ def page(run: Tables) -> str:
         "names": figures.NAMES,
     }
     scripts = [figures.library(), *((files(__package__) / "page" / name).read_text("utf-8") for name in SCRIPTS)]
+    if stamp is not None:
+        scripts.append((files(__package__) / "page" / LIVE).read_text("utf-8"))
     counts, version = summary.counts(run), run.info.get("versions", {}).get("winit-jax", "")
     return _rendered(
         title=run.title or run.path.name,
         subtitle=f"{_counted(run)}, winit-jax {version}",
         version=version,
+        stamp=stamp,
         found=summary.found(run),
         has_map=True,
         has_profile=bool(shown["profiles"]),
@@ -111,6 +118,12 @@ def page(run: Tables) -> str:
         data=data,
         scripts=scripts,
     )
+
+
+def index(title: str, *, sentences: Sequence[str] = (), runs: Sequence[Any] = (), refresh: int | None = None) -> str:
+    """A page of a few sentences, or of runs to choose from. refresh: seconds until it loads anew."""
+    words = {"title": title, "sentences": sentences, "runs": runs, "refresh": refresh}
+    return _environment().get_template("index.html").render(style=_style(), **words)
 
 
 class _Chosen:
@@ -211,19 +224,30 @@ def _counted(run: Tables) -> str:
     return f"{rows.get('networks', rows.get('theory', 0)):,} {'networks' if 'networks' in rows else 'predictions'}"
 
 
+def _environment() -> Environment:
+    loader = PackageLoader("winit_jax.analysis.report", "page")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+
+
+def _style() -> Markup:
+    return Markup((files(__package__) / "page" / "report.css").read_text("utf-8"))
+
+
 def _rendered(data: dict[str, Any], scripts: Sequence[str], **words: Any) -> str:
     """The template with everything in it: words escaped, and scripts that the page's own rule allows by their hash."""
-    loader = PackageLoader("winit_jax.analysis.report", "page")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     texts = [script.replace("</script", "<\\/script") for script in scripts]
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in texts]
     inlined = json.dumps(data, separators=(",", ":"), default=_plain, allow_nan=False)
-    return environment.get_template("report.html").render(
-        data=Markup(inlined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
-        scripts=[Markup(text) for text in texts],
-        style=Markup((files(__package__) / "page" / "report.css").read_text("utf-8")),
-        sources=Markup(html.escape(" ".join(f"'sha256-{each}'" for each in hashes), quote=False)),
-        **words,
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            data=Markup(inlined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
+            scripts=[Markup(text) for text in texts],
+            style=_style(),
+            sources=Markup(html.escape(" ".join(f"'sha256-{each}'" for each in hashes), quote=False)),
+            **words,
+        )
     )
 
 
