@@ -91,10 +91,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="A port of this machine; 0 takes a free one.")] = 0,
 ) -> None:
     """Serve the reports of runs to a browser on this machine, anew while they go on. Example: winit serve runs"""
-    from winit_jax.analysis import RunFolderError
     from winit_jax.analysis.report import serving
 
-    with sentences(RunFolderError), notes():
+    with sentences(), notes():
         try:
             serving.serve(directories, port, lambda address: typer.echo(address))
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from winit_jax.analysis.figures import catalog as kinds
-from winit_jax.cli import clusters, figures, probes, recommending, reference, runs
+from winit_jax.cli import clusters, figures, probes, recommending, reference, runs, tables
 from winit_jax.engine.running import supervise
 from winit_jax.system import garbage, imports, machine, signals, streams
 
@@ -30,6 +30,9 @@ for command in (
     runs.compact,
     runs.merge,
     clusters.worker,
+    tables.ls,
+    tables.compare,
+    tables.export,
     figures.report,
     figures.serve,
     figures.theory,

@@ -6,7 +6,6 @@ Tornado answers. Only runs that were found when it began can be asked for, by nu
 import asyncio
 import hmac
 import secrets
-import tomllib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +22,7 @@ from winit_jax.analysis.report import document
 from winit_jax.analysis.run import Run
 from winit_jax.analysis.selection import PlotError
 from winit_jax.store import journal
-from winit_jax.store.info import read_info
+from winit_jax.store.listing import line_of, runs_in
 
 ADDRESS = "127.0.0.1"
 COOKIE = "winit"
@@ -50,42 +49,10 @@ class Served:
                 marks.append(f"{path.name}:{found.st_size}:{found.st_mtime_ns}")
         return " ".join(marks)
 
-    def line(self) -> dict[str, Any]:
-        """What the list says of it."""
-        info, problem = read_info(self.path / "run.json")
-        title = ""
-        with suppress(OSError, ValueError):
-            title = str(tomllib.loads((self.path / "sweep.toml").read_text("utf-8")).get("title", ""))
-        extra = info.model_extra or {}
-        done, asked = extra.get("networks_done"), extra.get("networks")
-        counted = f"{done:,} of {asked:,}" if isinstance(done, int) and isinstance(asked, int) else ""
-        state = problem or info.state
-        return {"number": self.number, "name": self.path.name, "title": title, "state": state, "networks": counted}
-
 
 def found(folders: Sequence[str | Path]) -> list[Served]:
-    """The runs among these folders, and in them. Errors: RunFolderError, all of the wrong ones at once."""
-    paths: dict[Path, None] = {}
-    wrong = []
-    for folder in map(Path, folders):
-        inside = [folder] if _is_run(folder) else sorted(path for path in _children(folder) if _is_run(path))
-        if not inside:
-            wrong.append(f"{folder} is no run folder, and has none in it.")
-        paths |= dict.fromkeys(path.absolute() for path in inside)
-    if wrong:
-        raise RunFolderError(" ".join(wrong))
-    return [Served(number, path) for number, path in enumerate(paths)]
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "sweep.toml").is_file()
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.is_dir()]
-    except OSError:
-        return []
+    """The runs among these folders, and in them. Errors: NoRuns."""
+    return [Served(number, path.absolute()) for number, path in enumerate(runs_in(folders))]
 
 
 def application(runs: Sequence[Served], token: str, port: int) -> Application:
@@ -107,7 +74,7 @@ def application(runs: Sequence[Served], token: str, port: int) -> Application:
 def serve(folders: Sequence[str | Path], port: int, say: Callable[[str], None]) -> None:
     """Serve the reports of these folders until it is interrupted. port: 0 takes a free one. say: told the address.
 
-    Errors: RunFolderError for folders without runs; OSError for a port that is taken.
+    Errors: NoRuns for folders without runs; OSError for a port that is taken.
     """
     runs, token = found(folders), secrets.token_urlsafe(24)
 
@@ -185,7 +152,7 @@ class _Handler(RequestHandler):
 
 class _Index(_Handler):
     def get(self) -> None:
-        lines = [run.line() for run in self.runs]
+        lines = [(run.number, line_of(run.path)) for run in self.runs]
         self.finish(document.index("Runs", runs=lines, refresh=REFRESH))
 
 
