@@ -55,11 +55,8 @@ class Comparison:
         rows = self.regimes[(self.regimes > 0).any(axis=1)]
         if rows.empty:
             return []
-        lines = [
-            f"  {name:<11} {one:7.1%} {other:7.1%}"
-            for name, (one, other) in zip(rows.index, rows.to_numpy(), strict=True)
-        ]
-        return ["Shares of networks:", *lines]
+        shares = zip(rows.index, *rows.to_numpy().T, strict=True)
+        return ["Shares of networks:", *(f"  {name:<11} {one:7.1%} {other:7.1%}" for name, one, other in shares)]
 
     def _of_networks(self) -> list[str]:
         if not self.common:
