@@ -145,7 +145,8 @@ class _Numbers:
         if self.array is None:
             if at == 0:
                 self.same = float(values[0])
-            if np.array_equal(values, np.broadcast_to(self.same, len(values))):
+            has_its_sign = self.same != 0 or (np.signbit(values) == np.signbit(self.same)).all()  # 0 is not -0
+            if has_its_sign and np.array_equal(values, np.broadcast_to(self.same, len(values))):
                 return
             self.array = np.empty(self.room)
             self.array[:at] = self.same

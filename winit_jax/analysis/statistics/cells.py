@@ -34,7 +34,9 @@ def medians(numbers: pd.Series, cells: Cells) -> np.ndarray:
     """
     values, counts = numbers.to_numpy(), cells.count()
     most = int(counts.max(initial=0))
-    if values.dtype != np.float64 or most * len(counts) != len(values) or np.isnan(values).any():
+    is_whole = values.dtype == np.float64 and most * len(counts) == len(values)
+    # Of 0 and -0, and of infinities that cancel, pandas' own order decides the sign.
+    if not is_whole or not np.isfinite(values).all() or (np.signbit(values) & (values == 0)).any():
         grouped: np.ndarray = numbers.groupby(cells.of, observed=False).median().to_numpy()
         return grouped
     table = values[np.argsort(cells.of.codes, kind="stable")].reshape(len(counts), most)
