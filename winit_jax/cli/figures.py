@@ -73,6 +73,19 @@ def plot(
         typer.echo(path)
 
 
+def report(
+    directory: Folder,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="An HTML file, or a folder [DIR/report.html].")
+    ] = None,
+) -> None:
+    """Write one HTML page that shows a run and needs no network. Example: winit report runs/phase"""
+    from winit_jax.analysis import PlotError, RunFolderError, load
+
+    with sentences(PlotError, RunFolderError), notes():
+        typer.echo(load(directory).report(out))
+
+
 def theory(
     activation: Annotated[
         str | None, typer.Argument(metavar="[ACTIVATION]", help="A name, or package.module:function.")

@@ -30,6 +30,7 @@ for command in (
     runs.compact,
     runs.merge,
     clusters.worker,
+    figures.report,
     figures.theory,
     recommending.recommend,
     probes.probe,

@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from winit_jax.system.garbage import collect_seldom, uncollected
 from winit_jax.system.imports import OF_SEABORN, hidden
+
+if TYPE_CHECKING:
+    from winit_jax.analysis.reading import Tables
 
 # Each has its own copy of the tables.
 MOST_PROCESSES = 4
@@ -69,6 +73,7 @@ def main() -> None:
     """The process of a studio: import, wait for a folder on stdin, and draw. A line of JSON for each sentence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides what becomes of a run
     with uncollected(), hidden(*OF_SEABORN):
+        from winit_jax.analysis import summary
         from winit_jax.analysis.figures import catalog, files  # noqa: F401
 
         for kind in catalog.KINDS:
@@ -90,8 +95,10 @@ def main() -> None:
             finally:
                 os._exit(code)
         children.append(child)
-    _draw(folder, turns, tells=True)
+    run = _draw(folder, turns, tells=True)
     if all(os.waitpid(child, 0)[1] == 0 for child in children):
+        if run is not None:
+            summary.tell(run, _tell)
         _tell(None)
 
 
@@ -103,8 +110,11 @@ def _turns() -> Iterator[int]:
     return (int.from_bytes(turn) for turn in iter(lambda: os.read(reading, 2), b""))
 
 
-def _draw(folder: str, turns: Iterator[int], tells: bool) -> None:
-    """Draw the figures of a run whose turns come, and tell of them. tells: also of what cannot be drawn, and why."""
+def _draw(folder: str, turns: Iterator[int], tells: bool) -> "Tables | None":
+    """Draw the figures of a run whose turns come, and tell of them; the run, None where it cannot be read.
+
+    tells: also of what cannot be drawn, and why.
+    """
     from winit_jax.analysis.figures import files
     from winit_jax.analysis.reading import RunFolderError, Tables, read_folder
     from winit_jax.analysis.selection import PlotError
@@ -114,9 +124,11 @@ def _draw(folder: str, turns: Iterator[int], tells: bool) -> None:
             warnings.showwarning = lambda message, *_, **__: _tell(f"note: {message}") if tells else None
             run = read_folder(folder, Tables)
             files.draw_standard(run, report=_tell, drew=_tell_path, turns=turns, tells=tells)
+            return run
     except (PlotError, RunFolderError, OSError) as error:
         if tells:
             _tell(f"no figures: {error}")
+        return None
 
 
 def _tell_path(path: Path) -> None:
