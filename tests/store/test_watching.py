@@ -1,6 +1,9 @@
 """How far a run is, at a glance and again and again."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +13,7 @@ from winit_jax import folders
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.shards import Shard
 from winit_jax.store import glance, shards_at_work, status
-from winit_jax.store.asked import grid_digest, settings_digest
+from winit_jax.store.asked import Short, grid_digest, settings_digest
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.joining import stored_sweep
 from winit_jax.store.watching import Watch
@@ -20,8 +23,8 @@ def glanced(folder):
     """(The status at a glance, None where it says nothing; the status from a close look)."""
     held = RunFolder(folder)
     given = (status.lock.look(folder / "staging" / "lock"), shards_at_work.look(folder))
-    sweep = stored_sweep(held, vocabulary())
-    return status._glanced(held, sweep, *given), status._looked(held, vocabulary(), *given)
+    asks = Short.of(stored_sweep(held, vocabulary()))
+    return status._glanced(held, asks, *given), status._looked(held, vocabulary(), *given)
 
 
 def test_a_glance_at_a_run_that_is_whole_says_what_a_close_look_says(folder):
@@ -31,6 +34,36 @@ def test_a_glance_at_a_run_that_is_whole_says_what_a_close_look_says(folder):
     folders.compact(folder)
     quick, close = glanced(folder)
     assert quick == close
+
+
+def test_a_status_imports_no_jax_where_run_json_tells_what_the_sweep_asks_for(folder):
+    code = "import sys; from winit_jax import folders; print(folders.status(sys.argv[1])); print('jax' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout
+    *lines, has_jax = said.splitlines()
+    assert "\n".join(lines) == str(glanced(folder)[1])
+    assert has_jax == "False"
+
+
+def test_a_status_after_sweep_toml_was_edited_does_not_believe_run_json(folder):
+    sweep = folder / "sweep.toml"
+    sweep.write_text(sweep.read_text() + "\n# by hand\n")
+    held = RunFolder(folder)
+    assert held.asks(held.info()) is None
+
+
+def test_a_status_of_a_folder_of_before_run_json_told_of_its_sweep_is_the_same(folder):
+    told, path = str(folders.status(folder)), folder / "run.json"
+    info = json.loads(path.read_text())
+    del info["asks"]
+    path.write_text(json.dumps(info))
+    assert str(folders.status(folder)) == told
+
+
+def test_a_table_without_its_folder_is_not_whole_whatever_lies_in_the_working_directory(folder, monkeypatch):
+    assert glanced(folder)[0] is not None
+    (folder / "networks").rename(folder.parent / "elsewhere")
+    monkeypatch.chdir(folder.parent / "elsewhere")
+    assert glanced(folder)[0] is None
 
 
 def test_a_glance_at_a_run_that_is_not_done_too(tmp_path):

@@ -177,7 +177,8 @@ def _begin_beside(campaign: Campaign, others: list[Lease]) -> None:
     if not others:
         if sweep.train:
             runner.drop_what_was_deepest(folder, max(sweep.grid.depth))
-        folder.write_info({**folder.info().model_dump(exclude_unset=True), **campaign.describe(), "state": "running"})
+        info = {**folder.info().model_dump(exclude_unset=True), **campaign.describe(), "state": "running"}
+        folder.write_info(info, sweep)
     folder.lease.tell_now(has_begun=True, sweep=digest(sweep), cut=way())
 
 
