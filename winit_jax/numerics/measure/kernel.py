@@ -122,30 +122,31 @@ def through_layer(
     of_units = spec((None, tile.units), "network", "across")
     given = [response, draw, jnp.stack(scalars, axis=1), product_mean, offset]
     given_as = [of_rows, spec((whole, tile.units), "", "across"), spec((None, 4), "network", ""), of_units, of_units]
-    array, by_tile = jax.ShapeDtypeStruct, (networks, down, across)
+    array: Any = jax.ShapeDtypeStruct
+    by_tile = (networks, down, across)
     of_pairs = spec((None, tile.rows, tile.units), "network", "down", "across")
     of_tile = spec((None, None, None), "network", "down", "across")
     of_unit_sums = spec((None, None, tile.units), "network", "down", "across")
+    of_row_sums = spec((None, None, tile.rows), "network", "across", "down")
     pairs, number = (array(response.shape, jnp.float32), of_pairs), (array(by_tile, jnp.float32), of_tile)
     count = (array(by_tile, jnp.int32), of_tile)
-    made = OfTiles(
-        response=pairs,
-        sums=(array((networks, down, width), jnp.float32), of_unit_sums),
-        within=number,
-        stream_within=number,
-        least=number,
-        most=number,
-        least_argument=number,
-        rows=(array((networks, across, rows), jnp.float32), spec((None, None, tile.rows), "network", "across", "down")),
-        saturated=(array((networks, down, width), jnp.int32), of_unit_sums),
-        zero=count,
-        nonfinite=count,
-    )
+    made = {
+        "response": pairs,
+        "sums": (array((networks, down, width), jnp.float32), of_unit_sums),
+        "within": number,
+        "stream_within": number,
+        "least": number,
+        "most": number,
+        "least_argument": number,
+        "rows": (array((networks, across, rows), jnp.float32), of_row_sums),
+        "saturated": (array((networks, down, width), jnp.int32), of_unit_sums),
+        "zero": count,
+        "nonfinite": count,
+    }
     if change is not None:
         given.append(change)
         given_as.append(of_rows)
-        made = made._replace(change=pairs, change_square=number)
-    taken = [one for one in made if one is not None]
+        made |= {"change": pairs, "change_square": number}
     kernel = partial(
         _kernel,
         place=place,
@@ -159,8 +160,8 @@ def through_layer(
         kernel,
         grid=(networks * down * across,),
         in_specs=given_as,
-        out_specs=[spec_of for _, spec_of in taken],
-        out_shape=[shape for shape, _ in taken],
+        out_specs=[lies for _, lies in made.values()],
+        out_shape=[shape for shape, _ in made.values()],
         interpret=interpret,
         compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=STAGES),
         name="dense_layer_with_statistics",
@@ -187,7 +188,8 @@ def _kernel(
     from jax.experimental.pallas import triton
 
     carries = len(rest) > len(OfTiles._fields) - 2
-    change, out = (rest[0], OfTiles(*rest[1:])) if carries else (None, OfTiles(*rest))
+    change = rest[0] if carries else None
+    out: Any = OfTiles(*rest[carries:])
     rows, width = shape
     _, down, across = place(pl.program_id(0))
     row_is_there = down * tile.rows + jnp.arange(tile.rows) < rows
@@ -204,7 +206,9 @@ def _kernel(
             z = triton.load(draw.at[chosen, :], mask=mask, other=0.0)
             return total + jnp.dot(h, z, precision=precision)
 
-        return jax.lax.fori_loop(0, math.ceil(width / tile.terms), add, jnp.zeros((tile.rows, tile.units)))
+        nothing, steps = jnp.zeros((tile.rows, tile.units)), math.ceil(width / tile.terms)
+        found: jax.Array = jax.lax.fori_loop(0, steps, add, nothing)
+        return found
 
     def there(x: jax.Array, otherwise: float | int = 0) -> jax.Array:
         return jnp.where(is_there, x, jnp.asarray(otherwise, x.dtype))
