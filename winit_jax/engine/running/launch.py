@@ -231,7 +231,7 @@ def _campaign(
     if not folder.cluster:  # whose workers choose for themselves
         note = executor.choose_kernel(cutting, held.kernels(folder))
         kernel = executor.measuring.kernel
-        if note:
+        if note and not host.watched.attempt:
             host.say(f"note: {note}")
     made_by = held.made_with(sweep, made_of, devices.environment(), kernel)
     if not host.watched.attempt and (note := held.differs(folder, made_by)):
