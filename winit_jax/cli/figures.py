@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from winit_jax.cli.saying import Folder, notes, say, sentences, stop
+from winit_jax.system.garbage import collect_seldom
+from winit_jax.system.imports import OF_SEABORN, hidden
 
 # Where the help of `theory` has the options of a stream.
 OF = "The stream of a block"
@@ -41,7 +43,9 @@ def plot(
     ] = None,
 ) -> None:
     """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
-    from winit_jax.analysis import PlotError, RunFolderError, plot
+    with hidden(*OF_SEABORN):
+        from winit_jax.analysis import PlotError, RunFolderError, plot
+    collect_seldom()
 
     conditions: dict[str, list[str]] = {}
     for word in where or []:
