@@ -3,13 +3,13 @@
 Nothing here knows where a run lies; nothing in `numerics` knows of sweeps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 import jax
 import pyarrow as pa
 
-from winit_jax.engine.computing import devices, predicting, programs
+from winit_jax.engine.computing import devices, kernels, predicting, programs
 from winit_jax.engine.computing.before_training import BeforeTraining
 from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.tables import detail_tables, networks_table, trained_tables
@@ -17,6 +17,7 @@ from winit_jax.engine.computing.training import Training
 from winit_jax.engine.computing.verdicts import Verdicts
 from winit_jax.engine.computing.vocabulary import draw_of
 from winit_jax.engine.computing.work import Work
+from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.points import points_by_draw
 from winit_jax.numerics import meshes, pinned
 from winit_jax.numerics.halving import Halving
@@ -52,6 +53,15 @@ class Executor:
         self._before = BeforeTraining(
             depths, {(draw.shape, draw.biases): of for draw, of in points.items()}, self.measuring.measure
         )
+
+    def choose_kernel(self, planner: Planner, before: Set[str] = frozenset()) -> str | None:
+        """Decide what computes dense layers, before the first part. Out: a sentence where it is not what is asked for.
+
+        planner, before: as in `kernels.choose`.
+        """
+        with pinned.settings(), jax.default_device(self.devices[0]), meshes.across(self._mesh):
+            self.measuring.kernel, note = kernels.choose(self.measuring, planner, before)
+        return note
 
     @property
     def sweep(self) -> Sweep:

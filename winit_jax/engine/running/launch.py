@@ -228,7 +228,13 @@ def _campaign(
     made_of: data and functions, as `held.made_of`.
     """
     sweep = executor.sweep
-    made_by = held.made_with(sweep, made_of, devices.environment())
+    cutting, kernel = _planner(executor) if folder.lease is None else _shard_planner(executor), None
+    if not folder.cluster:  # whose workers choose for themselves
+        note = executor.choose_kernel(cutting, held.kernels(folder))
+        kernel = executor.measuring.kernel
+        if note and not host.watched.attempt:
+            host.say(f"note: {note}")
+    made_by = held.made_with(sweep, made_of, devices.environment(), kernel)
     if not host.watched.attempt and (note := held.differs(folder, made_by)):
         host.say(f"note: {note}")
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
@@ -236,7 +242,7 @@ def _campaign(
     return Campaign(
         sweep=sweep,
         folder=folder,
-        planner=_planner(executor) if folder.lease is None else _shard_planner(executor),
+        planner=cutting,
         engine=executor,
         describe=lambda: {**made_by, "self_check": executor.verdicts.agreed},
         asked=asked,

@@ -20,9 +20,9 @@ from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.gradients import Readout
-from winit_jax.numerics.measure.layers import Measured
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
 from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
+from winit_jax.numerics.measure.states import Measured
 from winit_jax.numerics.scaled import as_scaled
 
 # Beside the columns of a pass: what orthonormal weights were multiplied by at each place of each row.
