@@ -250,6 +250,8 @@ class _Drive:
         """What a worker was told is over."""
         assert hand.call is not None
         answer, step, hand.call = hand.call.answer(), hand.step, None
+        if answer.fault:
+            self.pool.check()  # calls that are lost with the scheduler are no fault of workers
         if step == "introducing":
             self._met(hand, answer.value, answer.fault)
         elif step == "preparing":
@@ -259,7 +261,7 @@ class _Drive:
 
     def _met(self, hand: Hand, about: dict[str, Any] | None, fault: str) -> None:
         if about is None:
-            self._unfit(hand, f"worker {hand.address} cannot run this winit-jax: {fault}. Install the same on all.")
+            self._unfit(hand, f"worker {hand.address} cannot run this winit-jax: {fault} Install the same on all.")
             return
         hand.about = {**about, "address": hand.address}
         if problem := unlike(hand.about, self.here, str(self.folder)):

@@ -27,6 +27,7 @@ from winit_jax.engine.running.outcome import Outcome
 from winit_jax.engine.running.progress import OnProgress, progress
 from winit_jax.engine.running.supervise import Watched
 from winit_jax.errors import Refused
+from winit_jax.spec.machines import Machines
 from winit_jax.spec.shards import Shard
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import compacting, recovery
@@ -66,14 +67,13 @@ class Host:
             self.say(f"{path} is imported and run, as the request names it")
 
 
-def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None, cluster: Any = None) -> Outcome:
-    """Run a sweep into a folder, or go on with one. shard: compute that part of it alone, beside other processes.
+def launch(sweep: Sweep, path: Path, host: Host, machines: Machines | None = None) -> Outcome:
+    """Run a sweep into a folder, or go on with one. machines: by whom; None for this process alone.
 
-    cluster: have its workers compute it, as of `connecting.connected`.
     Errors: Refused; Interrupted, after which the folder can be gone on with.
     """
-    if shard is not None and cluster is not None:
-        raise Refused("shard and cluster: a launcher gives all parts out by itself. Choose one of the two.")
+    machines = machines or Machines()
+    shard, cluster = machines.shard, machines.cluster
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
