@@ -220,7 +220,7 @@ def test_all_that_is_wrong_is_said_at_once_with_what_is_wrong_in_the_sweep(tmp_p
     assert "  shard and cluster: a launcher gives all parts out by itself." in said
     with pytest.raises(SpecError) as caught:
         winit_face.run({"activation": "tanh", "depth": 0}, shard="9/4", progress=False)
-    assert [problem.place for problem in caught.value.problems] == ["grid.depth", "shard", "shard"]
+    assert [problem.place for problem in caught.value.problems] == ["grid.depth", "grid", "shard", "shard"]
 
 
 def parts_of(sweep, shards):

@@ -84,7 +84,7 @@ def plan(
 
 def status(
     directory: Folder,
-    watch: Annotated[bool, typer.Option(help="Look again and again until all is done; Ctrl-C ends it.")] = False,
+    watch: Annotated[bool, typer.Option(help="Look again and again until it is over; Ctrl-C ends it.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often to look.")] = 5.0,
 ) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""
