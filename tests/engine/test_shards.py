@@ -17,8 +17,8 @@ from winit_jax.engine.planning import dealing
 from winit_jax.engine.planning import planner as plan
 from winit_jax.engine.running import beside
 from winit_jax.errors import Refused
-from winit_jax.spec.reading import load_sweep
 from winit_jax.spec.problems import SpecError
+from winit_jax.spec.reading import load_sweep
 from winit_jax.spec.shards import Shard, read_shard
 from winit_jax.store.folder import RunFolder
 

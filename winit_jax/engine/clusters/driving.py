@@ -22,7 +22,8 @@ from winit_jax.engine.running.lanes import LOOK_SECONDS
 from winit_jax.engine.running.ledger import LauncherLedger
 from winit_jax.engine.running.outcome import Interrupted, Outcome
 from winit_jax.engine.running.progress import OnProgress
-from winit_jax.engine.running.supervise import GRACE_SECONDS, Record, Watched
+from winit_jax.engine.running.record import Record
+from winit_jax.engine.running.supervise import GRACE_SECONDS, Watched
 from winit_jax.engine.running.suspects import Queue, Task, by_program
 from winit_jax.engine.running.tasks import missing
 from winit_jax.errors import Refused

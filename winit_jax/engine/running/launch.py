@@ -77,7 +77,7 @@ def launch(sweep: Sweep, path: Path, host: Host, machines: Machines | None = Non
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
-    executor = _executor(sweep, host.say, computes=cluster is None)
+    executor = _executor(sweep, host.say, computes=cluster is None, halved=host.watched.halved)
     for note in (*activation_notes(sweep), *executor.notes):
         host.say(f"note: {note}")
     try:
@@ -111,14 +111,16 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     return folder
 
 
-def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True) -> Executor:
+def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True, halved: int = 0) -> Executor:
     """What computes the sweep, its data read. computes: on this machine; else its memory is not asked for it.
+
+    halved: as of `Executor`.
 
     Errors: Refused where it does not fit into memory; InputError.
     """
     if computes and (problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu())):
         raise Refused(problem)
-    executor = Executor(read_work(sweep), say=say)
+    executor = Executor(read_work(sweep), say=say, halved=halved)
     if problem := executor.training.too_large():
         raise Refused(problem)
     return executor
@@ -145,7 +147,7 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
         joined = join(folder, sweep, vocabulary())
         if joined.asked:
             _import_others(folder, joined, host.announce)
-            executor = _executor(joined.sweep, host.say, computes=not folder.cluster)
+            executor = _executor(joined.sweep, host.say, computes=not folder.cluster, halved=host.watched.halved)
         others = [lease for lease in others if lease.has_begun]
         if folder.lease is not None:
             check_beside(folder, shard, joined.sweep, others)
