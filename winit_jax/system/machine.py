@@ -103,6 +103,11 @@ def _within(root: Path, name: str) -> list[Path]:
     return [group for group in (path, *path.parents) if root in group.parents]
 
 
+def has_limited_addresses() -> bool:
+    """Whether there is a limit (RLIMIT_AS, `ulimit -v`) on the addresses of this process and of those it starts."""
+    return math.isfinite(_address_space())
+
+
 def _address_space() -> float:
     """What RLIMIT_AS leaves of the addresses of this process."""
     try:

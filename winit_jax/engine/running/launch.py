@@ -30,7 +30,7 @@ from winit_jax.errors import Refused
 from winit_jax.spec.machines import Machines
 from winit_jax.spec.shards import Shard
 from winit_jax.spec.sweep import Sweep
-from winit_jax.store import compacting, recovery
+from winit_jax.store import compacting, lock, recovery
 from winit_jax.store.asked import count_done, grid_digest, settings_digest
 from winit_jax.store.damage import foreign, shown
 from winit_jax.store.folder import RunFolder, StoreError
@@ -143,6 +143,11 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
 
     Beside others that are at work, nothing is changed but what is left of dead ones. Errors: Refused; StoreError.
     """
+    if not folder.has_locks and not host.watched.attempt:
+        host.say(
+            f"note: the file system of {folder} has no locks. A heartbeat tells other processes that this one is at "
+            f"work: where it is killed, others count the folder as in use for {lock.STALE_SECONDS:.0f} seconds more"
+        )
     with folder.gate() as others:
         joined = join(folder, sweep, vocabulary())
         if joined.asked:

@@ -252,7 +252,7 @@ class _Supervisor:
         if announced is not None and announced != AGAIN:
             return announced  # what a library does after the end changes nothing
         cause = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        if number == signal.SIGKILL and self.record.in_flight and self.memory.ran_out and self.record.ran_out():
+        if self.record.in_flight and self.memory.ran_out(number) and self.record.ran_out():
             _say(
                 "The process was killed, and memory had run out. What was finished is kept; going on with half as many "
                 "networks at a time. A lower compute.batch_mib begins there."
@@ -288,9 +288,14 @@ class _Memory:
         if (now := time.monotonic()) - self._looked >= POLL_SECONDS:
             self._looked, self._free = now, machine.free_bytes()
 
-    @property
-    def ran_out(self) -> bool:
-        """Whether the kernel has killed any process for it, or next to nothing was free at the last look."""
+    def ran_out(self, number: int) -> bool:
+        """Whether a process that this signal ended seems to have died for want of memory.
+
+        Killed: the kernel has killed any process for it, or next to nothing was free at the last look. Aborted: where
+        addresses are limited, as C++ aborts when it is refused some.
+        """
+        if number != signal.SIGKILL:
+            return number == signal.SIGABRT and machine.has_limited_addresses()
         return machine.memory_kills() > self._kills or self._free < LOW_SHARE * machine.memory_bytes()
 
 
