@@ -51,9 +51,12 @@ def killed(pid):
 
 
 def children(pid):
-    with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+    """Of whichever of its threads."""
+    found = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found
 
 
 def begun(process, is_at_work):
@@ -177,6 +180,7 @@ def kill_of_cluster(cluster, folder, moments, tally):
         "launcher's supervisor": [launcher.pid],
         "scheduler": [cluster.scheduler.pid],
     }[victim]
+    assert pids or launcher.poll() is not None
     is_in_its_middle = launcher.poll() is None and bool(pids)
     if is_in_its_middle and killed(moments.choice(pids)):
         tally[victim] = tally.get(victim, 0) + 1
