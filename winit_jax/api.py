@@ -317,17 +317,19 @@ def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | No
 
 
 def draw_standard_figures(folder: Path, say: Say, studio: "Studio | None" = None) -> None:
-    """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded.
+    """Draw them into the run folder, say which, and then what was found.
 
+    Where they cannot be drawn, it is said why: the run itself succeeded.
     studio: processes that draw them, where there are some.
     """
     if studio is not None and studio.draw(folder, say):
         return
-    from winit_jax.analysis import PlotError, RunFolderError, standard_figures
+    from winit_jax.analysis import PlotError, RunFolderError, load, standard_figures, summary
 
     try:
         for path in standard_figures(folder, report=say):
             say(f"drew {path}")
+        summary.tell(load(folder), say)
     except (PlotError, RunFolderError, OSError) as error:
         say(f"no figures: {error}")
 
