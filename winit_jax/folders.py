@@ -34,7 +34,7 @@ def status(folder: str | Path) -> "Status":
 
 
 def watch(folder: str | Path, every: float = 5.0) -> "Iterator[Sight]":
-    """How far a run is, looked at so often in seconds, until all is done and nobody is at work any more.
+    """How far a run is, looked at so often in seconds, until nobody is at work and nothing is waited for any more.
 
     Errors: FolderError if there is none; Refused for the folder of a probe.
     """

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.runs import run, winit
+from support.runs import module_of_ones_own, run, winit
 from support.stored import FEW, ROWS, empty, files, flip
 from winit_jax import folders
 from winit_jax.engine.computing.vocabulary import vocabulary
@@ -128,6 +128,30 @@ def test_watching_reads_on_and_ends_when_all_is_done(tmp_path):
 def test_without_a_terminal_watching_says_a_line_each_time(folder):
     assert winit("status", folder, "--watch")[0] == f"{ROWS} of {ROWS} networks (100.0%), 0 failed, 0 at work\n"
     assert "is not a run folder" in winit("status", folder / "nowhere", "--watch", code=2)[1]
+
+
+FAILING = "def act(a):\n    if a.shape[-1] == 13:\n        raise RuntimeError('thirteen units')\n    return a\n"
+
+
+def test_watching_ends_with_a_run_that_ended_with_failures(tmp_path, monkeypatch):
+    for name in module_of_ones_own(FAILING, tmp_path, monkeypatch):
+        run(tmp_path / "run", f"activation={name}:act", "gain=1", "width=8,13", "depth=2", "seed=0", code=1)
+    said = "1 of 2 networks (50.0%), 1 failed, 0 at work; failed\n"
+    assert winit("status", tmp_path / "run", "--watch")[0] == said
+
+
+def test_watching_waits_for_shards_that_may_be_begun_again(tmp_path):
+    sight = Watch(tmp_path, vocabulary())
+    run(tmp_path, *FEW, "--shard", "1/2")
+    one = sight.look()
+    assert one.state == "unfinished"
+    begun = dataclasses.replace(one.shards, not_begun=())
+    for state, is_over in (("done", True), ("failed", True), ("killed", False), ("interrupted", False)):
+        all_of = (dataclasses.replace(begun.all[0], state=state),)
+        shards = dataclasses.replace(begun, all=all_of)
+        assert dataclasses.replace(one, shards=shards).is_over == is_over
+    assert not dataclasses.replace(one, shards=dataclasses.replace(begun, not_begun=(2,))).is_over
+    assert not dataclasses.replace(one, shards=begun, state="running").is_over  # between two processes of one run
 
 
 def test_numbers_of_shards_are_said_in_ranges():

@@ -43,8 +43,11 @@ class RunFolder:
 
     path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
     writer: of parts, of the process that has the folder now. lease: what it tells others, None if it has it alone.
-    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them.
+    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them. has_locks: whether
+    its file system has locks, as far as was seen.
     """
+
+    has_locks = True
 
     def __init__(self, path: Path) -> None:
         self.path, self._given = path.absolute(), path
@@ -112,6 +115,7 @@ class RunFolder:
         Errors: StoreError if other processes have it.
         """
         with lock.hold(self.staging / "lock", lambda: leases.in_words(leases.living(self.staging))) as holder:
+            self.has_locks = holder.has_lock
             self._begin(PartWriter(self.path, self.journal))
             with self._ending(holder):
                 yield
@@ -123,7 +127,13 @@ class RunFolder:
         shard: None for a writer that is told its parts, or that tells workers of `cluster` theirs.
         Errors: StoreError if a process has the folder alone.
         """
-        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
+        with (
+            lock.hold_shared(self.staging / "lock") as has_locks,
+            leases.hold(self.staging, shard, cluster) as holder,
+        ):
+            self.has_locks = has_locks
+            if not has_locks:
+                lock.check_free(self.staging / "lock")
             self.lease, self.shard, self.cluster = holder, shard, cluster
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:

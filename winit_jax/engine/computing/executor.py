@@ -4,7 +4,7 @@ Nothing here knows where a run lies; nothing in `numerics` knows of sweeps.
 """
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import pyarrow as pa
@@ -20,31 +20,36 @@ from winit_jax.engine.computing.work import Work
 from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.points import points_by_draw
 from winit_jax.numerics import meshes, pinned
-from winit_jax.numerics.halving import Halving
+from winit_jax.numerics.halving import HOST, Halving
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
 from winit_jax.store.checkpoints import Checkpoint
+from winit_jax.system import machine
 
 
 @dataclass
 class Executor:
     """Computes parts of one sweep on this process's devices, each part on all. Safe to call from several threads.
 
-    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled
-    programs, inputs on the devices and what was measured before training are kept between parts; none of it changes a
-    result.
+    say: is told of what a user should not learn at the end only. halved: how often the kernel killed a process that did
+    the same because memory ran out; batches begin smaller by as many halves. notes: what to know before the beginning.
+    Compiled programs, inputs on the devices and what was measured before training are kept between parts; none of it
+    changes a result.
     """
 
     work: Work
     devices: list[jax.Device] = field(default_factory=lambda: devices.of_this_process())
     say: Callable[[str], None] = lambda sentence: None
+    halved: int = 0
 
     def __post_init__(self) -> None:
         platform, depths = self.devices[0].platform, tuple(self.sweep.grid.depth)
         self._mesh = meshes.mesh_of(self.devices)
         self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, platform)
-        halving = Halving(self.say)
+        halving = Halving(self.say, begin_with=0.5**self.halved)
+        if platform == "cpu":
+            halving = replace(halving, memory=HOST, free_mib=lambda: machine.takable_bytes() / 2**20)
         precision, note = devices.multiplying(self.sweep.compute.matmul_precision)
         self.notes = [note] if note else []
         self.measuring = Measuring(self.work, platform, self.verdicts, precision, halving)
