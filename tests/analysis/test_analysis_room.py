@@ -11,7 +11,8 @@ ROOM = Path(winit_jax.analysis.__file__).parent
 FLOORS = (
     ("columns", "tables", "axes", "scanning", "reading", "selection"),
     ("statistics",),
-    ("figures", "audit", "audit_of_formats", "findings", "probed"),
+    ("figures", "audit", "audit_of_formats", "findings", "probed", "summary", "exporting", "comparison"),
+    ("report",),
     ("run",),
 )
 

@@ -74,7 +74,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     pairs += [
         (name, earlier[name], now[name])
         for name in ("commit", "platform", "machine", "kernel")
-        if {name} <= earlier.keys()
+        if {name} <= earlier.keys() & now.keys()
     ]
     if "xla_flags" in earlier:
         pairs.append(("XLA_FLAGS", earlier["xla_flags"] or "none", now.get("xla_flags") or "none"))

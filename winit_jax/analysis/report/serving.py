@@ -17,9 +17,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from winit_jax.analysis.reading import RunFolderError, read_folder
+from winit_jax.analysis.reading import RunFolderError, Tables, read_folder
 from winit_jax.analysis.report import document
-from winit_jax.analysis.run import Run
 from winit_jax.analysis.selection import PlotError
 from winit_jax.store import journal
 from winit_jax.store.listing import line_of, runs_in
@@ -104,7 +103,7 @@ class _Pages:
     def _page(self, run: Served) -> str:
         stamp = run.stamp
         if self._made.get(run.path, ("", ""))[0] != stamp:
-            self._made[run.path] = stamp, document.page(read_folder(run.path, Run), stamp=stamp)
+            self._made[run.path] = stamp, document.page(read_folder(run.path, Tables), stamp=stamp)
         return self._made[run.path][1]
 
 
