@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import SymLogNorm
 
 from support.clocks import a_moment
-from support.drawn import hatches, legend, meshes, texts
+from support.drawn import hatches, legend, meshes, said, texts
 from support.tables import network_rows
 from winit_jax.analysis import heatmap
 
@@ -32,25 +32,25 @@ def test_seeds_are_put_together_by_the_rule_that_the_figure_names(seeds, extra):
     cells = meshes(figure)[0].get_array().reshape(4, len(GAINS))
     expected = np.std([0, 0.01, 0.11], ddof=1) if extra is None else 2 * np.log10(GAINS) + extra
     np.testing.assert_allclose(cells[1], np.broadcast_to(expected, len(GAINS)), atol=1e-12)
-    assert f"{seeds} of 3 seeds" in figure.get_suptitle()
+    assert f"{seeds} of 3 seeds" in said(figure)
 
 
 def test_a_spread_over_seeds_is_sequential_and_named_so():
     figure = heatmap(network_rows(), seeds="std")
     assert not isinstance(meshes(figure)[0].norm, SymLogNorm)
     assert meshes(figure)[0].norm.vmin == 0
-    assert "Spread over seeds" in figure.get_suptitle()
+    assert "spread over seeds" in said(figure)
     with pytest.raises(ValueError, match="seeds = 'std' needs two seeds or more"):
         heatmap(network_rows(seeds=(0,)), seeds="std")
 
 
 def test_cells_with_fewer_seeds_are_counted_in_the_subtitle():
     frame = network_rows()
-    assert "median of 2 to 3 seeds" in heatmap(frame[(frame["seed"] < 2) | (frame["depth"] < 3)]).get_suptitle()
+    assert "median of 2 to 3 seeds" in said(heatmap(frame[(frame["seed"] < 2) | (frame["depth"] < 3)]))
 
 
 def test_what_is_held_fixed_stands_under_the_title():
-    said = heatmap(network_rows(), below="A sweep").get_suptitle()
+    words = said(heatmap(network_rows(), below="A sweep"))
     assert said.split("\n")[1:] == ["A sweep", "init normal, bias_std 0, width 100, median of 3 seeds"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend, named_lines, outside
+from support.drawn import legend, named_lines, outside, said
 from support.meanfield import with_theory
 from support.tables import keys, network_rows, write_run
 from winit_jax.analysis import against, load
@@ -33,7 +33,7 @@ def test_a_line_is_the_median_over_depth_and_the_band_the_range_of_seeds():
     at_two = band[band[:, 0] == 2, 1]
     assert (at_two.min(), at_two.max()) == (2.0, 3.0)
     assert figure.axes[0].get_xlabel() == "depth (layers)"
-    assert "median of 5 seeds, band from least to greatest" in figure.get_suptitle().replace("\n", " ")
+    assert "median of 5 seeds, band from least to greatest" in said(figure)
 
 
 def test_a_formula_of_the_depth_is_one_line_by_its_own_words():

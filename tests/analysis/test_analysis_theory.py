@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend, meshes, wide_lines
+from support.drawn import legend, meshes, said, wide_lines
 from support.meanfield import mean_field, with_theory
 from support.tables import network_rows
 from winit_jax.analysis import deviation_map, deviations, heatmap, profiles
@@ -79,7 +79,7 @@ def test_a_map_of_deviations_is_diverging_about_zero():
     assert mesh.norm.vmin == -mesh.norm.vmax == pytest.approx(-0.35)
     np.testing.assert_allclose(mesh.get_array().reshape(4, 2)[:3], -0.35)
     assert legend(figure) == ["not defined"]
-    assert "mean of 4 seeds" in figure.get_suptitle()
+    assert "mean of 4 seeds" in said(figure)
     assert figure.axes[-1].get_ylabel() == "measured − mean field"
 
 
@@ -87,7 +87,7 @@ def test_a_map_of_z_reaches_three_standard_errors_so_that_noise_is_pale():
     frame = told().assign(log10_act_rms=lambda rows: 1 + (rows["seed"] - 1.4) / 10)
     figure = deviation_map(frame, show="z")
     assert meshes(figure)[0].norm.vmax == 3
-    assert "few seeds" not in figure.get_suptitle()
+    assert "few seeds" not in said(figure)
     with pytest.raises(ValueError, match="show = 'z' needs two seeds or more"):
         deviation_map(told(seeds=(0,)), show="z")
     with pytest.raises(ValueError, match="show = 'ratio' is not one of difference, z"):
@@ -97,9 +97,9 @@ def test_a_map_of_z_reaches_three_standard_errors_so_that_noise_is_pale():
 @pytest.mark.parametrize(("seeds", "chance"), [(2, 12.7), (3, 4.3)])
 def test_z_of_fewer_than_four_seeds_says_how_large_it_is_by_chance(seeds, chance):
     frame = told(seeds=tuple(range(seeds)))
-    said = deviation_map(frame, show="z").get_suptitle().replace("\n", " ")
+    words = said(deviation_map(frame, show="z"))
     assert f"few seeds: of {seeds} seeds one |z| in twenty is above {chance} by chance" in said
-    assert "few seeds" not in deviation_map(frame).get_suptitle()
+    assert "few seeds" not in said(deviation_map(frame))
 
 
 @pytest.fixture(scope="module")

@@ -56,10 +56,18 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
     return deviating
 
 
+def by_chance(n_seeds: pd.Series) -> float:
+    """The |z| that one point in 20 has by chance alone where mean field holds, of the points with the fewest seeds."""
+    return student_quantile(0.975, int(n_seeds[n_seeds > 1].min()) - 1)
+
+
 def few_seeds(n_seeds: pd.Series) -> str:
     """What to think of z where points have two or three seeds: how large it is by chance alone; else nothing."""
     least = int(n_seeds[n_seeds > 1].min())
     if least >= ENOUGH_SEEDS:
         return ""
-    chance = student_quantile(0.975, least - 1)
-    return f"few seeds: of {least} seeds one |z| in twenty is above {chance:.1f} by chance"
+    freedom = "one degree" if least == 2 else f"{least - 1} degrees"
+    return (
+        f"few seeds: of {least} seeds one |z| in twenty is above {by_chance(n_seeds):.1f} by chance, for the standard "
+        f"error has {freedom} of freedom; {ENOUGH_SEEDS} seeds or more tell noise from a deviation"
+    )
