@@ -226,7 +226,7 @@ def test_histograms_show_shares_and_what_lies_outside():
     axes = figure.axes[0]
     values = axes.patches[0].get_data().values
     assert values.sum() == pytest.approx(36 / 44)
-    assert [text.get_text() for text in axes.texts] == ["7% < -1\n11% > 1"]
+    assert [text.get_text() for text in axes.texts] == ["7% < −1\n11% > 1"]
 
 
 def test_profiles_have_a_line_a_gain_and_a_band_over_seeds():

@@ -46,7 +46,7 @@ def test_inits_are_told_by_colour_and_dashes():
     figure = profiles(layer_rows(network_rows(inits=("he_normal", "xavier_normal", "zeros"))))
     looks = {(str(line.get_color()), str(line.get_linestyle())) for line in named_lines(figure.axes[0])}
     assert len(looks) == 3
-    assert legend(figure)[:3] == ["he_normal", "xavier_normal", "zeros"]
+    assert legend(figure)[:3] == ["He\n(he_normal)", "Glorot\n(xavier_normal)", "zeros"]
 
 
 def test_zero_and_overflow_are_marked_where_they_begin():

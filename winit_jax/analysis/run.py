@@ -136,18 +136,19 @@ def load(run_dir: str | Path, owner: object = None) -> Run:
 def _method(kind: Kind) -> Callable[..., Figure]:
     """The method of `Run` that draws one kind of figure."""
     takes = ("value",) * (kind.value is not None) + kind.places + ("seeds",) * (kind.pools is None) + ("where",)
+    of_colors = ("cmap", "vmin", "vmax")
+    takes += tuple(name for name in settings.NAMES if kind.colored or name not in of_colors)
 
     def draw(self: Run, *values: str, **options: Any) -> Figure:
         arguments = signature.bind(self, *values, **options).arguments
         given = {name: arguments[name] for name in takes if name in arguments}
-        return self.plot(kind.name, **given, **arguments.get("look", {}))
+        return self.plot(kind.name, **given)
 
     keyword, positional = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("self", positional)]
     for name in takes:
         way = positional if name == "value" else keyword
         parameters.append(inspect.Parameter(name, way, default=None))
-    parameters.append(inspect.Parameter("look", inspect.Parameter.VAR_KEYWORD))
     signature = inspect.Signature(parameters, return_annotation=Figure)
     draw.__name__ = kind.method
     draw.__qualname__ = f"Run.{kind.method}"

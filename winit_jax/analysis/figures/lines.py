@@ -184,10 +184,10 @@ def band_rule(frame: pd.DataFrame, band: str) -> str:
 
 def draw_band(axes: Axes, at: Any, low: Any, high: Any, look: Look) -> None:
     """The band of a line: a shade, and where many blend, its edges."""
-    axes.fill_between(at, low, high, color=look.color, alpha=0.08 if look.pale else 0.2, lw=0, zorder=1.5)
-    if look.pale:
-        for edge in (low, high) if look.edged else ():
-            axes.plot(at, edge, color=look.color, lw=0.4, alpha=0.5, zorder=1.6, label="_band")
+    edge: dict[str, Any] = (
+        {"edgecolor": (*to_rgb(look.color), 0.5), "lw": 0.4} if look.pale and look.edged else {"lw": 0.0}
+    )
+    axes.fill_between(at, low, high, facecolor=(*to_rgb(look.color), 0.08 if look.pale else 0.2), zorder=1.5, **edge)
 
 
 def draw_dot(axes: Axes, at: Any, middle: Any, low: Any, high: Any, color: Any) -> None:
