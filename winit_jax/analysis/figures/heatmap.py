@@ -20,7 +20,7 @@ from winit_jax.analysis.figures.places import Given, Places, on_a_map
 from winit_jax.analysis.figures.words import TITLES, plain
 from winit_jax.analysis.statistics.cells import n_seeds
 from winit_jax.analysis.statistics.seeds import AGGREGATES, aggregate, seeds_rule
-from winit_jax.analysis.tables import SCALES, Expected, chance, tidy
+from winit_jax.analysis.tables import SCALES, Expected, chance, in_order, tidy
 
 # Numbers nearer than this are the same color, and the same statement.
 SAME = 2e-3
@@ -67,7 +67,7 @@ def heatmap(
     frame = tidy(frame)
     asked = {"x": x, "y": y, "row": row, "col": col}
     places = on_a_map(frame, asked, expected).checked()
-    if (spare := _spare(frame, places, asked)) and seeds in ("median", "mean"):
+    if (spare := _spare(frame, places, asked, expected)) and seeds in ("median", "mean"):
         return dots(frame, value, places, spare, seeds, expected, title, below)
     cells = aggregate(frame, value, places.shown, seeds)
     spread = seeds == "std" and "seed" not in places.shown
@@ -102,12 +102,17 @@ def heatmap(
         )
 
 
-def _spare(frame: pd.DataFrame, places: Places, asked: Given) -> str | None:
+def _spare(frame: pd.DataFrame, places: Places, asked: Given, expected: Expected | None) -> str | None:
     """The axis of a map that is there for want of a second key that varies, x or y; None where two vary."""
-    axes = {"y": places.y, "x": places.x}
-    alone = [at for at, key in axes.items() if key and not asked[at] and (key == "seed" or frame[key].nunique() < 2)]
-    others = [key for at, key in axes.items() if key and at not in alone[:1]]
-    return alone[0] if alone and others[0] != "seed" and frame[others[0]].nunique() > 1 else None
+
+    def count(key: str | None) -> int:
+        return len(in_order(frame, key, expected)) if key else 0
+
+    for spare, other in (("y", "x"), ("x", "y")):
+        key, along = getattr(places, spare), getattr(places, other)
+        if not asked[spare] and (key == "seed" or count(key) < 2) and along != "seed" and count(along) > 1:
+            return spare
+    return None
 
 
 def _short(value: str) -> str:

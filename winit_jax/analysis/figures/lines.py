@@ -184,9 +184,8 @@ def band_rule(frame: pd.DataFrame, band: str) -> str:
 
 def draw_band(axes: Axes, at: Any, low: Any, high: Any, look: Look) -> None:
     """The band of a line: a shade, and where many blend, its edges."""
-    edge: dict[str, Any] = (
-        {"edgecolor": (*to_rgb(look.color), 0.5), "lw": 0.4} if look.pale and look.edged else {"lw": 0.0}
-    )
+    has_edges = look.pale and look.edged
+    edge: dict[str, Any] = {"edgecolor": (*to_rgb(look.color), 0.5), "lw": 0.4} if has_edges else {"lw": 0.0}
     axes.fill_between(at, low, high, facecolor=(*to_rgb(look.color), 0.08 if look.pale else 0.2), zorder=1.5, **edge)
 
 

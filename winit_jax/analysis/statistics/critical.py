@@ -20,6 +20,8 @@ SCALES = {
     "test_loss": "learnt",
 }
 FINE = 400
+# A step of ln chi1 so many times as large as the others is a jump, where no critical gain explains it.
+FAR = 3.0
 # Inits of whose weights mean field says nothing; those by import path are others.
 UNPREDICTED = {"constant", "zeros", "identity"}
 
@@ -85,16 +87,19 @@ def crossings(line: pd.DataFrame, along: str, ratio: float) -> list[float]:
 def jumped(line: pd.DataFrame, along: str) -> np.ndarray:
     """Whether the fixed point jumps between each sorted row and the next: bool [rows - 1].
 
-    Along the gain also where chi1 passes 1 and the table knows no gain between the rows at which it is 1.
+    Along the gain also where chi1 passes 1 by a step far larger than the others, and the table knows no gain between
+    the rows at which it is 1.
     """
     gain = line["gain"].to_numpy(float)
     if along != "bias_std":
         with np.errstate(divide="ignore", invalid="ignore"):
-            above = np.log(line["chi1"].to_numpy(float)) > 0
+            logs = np.log(line["chi1"].to_numpy(float))
+            steps = np.abs(np.diff(logs))
+            far = steps > FAR * np.median(steps[np.isfinite(steps)]) if np.isfinite(steps).any() else steps > np.inf
         critical = line["critical_gain"].dropna().unique().astype(float)
         crossed = ((gain[:-1, None] <= critical) & (critical <= gain[1:, None])).any(axis=1)
-        known = np.isfinite(line["chi1"].to_numpy(float))
-        unexplained: np.ndarray = (above[:-1] != above[1:]) & known[:-1] & known[1:] & ~crossed
+        known = np.isfinite(logs)
+        unexplained: np.ndarray = ((logs[:-1] > 0) != (logs[1:] > 0)) & known[:-1] & known[1:] & far & ~crossed
         if "jump_gain" not in line:
             return unexplained
         passed: np.ndarray = (line["jump_gain"].to_numpy(float)[:-1] <= gain[1:]) | unexplained
@@ -167,7 +172,7 @@ def _continued(at: np.ndarray, rate: np.ndarray, low: float, high: float) -> tup
     """A piece of a rate continued straight to both its bounds, but never through 0, where a scale would be endless."""
     for bound, near, next_to in ((low, 0, 1), (high, -1, -2)):
         beyond = bound < at[near] if near == 0 else bound > at[near]
-        if not beyond or (at[0] > 0) != (bound > 0):
+        if not beyond or (at[0] > 0) != (bound > 0) or at[near] == at[next_to]:
             continue
         place = np.log if at[0] > 0 else np.asarray
         slope = (rate[near] - rate[next_to]) / (place(at[near]) - place(at[next_to]))
