@@ -30,6 +30,7 @@ from winit_jax.engine.computing.vocabulary import planner
 from winit_jax.engine.running.launch import ACCELERATOR_SPEEDUP
 from winit_jax.numerics import meshes, pinned
 from winit_jax.numerics.activations import activation
+from winit_jax.numerics.measure.networks import PALLAS
 from winit_jax.numerics.training import classifier, trainer
 from winit_jax.numerics.training.beginning import Trainee
 from winit_jax.system.provenance import cores, versions
@@ -78,9 +79,8 @@ def forward_ways(networks: int, together: int, torch) -> dict[str, Way]:
     """Every statistic of so many points of a grid: networks of each depth, a pass to the deepest serving them all."""
     gains = max(2, min(400, networks // LAYERS))
     seeds = max(1, networks // LAYERS // gains)
-    sweep = on_accelerator(
-        f"gain=log:0.1:10:{gains}", f"seed=int:0:{seeds - 1}", f"depth=int:1:{LAYERS}", "measure.jacobian=false"
-    )
+    words = (f"gain=log:0.1:10:{gains}", f"seed=int:0:{seeds - 1}", f"depth=int:1:{LAYERS}", "measure.jacobian=false")
+    sweep = on_accelerator(*words)
     of_one = (2 * SAMPLES * WIDTH**2, 8 * SAMPLES * WIDTH)  # per network of the grid: a layer of a pass
     x = jnp.asarray(np.random.default_rng(0).standard_normal((SAMPLES, WIDTH)), jnp.float32)
     plain, keys = alternatives.jax_networks("tanh"), jax.random.split(jax.random.key(0), together)
@@ -91,6 +91,10 @@ def forward_ways(networks: int, together: int, torch) -> dict[str, Way]:
             lambda: jax.block_until_ready(plain(x, keys, gains_of_all, LAYERS)), together * LAYERS, *of_one
         ),
     }
+    if (by_pallas := pallas_beside(*words)) is not None:
+        ways["winit, dense layers by Pallas' kernel"] = Way(
+            by_pallas, by_pallas.sweep.n_networks, *of_one, jax.local_device_count()
+        )
     if torch is not None:
         rows = torch.tensor(np.array(x))
         weights = [torch.randn(WIDTH, WIDTH) / WIDTH**0.5 for _ in range(LAYERS)]
@@ -193,6 +197,20 @@ def on_accelerator(*words: str) -> Sweep:
     devices = sweep.executor.devices
     speedup = 1.0 if devices[0].platform == "cpu" else ACCELERATOR_SPEEDUP * len(devices)
     sweep.parts = list(planner(cores(), speedup, devices=len(devices)).parts(sweep.sweep))
+    return sweep
+
+
+def pallas_beside(*words: str) -> Sweep | None:
+    """The same sweep with dense layers by Pallas' kernel, whether faster or not; None where there is no GPU for it."""
+    sweep = on_accelerator(*words)
+    if sweep.executor.devices[0].platform != "gpu":
+        return None
+    sweep.executor.measuring.kernel = PALLAS
+    try:
+        sweep()
+    except Exception as error:  # of Pallas, Triton or the driver
+        print(f"Pallas' kernel does not run here and is left out: {error}")
+        return None
     return sweep
 
 

@@ -1,11 +1,17 @@
-"""What it costs to look at a run of many parts: python -m benchmarks.journals [PARTS] [FOLDER]
+"""What it costs to look at a run of many parts.
+
+    python -m benchmarks.journals                    # 80,000 parts
+    python -m benchmarks.journals 10000 --folder DIR # into a folder that is kept; one that is there is read
 
 A folder is made up with that many committed parts of two tables (hard links to a few files) as 64 shards leave it, and
-the time is taken of what readers do: the journal read, files held against it, networks counted, `winit status`.
+the time is taken of what readers do: the journal read, files held against it, networks counted, `winit status` as a
+function and as a command, imports included.
 """
 
+import argparse
 import os
-import shutil
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +47,7 @@ def made_up(path: Path, parts: int) -> Sweep:
     folder.create()
     with folder.lock():
         folder.write_sweep(sweep.to_toml())
-        folder.write_info({"state": "done"})
+        folder.write_info({"state": "done"}, sweep)
     for name in ("networks", "layers", "parts"):
         (path / name).mkdir()
     made_by = {"versions": {}}
@@ -94,20 +100,32 @@ def timed(name: str, work: object) -> object:
     return result
 
 
+def commanded(path: Path) -> None:
+    """Say how long `winit status` takes as a command, and how much of it processors worked."""
+    before, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "winit_jax", "status", str(path)], check=True, stdout=subprocess.DEVNULL)
+    seconds, now = time.perf_counter() - before, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    print(f"  {'winit status':<32} {seconds:6.2f} s, {cpu:6.2f} s of CPU", flush=True)
+
+
 def main() -> None:
-    parts = int(sys.argv[1]) if len(sys.argv) > 1 else 80_000
-    place = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="winit-journals-"))
-    path = place / "run"
-    sweep = timed("made up", lambda: made_up(path, parts)) if not path.exists() else sweep_of(parts)
-    size = sum(file.stat().st_size for file in (path / "parts").iterdir())
-    print(f"{parts:,} parts of {FAMILIES} families, {size / 2**20:.1f} MiB of journal")
-    entries = timed("journal.read", lambda: journal.read(path))
-    timed("damaged", lambda: damage.damaged(path, entries))
-    timed("foreign", lambda: damage.foreign(path, entries))
-    timed("count", lambda: count(sweep, list(entries.committed())))
-    print(timed("status", lambda: folders.status(path)))
-    if len(sys.argv) < 3:
-        shutil.rmtree(place)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", type=int, nargs="?", default=80_000)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="winit-journals-") as scratch:
+        path = (options.folder or Path(scratch)) / "run"
+        is_there = path.exists()
+        sweep = sweep_of(options.parts) if is_there else timed("made up", lambda: made_up(path, options.parts))
+        size = sum(file.stat().st_size for file in (path / "parts").iterdir())
+        print(f"{options.parts:,} parts of {FAMILIES} families, {size / 2**20:.1f} MiB of journal")
+        entries = timed("journal.read", lambda: journal.read(path))
+        timed("damaged", lambda: damage.damaged(path, entries))
+        timed("foreign", lambda: damage.foreign(path, entries))
+        timed("count", lambda: count(sweep, list(entries.committed())))
+        print(timed("status", lambda: folders.status(path)))
+        commanded(path)
 
 
 if __name__ == "__main__":

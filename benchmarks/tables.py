@@ -122,7 +122,7 @@ def write(folder: Path, seeds: int, samples: int) -> int:
             run.write(
                 f"{number:06d}", part, tuple(sweep.grid.depth), {"networks": pa.concat_tables(tables).combine_chunks()}
             )
-        run.write_info({"state": "done"})
+        run.write_info({"state": "done"}, sweep)
     return sweep.n_networks
 
 

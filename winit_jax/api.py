@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from winit_jax.engine.planning.report import Plan
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Outcome
-    from winit_jax.spec.shards import Shard
+    from winit_jax.spec.problems import Problem
     from winit_jax.spec.sweep import Sweep
 
 Request = Mapping[str, Any] | str | Path | None
@@ -73,18 +73,25 @@ def run(
     from winit_jax.analysis import load as read_run
     from winit_jax.engine.running.launch import Host
     from winit_jax.engine.running.outcome import Interrupted
-    from winit_jax.spec.clusters import read_cluster
+    from winit_jax.spec.problems import Problem
 
     say = say or say_on_stderr
-    share = None if shard is None else _shard_into(shard, out)
-    cluster = read_cluster(cluster) if isinstance(cluster, str) else cluster
+    needs_out = [Problem("shard", "several processes fill one folder, so say which: out=DIR.")]
     asked = asked_of(request, options)
     host = Host(say, None if allow_long else _refuse_what_is_long, progress)
     scratch = _Scratch() if out is None else None
     try:
         with importing_as_before():
             parent = scratch.path if scratch else Path()
-            folder, outcome = carry_out(asked, host, out=out, parent=parent, shard=share, cluster=cluster)
+            folder, outcome = carry_out(
+                asked,
+                host,
+                out=out,
+                parent=parent,
+                shard=shard,
+                cluster=cluster,
+                problems=needs_out if shard is not None and out is None else [],
+            )
         if figures and outcome.closes:
             draw_standard_figures(folder, say)
     except BaseException as error:
@@ -231,16 +238,25 @@ class Asked:
 
         return load_sweep(self.source, self.words, vocabulary(announce), self.given)
 
-    def sweep_to_run(self, announce: Say) -> "Sweep":
+    def sweep_to_run(self, announce: Say, problems: "Sequence[Problem]" = ()) -> "Sweep":
         """Read it where devices start; what is named by import path is imported once all else is right.
 
-        Errors: SpecError; DeviceError.
+        problems: of what is asked for beside the sweep. Errors: SpecError; Refused for one problem alone that is not
+        the sweep's; DeviceError.
         """
         from winit_jax.engine.computing import devices
         from winit_jax.engine.computing.vocabulary import import_paths
+        from winit_jax.spec.problems import SpecError
         from winit_jax.spec.reading import check_run
 
-        sweep = check_run(self.sweep())
+        try:
+            sweep = check_run(self.sweep())
+        except SpecError as error:
+            raise error.beside(problems) from None
+        if len(problems) == 1:
+            raise Refused(str(problems[0]))
+        if problems:
+            raise SpecError(sweep.name, problems)
         devices.of_this_process()
         return self.sweep(announce) if import_paths(sweep) else sweep
 
@@ -263,22 +279,26 @@ def carry_out(
     *,
     out: str | Path | None,
     parent: Path,
-    shard: "Shard | None" = None,
+    shard: Any = None,
     cluster: Any = None,
+    problems: "Sequence[Problem]" = (),
 ) -> "tuple[Path, Outcome]":
     """(The run folder, how the run of what is asked for ended there).
 
-    out: the run folder, by default the one of the sweep's name in `parent`. shard: of the sweep, None for all.
-    cluster: whose workers compute it, as of `connecting.connected`; None for this process.
-    Errors: SpecError; DeviceError; Refused; Interrupted.
+    out: the run folder, by default the one of the sweep's name in `parent`. shard, cluster: as of `run`. problems: what
+    is wrong with the request already, beside the sweep.
+    Errors: SpecError, with all problems; DeviceError; Refused; Interrupted.
     """
     from winit_jax.engine.computing import compiled
     from winit_jax.engine.running.launch import launch
+    from winit_jax.spec.machines import read_machines
 
+    found = list(problems)
+    machines = read_machines(shard, cluster, found)
     with compiled.kept(host.say):
-        sweep = asked.sweep_to_run(host.announce)
+        sweep = asked.sweep_to_run(host.announce, found)
         folder = parent / sweep.name if out is None else Path(out)
-        return folder, launch(sweep, folder, host, shard, cluster)
+        return folder, launch(sweep, folder, host, machines)
 
 
 def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | None = None) -> "Plan":
@@ -297,17 +317,19 @@ def plan_asked(asked: Asked, *, out: str | Path | None = None, parent: Path | No
 
 
 def draw_standard_figures(folder: Path, say: Say, studio: "Studio | None" = None) -> None:
-    """Draw them into the run folder, and say which; where they cannot be drawn, why: the run itself succeeded.
+    """Draw them into the run folder, say which, and then what was found.
 
+    Where they cannot be drawn, it is said why: the run itself succeeded.
     studio: processes that draw them, where there are some.
     """
     if studio is not None and studio.draw(folder, say):
         return
-    from winit_jax.analysis import PlotError, RunFolderError, standard_figures
+    from winit_jax.analysis import PlotError, RunFolderError, load, standard_figures, summary
 
     try:
         for path in standard_figures(folder, report=say):
             say(f"drew {path}")
+        summary.tell(load(folder), say)
     except (PlotError, RunFolderError, OSError) as error:
         say(f"no figures: {error}")
 
@@ -323,14 +345,6 @@ def announcing(say: Say) -> Say:
     from winit_jax.engine.running.launch import Host
 
     return Host(say).announce
-
-
-def _shard_into(shard: Any, out: str | Path | None) -> "Shard":
-    from winit_jax.spec.shards import read_shard
-
-    if out is None:
-        raise Refused("shard: several processes fill one folder, so say which: out=DIR.")
-    return read_shard(shard)
 
 
 def _refuse_what_is_long(text: str) -> bool:

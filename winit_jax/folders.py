@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from winit_jax.errors import Refused
 
 if TYPE_CHECKING:
+    from winit_jax.spec.sweep import Vocabulary
     from winit_jax.store.compacting import Compacted
     from winit_jax.store.merging import Merged
     from winit_jax.store.probe_folder import ProbeVerdict
@@ -24,17 +25,16 @@ if TYPE_CHECKING:
 
 def status(folder: str | Path) -> "Status":
     """What of a run or a probe is done, missing, failed and damaged. Errors: FolderError if there is none; Refused."""
-    from winit_jax.engine.computing.vocabulary import vocabulary
     from winit_jax.store.probe_folder import ProbeFolder, is_probe
     from winit_jax.store.status import look
 
     if is_probe(Path(folder)):
         return ProbeFolder(Path(folder)).status()
-    return look(Path(folder), vocabulary())
+    return look(Path(folder), _vocabulary)
 
 
 def watch(folder: str | Path, every: float = 5.0) -> "Iterator[Sight]":
-    """How far a run is, looked at so often in seconds, until all is done and nobody is at work any more.
+    """How far a run is, looked at so often in seconds, until nobody is at work and nothing is waited for any more.
 
     Errors: FolderError if there is none; Refused for the folder of a probe.
     """
@@ -124,6 +124,12 @@ def compact(folder: str | Path, rows: int | None = None) -> "Compacted":
         if damage := recovery.recover(held):
             raise Refused(f"{folder} was damaged: {damage[0]}. Make it anew with: {held.go_on}", 1)
         return compacting.compact(held, stored_sweep(held, vocabulary()), rows or compacting.ROWS)
+
+
+def _vocabulary() -> "Vocabulary":
+    from winit_jax.engine.computing.vocabulary import vocabulary
+
+    return vocabulary()
 
 
 @contextmanager

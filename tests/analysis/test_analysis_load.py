@@ -10,10 +10,11 @@ import pytest
 from support.folders import commit
 from support.tables import bin_rows, layer_rows, network_rows, write_run
 from winit_jax import columns
-from winit_jax.analysis import RunFolderError, load
+from winit_jax.analysis import RunFolderError, load, reading
 from winit_jax.analysis.axes import AxisError, expand
 from winit_jax.analysis.tables import KEYS as LEARNER_KEYS
 from winit_jax.analysis.tables import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
+from winit_jax.system import machine
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,17 @@ def test_folders_that_are_no_runs_get_a_sentence(tmp_path):
     (run / "sweep.toml").write_text("title = ")
     with pytest.raises(RunFolderError, match=r"sweep\.toml is not TOML: Invalid value"):
         load(run)
+
+
+def test_a_table_that_has_no_room_in_memory_gets_a_sentence_before_it_is_read(tmp_path, monkeypatch):
+    write_run(tmp_path, network_rows())
+    monkeypatch.setattr(reading, "LEAST_LARGE", 0)
+    monkeypatch.setattr(machine, "free_bytes", lambda: 2**10)
+    with pytest.raises(
+        RunFolderError, match=r"rows, which take about .* GiB of memory .* are free\. Read fewer columns"
+    ):
+        _ = load(tmp_path).networks
+    assert load(tmp_path).points("networks", ["log10_act_rms"]) is not None
 
 
 def test_values_asked_for_join_those_there_without_twins():

@@ -1,10 +1,15 @@
 """Figures drawn by processes of their own are those that one process draws."""
 
+import subprocess
+import sys
+
 import pytest
 
 from support.tables import layer_rows, network_rows, write_run
 from winit_jax.analysis import standard_figures
+from winit_jax.analysis.figures import files
 from winit_jax.analysis.figures.studio import Studio
+from winit_jax.analysis.reading import Tables, read_folder
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +46,23 @@ def test_a_studio_that_died_leaves_the_drawing_to_its_owner(run):
     with Studio() as studio:
         studio._process.kill()
         assert not studio.draw(run, pytest.fail)
+
+
+def test_whoever_is_free_draws_the_next_figure(run, tmp_path):
+    tables = read_folder(run, Tables)
+    all_of_them = files.draw_standard(tables, report=lambda text: None, out=tmp_path)
+    dealt = ((0,), (1, 2))  # 1 cannot be drawn
+    drawn = [files.draw_standard(tables, report=lambda text: None, out=tmp_path, turns=iter(mine)) for mine in dealt]
+    assert drawn == [all_of_them[:1], all_of_them[1:2]]
+
+
+def test_what_seaborn_does_without_is_not_imported_to_draw():
+    code = """
+import sys
+from winit_jax.system.imports import OF_SEABORN, hidden
+with hidden(*OF_SEABORN):
+    import winit_jax.analysis.figures.files
+assert "seaborn" in sys.modules and not set(OF_SEABORN) & set(sys.modules)
+import scipy.stats
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,6 +17,7 @@ from winit_jax.engine.planning import dealing
 from winit_jax.engine.planning import planner as plan
 from winit_jax.engine.running import beside
 from winit_jax.errors import Refused
+from winit_jax.spec.problems import SpecError
 from winit_jax.spec.reading import load_sweep
 from winit_jax.spec.shards import Shard, read_shard
 from winit_jax.store.folder import RunFolder
@@ -206,8 +207,20 @@ def test_what_is_no_shard_gets_a_sentence(tmp_path, value, sentence):
 
 @pytest.mark.parametrize("value", [3, (1,), (1, 2, 3), ("1", "2"), (True, 2), None])
 def test_what_is_no_shard_in_python_gets_a_sentence(value):
-    with pytest.raises(Refused, match="neither I/N, such as '3/64', nor two whole numbers"):
-        read_shard(value)
+    assert read_shard(value, problems := []) is None
+    assert "neither I/N, such as '3/64', nor two whole numbers" in str(problems[0])
+
+
+def test_all_that_is_wrong_is_said_at_once_with_what_is_wrong_in_the_sweep(tmp_path):
+    said = run(tmp_path / "run", *SMALL, "activation=tanhh", "--shard=0/4", "--cluster=local:0", code=2)
+    assert "\ncommand line: 4 problems\n" in said
+    assert "  grid.activation" in said
+    assert "  shard: 0/4 is none of the 4 shards, which are numbered 1 to 4. An array that counts from 0" in said
+    assert "  cluster: 'local:0' asks for 0; there are 1 to 10,000.\n" in said
+    assert "  shard and cluster: a launcher gives all parts out by itself." in said
+    with pytest.raises(SpecError) as caught:
+        winit_face.run({"activation": "tanh", "depth": 0}, shard="9/4", progress=False)
+    assert [problem.place for problem in caught.value.problems] == ["grid.depth", "grid", "shard", "shard"]
 
 
 def parts_of(sweep, shards):
@@ -252,5 +265,5 @@ def test_how_a_sweep_is_cut_for_shards_does_not_depend_on_the_machine(monkeypatc
 
 
 def test_a_shard_is_written_as_it_is_asked_for():
-    assert read_shard("3/64") == read_shard((3, 64)) == read_shard([3, 64]) == Shard(3, 64)
+    assert [read_shard(value, []) for value in ("3/64", (3, 64), [3, 64], Shard(3, 64))] == 4 * [Shard(3, 64)]
     assert str(Shard(3, 64)) == "3/64"

@@ -108,6 +108,7 @@ def test_a_scheduler_that_is_killed_ends_the_launcher_and_another_one_goes_on(wh
         process.kill()
         assert code_of(running) == 1, said(place)
         assert f"The scheduler of {address} cannot be reached any more. What was finished is kept" in said(place)
+        assert "Traceback" not in said(place)
     process = launcher(place, *WORDS, "--out", folder, cluster="local:2")
     assert code_of(process) == 0, said(place)
     assert_whole(whole, folder)

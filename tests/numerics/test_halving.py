@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from winit_jax.numerics.activations import activation
-from winit_jax.numerics.halving import Halving
+from winit_jax.numerics.halving import HOST, Halving
 from winit_jax.numerics.measure import backward, families
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.family import Family
@@ -71,3 +71,40 @@ def test_one_network_that_does_not_fit_and_other_errors_are_raised():
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         Halving().in_pieces("kind", 4, broken)
+
+
+def test_what_python_has_no_memory_for_is_halved_too():
+    said = []
+
+    def run(some):
+        if some.stop - some.start > 2:
+            raise MemoryError
+        return some.stop - some.start
+
+    assert Halving(said.append).in_pieces("training", 5, run) == [2, 2, 1]
+    assert len(said) == 1
+    assert said[0].startswith("note: this machine's memory does not hold 5 networks at once (training): ")
+    with pytest.raises(MemoryError):
+        Halving().in_pieces("kind", 1, lambda some: run(slice(0, 3)))
+
+
+def test_a_batch_that_needs_more_than_is_free_is_not_begun():
+    said, tried, free = [], [], [250.0, 1000.0, 50.0, 50.0]
+    halving = Halving(said.append, memory=HOST, free_mib=lambda: free.pop(0))
+
+    def run(some):
+        tried.append(some.stop - some.start)
+
+    halving.in_pieces("kind", 8, run, lambda count: 100.0 * count)
+    assert tried == [2, 6]  # what others hold may be given back
+    halving.in_pieces("kind", 2, run, lambda count: 100.0 * count)
+    assert tried == [2, 6, 1, 1]  # one that does not fit is tried all the same
+    assert len(said) == 1
+    halving.in_pieces("kind", 9, run, lambda count: 1.0 * count)  # too small to be asked about
+    assert tried[-1] == 9
+
+
+def test_a_process_after_one_that_memory_did_not_hold_begins_with_smaller_batches():
+    tried = []
+    Halving(begin_with=0.25).in_pieces("kind", 8, lambda some: tried.append(some.stop - some.start))
+    assert tried == [2, 2, 2, 2]

@@ -242,3 +242,19 @@ def test_draws_of_different_names_are_unrelated():
 def test_a_scheme_s_gain_is_the_same_at_every_width():
     for scheme, gain in {"zeros": 0.0, "lecun_normal": 1.0, "xavier_uniform": 1.0, "he_normal": np.sqrt(2)}.items():
         assert {scheme_gain(scheme, width, width) for width in range(1, 300)} == {gain}
+
+
+def test_a_draw_is_one_program():
+    compiled = []
+
+    def heard(event, seconds, **more):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        unit_weight_stack(5, "normal", 2, 3, 13, 11)
+        unit_biases(5, 11, 1, 3)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
+    assert len(compiled) == 2

@@ -13,6 +13,7 @@ import pytest
 
 from support.runs import run
 from support.stored import FEW, empty, files, status
+from winit_jax.spec.shards import Shard
 from winit_jax.store import lock
 from winit_jax.store.folder import RunFolder
 
@@ -43,17 +44,59 @@ def test_how_a_run_ended_is_written_down(folder, error, state):
     assert status(folder)["state"] == state
 
 
-def test_without_locks_a_fresh_heartbeat_keeps_others_out(folder, monkeypatch):
+@pytest.fixture
+def without_locks(monkeypatch):
     def refuse(handle, how):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     monkeypatch.setattr(lock, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.0)
+
+
+def test_without_locks_a_fresh_heartbeat_keeps_others_out(folder, without_locks):
     with RunFolder(folder).lock():
         assert lock.look(folder / "staging" / "lock").held
         assert "is in use by another winit run" in run(folder, *FEW, code=2)
+        assert "is in use by another winit run" in run(folder, *FEW, "--shard", "1/2", code=2)
+    assert not lock.look(folder / "staging" / "lock").held
+    said = run(folder, *FEW)
+    assert "0 networks" in said
+    assert f"note: the file system of {folder} has no locks. A heartbeat tells other processes" in said
+    with RunFolder(folder).share(Shard(1, 2)):
+        assert "is in use by shard 1/2" in run(folder, *FEW, code=2)
+
+
+def test_without_locks_a_dead_process_of_this_host_keeps_nobody_out(folder, without_locks):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note = lock.new_note().model_copy(update={"pid": gone.pid})
+    (folder / "staging" / "lock").write_text(note.model_dump_json())
     assert not lock.look(folder / "staging" / "lock").held
     assert "0 networks" in run(folder, *FEW)
+    (folder / "staging" / "lock").write_text(note.model_copy(update={"host": "elsewhere"}).model_dump_json())
+    assert f"in use by another winit run (process {gone.pid} on elsewhere)" in run(folder, *FEW, code=2)
+
+
+def test_of_two_that_begin_at_once_without_locks_one_has_the_folder(folder, without_locks, monkeypatch):
+    other = lock.new_note().model_copy(update={"host": "elsewhere"})
+
+    def writes_too(seconds):
+        if seconds == lock.SETTLE_SECONDS:
+            (folder / "staging" / "lock").write_text(other.model_dump_json())
+
+    monkeypatch.setattr(lock.time, "sleep", writes_too)
+    assert f"in use by another winit run (process {other.pid} on elsewhere)" in run(folder, *FEW, code=2)
+
+
+def test_a_lock_that_cannot_be_asked_for_stops_the_run(folder, monkeypatch):
+    def broken(handle, how):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    assert f"the lock {folder / 'staging' / 'lock'} cannot be asked for: Input/output error." in run(
+        folder, *FEW, code=2
+    )
 
 
 def test_no_heartbeat_writes_once_the_lock_is_let_go(folder, monkeypatch):

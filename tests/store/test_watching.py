@@ -1,16 +1,19 @@
 """How far a run is, at a glance and again and again."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
 
-from support.runs import run, winit
+from support.runs import module_of_ones_own, run, winit
 from support.stored import FEW, ROWS, empty, files, flip
 from winit_jax import folders
 from winit_jax.engine.computing.vocabulary import vocabulary
 from winit_jax.spec.shards import Shard
 from winit_jax.store import glance, shards_at_work, status
-from winit_jax.store.asked import grid_digest, settings_digest
+from winit_jax.store.asked import Short, grid_digest, settings_digest
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.joining import stored_sweep
 from winit_jax.store.watching import Watch
@@ -20,8 +23,8 @@ def glanced(folder):
     """(The status at a glance, None where it says nothing; the status from a close look)."""
     held = RunFolder(folder)
     given = (status.lock.look(folder / "staging" / "lock"), shards_at_work.look(folder))
-    sweep = stored_sweep(held, vocabulary())
-    return status._glanced(held, sweep, *given), status._looked(held, vocabulary(), *given)
+    asks = Short.of(stored_sweep(held, vocabulary()))
+    return status._glanced(held, asks, *given), status._looked(held, vocabulary(), *given)
 
 
 def test_a_glance_at_a_run_that_is_whole_says_what_a_close_look_says(folder):
@@ -31,6 +34,36 @@ def test_a_glance_at_a_run_that_is_whole_says_what_a_close_look_says(folder):
     folders.compact(folder)
     quick, close = glanced(folder)
     assert quick == close
+
+
+def test_a_status_imports_no_jax_where_run_json_tells_what_the_sweep_asks_for(folder):
+    code = "import sys; from winit_jax import folders; print(folders.status(sys.argv[1])); print('jax' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout
+    *lines, has_jax = said.splitlines()
+    assert "\n".join(lines) == str(glanced(folder)[1])
+    assert has_jax == "False"
+
+
+def test_a_status_after_sweep_toml_was_edited_does_not_believe_run_json(folder):
+    sweep = folder / "sweep.toml"
+    sweep.write_text(sweep.read_text() + "\n# by hand\n")
+    held = RunFolder(folder)
+    assert held.asks(held.info()) is None
+
+
+def test_a_status_of_a_folder_of_before_run_json_told_of_its_sweep_is_the_same(folder):
+    told, path = str(folders.status(folder)), folder / "run.json"
+    info = json.loads(path.read_text())
+    del info["asks"]
+    path.write_text(json.dumps(info))
+    assert str(folders.status(folder)) == told
+
+
+def test_a_table_without_its_folder_is_not_whole_whatever_lies_in_the_working_directory(folder, monkeypatch):
+    assert glanced(folder)[0] is not None
+    (folder / "networks").rename(folder.parent / "elsewhere")
+    monkeypatch.chdir(folder.parent / "elsewhere")
+    assert glanced(folder)[0] is None
 
 
 def test_a_glance_at_a_run_that_is_not_done_too(tmp_path):
@@ -95,6 +128,30 @@ def test_watching_reads_on_and_ends_when_all_is_done(tmp_path):
 def test_without_a_terminal_watching_says_a_line_each_time(folder):
     assert winit("status", folder, "--watch")[0] == f"{ROWS} of {ROWS} networks (100.0%), 0 failed, 0 at work\n"
     assert "is not a run folder" in winit("status", folder / "nowhere", "--watch", code=2)[1]
+
+
+FAILING = "def act(a):\n    if a.shape[-1] == 13:\n        raise RuntimeError('thirteen units')\n    return a\n"
+
+
+def test_watching_ends_with_a_run_that_ended_with_failures(tmp_path, monkeypatch):
+    for name in module_of_ones_own(FAILING, tmp_path, monkeypatch):
+        run(tmp_path / "run", f"activation={name}:act", "gain=1", "width=8,13", "depth=2", "seed=0", code=1)
+    said = "1 of 2 networks (50.0%), 1 failed, 0 at work; failed\n"
+    assert winit("status", tmp_path / "run", "--watch")[0] == said
+
+
+def test_watching_waits_for_shards_that_may_be_begun_again(tmp_path):
+    sight = Watch(tmp_path, vocabulary())
+    run(tmp_path, *FEW, "--shard", "1/2")
+    one = sight.look()
+    assert one.state == "unfinished"
+    begun = dataclasses.replace(one.shards, not_begun=())
+    for state, is_over in (("done", True), ("failed", True), ("killed", False), ("interrupted", False)):
+        all_of = (dataclasses.replace(begun.all[0], state=state),)
+        shards = dataclasses.replace(begun, all=all_of)
+        assert dataclasses.replace(one, shards=shards).is_over == is_over
+    assert not dataclasses.replace(one, shards=dataclasses.replace(begun, not_begun=(2,))).is_over
+    assert not dataclasses.replace(one, shards=begun, state="running").is_over  # between two processes of one run
 
 
 def test_numbers_of_shards_are_said_in_ranges():

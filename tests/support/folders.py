@@ -3,9 +3,20 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from winit_jax.store import journal
 from winit_jax.store.damage import FOLDERS
 from winit_jax.store.schema import VERSION
+
+
+def _rows(file):
+    """How many rows it has; 0 of a file that is no table."""
+    try:
+        return pq.read_metadata(file).num_rows
+    except (pa.ArrowException, OSError):
+        return 0
 
 
 def commit(path):
@@ -17,7 +28,7 @@ def commit(path):
             stems.setdefault(file.stem, {})[table] = journal.File(
                 sha256=hashlib.sha256(data).hexdigest(),
                 bytes=len(data),
-                rows=0,
+                rows=_rows(file),
                 changed_ns=file.stat().st_mtime_ns,
             )
     writer = journal.Writer(path)

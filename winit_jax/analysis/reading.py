@@ -25,10 +25,14 @@ from winit_jax.store.folder import RunFolder
 from winit_jax.store.info import read_info
 from winit_jax.store.journal import FolderError
 from winit_jax.store.probe_folder import is_probe
+from winit_jax.system import machine
 
 # Keys that a table must have: not those of axes that only some sweeps need, nor what has no meaning at infinite width.
 ALWAYS = tuple(key for key in NETWORK_KEYS if not AXES[key].needs)
 NEEDED = {"theory": ("activation", "gain", "bias_std", "depth"), "mean_field": ("activation", "gain", "bias_std")}
+# What a value of a frame takes at the most while it is made: 10^7 rows of 37 columns peak at 6.2 GiB.
+BYTES_OF_A_VALUE = 17
+LEAST_LARGE = 2**28  # a frame of which nobody asks how much memory is free
 TABLES = (*schema.TABLES, *schema.PREDICTIONS)
 
 
@@ -208,15 +212,30 @@ class Tables:
     def _table(
         self, name: str, columns: list[str] | None = None, only: pc.Expression | None = None
     ) -> pd.DataFrame | None:
-        """The rows of a table, None where there are none. Errors: RunFolderError if they cannot be read.
+        """The rows of a table, None where there are none.
 
         columns: some of them. only: which rows, left to the reader of the files.
+        Errors: RunFolderError if they cannot be read, or all of them would need more memory than is free.
         """
+        if only is None and (sentence := self._too_large(name, columns)):
+            raise RunFolderError(sentence)
 
         def read(paths: list[Path]) -> pd.DataFrame:
             return pd.read_parquet(paths, columns=columns, filters=only)  # type: ignore[call-overload,no-any-return]
 
         return self._read(name, read)
+
+    def _too_large(self, name: str, columns: Sequence[str] | None) -> str:
+        """A sentence if a table, or these columns of it, has no room in the memory that is free; else ""."""
+        rows = sum(record.files[name].rows for record in self._journal.committed() if name in record.files)
+        needed = rows * len(self.stored(name).names if columns is None else columns) * BYTES_OF_A_VALUE
+        if needed <= LEAST_LARGE or needed <= (free := machine.free_bytes()):
+            return ""
+        return (
+            f"{self.path / name} has {rows:,} rows, which take about {needed / 2**30:,.1f} GiB of memory as one frame; "
+            f"{free / 2**30:,.1f} GiB are free. Read fewer columns (read({name!r}, [...])), "
+            "draw with conditions (where=...), or one of the figures that put seeds together as they read."
+        )
 
     def _tried(self, name: str, read: Callable[[list[Path]], pd.DataFrame]) -> pd.DataFrame | None:
         """What `read` makes of a table's files, None where there are none. Errors: RunFolderError if it cannot."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from winit_jax.analysis import summary
 from winit_jax.analysis.columns import OF_REGIMES
 from winit_jax.analysis.figures import catalog, drawings, files, settings
 from winit_jax.analysis.figures.catalog import Kind
@@ -73,6 +74,23 @@ class Run(Tables):
         """
         report = report or files.warn
         return files.draw_standard(self, formats, report, where=where, out=out)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write one HTML file with the run's maps, layers, training curves and facts; its path.
+
+        It needs nothing else, and no network, to be looked at. out: a file or a folder, by default `report.html` in the
+        run's folder. Errors: RunFolderError; PlotError where there is nothing to compare or the file cannot be written.
+        """
+        from winit_jax.analysis.report import document  # with Bokeh, which nothing else needs
+
+        return document.write(self, out)
+
+    def found(self) -> list[str]:
+        """What was found, in sentences: what became of the networks, which gain lets gradients through, which init won.
+
+        Errors: RunFolderError.
+        """
+        return summary.found(self)
 
     def regimes(self, thresholds: regimes.Thresholds = regimes.DEFAULT, *, where: Where | None = None) -> pd.DataFrame:
         """The keys of each network and its regime: overflowed, vanishing, exploding, saturated, collapsed or healthy.

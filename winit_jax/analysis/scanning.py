@@ -145,7 +145,8 @@ class _Numbers:
         if self.array is None:
             if at == 0:
                 self.same = float(values[0])
-            if np.array_equal(values, np.broadcast_to(self.same, len(values))):
+            has_its_sign = self.same != 0 or (np.signbit(values) == np.signbit(self.same)).all()  # 0 is not -0
+            if has_its_sign and np.array_equal(values, np.broadcast_to(self.same, len(values))):
                 return
             self.array = np.empty(self.room)
             self.array[:at] = self.same
@@ -178,12 +179,16 @@ def points_of(
     rows = dataset.count_rows()
     coded = {name: _Key(rows) for name in keys}
     arrays = {name: _Numbers(rows) for name in numbers}
+    same = _same_in_all(dataset, keys)
+    for name, value in same.items():
+        coded[name].code(value)
+    read = [name for name in keys if name not in same]
     at = 0
-    for batch in dataset.to_batches(columns=[*keys, *numbers], filter=only):
+    for batch in dataset.to_batches(columns=[*read, *numbers], filter=only):
         if not batch.num_rows:
             continue
-        for name, key in coded.items():
-            key.take(batch.column(name), at)
+        for name in read:
+            coded[name].take(batch.column(name), at)
         for name, array in arrays.items():
             array.take(batch.column(name), at)
         at += batch.num_rows
@@ -198,6 +203,29 @@ def points_of(
     seed = _at(coded["seed"], slice(at)) if "seed" in coded else None
     frame.attrs["rows"] = Rows(point, seed, whole, apart)
     return frame
+
+
+def _same_in_all(dataset: ds.Dataset, keys: Sequence[str]) -> dict[str, Any]:
+    """Keys of which all rows have one value, by the statistics that stand in the files: they need not be read.
+
+    Not those of floats, whose statistics do not count NaN.
+    """
+    same: dict[str, Any] = {}
+    left = [name for name in keys if not pa.types.is_floating(dataset.schema.field(name).type)]
+    for fragment in dataset.get_fragments():
+        metadata = fragment.metadata
+        places = {name: at for at, name in enumerate(metadata.schema.names)}
+        for group in range(metadata.num_row_groups) if left else ():
+            columns = metadata.row_group(group)
+            for name in left:
+                told = columns.column(places[name]).statistics if name in places else None
+                if told is None or not told.has_min_max or told.null_count != 0 or told.min != told.max:
+                    same[name] = None
+                else:
+                    value = same.setdefault(name, told.min)
+                    same[name] = value if value == told.min else None
+            left = [name for name in left if same[name] is not None]
+    return {name: same[name] for name in left if name in same}
 
 
 def _numpy(column: pa.Array) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from winit_jax.cli.saying import Folder, notes, say, sentences, stop
+from winit_jax.system.garbage import collect_seldom
+from winit_jax.system.imports import OF_SEABORN, hidden
 
 # Where the help of `plot` has how a figure looks, and that of `theory` the options of a stream.
 LOOK = "How it looks"
@@ -62,7 +64,9 @@ def plot(
 
     Example: winit plot runs/phase heatmap --value dead --col width --style paper --format pdf
     """
-    from winit_jax.analysis import PlotError, RunFolderError, plot
+    with hidden(*OF_SEABORN):
+        from winit_jax.analysis import PlotError, RunFolderError, plot
+    collect_seldom()
 
     conditions: dict[str, list[str]] = {}
     for word in where or []:
@@ -95,6 +99,33 @@ def plot(
         )
     for path in paths:
         typer.echo(path)
+
+
+def report(
+    directory: Folder,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="An HTML file, or a folder [DIR/report.html].")
+    ] = None,
+) -> None:
+    """Write one HTML page that shows a run and needs no network. Example: winit report runs/phase"""
+    from winit_jax.analysis import PlotError, RunFolderError, load
+
+    with sentences(PlotError, RunFolderError), notes():
+        typer.echo(load(directory).report(out))
+
+
+def serve(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders of them.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="A port of this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Serve the reports of runs to a browser on this machine, anew while they go on. Example: winit serve runs"""
+    from winit_jax.analysis.report import serving
+
+    with sentences(), notes():
+        try:
+            serving.serve(directories, port, lambda address: typer.echo(address))
+        except OSError as error:
+            stop(f"port {port} cannot be used: {error.strerror or error}.")
 
 
 def theory(

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from winit_jax.analysis.figures import catalog as kinds
-from winit_jax.cli import clusters, figures, probes, recommending, reference, runs
+from winit_jax.cli import clusters, figures, probes, recommending, reference, runs, tables
 from winit_jax.engine.running import supervise
-from winit_jax.system import machine, signals, streams
+from winit_jax.system import garbage, imports, machine, signals, streams
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,6 +30,11 @@ for command in (
     runs.compact,
     runs.merge,
     clusters.worker,
+    tables.ls,
+    tables.compare,
+    tables.export,
+    figures.report,
+    figures.serve,
     figures.theory,
     recommending.recommend,
     probes.probe,
@@ -66,6 +71,8 @@ def main() -> None:
     if sys.argv[1:2] == ["run"] and not {"--help", "-h"} & set(sys.argv):
         supervise.current = supervise.begin()
         machine.keep_freed_memory()
+        imports.leave_pandas_out()
+        garbage.collect_seldom()
         kept = " What was finished is kept."
     if not supervise.current.is_supervised:
         signals.end_command()

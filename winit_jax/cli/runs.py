@@ -11,8 +11,6 @@ import typer
 from winit_jax.cli.saying import RUNS, Folder, Out, Words, agrees, asked, notes, say, say_what_holds, sentences, stop
 from winit_jax.cli.watching import show
 from winit_jax.engine.running import supervise
-from winit_jax.spec.clusters import read_cluster
-from winit_jax.spec.shards import read_shard
 
 if TYPE_CHECKING:
     from winit_jax.engine.running.outcome import Outcome
@@ -65,8 +63,7 @@ def _carried_out(
     host = Host(say, None if yes else agrees, watched=supervise.current)
     try:
         with sentences():
-            share, workers = None if shard is None else read_shard(shard), read_cluster(cluster)
-            return api.carry_out(asked(words), host, out=out, parent=RUNS, shard=share, cluster=workers)
+            return api.carry_out(asked(words), host, out=out, parent=RUNS, shard=shard, cluster=cluster)
     except Interrupted as interruption:
         stop(f"{interruption} Go on with: {interruption.folder.go_on}", 128 + interruption.signal_number)
 
@@ -87,7 +84,7 @@ def plan(
 
 def status(
     directory: Folder,
-    watch: Annotated[bool, typer.Option(help="Look again and again until all is done; Ctrl-C ends it.")] = False,
+    watch: Annotated[bool, typer.Option(help="Look again and again until it is over; Ctrl-C ends it.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often to look.")] = 5.0,
 ) -> None:
     """Say what is done, missing and failed. Example: winit status runs/phase"""

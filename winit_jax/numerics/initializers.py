@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from winit_jax.numerics.own_inits import OWN_INITS
 from winit_jax.registry import Registry
@@ -117,11 +118,25 @@ def drawn_as(shape: str) -> str:
 
 def stream_key(seed: int, stream: str, *numbers: int) -> jax.Array:
     """The threefry key of a named stream: the same for the same names, wherever work is cut."""
-    # The two words that random.key makes of such a seed, without its setting for an offset.
-    key: jax.Array = jax.random.wrap_key_data(jnp.array([0, seed], jnp.uint32), impl="threefry2x32")
-    for number in (zlib.crc32(stream.encode()), *numbers):
-        key = jax.random.fold_in(key, number)
+    key: jax.Array = _key_of(_words(seed, stream, *numbers))
     return key
+
+
+def _words(seed: int, stream: str, *numbers: int) -> np.ndarray:
+    """What a stream's key is made of, on the host: [2 + n], the seed and the name among them."""
+    return np.array([seed, zlib.crc32(stream.encode()), *numbers], np.uint32)
+
+
+def _fold(words: jax.Array) -> jax.Array:
+    # The two words that random.key makes of such a seed, without its setting for an offset.
+    key = jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), words[0]]), impl="threefry2x32")
+    for word in words[1:]:
+        key = jax.random.fold_in(key, word)
+    made: jax.Array = key
+    return made
+
+
+_key_of = jax.jit(_fold)
 
 
 def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> jax.Array:
@@ -129,17 +144,16 @@ def unit_weights(seed: int, shape: str, width: int, layer: int, fan_in: int) -> 
 
     seed: 0 to 2**32 - 1. layer: 1 for the first. Errors: KeyError for an unknown shape.
     """
-    key = stream_key(seed, f"weights/{drawn_as(shape)}", width, fan_in)
-    return _draw(key, shape, jnp.array([layer]), fan_in, width)[0]
+    words = _words(seed, f"weights/{drawn_as(shape)}", width, fan_in)
+    return _draw(words, shape, _layers(layer, 1), fan_in, width, (fan_in, width))
 
 
 def unit_weight_stack(
     seed: int, shape: str, first: int, count: int, fan_in: int, fan_out: int, place: str = ""
 ) -> jax.Array:
     """Z of layers first .. first + count - 1: [count, fan_in, fan_out]. place: in a block, empty for its only ones."""
-    layers = first + jnp.arange(count)
-    key = stream_key(seed, f"weights/{drawn_as(shape)}{place and f'/{place}'}", fan_out, fan_in)
-    return _draw(key, shape, layers, fan_in, fan_out)
+    words = _words(seed, f"weights/{drawn_as(shape)}{place and f'/{place}'}", fan_out, fan_in)
+    return _draw(words, shape, _layers(first, count), fan_in, fan_out, (count, fan_in, fan_out))
 
 
 def unit_biases(seed: int, width: int, first: int, count: int, place: str = "", law: str = "normal") -> jax.Array:
@@ -147,9 +161,13 @@ def unit_biases(seed: int, width: int, first: int, count: int, place: str = "", 
 
     place: as of `unit_weight_stack`. law: one of `BIAS_LAWS`.
     """
-    layers = first + jnp.arange(count)
-    key = stream_key(seed, f"{_stream_of(law)}{place and f'/{place}'}", width)
-    return _draw(key, law, layers, 1, width)[:, 0]
+    words = _words(seed, f"{_stream_of(law)}{place and f'/{place}'}", width)
+    return _draw(words, law, _layers(first, count), 1, width, (count, width))
+
+
+def _layers(first: int, count: int) -> np.ndarray:
+    """Numbers of layers: on the host, for on a device each way to make them would be a program."""
+    return np.arange(first, first + count, dtype=np.int32)
 
 
 def _stream_of(law: str) -> str:
@@ -189,11 +207,15 @@ def _draw_readout(
     return shape_named(shape).draw(weights, fan_in, fan_out), shape_named(law).draw(biases, 1, fan_out)[0]
 
 
-def _draw_layers(key: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+def _draw_layers(
+    words: jax.Array, shape: str, layers: jax.Array, fan_in: int, fan_out: int, to: tuple[int, ...]
+) -> jax.Array:
+    """Draws of layers from the words of their stream, given the shape `to`: one program for all of it."""
+    key = _fold(words)
     drawn: jax.Array = jax.lax.map(
         lambda layer: shape_named(shape).draw(jax.random.fold_in(key, layer), fan_in, fan_out), layers
     )
-    return drawn
+    return drawn.reshape(to)
 
 
-_draw: Callable[..., jax.Array] = jax.jit(_draw_layers, static_argnums=(1, 3, 4))
+_draw: Callable[..., jax.Array] = jax.jit(_draw_layers, static_argnums=(1, 3, 4, 5))

@@ -103,31 +103,54 @@ def clipped_off(exponent: jax.Array, activation: Activation) -> jax.Array:
     return jnp.where(exponent <= -EXPONENT_LIMIT // 2, 0, exponent - clipped)
 
 
-def raised(preactivation: Preactivation, activation: Activation) -> Argument:
-    """a as phi's argument: what was clipped from above is put back, unless phi is the same at any scale."""
+class Raising(NamedTuple):
+    """How phi's argument comes of a product: u = factor * product + offset, [width], at 2^exponent. added: see
+    `Argument`."""
+
+    factor: jax.Array
+    offset: jax.Array
+    exponent: jax.Array
+    added: jax.Array | None = None
+
+
+def raising(preactivation: Preactivation, activation: Activation) -> Raising:
+    """What was clipped from above is put back, unless phi is the same at any scale."""
     exponent, high = preactivation.exponent, activation.degree_at_infinity
     if activation.homogeneous or high is None:
-        return Argument(preactivation.value, exponent)
+        return Raising(preactivation.factor, preactivation.offset, exponent)
     lift = jnp.clip(exponent, 0, LIFT // max(1, *high))
     factor = preactivation.scale.in_units_of(-lift)
     # Kept, or XLA would make the offset anew for every sample.
     factor, offset = jax.lax.optimization_barrier((factor, power_of_two(lift) * preactivation.offset))
     steepest = max(high)
     added = steepest * lift if steepest > 0 else None
-    return Argument(factor * preactivation.product + offset, exponent - lift, added)
+    return Raising(factor, offset, exponent - lift, added)
+
+
+def raised(preactivation: Preactivation, activation: Activation) -> Argument:
+    """a as phi's argument."""
+    by = raising(preactivation, activation)
+    return Argument(by.factor * preactivation.product + by.offset, by.exponent, by.added)
+
+
+def response_exponents(
+    exponent: jax.Array, added: jax.Array | None, activation: Activation
+) -> tuple[jax.Array, jax.Array]:
+    """The exponents of psi(u) once it is `lowered`, on the left and right. exponent, added: of u, see `Argument`."""
+    near = exponent * (activation.degree_at_zero or 0)
+    left, right = (1, 1) if activation.homogeneous else activation.degree_at_infinity or (0, 0)
+    more = 0 if added is None else added
+    of_degree = {
+        far: jnp.clip(jnp.where(exponent < 0, near, exponent * far + more), -EXPONENT_LIMIT, EXPONENT_LIMIT)
+        for far in {left, right}
+    }
+    return of_degree[left], of_degree[right]
 
 
 def respond(argument: Argument, activation: Activation) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """(The response psi(u) before it is `lowered`; its exponents after that, on the left and right)."""
-    exponent = argument.exponent
-    near = exponent * (activation.degree_at_zero or 0)
-    left, right = (1, 1) if activation.homogeneous else activation.degree_at_infinity or (0, 0)
-    added = 0 if argument.added is None else argument.added
-    of_degree = {
-        far: jnp.clip(jnp.where(exponent < 0, near, exponent * far + added), -EXPONENT_LIMIT, EXPONENT_LIMIT)
-        for far in {left, right}
-    }
-    return activation.response(argument.value), (of_degree[left], of_degree[right])
+    exponents = response_exponents(argument.exponent, argument.added, activation)
+    return activation.response(argument.value), exponents
 
 
 def lowered(response: jax.Array, argument: Argument) -> jax.Array:

@@ -37,6 +37,10 @@ class SpecError(WinitError):
         listed = "\n".join(lines)
         super().__init__(f"{source}: {count:,} problem{'s' if count != 1 else ''}\n{listed}")
 
+    def beside(self, others: Sequence[Problem]) -> "SpecError":
+        """The same request, of which these are wrong too."""
+        return SpecError(self.source, [*self.problems, *others])
+
 
 def briefly(value: object) -> str:
     """repr() of what was found, cut where it is long or deep, so that a sentence stays a sentence."""

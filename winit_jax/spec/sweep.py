@@ -242,9 +242,13 @@ class Compute(Table):
     """How it is computed. batch_mib bounds the memory of a batch, part_seconds its time; neither changes a result.
 
     matmul_precision: JAX's words, of which `float32` is another one for `highest`, and its names of algorithms.
+    kernel: what computes dense layers on the way forward on GPUs.
     """
 
     matmul_precision: Annotated[MatmulPrecision, AfterValidator(_of_one_word)] = "highest"
+    kernel: Literal["xla", "pallas"] = Field(
+        "xla", description="pallas: of dense layers on GPUs, where it is right and faster as the run begins"
+    )
     batch_mib: int = Field(512, ge=16, le=1_000_000)
     part_seconds: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="a part that takes longer is given up; default: none is"

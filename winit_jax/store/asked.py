@@ -69,6 +69,20 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Short:
+    """What a glance has to know of a sweep. networks: how many it asks for. grid, settings: its digests."""
+
+    title: str
+    networks: int
+    grid: str
+    settings: str
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> "Short":
+        return cls(sweep.title, sweep.n_networks, grid_digest(sweep), settings_digest(sweep))
+
+
+@dataclass(frozen=True)
 class Count:
     """Distinct networks in a folder.
 

@@ -18,10 +18,12 @@ from winit_jax.spec.files import parse
 from winit_jax.spec.parts import Part
 from winit_jax.spec.problems import SpecError
 from winit_jax.spec.shards import Shard
+from winit_jax.spec.sweep import Sweep
 from winit_jax.store import gate, journal, leases, lock, quarantine, schema, shard_states
+from winit_jax.store.asked import Short
 from winit_jax.store.checkpoints import Checkpoint
 from winit_jax.store.damage import FOLDERS, written_version
-from winit_jax.store.info import Info, read_info
+from winit_jax.store.info import Info, Read, read_info
 from winit_jax.store.journal import FolderError, Journal, Record
 from winit_jax.store.leases import Lease
 from winit_jax.store.lock import Holder
@@ -41,8 +43,11 @@ class RunFolder:
 
     path: absolute, because a user's code may change the working directory during a run. `str()` is the path as given.
     writer: of parts, of the process that has the folder now. lease: what it tells others, None if it has it alone.
-    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them.
+    shard: that it computed last, or computes; cluster: whose workers did, or do, what it told them. has_locks: whether
+    its file system has locks, as far as was seen.
     """
+
+    has_locks = True
 
     def __init__(self, path: Path) -> None:
         self.path, self._given = path.absolute(), path
@@ -110,6 +115,7 @@ class RunFolder:
         Errors: StoreError if other processes have it.
         """
         with lock.hold(self.staging / "lock", lambda: leases.in_words(leases.living(self.staging))) as holder:
+            self.has_locks = holder.has_lock
             self._begin(PartWriter(self.path, self.journal))
             with self._ending(holder):
                 yield
@@ -121,7 +127,13 @@ class RunFolder:
         shard: None for a writer that is told its parts, or that tells workers of `cluster` theirs.
         Errors: StoreError if a process has the folder alone.
         """
-        with lock.hold_shared(self.staging / "lock"), leases.hold(self.staging, shard, cluster) as holder:
+        with (
+            lock.hold_shared(self.staging / "lock") as has_locks,
+            leases.hold(self.staging, shard, cluster) as holder,
+        ):
+            self.has_locks = has_locks
+            if not has_locks:
+                lock.check_free(self.staging / "lock")
             self.lease, self.shard, self.cluster = holder, shard, cluster
             self._begin(PartWriter(self.path, self.journal, holder.note.id))
             try:
@@ -190,13 +202,33 @@ class RunFolder:
                 return
         self.writer.replace_text(self.sweep_file, data)
 
+    def asks(self, info: Info) -> Short | None:
+        """For what sweep.toml asks, without reading it as a sweep; None where run.json does not tell of these bytes.
+
+        Errors: StoreError if there is no sweep.toml or it is not TOML; OSError.
+        """
+        told = info.asks
+        title = self.sweep().get("title", "")
+        if told is None or not isinstance(title, str) or disk.sha256(self.sweep_file) != told.sha256:
+            return None
+        return Short(title, told.networks, told.grid, told.settings)
+
     def info(self) -> Info:
         """The contents of run.json; empty if there is no such file or it cannot be read."""
         return read_info(self.path / "run.json")[0]
 
-    def write_info(self, info: Mapping[str, Any]) -> None:
-        """Make run.json of `info`, where `state` says how far the run is, and the environments of all parts."""
+    def write_info(self, info: Mapping[str, Any], sweep: Sweep) -> None:
+        """Make run.json of `info`, where `state` says how far the run is, and the environments of all parts.
+
+        sweep: that of the folder, of which its digests are noted beside the bytes of sweep.toml.
+        """
         self._state_written = str(info.get("state", ""))
+        with suppress(OSError):
+            short = Short.of(sweep)
+            asks = Read(
+                sha256=disk.sha256(self.sweep_file), networks=short.networks, grid=short.grid, settings=short.settings
+            )
+            info = {**info, "asks": asks.model_dump()}
         environments = [{"id": name, **made_by} for name, made_by in self.journal().environments.items()]
         text = to_json({**info, "made_by": environments}, indent=2) + b"\n"
         self.writer.replace_text(self.path / "run.json", text)

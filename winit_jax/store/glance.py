@@ -9,6 +9,7 @@ looks closely instead.
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,23 +126,32 @@ class Glance:
 
         listed: of `listing`, made before the journal was read, so that what is committed meanwhile is no stranger.
         """
-        names = {(table, f"{line.stem}.parquet") for line in self.lines.values() for table in line.files}
-        if any((table, name) not in names for table, of_table in listed.items() for name in of_table):
-            return False
-        folder, is_staging = f"{self.path}/", any(True for _ in _staged(self.path))
+        is_staging = any(True for _ in _staged(self.path))
+        tables: dict[str, dict[str, _Line]] = {table: {} for table in listed}
         for line in self.lines.values():
-            for table, file in line.files.items():
-                path = f"{folder}{table}/{line.stem}.parquet"
-                if not _is_as_committed(path, file) and not (is_staging and self._is_staged(line, table, path)):
-                    return False
+            for table in line.files:
+                tables.setdefault(table, {})[f"{line.stem}.parquet"] = line
+        return all(
+            tables[table].keys() >= set(listed.get(table, ())) and self._is_whole(table, tables[table], is_staging)
+            for table in tables
+        )
+
+    def _is_whole(self, table: str, lines: dict[str, _Line], is_staging: bool) -> bool:
+        """Whether the files of a table are as committed. lines: by names of files."""
+        with _opened(self.path / table) as folder:
+            for name, line in lines.items():
+                file = line.files[table]
+                if _is_as_committed(name, file, folder):
+                    continue
+                if not (is_staging and self._is_staged(line, table)) and not _is_as_committed(name, file, folder):
+                    return False  # nor was it moved just now
         return True
 
-    def _is_staged(self, line: _Line, table: str, path: str) -> bool:
-        """Whether a file is where it lies until it is moved, or was moved just now."""
+    def _is_staged(self, line: _Line, table: str) -> bool:
+        """Whether a file is where it lies until it is moved."""
         file = line.files[table]
         place = journal.staging_of(self.path, line.writer)
-        staged = place / journal.staged_name(table, line.stem, file["sha256"])
-        return _is_as_committed(str(staged), file) or _is_as_committed(path, file)
+        return _is_as_committed(str(place / journal.staged_name(table, line.stem, file["sha256"])), file)
 
 
 def listing(folder: Path) -> dict[str, list[str]]:
@@ -157,9 +167,25 @@ def _staged(folder: Path) -> Iterator[str]:
             yield name
 
 
-def _is_as_committed(path: str, file: dict[str, Any]) -> bool:
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A handle of a folder, from which many names are found sooner than from the root; where there is none, a handle
+    that nothing is found from."""
     try:
-        found = os.stat(path)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield -1
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_as_committed(path: str, file: dict[str, Any], folder: int | None = None) -> bool:
+    """folder: a handle of that which a relative path is in."""
+    try:
+        found = os.stat(path, dir_fd=folder)
     except (OSError, ValueError):
         return False
     return bool(found.st_size == file["bytes"] and found.st_mtime_ns == file["changed_ns"])

@@ -29,11 +29,24 @@ class Source(BaseModel):
     classes: Annotated[int, Field(ge=2)] | None = None
 
 
+class Read(BaseModel):
+    """What sweep.toml asks for, as the process read it that wrote run.json: whoever only looks need not know the words
+    of a sweep, and so need not import JAX. sha256: of sweep.toml then; of another file this says nothing. networks,
+    grid, settings: as of `asked.Short`.
+    """
+
+    sha256: str
+    networks: Annotated[int, Field(ge=0)]
+    grid: str
+    settings: str
+
+
 class Info(BaseModel):
     """What run.json says of a run beside its tables; keys that are not named here are kept as they are.
 
     state: where the last process left the run. seconds: time that the run took. self_check: its sentences.
     failures: jobs that failed. inputs, train: the data read. made_by: the environments that parts were made with.
+    asks: for what sweep.toml asks, None in files of before it was written down.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -44,6 +57,7 @@ class Info(BaseModel):
     inputs: dict[str, Source] = {}
     train: Source | None = None
     made_by: list[dict[str, Any]] = []
+    asks: Read | None = None
 
 
 def read_info(path: Path) -> tuple[Info, str]:

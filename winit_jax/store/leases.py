@@ -201,15 +201,5 @@ def _is_alive(handle: int, path: Path, lease: Lease) -> bool:
     except BlockingIOError:
         return True
     except OSError:  # no locks: a process that is not there is dead, and one that is may be another of its number
-        return is_fresh and (not is_here or _is_running(lease.pid))
+        return is_fresh and (not is_here or lock.is_running(lease.pid))
     return is_fresh and not is_here and not disk.is_of_this_machine(path)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True

@@ -28,6 +28,8 @@ BEAT_SECONDS = 5.0  # between heartbeats
 # Where a lock does not tell, a process whose heartbeat is older than this counts as dead.
 STALE_SECONDS = 60.0
 SIZE = 1024  # bytes of the lock file
+# How long after its note was written a process looks whether it stands, where there are no locks.
+SETTLE_SECONDS = 0.5
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -72,8 +74,11 @@ def new_note() -> Note:
 class Holder(Generic[AnyNote]):
     """A file with a note in it that this process keeps fresh.
 
-    Call `end` to say how the work ended. Without that, `close` restores what the file said before.
+    Call `end` to say how the work ended. Without that, `close` restores what the file said before. has_lock: whether
+    the file is locked too; on file systems without locks the heartbeat alone tells others of this process.
     """
+
+    has_lock = True
 
     def __init__(self, handle: int, earlier: bytes, note: AnyNote) -> None:
         self._handle, self._earlier = handle, earlier
@@ -131,12 +136,15 @@ def hold(path: Path, others: Callable[[], str] = lambda: "") -> Iterator[Holder[
     """
     folder = path.parent.parent
     with _opened(path) as handle:
-        _wait_for(handle, path, fcntl.LOCK_EX, others)
+        has_lock = _wait_for(handle, path, fcntl.LOCK_EX, others)
         try:
             holder = Holder(handle, contents(handle), new_note())
         except OSError as error:
             raise FolderError(f"{folder} cannot be written: {error.strerror}.") from error
+        holder.has_lock = has_lock
         try:
+            if not has_lock:
+                _check_stands(path, holder.note)
             if words := others():  # where there are no locks, or they end at the host, notes tell
                 raise FolderError(f"{folder} is in use by {words}.")
             yield holder
@@ -145,14 +153,13 @@ def hold(path: Path, others: Callable[[], str] = lambda: "") -> Iterator[Holder[
 
 
 @contextmanager
-def hold_shared(path: Path) -> Iterator[None]:
-    """Lock a run folder together with others that do likewise; its note is left as it is.
+def hold_shared(path: Path) -> Iterator[bool]:
+    """Lock a run folder together with others that do likewise; its note is left as it is. Out: whether there are locks.
 
     Errors: FolderError if a process holds it alone and still does after WAIT_SECONDS, or it cannot be opened.
     """
     with _opened(path) as handle:
-        _wait_for(handle, path, fcntl.LOCK_SH, lambda: "")
-        yield
+        yield _wait_for(handle, path, fcntl.LOCK_SH, lambda: "")
 
 
 @contextmanager
@@ -169,13 +176,33 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _wait_for(handle: int, path: Path, how: int, others: Callable[[], str]) -> None:
+def _wait_for(handle: int, path: Path, how: int, others: Callable[[], str]) -> bool:
+    """Wait until nobody else has the folder; whether it is locked, False on a file system without locks."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while _is_taken(handle, path, how):
+    while (has_lock := _taken(handle, path, how)) is None:
         if time.monotonic() > deadline:
             who = others() or f"another winit run{_who(_parse(contents(handle)))}"
             raise FolderError(f"{path.parent.parent} is in use by {who}.")
         time.sleep(0.05)
+    return has_lock
+
+
+def _check_stands(path: Path, own: Note) -> None:
+    """Of two processes that begin at once without locks, the one that wrote last has the folder.
+
+    Errors: FolderError for the other one.
+    """
+    time.sleep(SETTLE_SECONDS)
+    with _opened(path) as handle:  # anew: caches of network file systems are renewed by this
+        note = _parse(contents(handle))
+    if note is None or (note.host, note.pid, note.started) != (own.host, own.pid, own.started):
+        raise FolderError(f"{path.parent.parent} is in use by another winit run{_who(note)}.")
+
+
+def check_free(path: Path) -> None:
+    """Errors: FolderError where a process has the folder alone. For one that has just told the others of itself."""
+    if (standing := look(path)).held:
+        raise FolderError(f"{path.parent.parent} is in use by another winit run{_who(standing.note)}.")
 
 
 def look(path: Path) -> Standing:
@@ -193,7 +220,7 @@ def look(path: Path) -> Standing:
         except BlockingIOError:
             return Standing(True, note)
         except OSError:
-            return Standing(_is_fresh(note), note)
+            return Standing(_seems_alive(note), note)
         # Read again: the holder may have written how it ended after the first reading.
         note = _parse(contents(handle))
         return Standing(_works_elsewhere(note, path), note)
@@ -201,19 +228,23 @@ def look(path: Path) -> Standing:
         os.close(handle)
 
 
-def _is_taken(handle: int, path: Path, how: int) -> bool:
+def _taken(handle: int, path: Path, how: int) -> bool | None:
+    """Take the lock: True; None where another process has it; False where there are no locks, and nobody else is seen.
+
+    Errors: FolderError where it cannot be asked for.
+    """
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return None
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
-            raise FolderError(f"the lock cannot be asked for: {error.strerror}.") from error
-        return _is_fresh(_parse(contents(handle)))
+            raise FolderError(f"the lock {path} cannot be asked for: {error.strerror}.") from error
+        return None if _seems_alive(_parse(contents(handle))) else False
     if _works_elsewhere(_parse(contents(handle)), path):
         fcntl.flock(handle, fcntl.LOCK_UN)
-        return True
-    return False
+        return None
+    return True
 
 
 def _works_elsewhere(note: Note | None, path: Path) -> bool:
@@ -225,6 +256,22 @@ def _works_elsewhere(note: Note | None, path: Path) -> bool:
 def _is_fresh(note: Note | None) -> bool:
     """Whether a process has not written how it ended and its heartbeat is younger than STALE_SECONDS."""
     return note is not None and not note.state and time.time() - note.heartbeat < STALE_SECONDS
+
+
+def _seems_alive(note: Note | None) -> bool:
+    """The same where there are no locks: of this host, a process that is not there is dead."""
+    return note is not None and _is_fresh(note) and (not note.is_of_this_host or is_running(note.pid))
+
+
+def is_running(pid: int) -> bool:
+    """Whether this host has a process of that number, which may be another one by now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def contents(handle: int) -> bytes:

@@ -99,7 +99,7 @@ def merge(paths: Sequence[Path], out: Path, vocabulary: Vocabulary) -> Merged:
         done = count_done(sweep, target.committed())
         is_whole = done == sweep.n_networks and not target.journal().lacks_predictions
         infos = [source.folder.info() for source in sources]
-        target.write_info(_info(infos, sweep, done, "done" if is_whole else "unfinished"))
+        target.write_info(_info(infos, sweep, done, "done" if is_whole else "unfinished"), sweep)
     go_on = "" if is_whole else target.go_on
     return Merged(len(choice.taken), done, sweep.n_networks, choice.equal, choice.alike, go_on)
 

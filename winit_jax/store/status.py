@@ -1,14 +1,14 @@
 """The status of a run folder: what is done, what is damaged, and whether a process works in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from winit_jax.spec.parts import Job
-from winit_jax.spec.sweep import Sweep, Vocabulary
+from winit_jax.spec.sweep import Vocabulary
 from winit_jax.store import glance, journal, lock, shards_at_work
-from winit_jax.store.asked import count, grid_digest, settings_digest
+from winit_jax.store.asked import Short, count
 from winit_jax.store.damage import Damage, damaged, foreign, orphans, shown
 from winit_jax.store.folder import RunFolder
 from winit_jax.store.glance import Glance
@@ -72,33 +72,38 @@ class Status:
             yield f"{'go on':<9} {self.go_on}"
 
 
-def look(path: Path, vocabulary: Vocabulary) -> Status:
-    """The status of the run folder at this path. Errors: StoreError if it is none, or its sweep cannot be read."""
+def look(path: Path, vocabulary: Callable[[], Vocabulary]) -> Status:
+    """The status of the run folder at this path. Errors: StoreError if it is none, or its sweep cannot be read.
+
+    vocabulary: asked for only where run.json does not say for what the sweep asks.
+    """
     folder = RunFolder(path)
-    sweep = stored_sweep(folder, vocabulary)
+    asks = folder.asks(folder.info())
+    if asks is None:
+        asks = Short.of(stored_sweep(folder, vocabulary()))
     standing = lock.look(folder.staging / "lock")
     shards = shards_at_work.look(folder.path)
-    return _glanced(folder, sweep, standing, shards) or _looked(folder, vocabulary, standing, shards)
+    return _glanced(folder, asks, standing, shards) or _looked(folder, vocabulary(), standing, shards)
 
 
-def _glanced(folder: RunFolder, sweep: Sweep, standing: Standing, shards: Shards) -> Status | None:
+def _glanced(folder: RunFolder, sweep: Short, standing: Standing, shards: Shards) -> Status | None:
     """The status of a run in which all is as it should be, in little time however many parts it has; else None."""
     with uncollected():
         listed, seen = glance.listing(folder.path), Glance(folder.path)
         if not seen.more() or not seen.lines:
             return None
-        done = seen.done(grid_digest(sweep), settings_digest(sweep))
+        done = seen.done(sweep.grid, sweep.settings)
         if done is None or not seen.is_whole(listed):
             return None
     info, problem = read_info(folder.path / "run.json")
     if problem:
         return None
     has_predictions = journal.PREDICTIONS in seen.lines
-    complete = done == sweep.n_networks and bool(sweep.n_networks or has_predictions)
+    complete = done == sweep.networks and bool(sweep.networks or has_predictions)
     return Status(
         title=sweep.title,
         state=state(standing, complete, False, info, shards),
-        networks=sweep.n_networks,
+        networks=sweep.networks,
         done=done,
         failed=_failed(info),
         go_on="" if complete else folder.go_on,

@@ -15,6 +15,8 @@ from winit_jax.store.joining import stored_sweep
 from winit_jax.store.shards_at_work import Shards
 from winit_jax.wording import duration
 
+# What run.json says of a run that has come to an end, though not all is there.
+ENDED = ("failed", "interrupted", "unfinished")
 # Networks a second are taken over so many seconds, so that parts of a second each make no jumps.
 RATE_SECONDS = 60.0
 
@@ -24,7 +26,7 @@ class Sight:
     """How far a run is at one moment; `str()` is one line.
 
     networks, done: of the whole sweep. rate: networks a second lately, None as long as nobody can tell. failed: jobs.
-    workers: processes that are at work. shards: as in `Status`.
+    workers: processes that are at work. shards: as in `Status`. state: where the last process left the run.
     """
 
     networks: int
@@ -33,11 +35,25 @@ class Sight:
     failed: int
     workers: int
     shards: Shards
+    state: str = ""
 
     @property
     def is_over(self) -> bool:
-        """Whether all is there and nobody is at work."""
-        return self.done >= self.networks and not self.workers
+        """Whether nobody is at work, and either all is there or what is not is not waited for.
+
+        Not so between two processes of a run that was killed, and as long as any shard may be begun, or begun again.
+        """
+        if self.workers:
+            return False
+        if self.is_whole:
+            return True
+        shards = [one for one in self.shards.all if one.shard]
+        may_begin = bool(self.shards.not_begun) or any(one.state not in ("done", "failed") for one in shards)
+        return self.state in ENDED and not may_begin
+
+    @property
+    def is_whole(self) -> bool:
+        return self.done >= self.networks
 
     def __str__(self) -> str:
         rate = "" if self.rate is None else f", {self.rate:,.1f} a second"
@@ -47,7 +63,7 @@ class Sight:
         share = f" ({self.done / self.networks:.1%})" if self.networks else ""
         return (
             f"{self.done:,} of {self.networks:,} networks{share}{rate}{left}, {self.failed:,} failed, "
-            f"{self.workers:,} at work"
+            f"{self.workers:,} at work{f'; {self.state}' if self.is_over and not self.is_whole else ''}"
         )
 
 
@@ -71,7 +87,8 @@ class Watch:
         (then, before), seconds = self._seen[0], now - self._seen[0][0]
         shards = shards_at_work.look(folder.path)
         alone = lock.look(folder.staging / "lock").held
-        failed = sum(one.failed for one in shards.running) + len(read_info(folder.path / "run.json")[0].failures)
+        info = read_info(folder.path / "run.json")[0]
+        failed = sum(one.failed for one in shards.running) + len(info.failures)
         return Sight(
             networks=sweep.n_networks,
             done=done,
@@ -79,6 +96,7 @@ class Watch:
             failed=failed,
             workers=len(shards.running) + alone,
             shards=shards,
+            state=info.state,
         )
 
     def _done(self, sweep: Sweep) -> int:

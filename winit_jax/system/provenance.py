@@ -72,7 +72,9 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     """What of two environments may change last digits, as phrases; keys that one of them lacks say nothing."""
     pairs = [(name, _part(earlier, "versions").get(name), _part(now, "versions").get(name)) for name in DECISIVE]
     pairs += [
-        (name, earlier[name], now[name]) for name in ("commit", "platform", "machine") if {name} <= earlier.keys()
+        (name, earlier[name], now[name])
+        for name in ("commit", "platform", "machine", "kernel")
+        if {name} <= earlier.keys()
     ]
     if "xla_flags" in earlier:
         pairs.append(("XLA_FLAGS", earlier["xla_flags"] or "none", now.get("xla_flags") or "none"))

@@ -1,10 +1,11 @@
 """Figures of a run folder as files: what the command line draws."""
 
 import itertools
+import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -64,12 +65,13 @@ def draw_standard(
     where: Where | None = None,
     out: str | Path | None = None,
     drew: Callable[[Path], None] = lambda path: None,
-    share: tuple[int, int] = (0, 1),
+    turns: Iterator[int] | None = None,
+    tells: bool = True,
 ) -> list[Path]:
     """The same of a run that was read.
 
-    drew: told of each file once it is there. share: (index, count) of several processes that draw side by side, of
-    which each draws every `count`th figure.
+    drew: told of each file once it is there. turns: which figures to draw, by increasing number, where several
+    processes draw side by side; all without. tells: whether what is left out for its number is reported.
     """
     for fmt in formats:
         known("format", fmt, FORMATS)
@@ -79,17 +81,19 @@ def draw_standard(
         suffix = kept_words(kept_run.networks_kept, conditions)
     folder = Path(out or run.path / "figures")
     paths: list[Path] = []
-    index, count = share
-    turns = itertools.count()
+    turns = itertools.count() if turns is None else turns
+    numbers, mine = itertools.count(), -1.0
     for drawings in standard(run):
         names = list(drawings)
-        if len(names) > MAX_STANDARD and index == 0:
+        if len(names) > MAX_STANDARD and tells:
             report(
                 f"Drew {MAX_STANDARD} of {len(names)} figures {names[0]}, {names[1]}, ...; "
                 "choose others with `winit plot` and --where."
             )
         for name in names[:MAX_STANDARD]:
-            if next(turns) % count != index:
+            if (at := next(numbers)) > mine:  # the last one of its own is drawn
+                mine = next(turns, math.inf)
+            if at != mine:
                 continue
             try:
                 figure = drawings[name]()
@@ -244,6 +248,15 @@ def _target(out: str | Path | None, fmt: str | None) -> tuple[Path | None, Path 
     return None, path, ending
 
 
+def _lay_out(figure: Figure) -> None:
+    """Place the parts of a figure as saving it would, which draws all of it once more for that, to the same pixels."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        figure.set_dpi(getattr(figure, "settings", wanting.USUAL).dots)
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
     """Write a figure whole or not at all, and its caption beside it; the path of the figure.
 
@@ -255,6 +268,8 @@ def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | Non
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with style.themed():
+            if fmt == "png":
+                _lay_out(figure)
             figure.savefig(staged, format=fmt)
         os.replace(staged, path)
         if caption := getattr(figure, "caption", ""):

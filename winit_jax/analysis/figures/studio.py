@@ -10,13 +10,22 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from winit_jax.system.garbage import collect_seldom, uncollected
+from winit_jax.system.imports import OF_SEABORN, hidden
+
+if TYPE_CHECKING:
+    from winit_jax.analysis.reading import Tables
 
 # Each has its own copy of the tables.
 MOST_PROCESSES = 4
+# More than there are figures, and two bytes of each are less than any pipe holds.
+MOST_TURNS = 1024
 # The folder of the program is first on its path and not the working directory, whose files may have any name.
 _BEGIN = "import sys; sys.path[:] = sys.argv[1:]; from winit_jax.analysis.figures import studio; studio.main()"
 
@@ -63,46 +72,63 @@ class Studio:
 def main() -> None:
     """The process of a studio: import, wait for a folder on stdin, and draw. A line of JSON for each sentence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides what becomes of a run
-    from winit_jax.analysis.figures import catalog, files  # noqa: F401
+    with uncollected(), hidden(*OF_SEABORN):
+        from winit_jax.analysis import summary
+        from winit_jax.analysis.figures import catalog, files  # noqa: F401
 
-    for kind in catalog.KINDS:
-        resolve_name(kind.draw)
+        for kind in catalog.KINDS:
+            resolve_name(kind.draw)
+    collect_seldom()
     line = sys.stdin.readline()
     if not line:
         return
     folder = json.loads(line)
     # Nothing was read and no thread was begun so far.
-    count = min(MOST_PROCESSES, _cores())
+    turns = _turns()
     children = []
-    for index in range(1, count):
+    for _ in range(1, min(MOST_PROCESSES, _cores())):
         if (child := os.fork()) == 0:
             code = 1
             try:
-                _draw(folder, (index, count))
+                _draw(folder, turns, tells=False)
                 code = 0
             finally:
                 os._exit(code)
         children.append(child)
-    _draw(folder, (0, count))
+    run = _draw(folder, turns, tells=True)
     if all(os.waitpid(child, 0)[1] == 0 for child in children):
+        if run is not None:
+            summary.tell(run, _tell)
         _tell(None)
 
 
-def _draw(folder: str, share: tuple[int, int]) -> None:
-    """Draw every nth figure of a run, and tell of it; where it cannot be drawn, why."""
+def _turns() -> Iterator[int]:
+    """0, 1, 2, ...: each number goes to the one of several forked processes that asks first. Closed by their end."""
+    reading, writing = os.pipe()
+    os.write(writing, b"".join(turn.to_bytes(2) for turn in range(MOST_TURNS)))
+    os.close(writing)
+    return (int.from_bytes(turn) for turn in iter(lambda: os.read(reading, 2), b""))
+
+
+def _draw(folder: str, turns: Iterator[int], tells: bool) -> "Tables | None":
+    """Draw the figures of a run whose turns come, and tell of them; the run, None where it cannot be read.
+
+    tells: also of what cannot be drawn, and why.
+    """
     from winit_jax.analysis.figures import files
     from winit_jax.analysis.reading import RunFolderError, Tables, read_folder
     from winit_jax.analysis.selection import PlotError
 
-    first = share[0] == 0
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _tell(f"note: {message}") if first else None
+            warnings.showwarning = lambda message, *_, **__: _tell(f"note: {message}") if tells else None
             run = read_folder(folder, Tables)
-            files.draw_standard(run, report=_tell, drew=_tell_path, share=share)
+            files.draw_standard(run, report=_tell, drew=_tell_path, turns=turns, tells=tells)
+            return run
     except (PlotError, RunFolderError, OSError) as error:
-        if first:
+        if tells:
             _tell(f"no figures: {error}")
+        return None
 
 
 def _tell_path(path: Path) -> None:

@@ -26,6 +26,25 @@ class Cells:
         return counts
 
 
+def medians(numbers: pd.Series, cells: Cells) -> np.ndarray:
+    """The median of the numbers of each cell, one a row of `cells`; those that are missing are left out: [cells].
+
+    Where all cells have as many numbers and none is missing, as in a grid that is whole, they are put into a matrix
+    and partitioned, which takes less time than a `groupby`: the same medians, the mean of the middle two.
+    """
+    values, counts = numbers.to_numpy(), cells.count()
+    most = int(counts.max(initial=0))
+    is_whole = values.dtype == np.float64 and most * len(counts) == len(values)
+    # Of 0 and -0, and of infinities that cancel, pandas' own order decides the sign.
+    if not is_whole or not np.isfinite(values).all() or (np.signbit(values) & (values == 0)).any():
+        grouped: np.ndarray = numbers.groupby(cells.of, observed=False).median().to_numpy()
+        return grouped
+    table = values[np.argsort(cells.of.codes, kind="stable")].reshape(len(counts), most)
+    low, high = (most - 1) // 2, most // 2
+    table.partition([*{low, high}], axis=1)
+    return (table[:, low] + table[:, high]) / 2 if low < high else table[:, low].copy()
+
+
 def cells_of(frame: pd.DataFrame, keys: Sequence[str], numbers: Iterable[str], dropna: bool = True) -> Cells:
     """The rows of a frame by the values of some keys, with these columns, those of them that there are.
 

@@ -1,5 +1,7 @@
 """What was measured against what mean field predicts, in units and in standard errors."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -44,12 +46,10 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
     found["predicted"] = compared[theory].groupby(of, observed=True).mean()
     table = pd.concat([cells.keys.iloc[found.index.to_numpy()], found.set_index(found.index.to_numpy())], axis=1)
     table = table.reset_index(drop=True)
-    difference = table["measured"] - table["predicted"]
-    error = table["spread"] / np.sqrt(table["n_seeds"])
     table = table.assign(
-        difference=difference,
-        standard_error=error,
-        z=difference / np.maximum(error, ROUNDING * np.maximum(1, table["predicted"].abs())),
+        difference=table["measured"] - table["predicted"],
+        standard_error=table["spread"] / np.sqrt(table["n_seeds"]),
+        z=standard_score(*(table[name] for name in ("measured", "spread", "n_seeds", "predicted"))),
     )
     table.attrs = {name: known for name, known in frame.attrs.items() if name != "rows"}
     deviating: pd.DataFrame = table[[*keys, "measured", "predicted", "difference", "standard_error", "z", "n_seeds"]]
@@ -59,6 +59,16 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
 def by_chance(n_seeds: pd.Series) -> float:
     """The |z| that one point in 20 has by chance alone where mean field holds, of the points with the fewest seeds."""
     return student_quantile(0.975, int(n_seeds[n_seeds > 1].min()) - 1)
+
+
+def standard_score(mean: Any, spread: Any, n_seeds: Any, predicted: Any) -> Any:
+    """z = (mean - predicted) / (spread / sqrt(n_seeds)), the error being at least float32's rounding; see `deviations`.
+
+    Arrays or Series of the same shape; spread is the standard deviation over seeds, NaN of one seed, and so is z then.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = spread / np.sqrt(n_seeds)
+        return (mean - predicted) / np.maximum(error, ROUNDING * np.maximum(1, np.abs(predicted)))
 
 
 def few_seeds(n_seeds: pd.Series) -> str:

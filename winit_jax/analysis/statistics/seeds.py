@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from winit_jax.analysis.columns import ACCURACIES, LEARNT, STEPS
-from winit_jax.analysis.statistics.cells import cells_of, n_seeds
+from winit_jax.analysis.statistics.cells import cells_of, medians, n_seeds
 from winit_jax.analysis.tables import chance
 
 AGGREGATES = ("median", "mean", "min", "max", "std")
@@ -38,7 +38,10 @@ def aggregate(frame: pd.DataFrame, value: str, keys: list[str], seeds: str) -> p
         broken = rows["diverged_at"].notna().to_numpy()
         numbers = after_training(rows, value)
     with np.errstate(invalid="ignore"):
-        values = numbers.groupby(cells.of, observed=False).agg(seeds).to_numpy()
+        if seeds == "median":
+            values = medians(numbers, cells)
+        else:
+            values = numbers.groupby(cells.of, observed=False).agg(seeds).to_numpy()
     networks = cells.count()
     bad = cells.count(broken) / networks > (0.5 if learnt else 0)
     return cells.keys.assign(value=values, networks=networks, overflow=bad & (value != "diverged_at"))

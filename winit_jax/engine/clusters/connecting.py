@@ -146,8 +146,12 @@ def _slurm(jobs: int, say: Callable[[str], None]) -> Iterator[str]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """What libraries log of workers that come and go is said in sentences of our own."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
+    """What libraries log of workers that come and go is said in sentences of our own.
+
+    Dask gives loggers within its own, such as distributed.client, levels of their own.
+    """
+    known = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _NOISY]
+    loggers = [logging.getLogger(name) for name in dict.fromkeys([*_NOISY, *known])]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

@@ -22,7 +22,8 @@ from winit_jax.engine.running.lanes import LOOK_SECONDS
 from winit_jax.engine.running.ledger import LauncherLedger
 from winit_jax.engine.running.outcome import Interrupted, Outcome
 from winit_jax.engine.running.progress import OnProgress
-from winit_jax.engine.running.supervise import GRACE_SECONDS, Record, Watched
+from winit_jax.engine.running.record import Record
+from winit_jax.engine.running.supervise import GRACE_SECONDS, Watched
 from winit_jax.engine.running.suspects import Queue, Task, by_program
 from winit_jax.engine.running.tasks import missing
 from winit_jax.errors import Refused
@@ -250,6 +251,8 @@ class _Drive:
         """What a worker was told is over."""
         assert hand.call is not None
         answer, step, hand.call = hand.call.answer(), hand.step, None
+        if answer.fault:
+            self.pool.check()  # calls that are lost with the scheduler are no fault of workers
         if step == "introducing":
             self._met(hand, answer.value, answer.fault)
         elif step == "preparing":
@@ -259,7 +262,7 @@ class _Drive:
 
     def _met(self, hand: Hand, about: dict[str, Any] | None, fault: str) -> None:
         if about is None:
-            self._unfit(hand, f"worker {hand.address} cannot run this winit-jax: {fault}. Install the same on all.")
+            self._unfit(hand, f"worker {hand.address} cannot run this winit-jax: {fault} Install the same on all.")
             return
         hand.about = {**about, "address": hand.address}
         if problem := unlike(hand.about, self.here, str(self.folder)):

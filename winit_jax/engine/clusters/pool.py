@@ -65,10 +65,14 @@ class Pool:
     name: str
     _landed: threading.Event = field(default_factory=threading.Event)
 
-    def workers(self) -> set[str]:
-        """Their addresses. Errors: SchedulerLost."""
+    def check(self) -> None:
+        """Errors: SchedulerLost."""
         if self.client.status != "running":
             raise self.lost()
+
+    def workers(self) -> set[str]:
+        """Their addresses. Errors: SchedulerLost."""
+        self.check()
         try:
             return set(self.client.nthreads())
         except Exception as error:  # whatever a broken connection raises

@@ -254,7 +254,11 @@ class _Session:
             assert folder.lease is not None
             folder.lease.tell_now(process=PROCESS, has_begun=True, sweep=digest(sweep), cut=way())
             folder.plans_for(grid_digest(sweep), settings_digest(sweep))
-            folder.made_with(held.made_with(self.mission.sweep, self.made_of, devices.environment()))
+            executor = self._executor
+            if note := executor.choose_kernel(planner(provenance.cores()), held.kernels(folder)):
+                self._said.append(f"note: {note}")
+            environment = devices.environment()
+            folder.made_with(held.made_with(sweep, self.made_of, environment, executor.measuring.kernel))
             threading.Thread(target=self._guard, name="launcher", daemon=True).start()
 
     def _is_there(self, order: Order) -> bool:

@@ -3,13 +3,13 @@
 Nothing here knows where a run lies; nothing in `numerics` knows of sweeps.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field, replace
 
 import jax
 import pyarrow as pa
 
-from winit_jax.engine.computing import devices, predicting, programs
+from winit_jax.engine.computing import devices, kernels, predicting, programs
 from winit_jax.engine.computing.before_training import BeforeTraining
 from winit_jax.engine.computing.measuring import Measuring
 from winit_jax.engine.computing.tables import detail_tables, networks_table, trained_tables
@@ -17,33 +17,39 @@ from winit_jax.engine.computing.training import Training
 from winit_jax.engine.computing.verdicts import Verdicts
 from winit_jax.engine.computing.vocabulary import draw_of
 from winit_jax.engine.computing.work import Work
+from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.points import points_by_draw
 from winit_jax.numerics import meshes, pinned
-from winit_jax.numerics.halving import Halving
+from winit_jax.numerics.halving import HOST, Halving
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
 from winit_jax.store.checkpoints import Checkpoint
+from winit_jax.system import machine
 
 
 @dataclass
 class Executor:
     """Computes parts of one sweep on this process's devices, each part on all. Safe to call from several threads.
 
-    say: is told of what a user should not learn at the end only. notes: what to know before the beginning. Compiled
-    programs, inputs on the devices and what was measured before training are kept between parts; none of it changes a
-    result.
+    say: is told of what a user should not learn at the end only. halved: how often the kernel killed a process that did
+    the same because memory ran out; batches begin smaller by as many halves. notes: what to know before the beginning.
+    Compiled programs, inputs on the devices and what was measured before training are kept between parts; none of it
+    changes a result.
     """
 
     work: Work
     devices: list[jax.Device] = field(default_factory=lambda: devices.of_this_process())
     say: Callable[[str], None] = lambda sentence: None
+    halved: int = 0
 
     def __post_init__(self) -> None:
         platform, depths = self.devices[0].platform, tuple(self.sweep.grid.depth)
         self._mesh = meshes.mesh_of(self.devices)
         self.verdicts = Verdicts(self.say, self.sweep.compute.batch_mib, platform)
-        halving = Halving(self.say)
+        halving = Halving(self.say, begin_with=0.5**self.halved)
+        if platform == "cpu":
+            halving = replace(halving, memory=HOST, free_mib=lambda: machine.takable_bytes() / 2**20)
         precision, note = devices.multiplying(self.sweep.compute.matmul_precision)
         self.notes = [note] if note else []
         self.measuring = Measuring(self.work, platform, self.verdicts, precision, halving)
@@ -52,6 +58,15 @@ class Executor:
         self._before = BeforeTraining(
             depths, {(draw.shape, draw.biases): of for draw, of in points.items()}, self.measuring.measure
         )
+
+    def choose_kernel(self, planner: Planner, before: Set[str] = frozenset()) -> str | None:
+        """Decide what computes dense layers, before the first part. Out: a sentence where it is not what is asked for.
+
+        planner, before: as in `kernels.choose`.
+        """
+        with pinned.settings(), jax.default_device(self.devices[0]), meshes.across(self._mesh):
+            self.measuring.kernel, note = kernels.choose(self.measuring, planner, before)
+        return note
 
     @property
     def sweep(self) -> Sweep:

@@ -19,7 +19,7 @@ from winit_jax.numerics.blocks import BLOCKS, Layout
 from winit_jax.numerics.halving import Halving
 from winit_jax.numerics.measure import families
 from winit_jax.numerics.measure.family import LAYERED, Family
-from winit_jax.numerics.measure.networks import Inputs, Settings, as_inputs
+from winit_jax.numerics.measure.networks import XLA, Inputs, Settings, as_inputs
 from winit_jax.numerics.measure.reference import of_factors
 from winit_jax.numerics.normalization import NORMALIZATIONS
 from winit_jax.spec.parts import Job, Part
@@ -41,8 +41,8 @@ class Measuring:
     """The passes through networks of one sweep. Safe to call from several threads.
 
     platform: of the devices, as JAX names it. verdicts: of the self-check. precision: of matrix products. halving: what
-    fits in memory. Inputs are brought to the devices once a width and format; what is kept between calls changes no
-    result.
+    fits in memory. kernel: what computes dense layers on the way forward (`numerics.measure.fused`). Inputs are brought
+    to the devices once a width and format; what is kept between calls changes no result.
     """
 
     work: Work
@@ -50,6 +50,7 @@ class Measuring:
     verdicts: Verdicts
     precision: str = "highest"
     halving: Halving = field(default_factory=Halving)
+    kernel: str = XLA
     _prepared: dict[tuple[int, str], Inputs] = field(default_factory=dict)
     _kept: dict[Job, "Scaled"] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,38 +63,11 @@ class Measuring:
 
         depths: of the networks, each as deep as one of them. Errors: SelfCheckError; whatever JAX raises.
         """
-        sweep, measure = self.work.sweep, self.work.sweep.measure
-        data, histogram = self.work.inputs[job.width], sweep.measure.histogram
-        family = self._scaled(job).family
-        settings = Settings(
-            activation(job.activation),
-            NORMALIZATIONS[job.normalization],
-            measure.saturation_threshold,
-            self.precision,
-            norm_position=job.norm_position,
-            layout=Layout(data.positions, data.grid),
-            block=family.block,
-            rounds=family.format is not None,
-        )
-        inputs, budget_mib, findings = self._inputs(job.width, job.dtype), sweep.compute.batch_mib, Found()
-        room = max(sweep.grid.depth)
-        findings.layers, findings.histogram = families.forward(
-            family,
-            inputs,
-            max(depths),
-            settings,
-            jacobian=measure.jacobian,
-            edges=None if histogram is None else bin_edges(histogram),
-            budget_mib=budget_mib,
-            platform=self.platform,
-            room=room,
-            halving=self.halving,
-        )
-        findings.factors = findings.layers.pop(families.FACTORS, None)
-        if findings.factors is not None:
-            findings.layers |= of_factors(findings.factors)
-        evidence = Evidence(job, data.rows, family, settings, findings.layers, room)
-        self.verdicts.check(evidence, shared=histogram is None)
+        evidence, findings = self.forward(job, depths)
+        self.verdicts.check(evidence, shared=findings.histogram is None)
+        family, settings = evidence.family, evidence.settings
+        sweep, measure, histogram = self.work.sweep, self.work.sweep.measure, self.work.sweep.measure.histogram
+        data, inputs, room = self.work.inputs[job.width], self._inputs(job.width, job.dtype), evidence.room
         findings.layers |= self._predicting.columns(job, family, max(depths))
         stds = family.layer(family.layers or 1).place_stds[0]
         if findings.factors is not None:  # the other passes are given the weights
@@ -106,7 +80,7 @@ class Measuring:
                 depths,
                 settings,
                 edges=None if histogram is None else gradient_edges(histogram),
-                budget_mib=budget_mib,
+                budget_mib=sweep.compute.batch_mib,
                 platform=self.platform,
                 room=room,
                 halving=self.halving,
@@ -114,6 +88,41 @@ class Measuring:
         if measure.singular_values and not settings.normalization.joins_samples:
             findings.depths = families.singular_values(family, data.rows, depths, settings, room)
         return stds, findings
+
+    def forward(self, job: Job, depths: tuple[int, ...]) -> tuple[Evidence, Found]:
+        """(What the pass forward was given and found, the same as findings), before anything is held against it."""
+        sweep, measure = self.work.sweep, self.work.sweep.measure
+        data, histogram = self.work.inputs[job.width], sweep.measure.histogram
+        family = self._scaled(job).family
+        settings = Settings(
+            activation(job.activation),
+            NORMALIZATIONS[job.normalization],
+            measure.saturation_threshold,
+            self.precision,
+            norm_position=job.norm_position,
+            layout=Layout(data.positions, data.grid),
+            block=family.block,
+            rounds=family.format is not None,
+            kernel=self.kernel,
+        )
+        inputs, findings = self._inputs(job.width, job.dtype), Found()
+        room = max(sweep.grid.depth)
+        findings.layers, findings.histogram = families.forward(
+            family,
+            inputs,
+            max(depths),
+            settings,
+            jacobian=measure.jacobian,
+            edges=None if histogram is None else bin_edges(histogram),
+            budget_mib=sweep.compute.batch_mib,
+            platform=self.platform,
+            room=room,
+            halving=self.halving,
+        )
+        findings.factors = findings.layers.pop(families.FACTORS, None)
+        if findings.factors is not None:
+            findings.layers |= of_factors(findings.factors)
+        return Evidence(job, data.rows, family, settings, findings.layers, room), findings
 
     def points(self, job: Job, hidden_std: np.ndarray) -> Points:
         """The key columns of a job's networks. hidden_std: of a block's first weights, [points]."""

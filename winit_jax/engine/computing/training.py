@@ -89,7 +89,8 @@ class Training:
             )
 
         kind = f"training {job.depth:,} {job.block} layers of width {job.width:,}"
-        pieces = self.halving.in_pieces(kind, len(trainees), learnt)
+        one = self._mib(job.width, job.depth)
+        pieces = self.halving.in_pieces(kind, len(trainees), learnt, lambda count: count * one)
         results = [jax.tree.map(lambda *x: np.concatenate(x), *of_step) for of_step in zip(*pieces, strict=True)]
         evaluations, diverged_at = (
             jax.tree.map(lambda *x: np.stack(x, axis=1), *of_all) for of_all in zip(*results, strict=True)

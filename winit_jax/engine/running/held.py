@@ -19,13 +19,23 @@ def made_of(work: Work) -> dict[str, Any]:
     return described | fingerprints(work.sweep)
 
 
-def made_with(sweep: Sweep, made_of: dict[str, Any], devices: dict[str, Any]) -> dict[str, Any]:
-    """The environment that parts are made with. made_of: as above. devices: as `devices.environment` says them."""
+def made_with(sweep: Sweep, made_of: dict[str, Any], devices: dict[str, Any], kernel: str | None) -> dict[str, Any]:
+    """The environment that parts are made with.
+
+    made_of: as above. devices: as `devices.environment` says them. kernel: what computes dense layers; None where
+    others do.
+    """
     return {
         **provenance.environment(devices),
         "matmul_precision": sweep.compute.matmul_precision,
+        **({} if kernel is None else {"kernel": kernel}),
         **made_of,
     }
+
+
+def kernels(folder: RunFolder) -> set[str]:
+    """What dense layers of the folder were computed with, by all who have begun to write there."""
+    return {str(made_by["kernel"]) for made_by in folder.journal().environments.values() if "kernel" in made_by}
 
 
 def changed(folder: RunFolder, now: dict[str, Any]) -> str | None:

@@ -27,9 +27,10 @@ from winit_jax.engine.running.outcome import Outcome
 from winit_jax.engine.running.progress import OnProgress, progress
 from winit_jax.engine.running.supervise import Watched
 from winit_jax.errors import Refused
+from winit_jax.spec.machines import Machines
 from winit_jax.spec.shards import Shard
 from winit_jax.spec.sweep import Sweep
-from winit_jax.store import compacting, recovery
+from winit_jax.store import compacting, lock, recovery
 from winit_jax.store.asked import count_done, grid_digest, settings_digest
 from winit_jax.store.damage import foreign, shown
 from winit_jax.store.folder import RunFolder, StoreError
@@ -66,18 +67,17 @@ class Host:
             self.say(f"{path} is imported and run, as the request names it")
 
 
-def launch(sweep: Sweep, path: Path, host: Host, shard: Shard | None = None, cluster: Any = None) -> Outcome:
-    """Run a sweep into a folder, or go on with one. shard: compute that part of it alone, beside other processes.
+def launch(sweep: Sweep, path: Path, host: Host, machines: Machines | None = None) -> Outcome:
+    """Run a sweep into a folder, or go on with one. machines: by whom; None for this process alone.
 
-    cluster: have its workers compute it, as of `connecting.connected`.
     Errors: Refused; Interrupted, after which the folder can be gone on with.
     """
-    if shard is not None and cluster is not None:
-        raise Refused("shard and cluster: a launcher gives all parts out by itself. Choose one of the two.")
+    machines = machines or Machines()
+    shard, cluster = machines.shard, machines.cluster
     folder = open_folder(path, sweep)
     if problem := provenance.known_bad():
         raise Refused(problem)
-    executor = _executor(sweep, host.say, computes=cluster is None)
+    executor = _executor(sweep, host.say, computes=cluster is None, halved=host.watched.halved)
     for note in (*activation_notes(sweep), *executor.notes):
         host.say(f"note: {note}")
     try:
@@ -111,14 +111,16 @@ def open_folder(path: Path, sweep: Sweep) -> RunFolder:
     return folder
 
 
-def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True) -> Executor:
+def _executor(sweep: Sweep, say: Callable[[str], None], computes: bool = True, halved: int = 0) -> Executor:
     """What computes the sweep, its data read. computes: on this machine; else its memory is not asked for it.
+
+    halved: as of `Executor`.
 
     Errors: Refused where it does not fit into memory; InputError.
     """
     if computes and (problem := memory_problem(sweep, planner(provenance.cores()), vocabulary(), devices.on_cpu())):
         raise Refused(problem)
-    executor = Executor(read_work(sweep), say=say)
+    executor = Executor(read_work(sweep), say=say, halved=halved)
     if problem := executor.training.too_large():
         raise Refused(problem)
     return executor
@@ -141,11 +143,16 @@ def _begin(folder: RunFolder, sweep: Sweep, executor: Executor, host: Host, shar
 
     Beside others that are at work, nothing is changed but what is left of dead ones. Errors: Refused; StoreError.
     """
+    if not folder.has_locks and not host.watched.attempt:
+        host.say(
+            f"note: the file system of {folder} has no locks. A heartbeat tells other processes that this one is at "
+            f"work: where it is killed, others count the folder as in use for {lock.STALE_SECONDS:.0f} seconds more"
+        )
     with folder.gate() as others:
         joined = join(folder, sweep, vocabulary())
         if joined.asked:
             _import_others(folder, joined, host.announce)
-            executor = _executor(joined.sweep, host.say, computes=not folder.cluster)
+            executor = _executor(joined.sweep, host.say, computes=not folder.cluster, halved=host.watched.halved)
         others = [lease for lease in others if lease.has_begun]
         if folder.lease is not None:
             check_beside(folder, shard, joined.sweep, others)
@@ -177,7 +184,8 @@ def _begin_beside(campaign: Campaign, others: list[Lease]) -> None:
     if not others:
         if sweep.train:
             runner.drop_what_was_deepest(folder, max(sweep.grid.depth))
-        folder.write_info({**folder.info().model_dump(exclude_unset=True), **campaign.describe(), "state": "running"})
+        info = {**folder.info().model_dump(exclude_unset=True), **campaign.describe(), "state": "running"}
+        folder.write_info(info, sweep)
     folder.lease.tell_now(has_begun=True, sweep=digest(sweep), cut=way())
 
 
@@ -227,7 +235,13 @@ def _campaign(
     made_of: data and functions, as `held.made_of`.
     """
     sweep = executor.sweep
-    made_by = held.made_with(sweep, made_of, devices.environment())
+    cutting, kernel = _planner(executor) if folder.lease is None else _shard_planner(executor), None
+    if not folder.cluster:  # whose workers choose for themselves
+        note = executor.choose_kernel(cutting, held.kernels(folder))
+        kernel = executor.measuring.kernel
+        if note and not host.watched.attempt:
+            host.say(f"note: {note}")
+    made_by = held.made_with(sweep, made_of, devices.environment(), kernel)
     if not host.watched.attempt and (note := held.differs(folder, made_by)):
         host.say(f"note: {note}")
     folder.plans_for(grid_digest(sweep), settings_digest(sweep))
@@ -235,7 +249,7 @@ def _campaign(
     return Campaign(
         sweep=sweep,
         folder=folder,
-        planner=_planner(executor) if folder.lease is None else _shard_planner(executor),
+        planner=cutting,
         engine=executor,
         describe=lambda: {**made_by, "self_check": executor.verdicts.agreed},
         asked=asked,

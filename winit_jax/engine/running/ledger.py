@@ -54,7 +54,7 @@ class Ledger:
     def save(self, state: str) -> None:
         """Write run.json. state: where the run stands."""
         self.outcome.seconds = time.monotonic() - self.began
-        self.campaign.folder.write_info(self._info(state, self.outcome.done + self.beside))
+        self.campaign.folder.write_info(self._info(state, self.outcome.done + self.beside), self.campaign.sweep)
 
     def close(self, is_interrupted: bool) -> None:
         """Write how the run ended, of its own or by a signal."""
@@ -164,7 +164,7 @@ class ShardLedger(Ledger):
             if info["state"] == "done":
                 folder.drop_checkpoints()
                 self._compact()
-            folder.write_info(info)
+            folder.write_info(info, campaign.sweep)
             folder.lease.tell_now(state=own)  # from now on the others do not count on this process
             self.outcome.notes.extend(self._notes(others, done))
             self.outcome.closes = not others and is_whole

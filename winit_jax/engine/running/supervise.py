@@ -4,14 +4,16 @@ Whatever a sweep's code or a library under it does, the watching process lives o
 sees to it that they are obeyed, it notes which jobs are in flight, and where the computing process dies it starts
 another one that goes on. A job that was in flight at one such death is suspected and runs alone; at the second it is
 set aside and named. Networks that are trained together are one job of that kind until their second death, for by
-themselves they would end in other last digits. Only deaths that a living supervisor saw count, and each command begins
-with a clean record, so that ending a whole run by force is never held against a job.
+themselves they would end in other last digits. Where the kernel killed for want of memory, the next process computes
+half as many networks at a time before anything is held against a job. Only deaths that a living supervisor saw count,
+and each command begins with a clean record, so that ending a whole run by force is never held against a job.
 
 A process that ends as it should says so last; one that does not has died, whatever its exit code.
 """
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -19,116 +21,22 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from winit_jax.system import signals
+from winit_jax.engine.running.record import Jobs, Record
+from winit_jax.system import machine, signals
 
 # The exit code with which a process asks for another one in its place: EX_TEMPFAIL of sysexits.h.
 AGAIN = 75
-# A job that was in flight at so many deaths is set aside; so is a program with so many such jobs and none that ended.
-DEATHS, JOBS_OF_A_PROGRAM = 2, 3
 # After a request to end, what is in flight has so long; after a second one, or once that is over, the process has.
 GRACE_SECONDS, KILL_SECONDS = 10.0, 3.0
 # The same signal within this time is the same request.
 SAME_SECONDS = 0.1
 POLL_SECONDS = 0.2
-
-
-# Keys of jobs by what is compiled for them.
-Jobs = Mapping[str, Sequence[str]]
-
-
-@dataclass
-class Record:
-    """What is known of jobs, by key, from the processes of one command.
-
-    in_flight: jobs that are being computed, with the program of each; divisible: of them those in a part that can be
-    cut. began: (networks that were there, `time.monotonic` then) where the first process began to compute.
-    ended_with: the exit code that the process announced, None if it did not come to that. deaths: how many each job was
-    in flight at. set_aside: why jobs are not tried again; guilty: how many they are, by program. sound: programs of
-    which a job ended well.
-    """
-
-    in_flight: dict[str, str] = field(default_factory=dict)
-    divisible: set[str] = field(default_factory=set)
-    began: tuple[int, float] | None = None
-    ended_with: int | None = None
-    deaths: Counter[str] = field(default_factory=Counter)
-    set_aside: dict[str, str] = field(default_factory=dict)
-    guilty: Counter[str] = field(default_factory=Counter)
-    sound: set[str] = field(default_factory=set)
-
-    def note(self, line: Mapping[str, Any]) -> None:
-        """One line of a process's journal."""
-        if line["what"] == "bye":
-            self.ended_with = line["code"]
-            return
-        if line["what"] == "begin":
-            self.began = (line["there"], line["at"])
-            return
-        jobs = {key: program for program, keys in line["jobs"].items() for key in keys}
-        if line["what"] == "start":
-            self.in_flight |= jobs
-            self.divisible.update(jobs if line["divisible"] else ())
-        elif line["what"] == "late":
-            self._hold_against(jobs, line["reason"], line["final"])
-        else:
-            self.sound.update(jobs.values() if line["well"] else ())
-            for key in jobs:
-                self.in_flight.pop(key, None)
-                self.divisible.discard(key)
-                self.deaths.pop(key, None)
-
-    def died(self, cause: str, keys: Collection[str] | None = None) -> None:
-        """The process ended by a signal of nobody's: whatever was in flight may have been why.
-
-        keys: of the jobs that were in flight in it, where there are other processes; None for all.
-        """
-        for key, program in self.in_flight.items():
-            if keys is not None and key not in keys:
-                continue
-            self.deaths[key] += 1
-            if self.deaths[key] >= DEATHS and key not in self.divisible:
-                times = "twice" if self.deaths[key] == 2 else f"{self.deaths[key]} times"
-                self._set_aside(key, program, f"killed the process {times} ({cause})")
-
-    def restarted(self) -> None:
-        """Another process is about to go on: nothing is in flight."""
-        self.in_flight.clear()
-        self.divisible.clear()
-        self.ended_with = None
-
-    def dropped(self, keys: Iterable[str]) -> None:
-        """Jobs are in flight no more, and nothing is known of how they would have ended."""
-        for key in keys:
-            self.in_flight.pop(key, None)
-            self.divisible.discard(key)
-
-    @property
-    def suspects(self) -> dict[str, int]:
-        """At how many deaths those jobs were in flight that are to run alone."""
-        return {key: deaths for key, deaths in self.deaths.items() if key not in self.set_aside}
-
-    def _hold_against(self, jobs: Mapping[str, str], reason: str, final: bool) -> None:
-        for key, program in jobs.items():
-            self.deaths[key] = DEATHS
-            if final:
-                self._set_aside(key, program, reason)
-
-    def _set_aside(self, key: str, program: str, reason: str) -> None:
-        if key not in self.set_aside:
-            self.set_aside[key] = reason
-            self.guilty[program] += 1
-
-    @property
-    def hopeless(self) -> frozenset[str]:
-        """Programs that are not tried any further."""
-        return frozenset(
-            program for program, n in self.guilty.items() if n >= JOBS_OF_A_PROGRAM and program not in self.sound
-        )
+# Of all memory: where less is free, a process that is killed was killed for that.
+LOW_SHARE = 0.02
 
 
 @dataclass
@@ -137,7 +45,7 @@ class Watched:
 
     attempt: how many processes came before it. suspects: keys of jobs that have to run alone, and at how many deaths
     they were in flight. set_aside: why jobs are not to be tried again. hopeless: programs. hung: set when a thread is
-    left behind that never ends. began: see `Record`.
+    left behind that never ends. began, halved: see `Record`.
     """
 
     journal: int | None = None
@@ -147,6 +55,7 @@ class Watched:
     hopeless: frozenset[str] = frozenset()
     hung: bool = False
     began: tuple[int, float] | None = None
+    halved: int = 0
 
     @property
     def is_supervised(self) -> bool:
@@ -231,6 +140,7 @@ class _Supervisor:
 
     def __init__(self) -> None:
         self.record = Record()
+        self.memory = _Memory()
         self.pid = 0
         self.requests: list[tuple[int, float]] = []
         self.by_force = False
@@ -246,6 +156,7 @@ class _Supervisor:
         while True:
             reading, writing = os.pipe()
             own_id = os.getpid()
+            self.memory = _Memory()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of threads: there are none yet that matter, see _devices_are_open
                 self.pid = os.fork()
@@ -270,7 +181,15 @@ class _Supervisor:
     def _watched(self, journal: int, attempt: int) -> Watched:
         """What a new process needs to know of those before it."""
         record = self.record
-        return Watched(journal, attempt, record.suspects, dict(record.set_aside), record.hopeless, began=record.began)
+        return Watched(
+            journal,
+            attempt,
+            record.suspects,
+            dict(record.set_aside),
+            record.hopeless,
+            began=record.began,
+            halved=record.halved,
+        )
 
     def _forward(self, number: int, frame: object) -> None:
         """Hand a signal of the user's over to the process that computes, once for each request."""
@@ -300,6 +219,7 @@ class _Supervisor:
             if pid:
                 self.pid = 0
                 return status
+            self.memory.look()
             if self._is_overdue():
                 os.kill(self.pid, signal.SIGKILL)
                 self.by_force = True
@@ -332,6 +252,12 @@ class _Supervisor:
         if announced is not None and announced != AGAIN:
             return announced  # what a library does after the end changes nothing
         cause = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if self.record.in_flight and self.memory.ran_out(number) and self.record.ran_out():
+            _say(
+                "The process was killed, and memory had run out. What was finished is kept; going on with half as many "
+                "networks at a time. A lower compute.batch_mib begins there."
+            )
+            return None
         return self._after_a_death(f"{cause}, as when memory runs out" if number == signal.SIGKILL else cause)
 
     def _after_a_death(self, cause: str) -> int | None:
@@ -349,6 +275,28 @@ class _Supervisor:
         _say(f"The process was killed ({cause}) in the middle of: {shown}. What was finished is kept; going on.")
         self.record.died(cause)
         return None
+
+
+class _Memory:
+    """How much memory there was while a process was watched."""
+
+    def __init__(self) -> None:
+        self._kills, self._looked, self._free = machine.memory_kills(), time.monotonic(), math.inf
+
+    def look(self) -> None:
+        """Ask how much is free, not more often than POLL_SECONDS."""
+        if (now := time.monotonic()) - self._looked >= POLL_SECONDS:
+            self._looked, self._free = now, machine.free_bytes()
+
+    def ran_out(self, number: int) -> bool:
+        """Whether a process that this signal ended seems to have died for want of memory.
+
+        Killed: the kernel has killed any process for it, or next to nothing was free at the last look. Aborted: where
+        addresses are limited, as C++ aborts when it is refused some.
+        """
+        if number != signal.SIGKILL:
+            return number == signal.SIGABRT and machine.has_limited_addresses()
+        return machine.memory_kills() > self._kills or self._free < LOW_SHARE * machine.memory_bytes()
 
 
 def _read_all(pipe: int) -> tuple[bytes, bool]:

@@ -6,6 +6,7 @@ one of them runs, and the logarithms of the others follow from the ratios of the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,9 +21,9 @@ from winit_jax.numerics.measure import backward, batches, comparison
 from winit_jax.numerics.measure import forward as forward_pass
 from winit_jax.numerics.measure.family import Family
 from winit_jax.numerics.measure.gradients import Readout
-from winit_jax.numerics.measure.layers import Measured
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings, as_inputs
 from winit_jax.numerics.measure.spectrum import is_one_product, spectrum_by_directions, summary
+from winit_jax.numerics.measure.states import Measured
 from winit_jax.numerics.scaled import as_scaled
 
 # Beside the columns of a pass: what orthonormal weights were multiplied by at each place of each row.
@@ -157,7 +158,9 @@ def forward(
             )
 
         kind = f"{samples:,} inputs through {family.block.name} layers of width {family.width:,}"
-        pieces = (halving or Halving()).in_pieces(kind, group.n_networks, measured_of)
+        results = settings.rows(layers) * len(Measured._fields) * 8
+        mib = partial(_mib, samples * family.width * 4 + results)
+        pieces = (halving or Halving()).in_pieces(kind, group.n_networks, measured_of, mib)
         measured: Measured = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *pieces)
         jacobian_scale = (settings.layer_of(settings.rows(layers)) - 1)[:, None] * group.hidden_log10_ratio
         columns = forward_pass.to_columns(
@@ -173,6 +176,11 @@ def forward(
         _put(measured_columns, columns, group.positions, family.n_networks)
         histogram = measured.histogram  # with edges, there is one group
     return measured_columns, None if histogram is None else np.asarray(histogram)
+
+
+def _mib(of_one: int, networks: int) -> float:
+    """Signals and results of so many networks, at least. of_one: bytes."""
+    return networks * of_one / 2**20
 
 
 def gradients(

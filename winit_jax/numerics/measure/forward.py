@@ -22,8 +22,9 @@ from winit_jax.numerics import meshes, narrow
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.measure import batches, loops
 from winit_jax.numerics.measure.definitions import OF_PHI
-from winit_jax.numerics.measure.layers import Measured, State, descend, enter
+from winit_jax.numerics.measure.layers import descend, enter
 from winit_jax.numerics.measure.networks import Inputs, Networks, Settings
+from winit_jax.numerics.measure.states import Measured, State
 from winit_jax.numerics.measure.statistics import columns
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 

@@ -3,21 +3,20 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from winit_jax.numerics import narrow
 from winit_jax.numerics.blocks import Update
 from winit_jax.numerics.blocks.affine import stem, unit_factor
 from winit_jax.numerics.blocks.protocol import Inner
-from winit_jax.numerics.blocks.stream import Stream, as_stream
+from winit_jax.numerics.blocks.stream import as_stream
 from winit_jax.numerics.changes import Tangent, careful_push, push, rescaled, slope
 from winit_jax.numerics.draws import Draws, Layer
 from winit_jax.numerics.folding import mean_square
-from winit_jax.numerics.measure import loops, removal
+from winit_jax.numerics.measure import fused, loops, removal
 from winit_jax.numerics.measure.advance import (
     Advanced,
     advance,
@@ -27,6 +26,7 @@ from winit_jax.numerics.measure.advance import (
     side_by_side,
 )
 from winit_jax.numerics.measure.networks import Inputs, Layered, Networks, Settings
+from winit_jax.numerics.measure.states import Measured, State
 from winit_jax.numerics.measure.statistics import (
     OfResponse,
     Sums,
@@ -37,40 +37,8 @@ from winit_jax.numerics.measure.statistics import (
     no_response,
     preactivation_mean_square,
 )
-from winit_jax.numerics.narrow import Lost
 from winit_jax.numerics.scaled import Scaled, power_of_two
 from winit_jax.numerics.signals import Argument, Preactivation, Signal, lowered, respond, signal_of
-
-
-class State(NamedTuple):
-    """What a network hands from layer to layer: its signal, the change of it along one direction, and what a
-    normalization will remove of that (None where this need not be watched).
-
-    stream: what a skip hands on beside the signal; None without one.
-    """
-
-    signal: Signal
-    change: Tangent | None
-    alike: removal.Alike | None
-    stream: Stream | None = None
-
-
-class Measured(NamedTuple):
-    """What a pass leaves of each row: the stem and every update of the layers behind it, [rows, N].
-
-    Sums, mean squares of tangents, counts of what is not finite, histograms, entropies of attention weights, and what
-    weights were multiplied by for unit variance, [rows, N, places]. tangent and histogram are None where they were not
-    asked for, entropy where no update attends, factors where weights are as they are drawn. lost: what became of the
-    stream when it was rounded, None for float32.
-    """
-
-    sums: Sums
-    tangent: Scaled | None
-    nonfinite: jax.Array | np.ndarray
-    histogram: jax.Array | np.ndarray | None
-    entropy: jax.Array | np.ndarray | None = None
-    factors: Scaled | None = None
-    lost: Lost | None = None
 
 
 def enter(
@@ -122,12 +90,13 @@ def descend(
 ) -> tuple[State, Measured]:
     """Networks through a stack of hidden layers: states out, and what was measured of each layer, [layers, updates]."""
     updates = settings.block.updates
+    through = fused.by_kernel(_update) if fused.is_asked(networks, settings) else _update
 
     def step(states: State, layer: tuple[Draws, Layered | None]) -> tuple[State, Measured]:
         draws, layered = layer
         rows = []
         for at, update in enumerate(updates):
-            states, row = _update(at, update, states, draws[at], networks.with_layer(layered), edges, settings)
+            states, row = through(at, update, states, draws[at], networks.with_layer(layered), edges, settings)
             rows.append(row)
         return states, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 

@@ -19,6 +19,9 @@ from winit_jax.numerics.normalization import NONE, Normalization
 from winit_jax.numerics.scaled import EXPONENT_LIMIT, Scaled
 from winit_jax.numerics.signals import Signal
 
+# What computes layers that the kernel of `fused` covers: XLA as all others, that kernel, or it interpreted, for tests.
+XLA, PALLAS, INTERPRETED = "xla", "pallas", "interpreted"
+
 
 class Inputs(NamedTuple):
     """Data as a signal. samples: [samples, features], RMS near 1. exponent: of the true scale."""
@@ -108,6 +111,7 @@ class Settings:
     draw are one number. unit_variance: whether each matrix is scaled to products of variance 1. norm_position: `pre`,
     before each update, or `post`, on the stream behind it. layout: of rows. rounds: whether everything is rounded on
     the way to the formats that the networks have. mesh: the devices that networks are dealt over, None for one.
+    kernel: what computes dense layers on the way forward, see `XLA`.
     """
 
     activation: Activation
@@ -121,6 +125,7 @@ class Settings:
     layout: Layout = ROWS
     rounds: bool = False
     mesh: Mesh | None = field(default_factory=meshes.current)
+    kernel: str = XLA
 
     def __post_init__(self) -> None:
         activation = narrow.whole(self.activation) if self.rounds else self.activation

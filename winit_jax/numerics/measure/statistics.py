@@ -64,6 +64,23 @@ class Sums(NamedTuple):
     response: OfResponse
 
 
+class Moments(NamedTuple):
+    """What one pass over a response leaves, [rows, units], at its own scale.
+
+    means: [units], h_j. within: sum_ij (psi_ij - h_j)^2. rows: [rows], sum_j psi_ij. least_argument: the least u, None
+    where nobody asks. saturated: int32 [units], rows in which each unit is. zero: int32.
+    """
+
+    means: jax.Array
+    within: jax.Array
+    rows: jax.Array
+    least: jax.Array
+    most: jax.Array
+    least_argument: jax.Array | None
+    saturated: jax.Array
+    zero: jax.Array
+
+
 def _count(mask: jax.Array) -> jax.Array:
     """How many samples of each unit: int32 [width]. Exact: float32 counts to 2^24 samples."""
     return jnp.sum(over_samples(jnp.where(mask, 1.0, 0.0)), axis=0).astype(jnp.int32)
@@ -80,31 +97,38 @@ def _count_both(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array
 
 def measure_stream(preactivation: Preactivation, removes: str = "", positions: int = 1) -> OfStream:
     """The sums of the pre-activations, [samples x positions, width]. removes: see `Normalization.removes`."""
-    means = preactivation.unit_mean
-    mean = jnp.mean(means)
-    units = means - mean
+    distinct = None
     if removes == "product":
-        distinct = preactivation.distinct
-        assert distinct is not None
-        units = distinct.offset - jnp.mean(distinct.offset)
-        units *= power_of_two(distinct.exponent - preactivation.exponent)
+        assert preactivation.distinct is not None
+        apart = preactivation.distinct
+        distinct = apart.offset - jnp.mean(apart.offset)
+        distinct *= power_of_two(apart.exponent - preactivation.exponent)
     product, scale = preactivation.product, preactivation.scale
     within = total(jnp.square(product - preactivation.product_mean))
-    at_positions, along_positions = None, None
+    found = stream_of(preactivation, within, distinct)
     if positions > 1:
         laid = product.reshape(-1, positions, product.shape[1])
         by_position, by_sample = (
             total(jnp.square(laid - jnp.mean(laid, axis=axis, keepdims=True)).reshape(product.shape)) for axis in (0, 1)
         )
         at_positions, along_positions = (jnp.square(scale.value) * part for part in (by_position, by_sample))
+        found = found._replace(at_positions=at_positions, along_positions=along_positions)
+    return found
+
+
+def stream_of(preactivation: Preactivation, within: jax.Array, distinct: jax.Array | None = None) -> OfStream:
+    """The sums of pre-activations but for those of positions, from `within`: sum_ij (product_ij - its mean_j)^2.
+
+    distinct: m_j - m bar where that is known better than from the means, [width].
+    """
+    means, scale = preactivation.unit_mean, preactivation.scale
+    mean = jnp.mean(means)
     return OfStream(
         exponent=preactivation.exponent,
         mean=mean,
-        between=jnp.sum(jnp.square(units)),
+        between=jnp.sum(jnp.square(means - mean if distinct is None else distinct)),
         within=jnp.square(scale.value) * within,
         within_exponent=scale.exponent,
-        at_positions=at_positions,
-        along_positions=along_positions,
     )
 
 
@@ -117,41 +141,51 @@ def measure_response(
 ) -> tuple[Signal, OfResponse]:
     """The sums of a response psi(argument), [rows, units], and it as a signal. exponents: (left, right)."""
     samples = response.shape[0]
-    left, right = exponents
-    response_min = jnp.min(over_samples(response, jnp.minimum))
-    response_max = jnp.max(over_samples(response, jnp.maximum))
-    exponent = common_exponent(exponents, lambda: jnp.maximum(-response_min, response_max))
-
+    least = jnp.min(over_samples(response, jnp.minimum))
+    most = jnp.max(over_samples(response, jnp.maximum))
     means = jnp.sum(over_samples(response), axis=0) / samples
-    mean = jnp.mean(means)
     within = total(jnp.square(response - means))
-    between = jnp.sum(jnp.square(means - mean))
     ones = jnp.ones(response.shape[1], response.dtype)
-    rows = jnp.matmul(response, ones, precision="highest") - response.shape[1] * mean
-    least = jnp.float32(0.0)
+    rows = jnp.matmul(response, ones, precision="highest")
+    least_argument = None
     if activation.lower is not None:
-        least = jnp.min(over_samples(argument.value, jnp.minimum)) * power_of_two(argument.exponent)
-
+        least_argument = jnp.min(over_samples(argument.value, jnp.minimum))
     saturated, zero = _count_both(
         activation.is_saturated(argument.value, unscaled(response, argument), saturation_threshold),
         activation.is_zero(argument.value, response),
     )
+    found = Moments(means, within, rows, least, most, least_argument, saturated, jnp.sum(zero))
+    return summed_up(found, response, argument.exponent, exponents)
+
+
+def summed_up(
+    found: Moments, response: jax.Array, exponent_of_argument: jax.Array, exponents: tuple[jax.Array, jax.Array]
+) -> tuple[Signal, OfResponse]:
+    """The sums of a response, and it as a signal, from its moments. exponents: (left, right)."""
+    samples, units = response.shape
+    left, right = exponents
+    exponent = common_exponent(exponents, lambda: jnp.maximum(-found.least, found.most))
+    mean = jnp.mean(found.means)
+    between = jnp.sum(jnp.square(found.means - mean))
+    least_argument = jnp.float32(0.0)
+    if found.least_argument is not None:
+        least_argument = found.least_argument * power_of_two(exponent_of_argument)
     sums = OfResponse(
         exponent=exponent,
         left_exponent=jnp.where(left < right, left, exponent),
         mean=mean,
         between=between,
-        within=within,
-        rows=jnp.sum(jnp.square(rows)),
-        least=response_min,
-        least_argument=least,
-        most=response_max,
-        saturated=jnp.sum(saturated),
-        dead=jnp.sum((saturated == samples).astype(jnp.int32)),
-        zero=jnp.sum(zero),
+        within=found.within,
+        rows=jnp.sum(jnp.square(found.rows - units * mean)),
+        least=found.least,
+        least_argument=least_argument,
+        most=found.most,
+        saturated=jnp.sum(found.saturated),
+        dead=jnp.sum((found.saturated == samples).astype(jnp.int32)),
+        zero=found.zero,
     )
-    mean_square = within / response.size + between / response.shape[1] + jnp.square(mean)
-    return Signal(Scaled(response, exponent), means, root_exponent(mean_square)), sums
+    mean_square = found.within / response.size + between / units + jnp.square(mean)
+    return Signal(Scaled(response, exponent), found.means, root_exponent(mean_square)), sums
 
 
 def no_response() -> OfResponse:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
@@ -176,7 +175,7 @@ def closed_form(activation: Activation) -> ClosedForm | None:
     None if it has none."""
     if activation.homogeneous:
         with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
-            left, right = np.asarray(activation.slope(jnp.asarray([-1.0, 1.0])))
+            left, right = np.asarray(jax.jit(activation.slope)(np.array([-1.0, 1.0])))
         return _homogeneous_form(float(left), float(right))
     if activation.frequency is not None:
         return _sin_form(activation.frequency)

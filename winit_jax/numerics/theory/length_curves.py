@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from winit_jax.numerics.activations import Activation
@@ -217,7 +216,7 @@ def _log_level(left: float, right: float) -> float:
 def _limits(activation: Activation) -> tuple[float, float]:
     """Curve.limits, from slopes very near to and far from 0: exact, while the averages at a finite q are not."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.enable_x64(True):
-        slopes = np.asarray(activation.slope(jnp.asarray([-1e-18, 1e-18, -1e18, 1e18])), np.float64)
+        slopes = np.asarray(jax.jit(activation.slope)(np.array([-1e-18, 1e-18, -1e18, 1e18])), np.float64)
     near = activation.at_zero == 0 and activation.degree_at_zero == 1
     far = activation.degree_at_infinity is not None and max(activation.degree_at_infinity) == 1
     return _log_level(*slopes[:2]) if near else math.nan, _log_level(*slopes[2:]) if far else math.nan
