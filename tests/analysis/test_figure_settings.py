@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from support.tables import network_rows, write_run
-from winit_jax.analysis import PlotError, load, plot
+from winit_jax.analysis import PlotError, heatmap, load, plot
 from winit_jax.analysis.figures import style, words
 
 
@@ -69,3 +69,11 @@ def test_ticks_of_growth_reach_to_any_limit():
     ticks = style.growth_ticks(1e9, 0.3, 5)
     assert max(ticks) >= 1e8
     assert len(ticks) <= 21
+
+
+def test_maps_of_chi_name_their_phases_and_have_the_same_colors():
+    frame = network_rows(("tanh",), gains=tuple(0.5 * 1.3**i for i in range(9)), depths=tuple(range(1, 8)), seeds=(0,))
+    figure = heatmap(frame.assign(chi=frame["gain"]), "chi")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["ordered", "chaotic"]
+    norm = figure.axes[0].collections[0].norm
+    assert (norm.vmin, norm.vmax) == (0.1, 10)

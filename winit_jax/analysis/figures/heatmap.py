@@ -10,6 +10,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.ndimage import distance_transform_edt
 
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.critical import Handles, overlay
@@ -81,6 +82,8 @@ def heatmap(
             numbers, kinds = on_grid(panels, panel.rows(cells), value)
             hatches |= panels.fill(panel.axes, numbers, kinds, norm, colors)
             panels.write(panel.axes, numbers, kinds, norm, colors)
+            if value in style.FACTORS:
+                _name_phases(panel.axes, numbers, panels)
             if _is_same_across(numbers, panels):
                 same.append(panel)
             if value in style.GROWTHS and not spread and _float32_limits(panel.axes, panels, numbers, kinds):
@@ -113,6 +116,18 @@ def _spare(frame: pd.DataFrame, places: Places, asked: Given, expected: Expected
         if not asked[spare] and (key == "seed" or count(key) < 2) and along != "seed" and count(along) > 1:
             return spare
     return None
+
+
+def _name_phases(axes: Axes, numbers: np.ndarray, panels: Sheet) -> None:
+    """Write `ordered` where a small difference shrinks and `chaotic` where it grows, in the middle of each region."""
+    if min(numbers.shape) < 4 or panels.across.named or panels.up.named:
+        return
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": "#222222", "fontstyle": "italic"}
+    for name, there in (("ordered", numbers < 1), ("chaotic", numbers > 1)):
+        depth = distance_transform_edt(np.pad(there, 1))[1:-1, 1:-1]
+        if depth.max() >= 2:
+            up, across = np.unravel_index(depth.argmax(), depth.shape)
+            axes.text(float(panels.across.centers[across]), float(panels.up.centers[up]), name, **look)
 
 
 def _short(value: str) -> str:
