@@ -15,7 +15,9 @@ import seaborn as sns
 import winit_jax as winit
 from winit_jax.analysis import best_learning_rate, gradient_growth, ranking
 from winit_jax.analysis.figures import save, style
+from winit_jax.analysis.figures.lines import REFERENCE
 from winit_jax.analysis.figures.page import write_title
+from winit_jax.analysis.figures.words import plain
 from winit_jax.analysis.tables import chance, init_words, tidy, untrained
 
 HERE = Path(__file__).parent
@@ -125,12 +127,14 @@ def reasons_figure(reasons: pd.DataFrame, guess: float):
                 part, x=REASON, y="mean", hue="activation", style="activation", palette="colorblind", s=28, ax=panel,
                 legend=legend,
             )  # fmt: skip
-            panel.axhline(guess, color="#555555", ls=(0, (1, 1.5)), lw=1.0, zorder=0)
+            panel.axhline(guess, zorder=0, **REFERENCE)
             panel.axvline(0, color="#999999", lw=0.6, zorder=0)
             panel.set_xscale("symlog", linthresh=1)
             low, high = panel.get_xlim()
+            panel.set_xlim(1.3 * low, high + 0.1)  # marks stay clear of the frame
+            low = 1.3 * low
             ticks = [tick for tick in (-20, -5, -2, -1, 0, 1, 2) if low <= tick <= high]
-            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            panel.set_xticks(ticks, [plain(tick) for tick in ticks])
             panel.minorticks_off()
             panel.set_title(f"depth {depth}")
             panel.set_xlabel("log₁₀ gradient, first over last layer")
@@ -140,9 +144,8 @@ def reasons_figure(reasons: pd.DataFrame, guess: float):
         handles, labels = axes[-1].get_legend_handles_labels()
         axes[-1].get_legend().remove()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
-        write_title(
-            figure, "Gradients before training, and accuracies after it", "a mark an initialization; dotted: guessing"
-        )
+        write_title(figure, "Gradients before training, and accuracies after it")
+        figure.caption = "A mark an initialization; the grey line is guessing.\nThe axis of x is symmetric logarithmic."
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend, meshes, panels
+from support.drawn import legend, meshes, panels, said
 from support.folders import commit
 from winit_jax.analysis import (
     PlotError,
@@ -101,8 +101,8 @@ def test_a_heatmap_shows_the_median_of_seeds_in_its_place():
     assert [axes.get_title() for axes in panels(figure)] == ["tanh", "relu"]
     tanh = meshes(figure)[0].get_array().reshape(4, len(GAINS))
     np.testing.assert_allclose(tanh[2], 3 * np.log10(GAINS) + 0.01)
-    assert "median of 3 seeds" in figure.get_suptitle()
-    assert "width 100" in figure.get_suptitle()
+    assert "median of 3 seeds" in said(figure)
+    assert "width 100" in said(figure)
     worst = meshes(heatmap(frame, seeds="max"))[0].get_array().reshape(4, len(GAINS))
     np.testing.assert_allclose(worst[0], np.log10(GAINS) + 0.07)
 
@@ -226,7 +226,7 @@ def test_histograms_show_shares_and_what_lies_outside():
     axes = figure.axes[0]
     values = axes.patches[0].get_data().values
     assert values.sum() == pytest.approx(36 / 44)
-    assert [text.get_text() for text in axes.texts] == ["7% < -1\n11% > 1"]
+    assert [text.get_text() for text in axes.texts] == ["7% < −1\n11% > 1"]
 
 
 def test_profiles_have_a_line_a_gain_and_a_band_over_seeds():

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from support.drawn import wide_lines
+from support.drawn import named_lines
 from support.tables import STEPS, as_table, history, trained_networks
 from winit_jax.analysis import best_learning_rate, curves, heatmap, ranking
 from winit_jax.analysis.figures.places import Places, of_training
@@ -28,7 +28,7 @@ def training():
 
 def test_a_line_is_the_median_over_seeds_and_its_band_their_range(training):
     axes = curves(training, "train_loss").axes[0]
-    he = wide_lines(axes, 1.4)[1]
+    he = named_lines(axes)[1]
     np.testing.assert_allclose(he.get_xdata(), STEPS)
     np.testing.assert_allclose(he.get_ydata(), [2.3, 1.1, 0.5, 0.11])
     band = axes.collections[1].get_paths()[0].vertices
@@ -38,12 +38,18 @@ def test_a_line_is_the_median_over_seeds_and_its_band_their_range(training):
 
 def test_a_line_ends_where_half_of_its_seeds_have_diverged_with_a_mark(training):
     figure = curves(training, "train_loss")
-    ended = wide_lines(figure.axes[0], 1.4)[2]
+    ended = named_lines(figure.axes[0])[2]
     np.testing.assert_allclose(ended.get_xdata(), [0, 10])
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert [float(mark.get_xdata()[0]) for mark in marks] == [20.0]
     words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert words == ["normal, std 0.1", "he_normal", "lecun_normal", "guessing: ln 10", "half of the seeds diverged"]
+    assert words == [
+        "normal, std 0.1",
+        "He\n(he_normal)",
+        "Xavier, 1/fan_in\n(lecun_normal)",
+        "guessing: ln 10",
+        "half of the seeds diverged before this step",
+    ]
 
 
 def test_networks_that_have_diverged_guess():
@@ -51,8 +57,8 @@ def test_networks_that_have_diverged_guess():
     axes = curves(as_table(rows, classes=4), "test_accuracy").axes[0]
     low = axes.collections[0].get_paths()[0].vertices[:, 1].min()
     assert low == pytest.approx(0.25)
-    np.testing.assert_allclose(wide_lines(axes, 1.4)[0].get_ydata(), 0.5)
-    guessing = [line for line in axes.lines if isinstance(line, Line2D) and line.get_lw() == 1.0]
+    np.testing.assert_allclose(named_lines(axes)[0].get_ydata(), 0.5)
+    guessing = [line for line in axes.lines if isinstance(line, Line2D) and line.get_lw() == 0.8]
     assert guessing[0].get_ydata()[0] == 0.25
 
 
@@ -67,8 +73,8 @@ def test_normalisation_at_sixteen_stds_is_a_figure_of_four_by_four():
     grid = figure.axes[0].get_subplotspec().get_gridspec()
     assert (grid.nrows, grid.ncols) == (4, 4)
     assert [axes.get_title() for axes in figure.axes][::15] == ["std 0.0001", "std 1"]
-    assert figure.axes[0].get_ylabel() == "training accuracy"
-    assert figure.axes[1].get_ylabel() == ""
+    assert figure.get_supylabel() == "training accuracy"
+    assert {axes.get_ylabel() for axes in figure.axes} == {""}
 
 
 def test_keys_without_a_place_are_named(training):
@@ -138,7 +144,11 @@ def test_a_ranking_has_a_dot_for_each_initialisation_at_its_mean():
     assert set(init_words(frame)) == {"normal, std 0.01", "normal, std 0.1", "he_normal"}
     figure = ranking(frame)
     panel = figure.axes[0]
-    assert [text.get_text() for text in panel.get_yticklabels()] == ["normal, std 0.01", "normal, std 0.1", "he_normal"]
+    assert [text.get_text() for text in panel.get_yticklabels()] == [
+        "He (he_normal)",
+        "normal, std 0.1",
+        "normal, std 0.01",
+    ]
     dots = sorted(float(x) for line in panel.lines if line.get_marker() == "o" for x in line.get_xdata())
     assert dots == pytest.approx([0.1, 0.7, 0.9])
 

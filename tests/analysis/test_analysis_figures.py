@@ -45,7 +45,7 @@ def test_schemes_have_their_own_figure_without_cells_that_nobody_asked_for(monke
     path = write_run(tmp_path / "mixed", frame, gain=[0.1, 1.0, 10.0], init=["normal", "he_normal"], depth="int:1:4")
     made = heatmap_of(monkeypatch, path, tmp_path)
     assert list(made) == ["heatmap-log10_act_rms", "heatmap-log10_act_rms-schemes"]
-    assert [legend(figure) for figure in made.values()] == [[], []]
+    assert [legend(figure) for figure in made.values()] == [[], ["one seed", "median of seeds"]]
 
 
 def test_standard_figures_are_capped_with_a_sentence(tmp_path, monkeypatch):
@@ -72,14 +72,16 @@ def test_each_format_is_written_whole_and_the_same_twice(run, tmp_path, fmt, mag
     first, second = (plot(run, "heatmap", out=tmp_path / f"{name}.{fmt}")[0] for name in "ab")
     assert first.read_bytes().startswith(magic)
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{fmt}", f"b.{fmt}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"a.{fmt}", "a.txt", f"b.{fmt}", "b.txt"])
     assert not plt.get_fignums()
 
 
 def test_a_folder_as_out_takes_every_figure(run, tmp_path):
     names = [path.name for path in plot(run, "histograms", out=tmp_path)]
     assert names == ["histograms-tanh.png", "histograms-relu.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*names, "histograms-tanh.txt", "histograms-relu.txt"]
+    )
 
 
 def test_profiles_take_panels_and_a_value(run, tmp_path):
@@ -286,9 +288,9 @@ def test_a_run_at_infinite_width_has_heatmaps_of_its_predictions(tmp_path, monke
     assert names == ["theory-vanishing-exploding.png", "theory-jacobian.png", "theory-correlation.png"]
     made = heatmap_of(monkeypatch, path, tmp_path, value="chi", where={"activation": ["relu"]})
     assert list(made) == ["heatmap-chi-activation-relu"]
-    assert made["heatmap-chi-activation-relu"].get_suptitle().split("\n")[1:] == [
-        "A sweep",
-        "init normal, bias_std 0, activation relu",
+    assert made["heatmap-chi-activation-relu"].caption.split("\n")[1:3] == [
+        "Sweep: A sweep.",
+        "Held fixed: init normal, bias std 0, activation relu.",
     ]
     with pytest.raises(PlotError, match="where: 'seed' is not known"):
         plot(path, "heatmap", where={"seed": ["0"]})

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import named_lines
+from support.drawn import named_lines, said
 from support.tables import bin_rows, gradient_rows, network_rows
 from winit_jax.analysis import gradient_growth, gradient_histograms, heatmap, isometry, profiles
 
@@ -98,7 +98,7 @@ def test_the_legend_has_layers_and_the_normal_and_the_title_says_what_was_chosen
     frame = bin_rows(network_rows(("tanh",), gains=tuple(np.geomspace(0.1, 10, 9)), depths=tuple(range(1, 21))))
     figure = gradient_histograms(frame.assign(log10_preact_grad_rms=-3.0))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "6", "11", "15", "20", "normal"]
-    assert "4 of 9 gains, 5 of 20 layers" in figure.get_suptitle().replace("\n", " ")
+    assert "4 of 9 gains, 5 of 20 layers" in said(figure)
     assert len(figure.axes) == 8
 
 
@@ -131,11 +131,9 @@ def test_isometry_draws_the_median_of_seeds_and_a_band_from_least_to_greatest():
     assert panel.get_yscale() == "log"
     assert normal.get_linestyle() != orthogonal.get_linestyle()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["normal", "orthogonal"]
-    said = figure.get_suptitle().replace("\n", " ")
-    assert (
-        "gain 1, bias_std 0, width 100, activation tanh, line: median, band: least to greatest, medians of 3 seeds"
-        in said
-    )
+    words = said(figure)
+    assert "held fixed: gain 1, bias std 0, width 100, activation tanh, " in words
+    assert "line: median, band: least to greatest, medians of 3 seeds" in words
 
 
 def test_each_activation_shows_the_gains_whose_singular_values_stay_nearest_to_one():
@@ -144,7 +142,7 @@ def test_each_activation_shows_the_gains_whose_singular_values_stay_nearest_to_o
     titles = [axes.get_title() for axes in figure.axes]
     near = ["gain 0.562", "gain 1", "gain 1.78"]
     assert titles == [f"{name}, {gain}" for name in ("tanh", "relu") for gain in near]
-    assert "3 of 9 values of gain, nearest to 1" in figure.get_suptitle().replace("\n", " ")
+    assert "3 of 9 values of gain, nearest to 1" in said(figure)
 
 
 def test_a_least_singular_value_of_zero_reaches_the_bottom():

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import SymLogNorm
 
 from support.clocks import a_moment
-from support.drawn import hatches, legend, meshes, texts
+from support.drawn import hatches, legend, meshes, said, texts
 from support.tables import network_rows
 from winit_jax.analysis import heatmap
 
@@ -32,26 +32,28 @@ def test_seeds_are_put_together_by_the_rule_that_the_figure_names(seeds, extra):
     cells = meshes(figure)[0].get_array().reshape(4, len(GAINS))
     expected = np.std([0, 0.01, 0.11], ddof=1) if extra is None else 2 * np.log10(GAINS) + extra
     np.testing.assert_allclose(cells[1], np.broadcast_to(expected, len(GAINS)), atol=1e-12)
-    assert f"{seeds} of 3 seeds" in figure.get_suptitle()
+    assert f"{seeds} of 3 seeds" in said(figure)
 
 
 def test_a_spread_over_seeds_is_sequential_and_named_so():
     figure = heatmap(network_rows(), seeds="std")
     assert not isinstance(meshes(figure)[0].norm, SymLogNorm)
     assert meshes(figure)[0].norm.vmin == 0
-    assert "Spread over seeds" in figure.get_suptitle()
+    assert "spread over seeds" in said(figure)
     with pytest.raises(ValueError, match="seeds = 'std' needs two seeds or more"):
         heatmap(network_rows(seeds=(0,)), seeds="std")
 
 
 def test_cells_with_fewer_seeds_are_counted_in_the_subtitle():
     frame = network_rows()
-    assert "median of 2 to 3 seeds" in heatmap(frame[(frame["seed"] < 2) | (frame["depth"] < 3)]).get_suptitle()
+    assert "median of 2 to 3 seeds" in said(heatmap(frame[(frame["seed"] < 2) | (frame["depth"] < 3)]))
 
 
-def test_what_is_held_fixed_stands_under_the_title():
-    said = heatmap(network_rows(), below="A sweep").get_suptitle()
-    assert said.split("\n")[1:] == ["A sweep", "init normal, bias_std 0, width 100, median of 3 seeds"]
+def test_what_is_held_fixed_stands_in_the_caption_and_the_title_is_one_line():
+    figure = heatmap(network_rows(), below="A sweep")
+    assert figure.get_suptitle() == "Vanishing and exploding signals"
+    held = "Held fixed: init normal, bias std 0, width 100."
+    assert figure.caption.split("\n") == [f"{figure.get_suptitle()}.", "Sweep: A sweep.", held, "Median of 3 seeds."]
 
 
 def test_points_asked_for_and_not_run_are_hatched():
@@ -127,7 +129,7 @@ def test_many_activations_run_on_over_several_rows():
     assert [axes.get_title() for axes in figure.axes[:7]] == list(names)
     assert figure.get_figwidth() < 15
     labelled = [bool(axes.get_xlabel()) for axes in figure.axes[:7]]
-    assert labelled == [False, False, False, True, True, True, True]
+    assert labelled == [False, False, False, False, False, True, False]  # once, below the last row
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from support.drawn import bars, notes
+from support.drawn import bars, notes, said
 from support.tables import bin_rows, network_rows
 from winit_jax.analysis import histogram_figures, histograms
 
@@ -15,8 +15,8 @@ def one_activation(**options):
 def test_heights_are_shares_of_all_activations_over_all_seeds():
     figure = histograms(one_activation(counts=(1, 2, 3, 4), below=6, above=3, lost=1))
     np.testing.assert_allclose(bars(figure.axes[0]), np.array([1, 2, 3, 4]) / 20)
-    assert notes(figure.axes[0]) == ["30% < -1\n15% > 1\n5% not finite"]
-    assert "3 seeds together" in figure.get_suptitle()
+    assert notes(figure.axes[0]) == ["30% < −1\n15% > 1\n5% not finite"]
+    assert "3 seeds together" in said(figure)
 
 
 def test_densities_integrate_to_the_share_inside_and_counts_are_counts():
@@ -30,7 +30,7 @@ def test_a_spike_is_cut_off_and_its_share_told():
     panel = figure.axes[0]
     assert panel.get_ylim()[1] < 0.9
     assert panel.get_ylim()[1] > 0.06
-    assert notes(panel) == ["90% here"]
+    assert notes(panel) == ["↑ 90%\nin this bin"]
     flat = histograms(one_activation(counts=(0, 0, 90, 0))).axes[0]
     assert flat.get_ylim()[1] > 1
     assert notes(flat) == []
@@ -57,7 +57,7 @@ def test_a_choice_of_layers_and_gains_is_told():
     )
     figure = histograms(frame)
     assert len(figure.axes) == 25
-    assert "5 of 9 gains, 5 of 20 layers" in figure.get_suptitle().replace("\n", " ")
+    assert "5 of 9 gains, 5 of 20 layers" in said(figure)
 
 
 def test_each_activation_and_width_has_its_figure():

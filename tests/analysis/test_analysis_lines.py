@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend, named_lines, outside
+from support.drawn import legend, named_lines, outside, said
 from support.meanfield import with_theory
 from support.tables import keys, network_rows, write_run
 from winit_jax.analysis import against, load
+from winit_jax.analysis.figures.lines import darker
 from winit_jax.analysis.figures.places import Places, of_lines
 
 
@@ -33,7 +34,7 @@ def test_a_line_is_the_median_over_depth_and_the_band_the_range_of_seeds():
     at_two = band[band[:, 0] == 2, 1]
     assert (at_two.min(), at_two.max()) == (2.0, 3.0)
     assert figure.axes[0].get_xlabel() == "depth (layers)"
-    assert "median of 5 seeds, band from least to greatest" in figure.get_suptitle().replace("\n", " ")
+    assert "median of 5 seeds, band from least to greatest" in said(figure)
 
 
 def test_a_formula_of_the_depth_is_one_line_by_its_own_words():
@@ -43,16 +44,17 @@ def test_a_formula_of_the_depth_is_one_line_by_its_own_words():
     assert [len(line.get_xdata()) for line in lines] == [4, 4]
     np.testing.assert_allclose(lines[1].get_ydata(), [0.002, 0.01, 0.05, 0.2])
     assert figure.axes[0].get_xscale() == "log"
-    assert figure.axes[0].get_yscale() == "symlog"
+    assert figure.axes[0].get_yscale() == "linear"
     assert outside(figure) == []
 
 
-def test_a_prediction_is_thin_and_dashed_in_the_colour_of_its_line():
+def test_a_prediction_is_thin_and_dashed_over_its_line_in_a_darker_shade():
     figure = against(with_theory(network_rows(("tanh",), gains=(0.5, 2.0))), "log10_jacobian", x="depth")
     drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
     assert len(drawn) == 4
     for line, prediction in (drawn[:2], drawn[2:]):
-        assert line.get_color() == prediction.get_color()
+        assert darker(line.get_color()) == prediction.get_color()
+        assert prediction.get_zorder() > line.get_zorder()
         assert prediction.get_linewidth() < line.get_linewidth()
         assert prediction.is_dashed()
     assert legend(figure)[-1] == "mean field"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend, named_lines
+from support.drawn import legend, named_lines, said
 from support.tables import keys, layer_rows, network_rows
 from winit_jax.analysis import profiles
 
@@ -16,7 +16,7 @@ def test_a_line_is_the_median_and_the_band_the_range_of_seeds():
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     at_two = band[band[:, 0] == 2, 1]
     assert (at_two.min(), at_two.max()) == (2.0, 3.0)
-    assert "median of 5 seeds, band from least to greatest" in figure.get_suptitle().replace("\n", " ")
+    assert "median of 5 seeds, band from least to greatest" in said(figure)
 
 
 def test_a_band_may_leave_out_the_outermost_seeds_and_says_so():
@@ -26,7 +26,7 @@ def test_a_band_may_leave_out_the_outermost_seeds_and_says_so():
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     at_one = band[band[:, 0] == 1, 1]
     np.testing.assert_allclose((at_one.min(), at_one.max()), (1.01, 1.09))
-    assert "band from 10% to 90%" in figure.get_suptitle().replace("\n", " ")
+    assert "band from 10% to 90%" in said(figure)
     with pytest.raises(ValueError, match="band = 'sd' is not one of range, quantiles"):
         profiles(layer_rows(network_rows()), band="sd")
 
@@ -38,7 +38,7 @@ def test_many_gains_are_told_by_a_logarithmic_colour_bar():
     assert legend(figure) == []
     assert figure.axes[-1].get_yscale() == "log"
     assert figure.axes[-1].get_ylabel().startswith("gain")
-    assert "16 of 33 values of gain" in figure.get_suptitle().replace("\n", " ")
+    assert "16 of 33 values of gain" in said(figure)
     assert len(legend(profiles(frame))) == 8
 
 
@@ -46,7 +46,7 @@ def test_inits_are_told_by_colour_and_dashes():
     figure = profiles(layer_rows(network_rows(inits=("he_normal", "xavier_normal", "zeros"))))
     looks = {(str(line.get_color()), str(line.get_linestyle())) for line in named_lines(figure.axes[0])}
     assert len(looks) == 3
-    assert legend(figure)[:3] == ["he_normal", "xavier_normal", "zeros"]
+    assert legend(figure)[:3] == ["He\n(he_normal)", "Glorot\n(xavier_normal)", "zeros"]
 
 
 def test_zero_and_overflow_are_marked_where_they_begin():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawn import legend
+from support.drawn import legend, said
 from support.tables import network_rows
 from winit_jax.analysis import Thresholds, boundary, counts, regime_map, regimes
 from winit_jax.analysis.figures.regimes import COLOURS
@@ -208,9 +208,7 @@ def test_a_map_shows_the_regime_of_most_seeds_and_hatches_what_was_not_run():
     assert [REGIMES[int(code)] for code in cells[0]] == ["vanishing", "vanishing", "healthy", "healthy"]
     assert cells.mask[1].all()
     assert legend(figure) == ["vanishing", "healthy", "not run"]
-    assert "most of 3 seeds, thresholds: 3 decades, 75% saturated, 0.99 alike" in figure.get_suptitle().replace(
-        "\n", " "
-    )
+    assert "most of 3 seeds, thresholds: 3 decades, 75% saturated, 0.99 alike" in said(figure).replace("\n", " ")
 
 
 def test_of_equally_many_seeds_the_worse_regime_is_shown():

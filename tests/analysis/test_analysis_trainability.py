@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import LogNorm, SymLogNorm
 
-from support.drawn import legend, meshes, wide_lines
+from support.drawn import legend, meshes, named_lines
 from support.meanfield import mean_field
 from support.tables import as_table, history, keys, trained_networks
 from winit_jax.analysis import curves, heatmap
@@ -122,7 +122,7 @@ def test_the_band_of_a_loss_runs_off_the_top_where_a_seed_diverged():
     band = axes.collections[0].get_paths()[0].vertices
     assert band[band[:, 0] == 10, 1].max() == 2.0
     assert band[band[:, 0] == 20, 1].max() > axes.get_ylim()[1] > 2.3
-    assert wide_lines(axes, 1.4)[0].get_ydata().tolist() == [2.3, 1.3, 1.1, 0.9]
+    assert named_lines(axes)[0].get_ydata().tolist() == [2.3, 1.3, 1.1, 0.9]
     assert legend(figure) == ["guessing: ln 10", "band to the top: some seeds diverged"]
 
 
@@ -138,9 +138,9 @@ def test_inits_and_their_scales_are_lines_beside_each_other():
     frame = few_inits()
     assert of_training(frame, {}) == Places(hue="init", col="depth")
     figure = curves(frame)
-    assert legend(figure)[:4] == ["normal, std 0.01", "normal, std 1", "xavier_normal", "he_normal"]
+    assert legend(figure)[:4] == ["normal, std 0.01", "normal, std 1", "Glorot\n(xavier_normal)", "He\n(he_normal)"]
     assert [axes.get_title() for axes in figure.axes] == ["depth 2", "depth 4"]
-    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in wide_lines(figure.axes[0], 1.4)}
+    looks = {(str(line.get_color()), str(line.get_linestyle())) for line in named_lines(figure.axes[0])}
     assert len(looks) == 4
 
 

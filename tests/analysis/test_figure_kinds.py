@@ -99,12 +99,15 @@ def test_a_kind_is_drawn_and_nothing_reaches_beyond_its_page(figure):
 
 
 def test_a_kind_has_a_title_and_says_what_its_axes_are(figure):
-    title, *below = figure.get_suptitle().split("\n")
+    title = figure.get_suptitle()
     assert title
-    assert "A sweep" in below
+    assert "\n" not in title
+    assert figure.caption.startswith(f"{title.partition(' · ')[0]}")
+    assert "Sweep: A sweep." in figure.caption.split("\n")
     of_panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert any(axes.get_xlabel() for axes in of_panels)
-    assert all(axes.get_ylabel() for axes in of_panels if axes.get_subplotspec().is_first_col())
+    first = [axes for axes in of_panels if axes.get_subplotspec().is_first_col()]
+    assert figure.get_supylabel() or all(axes.get_ylabel() for axes in first)
     assert all(axes.get_ylabel() for axes in figure.axes if axes.get_label() == "<colorbar>")
 
 

@@ -52,8 +52,8 @@ def wide_lines(axes, width):
 
 
 def said(figure):
-    """The title and the lines below it, in one."""
-    return figure.get_suptitle().replace("\n", " ")
+    """What stands beside a figure: its caption, in one line, its sentences as phrases."""
+    return ", ".join(line[:1].lower() + line[1:].removesuffix(".") for line in figure.caption.split("\n"))
 
 
 def texts(figure):

@@ -165,6 +165,13 @@ class Tables:
         return next((axis for axis in ("std", "gain") if axis in self._grid), None)
 
     @property
+    def source(self) -> str:
+        """What the networks are fed, in words, empty where the sweep does not say; frames carry it in their attrs."""
+        inputs = self.sweep.get("inputs")
+        given = str(inputs.get("source", "")) if isinstance(inputs, dict) else ""
+        return "normal inputs" if given == "normal" else given.rpartition("/")[2]
+
+    @property
     def is_theory(self) -> bool:
         """Whether the run has predictions and no networks, as a sweep of infinite width has."""
         return not self._journal.paths(self.path, "networks") and self.theory is not None
@@ -254,6 +261,7 @@ class Tables:
         if frame.empty:
             return None
         frame.attrs["scale_axis"] = self.scale_axis
+        frame.attrs["source"] = self.source
         if classes := (self.info.get("train") or {}).get("classes"):
             frame.attrs["classes"] = classes
         return frame

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from winit_jax.analysis import summary
 from winit_jax.analysis.columns import OF_REGIMES
-from winit_jax.analysis.figures import catalog, drawings, files
+from winit_jax.analysis.figures import catalog, drawings, files, settings
 from winit_jax.analysis.figures.catalog import Kind
 from winit_jax.analysis.reading import RunFolderError, Tables, keys_of, read_folder
-from winit_jax.analysis.selection import Where, keep, named, pushed
+from winit_jax.analysis.selection import PlotError, Where, keep, named, pushed
 from winit_jax.analysis.statistics import deviations, regimes
 from winit_jax.analysis.tables import KEYS
 
@@ -42,16 +42,23 @@ class Run(Tables):
         col: str | None = None,
         seeds: str | None = None,
         where: Where | None = None,
+        **look: Any,
     ) -> Figure:
         """One figure of a kind, by its name.
 
         value: the column that it shows. x, y, hue, row, col: the keys along its axes, of its lines and of its panels.
-        seeds: how seeds are put together. where: key -> the value or values to keep. What a kind has no use for is
-        refused.
+        seeds: how seeds are put together. where: key -> the value or values to keep. look: style (screen, paper or
+        slides), title (words, True or False), size (inches), dpi, cmap, vmin, vmax, and ax, where the figure has one
+        panel; see `settings.Settings`. What a kind has no use for is refused. The figure's `caption` says what is held
+        fixed, how seeds were put together and what was left out.
         Errors: RunFolderError, and PlotError in a sentence, also where keys without a place would make several figures.
         """
         request = drawings.Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, where or {})
-        return drawings.single(self, kind, request)
+        wanted = settings.of_words(**look)
+        if found := settings.problems(wanted, kind in files.COLORED, kind):
+            raise PlotError("\n".join(found))
+        with settings.holding(wanted):
+            return drawings.single(self, kind, request)
 
     def standard_figures(
         self,
@@ -147,10 +154,13 @@ def load(run_dir: str | Path, owner: object = None) -> Run:
 def _method(kind: Kind) -> Callable[..., Figure]:
     """The method of `Run` that draws one kind of figure."""
     takes = ("value",) * (kind.value is not None) + kind.places + ("seeds",) * (kind.pools is None) + ("where",)
+    of_colors = ("cmap", "vmin", "vmax")
+    takes += tuple(name for name in settings.NAMES if kind.colored or name not in of_colors)
 
     def draw(self: Run, *values: str, **options: Any) -> Figure:
         arguments = signature.bind(self, *values, **options).arguments
-        return self.plot(kind.name, **{name: arguments[name] for name in takes if name in arguments})
+        given = {name: arguments[name] for name in takes if name in arguments}
+        return self.plot(kind.name, **given)
 
     keyword, positional = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("self", positional)]

@@ -11,7 +11,8 @@ from winit_jax.cli.saying import Folder, notes, say, sentences, stop
 from winit_jax.system.garbage import collect_seldom
 from winit_jax.system.imports import OF_SEABORN, hidden
 
-# Where the help of `theory` has the options of a stream.
+# Where the help of `plot` has how a figure looks, and that of `theory` the options of a stream.
+LOOK = "How it looks"
 OF = "The stream of a block"
 
 
@@ -36,13 +37,33 @@ def plot(
     where: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUES", help="Keep only these; may be repeated.")
     ] = None,
+    style: Annotated[str | None, typer.Option(help="paper, screen or slides [screen].", rich_help_panel=LOOK)] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="A title of your own.", rich_help_panel=LOOK)
+    ] = None,
+    titled: Annotated[
+        bool | None,
+        typer.Option("--with-title/--no-title", help="The usual title, or none [none on paper].", rich_help_panel=LOOK),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTH,HEIGHT", help="Inches of the page.", rich_help_panel=LOOK)
+    ] = None,
+    dpi: Annotated[int | None, typer.Option(help="Dots an inch of a png [160].", rich_help_panel=LOOK)] = None,
+    cmap: Annotated[
+        str | None, typer.Option(help="A map of colors of matplotlib or seaborn.", rich_help_panel=LOOK)
+    ] = None,
+    vmin: Annotated[float | None, typer.Option(help="Where colors begin.", rich_help_panel=LOOK)] = None,
+    vmax: Annotated[float | None, typer.Option(help="Where colors end.", rich_help_panel=LOOK)] = None,
     fmt: Annotated[str | None, typer.Option("--format", help="png, svg or pdf [png].")] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="A .png, .svg or .pdf file, or a folder [DIR/figures]."),
     ] = None,
 ) -> None:
-    """Draw figures of a run. Example: winit plot runs/phase heatmap --value dead --col width --format pdf"""
+    """Draw figures of a run, each with its caption in a .txt file beside it.
+
+    Example: winit plot runs/phase heatmap --value dead --col width --style paper --format pdf
+    """
     with hidden(*OF_SEABORN):
         from winit_jax.analysis import PlotError, RunFolderError, plot
     collect_seldom()
@@ -68,6 +89,13 @@ def plot(
             fmt=fmt,
             out=out,
             report=say,
+            style=style,
+            title=titled if title is None else title,
+            size=size,
+            dpi=dpi,
+            cmap=cmap,
+            vmin=vmin,
+            vmax=vmax,
         )
     for path in paths:
         typer.echo(path)

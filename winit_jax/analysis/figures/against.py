@@ -12,17 +12,31 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 
 from winit_jax.analysis.axes import is_log_spaced
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.lines import Look, band_rule, check_band, draw_dot, explain, lines_of, over_seeds
+from winit_jax.analysis.figures.lines import (
+    LINES,
+    REFERENCE,
+    Look,
+    band_rule,
+    check_band,
+    darker,
+    draw_band,
+    draw_dot,
+    explain,
+    lines_of,
+    over_seeds,
+    with_scales_of_inits,
+)
 from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_lines
-from winit_jax.analysis.figures.profiles import HALO, PREDICTED
+from winit_jax.analysis.figures.profiles import PREDICTED
+from winit_jax.analysis.figures.words import key_words
 from winit_jax.analysis.statistics.cells import cells_of
 from winit_jax.analysis.statistics.seeds import after_training
-from winit_jax.analysis.tables import chance, in_order, is_named, measured, number, tidy
+from winit_jax.analysis.tables import chance, in_order, is_named, measured, tidy
 
 SIZE = Size(width=2.5, height=2.05, beside=2.2, narrowest=6.2)
 OVERFLOW: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
-GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
+GUESSING = REFERENCE
 # Positive numbers that span so many times are drawn on a logarithmic axis.
 WIDE = 100.0
 # At most so many values of a logarithmic x are its ticks, and so many points of a line have dots.
@@ -48,7 +62,7 @@ def against(
     chosen. row, col: the keys of the panels; those left out are chosen as `places.of_lines` says. band: range (least
     to greatest of seeds) or quantiles (10% to 90%). below: put under the title, before what is held fixed.
     Each point is a network of its own: of a scale that depends on the depth, that of the depth.
-    Growth far from 0 is drawn on a symmetric logarithmic axis, other positive numbers that span a factor of WIDE on a
+    The axis of growth is linear in the logarithm; other positive numbers that span a factor of WIDE are drawn on a
     logarithmic one. A mark at the top tells where any seed first overflows, which then leaves the median and the band.
     Columns of what was learnt count networks that diverged as `seeds.after_training` says.
     Where the table has theory_<value>, what mean field predicts is drawn over it, thin and dashed.
@@ -60,6 +74,7 @@ def against(
     frame = tidy(frame)
     places = of_lines(frame, {"x": x, "hue": hue, "row": row, "col": col}).checked()
     x, hue, row, col = places.x or "depth", places.hue or "init", places.row, places.col
+    frame = with_scales_of_inits(frame, hue, (x, row, col))
     if is_named(frame, x):
         raise ValueError(f"x = {x!r} has names, or formulas, and lines run along numbers: make it hue, row or col.")
     theory = f"theory_{value}" if measured(frame, f"theory_{value}") else None
@@ -77,7 +92,7 @@ def against(
         page.name_panels()
         page.label(style.label(x), style.label(value))
         _scale_x(page, in_order(frame, x))
-        notes = [Line2D([], [], label="mean field", color="#555555", **PREDICTED)] if theory else []
+        notes = [Line2D([], [], label="mean field", color="#333333", **PREDICTED)] if theory else []
         if overflowed:
             notes.append(Line2D([], [], color="#555555", label="first overflow of any seed", **OVERFLOW))
         if value in style.ACCURACIES:
@@ -85,7 +100,8 @@ def against(
         _scale_y(page, numbers, value, chance(frame))
         explain(page, lines)
         held = style.held(frame, (lines.told_apart, x, row, col))
-        heading = f"{style.sentence(style.label(value))} by {x.replace('_', ' ')}"
+        what = f"{style.label(value).partition(' (')[0]} by {key_words(x)}"
+        heading = style.heading(what, frame, (x, hue, row, col))
         return page.finish(title or heading, below, (held, band_rule(frame, band), lines.left_out), notes)
 
 
@@ -103,15 +119,15 @@ def _draw(axes: Axes, part: pd.DataFrame, x: str, look: Look) -> bool:
     at = part[x].to_numpy()
     median, low, high = (part[name].replace([-np.inf, np.inf], np.nan) for name in ("median", "low", "high"))
     dot = "o" if len(at) <= FEW_POINTS else None
-    look_of: dict[str, Any] = {"color": look.color, "ls": look.dash, "lw": 1.3, "marker": dot, "ms": 3}
-    axes.plot(at, median, **look_of, clip_on=dot is None, label=look.name)
-    axes.fill_between(at, low, high, color=look.color, alpha=0.22, lw=0)
+    look_of: dict[str, Any] = {"color": look.color, "ls": look.dash, "lw": look.width, "marker": dot, "ms": 3}
+    axes.plot(at, median, **look_of, clip_on=dot is None, label=look.name, zorder=LINES)
+    draw_band(axes, at, low, high, look)
     alone: dict[str, Any] = {}
     if len(at) == 1:
         draw_dot(axes, at, median, low, high, look.color)
         alone = {"marker": "_", "ms": 12}
     if part["predicted"].notna().any():
-        axes.plot(at, part["predicted"], color=look.color, path_effects=HALO, **PREDICTED, **alone)
+        axes.plot(at, part["predicted"], color=darker(look.color), **PREDICTED, **alone)
     if not part["overflow"].any():
         return False
     first = part.loc[part["overflow"], x].min()
@@ -127,11 +143,11 @@ def _scale_x(page: Page, values: list[Any]) -> None:
         if log:
             axes.set_xscale("log")
             few = values if len(values) <= FEW_TICKS else style.round_ticks(low, high) or [low]
-            ticks = style.beside(few, low, high, True, page.panel_width)
-            axes.set_xticks(ticks, labels=[number(tick) if tick < 100 else f"{tick:g}" for tick in ticks])
+            ticks, labels = style.below(few, low, high, True, page.panel_width)
+            axes.set_xticks(ticks, labels=labels)
             axes.xaxis.set_minor_locator(NullLocator())
         elif isinstance(values[0], int | np.integer):
-            axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(low, high, 5)))
+            axes.xaxis.set_major_locator(FixedLocator(style.counted(values, 5)))
         axes.set_xlim(*((low, high) if low < high else (low - 0.5, low + 0.5)))
 
 
@@ -140,11 +156,9 @@ def _scale_y(page: Page, numbers: pd.DataFrame, value: str, guess: float) -> Non
     drawn = numbers[["median", "low", "high", "predicted"]].to_numpy(float)
     drawn = drawn[np.isfinite(drawn)]
     first = page.axes[0]
-    if value in style.GROWTHS:
-        _growths(first, drawn)
-    elif value in (*style.ACCURACIES, *style.SHARES):
+    if value in (*style.ACCURACIES, *style.SHARES):
         first.set_ylim(-0.03, 1.03)
-    elif value not in style.GRADIENTS and _is_wide(drawn):
+    elif value not in (*style.GRADIENTS, *style.GROWTHS) and _is_wide(drawn):
         # What is exactly 0 has no place on a logarithmic axis: its line ends.
         first.set_yscale("log", nonpositive="mask")
         first.yaxis.set_major_locator(LogLocator(numticks=7))
@@ -161,20 +175,3 @@ def _is_wide(drawn: np.ndarray) -> bool:
     """Whether numbers of one sign span a factor of WIDE."""
     positive = drawn[drawn > 0]
     return bool(positive.size and drawn.min() >= 0 and positive.max() > WIDE * positive.min())
-
-
-def _growths(axes: Axes, drawn: np.ndarray) -> None:
-    """A symmetric logarithmic axis where growth goes far, with room for what does not."""
-    low, high = float(drawn.min(initial=0.0)), float(drawn.max(initial=0.0))
-    largest = max(-low, high)
-    if largest <= 5:
-        return
-    axes.set_yscale("symlog", linthresh=1.0, linscale=1.0)
-    ends = axes.transData.transform([(1, low), (1, high)])[:, 1]
-    room = 0.05 * (ends[1] - ends[0])
-    bottom, top = axes.transData.inverted().transform([(1, ends[0] - room), (1, ends[1] + room)])[:, 1]
-    axes.set_ylim(bottom, top)
-    ticks = [tick for tick in style.growth_ticks(largest, 1.0, 4) if bottom <= tick <= top]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()

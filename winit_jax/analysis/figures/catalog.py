@@ -55,7 +55,8 @@ class Kind:
     value: the column shown unless told otherwise; None shows none. of_theory: the same at infinite width, from the
     theory table. values: module:tuple of the columns that it may show; None allows all of the table.
     reads: the columns that it needs beside the keys, the one that it shows and its `needs`; `{value}` is the one that
-    it shows; none says that it needs all. in_points: its function takes points with the rows behind them
+    it shows; none says that it needs all. colored: its colors follow numbers, so that a map of colors and their
+    ends can be chosen. in_points: its function takes points with the rows behind them
     (`scanning.points_of`), so that a table of any size is put together over seeds as it is read.
     places: those of x, y, hue, row and col that it takes. pools: how it puts seeds together, in words; None leaves the
     choice, and `seeds` is then the usual one.
@@ -75,6 +76,7 @@ class Kind:
     value: str | None = None
     of_theory: str | None = None
     reads: tuple[str, ...] = ()
+    colored: bool = False
     in_points: bool = False
     values: str | None = None
     places: tuple[str, ...] = ()
@@ -94,6 +96,7 @@ KINDS = (
         name="heatmap",
         shows="A column at the last layer over two keys, in colors.",
         draw=f"{FIGURES}.heatmap:heatmap",
+        colored=True,
         arrangement="map",
         method="heatmap",
         value="log10_act_rms",
@@ -114,6 +117,7 @@ KINDS = (
         name="gradients",
         shows="How gradients grow from the last layer back to the first.",
         draw=f"{FIGURES}.heatmap:heatmap",
+        colored=True,
         arrangement="map",
         method="gradient_map",
         table="gradients",
@@ -225,6 +229,7 @@ KINDS = (
         name="deviations",
         shows="What was measured less what mean field predicts.",
         draw=f"{FIGURES}.deviations:deviation_map",
+        colored=True,
         arrangement="map",
         method="deviation_map",
         value="log10_act_rms",
@@ -239,6 +244,7 @@ KINDS = (
         name="z-scores",
         shows="The same in standard errors over seeds.",
         draw=f"{FIGURES}.deviations:deviation_map",
+        colored=True,
         arrangement="map",
         method="z_scores",
         value="log10_act_rms",
@@ -270,6 +276,7 @@ KINDS = (
         name="trainability",
         shows="What was learnt, over two keys.",
         draw=f"{FIGURES}.heatmap:heatmap",
+        colored=True,
         arrangement="map",
         method="trainability",
         learnt=True,

@@ -20,7 +20,7 @@ from winit_jax.analysis.statistics.critical import (
 )
 
 # A difference of e^-6 is one of 1 in 400: Schoenholz et al. 2017 (arXiv:1611.01232) find networks trainable to 6 xi.
-DEPTHS: dict[int, Any] = {1: (0, (1, 1.2)), 3: (0, (6, 1.2, 1, 1.2)), 6: "-"}
+DEPTHS: dict[int, Any] = {1: (0, (1, 1.2)), 3: (0, (6, 1.5, 1, 1.5)), 6: (0, (9, 1.8))}
 XI_WORDS = {
     "chi1": "depth = ξ = 1 / |ln χ₁|",
     "xi_c": "depth = ξ of the correlation",
@@ -32,7 +32,11 @@ CRITICAL: dict[str, Any] = {"color": "#111111", "lw": 1.6, "path_effects": HALO}
 CRITICAL_WORDS = "mean field: χ₁ = 1"
 JUMP: dict[str, Any] = CRITICAL | {"ls": (0, (3, 1.6))}
 JUMP_WORDS = "mean field: χ₁ jumps past 1"
-CONTOUR: dict[str, Any] = {"color": "#111111", "lw": 0.8, "path_effects": HALO}
+# Depth scales are thin, broken and green; only the critical line is solid and black.
+CONTOUR: dict[str, Any] = {"color": "#0b4f2f", "lw": 0.8, "path_effects": HALO}
+# A line nearer to the frame than this share of the axis would lie on it: a mark stands there instead.
+FRAME = 0.02
+AT_FRAME_WORDS = "mean field: χ₁ = 1 at the frame"
 
 # What is drawn, for a legend, by a name that says in which order.
 Handles = dict[str, Line2D]
@@ -94,14 +98,37 @@ def _straight(axes: Axes, line: pd.DataFrame, along: str, ratio: float, across: 
         ([place for place, crosses in past if crosses], JUMP, "jump", JUMP_WORDS),
     ):
         for place in places:
-            if axis.edges[0] < place < axis.edges[-1]:
-                draw(place, zorder=3, **look)
-                handles[name] = Line2D([], [], label=words, **look)
+            share = _share(axis, place)
+            if not 0 < share < 1:
+                continue
+            if min(share, 1 - share) < FRAME:
+                handles["frame"] = _at_the_frame(axes, place, upright=across.key == along)
+                continue
+            draw(place, zorder=3, **look)
+            handles[name] = Line2D([], [], label=words, **look)
     if "depth" in (across.key, up.key) and value in SCALES:
-        pieces, scale = rates(line, along, at, [place for place, _ in past], SCALES[value])
+        ends = (float(axis.edges[0]), float(axis.edges[-1]))
+        pieces, scale = rates(line, along, at, [place for place, _ in past], SCALES[value], ends)
         for piece in pieces:
             handles |= _contours(axes, *depth_scale(*piece), across.key == along, scale)
     return handles
+
+
+def _share(axis: Axis, place: float) -> float:
+    """Where a place is along an axis, from 0 to 1."""
+    scale = np.log if axis.log else np.asarray
+    low, high = scale(axis.edges[0]), scale(axis.edges[-1])
+    return float((scale(place) - low) / (high - low)) if place > 0 or not axis.log else -1.0
+
+
+def _at_the_frame(axes: Axes, place: float, upright: bool) -> Line2D:
+    """A mark outside the panel where a line would lie on its frame; its handle."""
+    look: dict[str, Any] = {"color": "#111111", "ls": "", "ms": 5, "clip_on": False}
+    if upright:
+        axes.plot([place], [1.03], marker="v", transform=axes.get_xaxis_transform(), **look)
+    else:
+        axes.plot([1.03], [place], marker="<", transform=axes.get_yaxis_transform(), **look)
+    return Line2D([], [], marker="v" if upright else "<", label=AT_FRAME_WORDS, **look)
 
 
 def _contours(axes: Axes, at: np.ndarray, xi: np.ndarray, upright: bool, scale: str) -> Handles:
@@ -127,17 +154,19 @@ def _contours(axes: Axes, at: np.ndarray, xi: np.ndarray, upright: bool, scale: 
 def _curves(axes: Axes, known: pd.DataFrame, across: Axis, up: Axis, ratio: float) -> Handles:
     """The contour chi1 = 1 over gain and bias_std: the table's critical gains, else by interpolation of ln chi1.
 
-    Where chi1 jumps past 1 a dashed line; both end where the other begins, at the same bias or between two.
+    Where chi1 jumps past 1 a dashed line; both reach to the frame, or to half way to where the other begins.
     """
     handles: Handles = {}
     critical, jump = critical_by_bias(known)
-    for gains, name, words, look in (
-        (critical, "critical", CRITICAL_WORDS, CRITICAL),
-        (jump, "jump", JUMP_WORDS, JUMP),
+    edges = (up if up.key == "bias_std" else across).edges
+    for gains, other, name, words, look in (
+        (critical, jump, "critical", CRITICAL_WORDS, CRITICAL),
+        (jump, critical, "jump", JUMP_WORDS, JUMP),
     ):
         # A bias without such a gain breaks the line.
         if gains.notna().sum() > 1:
-            places = (gains * ratio, gains.index) if up.key == "bias_std" else (gains.index, gains * ratio)
+            line = _whole(gains, other, edges)
+            places = (line * ratio, line.index) if up.key == "bias_std" else (line.index, line * ratio)
             axes.plot(*places, zorder=3, scalex=False, scaley=False, **look)
             handles[name] = Line2D([], [], label=words, **look)
     if handles:
@@ -146,6 +175,31 @@ def _curves(axes: Axes, known: pd.DataFrame, across: Axis, up: Axis, ratio: floa
     logs = np.ma.masked_invalid(np.log(grid.to_numpy(float)))
     if min(grid.shape) < 2 or not (logs.min() < 0 < logs.max()):
         return {}
-    lines = axes.contour(grid.columns, grid.index, logs, levels=[0.0], colors="#111111", linewidths=1.6, zorder=3)
+    x, y = (
+        np.concatenate([axis.edges[:1], values.to_numpy(float), axis.edges[-1:]])
+        for axis, values in ((across, grid.columns), (up, grid.index))
+    )
+    outer = np.ma.masked_invalid(np.pad(logs.filled(np.nan), 1, mode="edge"))
+    lines = axes.contour(x, y, outer, levels=[0.0], colors="#111111", linewidths=1.6, zorder=3)
     lines.set_path_effects(HALO)
     return {"critical": Line2D([], [], label=CRITICAL_WORDS, **CRITICAL)}
+
+
+def _whole(gains: pd.Series, other: pd.Series, edges: np.ndarray) -> pd.Series:
+    """Gains by bias, continued straight from the outermost biases to the frame, and half way to the other line."""
+    biases, line = gains.index.to_numpy(float), gains.to_numpy(float)
+    there, others = np.isfinite(line), np.isfinite(other.reindex(gains.index).to_numpy(float))
+    more: dict[float, float] = {}
+    for bound, near, next_to in ((edges[0], 0, 1), (edges[-1], -1, -2)):
+        if there[near] and there[next_to]:
+            slope = (line[near] - line[next_to]) / (biases[near] - biases[next_to])
+            more[float(bound)] = line[near] + slope * (bound - biases[near])
+    for i in np.flatnonzero(there[:-1] != there[1:]):
+        here, beyond = (i, i + 1) if there[i] else (i + 1, i)
+        if others[beyond] and not others[here]:
+            gain = float(other.iloc[beyond])
+            more[(biases[here] + biases[beyond]) / 2] = (line[here] + gain) / 2
+    ends = pd.Series(more, dtype=float)
+    ends = ends[~ends.index.isin(gains.index)]
+    whole: pd.Series = pd.concat([gains, ends]).sort_index()
+    return whole

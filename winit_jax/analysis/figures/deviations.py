@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.mesh import hatched, on_grid, sheet
 from winit_jax.analysis.figures.places import on_a_map
-from winit_jax.analysis.statistics.deviations import deviations, few_seeds
+from winit_jax.analysis.statistics.deviations import by_chance, deviations, few_seeds
 from winit_jax.analysis.tables import Expected, tidy
 
 SHOWN = {"difference": "measured − mean field", "z": "measured − mean field, in standard errors over seeds"}
-# Colors of z reach at least this far, so that noise alone looks pale.
-LEAST_Z = 3.0
+TITLES = {"difference": "Networks less mean field", "z": "Networks against mean field, in standard errors"}
 
 
 def deviation_map(
@@ -35,7 +34,8 @@ def deviation_map(
     """`deviations` as a diverging heatmap: red where more was measured than mean field predicts, blue less.
 
     show: difference (in units of the column) or z (in standard errors over seeds; the figure says so where these are
-    few, see `few_seeds`). Colors reach the 99.5% quantile of the sizes, and of z at least LEAST_Z. Places, expected
+    few, see `few_seeds`). Colors reach the 99.5% quantile of the sizes, and of z at least as far
+    as chance alone does, so that noise looks pale. Places, expected
     and below as in `heatmap`; points without a prediction are hatched as not defined.
     Errors: ValueError in a sentence, as of `deviations`, and for an unknown show.
     """
@@ -56,18 +56,21 @@ def deviation_map(
     cells = ran.merge(table[[*places.shown, show]], on=places.shown, how="left").rename(columns={show: "value"})
     cells["overflow"] = False
     sizes = table[show].abs().replace(float("inf"), float("nan")).dropna()
-    limit = max(float(sizes.quantile(0.995)) or 1.0, LEAST_Z if show == "z" else 0.0)
-    norm, colors = Normalize(-limit, limit), sns.color_palette("vlag", as_cmap=True)
+    noise = by_chance(table["n_seeds"]) if show == "z" else 0.0
+    limit = max(float(sizes.quantile(0.995)) or 1.0, noise)
+    ends = "both" if sizes.max() > limit else "neither"
+    usual = (Normalize(-limit, limit), sns.color_palette("vlag", as_cmap=True), ends)
+    norm, colors, ends = style.as_wanted(usual, table[show].to_numpy(float))
     with style.themed():
         panels = sheet(frame, places, expected, log_x, log_y)
         hatches: set[str] = set()
         for panel in panels.page.panels:
             numbers, kinds = on_grid(panels, panel.rows(cells), show)
             hatches |= panels.fill(panel.axes, numbers, kinds, norm, colors)
-        ends = "both" if sizes.max() > limit else "neither"
-        panels.page.color_bar(ScalarMappable(norm, colors), SHOWN[show], ends)
+        words = SHOWN[show] + (f"\n(|z| < {noise:.3g}: as by chance)" if show == "z" else "")
+        panels.page.color_bar(ScalarMappable(norm, colors), words, ends)
         return panels.page.finish(
-            title or f"Mean field against networks: {style.label(column)}",
+            title or style.heading(f"{TITLES[show]}: {style.label(column).partition(' (')[0]}", frame, places.shown),
             below,
             (style.held(frame, places.shown), *_rules(table, show)),
             hatched(hatches),

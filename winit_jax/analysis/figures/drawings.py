@@ -50,7 +50,7 @@ def requested(run: Tables, name: str, request: Request) -> tuple[Drawings, pd.Da
     """
     known("kind", name, NAMES)
     kind = kind_of(name)
-    _refuse_unused(kind, request)
+    refuse_unused(kind, request)
     known("seeds", request.seeds or kind.seeds, AGGREGATES)
     where = named(request.where)
     frame = _rows(run, kind, request, where)
@@ -118,7 +118,7 @@ def _rows(run: Tables, kind: Kind, request: Request, where: Where, apart: bool =
     return tidy(keep(frame, where))
 
 
-def _refuse_unused(kind: Kind, request: Request) -> None:
+def refuse_unused(kind: Kind, request: Request) -> None:
     """Errors: PlotError for options that the kind of figure has no use for."""
     unused = [place for place in request.filled if place not in kind.places]
     if request.value is not None and kind.value is None:

@@ -5,23 +5,29 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from winit_jax.analysis.figures import settings as wanting
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.catalog import KINDS, NAMES
-from winit_jax.analysis.figures.drawings import Request, drawn, requested, showing, standard
+from winit_jax.analysis.figures.catalog import KINDS, NAMES, kind_of
+from winit_jax.analysis.figures.drawings import Request, drawn, refuse_unused, requested, showing, standard
 from winit_jax.analysis.reading import Tables, read_folder
 from winit_jax.analysis.selection import PlotError, Where, kept, kept_words, known, named
+from winit_jax.analysis.statistics.seeds import AGGREGATES
+from winit_jax.analysis.tables import KEYS
 from winit_jax.store.probe_folder import is_probe
 
 FORMATS = ("png", "svg", "pdf")
+COLORED = tuple(kind.name for kind in KINDS if kind.colored)
 MAX_FILES = 24
 MAX_STANDARD = 6
-DPI = 160
 
 
 def warn(message: str) -> None:
@@ -115,24 +121,81 @@ def plot(
     fmt: str | None = None,
     out: str | Path | None = None,
     report: Callable[[str], None] = warn,
+    **look: Any,
 ) -> list[Path]:
     """Draw one kind of figure of a run; a file for each value of keys that have no place in it. The paths of the files.
 
     kind: a name of `catalog.KINDS`; without it, the kind that shows `value`, a heatmap where only places or seeds are
     given, and else the standard figures. seeds: how they are put together, the median unless told. where: key -> the
     values to keep, as words; file names say them. fmt: one of FORMATS, png unless `out` says otherwise. out: a file for
-    a single figure (its ending is the format), or a folder.
-    Errors: RunFolderError, PlotError.
+    a single figure (its ending is the format), or a folder. look: style, title, size, dpi, cmap, vmin and vmax, as of
+    `settings.Settings`.
+    Each figure has its caption beside it, in a file of its name with the ending .txt.
+    Errors: RunFolderError, PlotError with a sentence for each option that cannot be.
     """
+    places = {"x": x, "y": y, "hue": hue, "row": row, "col": col}
+    settings = _checked(Path(run_dir), kind, value, places, seeds, where, fmt, out, look)
+    with wanting.holding(settings):
+        return _plot(run_dir, kind, Request(value, places, seeds, where or {}), fmt, out, report)
+
+
+def _checked(
+    path: Path,
+    kind: str | None,
+    value: str | None,
+    places: Mapping[str, str | None],
+    seeds: str | None,
+    where: Where | None,
+    fmt: str | None,
+    out: str | Path | None,
+    look: Mapping[str, Any],
+) -> wanting.Settings:
+    """How the figure is wanted. Errors: PlotError with a sentence for each option that no table is needed to refuse."""
+    settings = wanting.of_words(**look)
+    probed = is_probe(path)
+    colored = kind == "heatmap" if probed else (kind is None and value is not None) or kind in COLORED
+    found = wanting.problems(settings, colored, kind)
+
+    def sees(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except PlotError as error:
+            found.append(str(error))
+
+    sees(lambda: _target(out, fmt))
+    if not probed:
+        sees(lambda: named(where))
+        if seeds is not None:
+            sees(lambda: known("seeds", seeds, AGGREGATES))
+        for place, key in places.items():
+            if key:
+                sees(partial(known, place, key, (*KEYS, "site")))
+        if kind is not None:
+            sees(lambda: known("kind", kind, NAMES))
+    if kind in NAMES and not probed:
+        sees(lambda: refuse_unused(kind_of(str(kind)), Request(value, places, seeds)))
+    if found:
+        raise PlotError("\n".join(found))
+    return settings
+
+
+def _plot(
+    run_dir: str | Path,
+    kind: str | None,
+    request: Request,
+    fmt: str | None,
+    out: str | Path | None,
+    report: Callable[[str], None],
+) -> list[Path]:
+    """The same with settings that hold, and what is asked of the kind in one."""
     folder, file, fmt = _target(out, fmt)
+    value, where = request.value, request.where
     if is_probe(Path(run_dir)):
-        if any((x, y, hue, row, col, seeds)):
+        if request.filled or request.seeds:
             raise PlotError("Figures of a probe have sites along x and a factor beside it, and no other keys.")
-        return draw_probe(Path(run_dir), kind, value, where or {}, folder, file, fmt)
-    if kind is not None:
-        known("kind", kind, NAMES)
-    request = Request(value, {"x": x, "y": y, "hue": hue, "row": row, "col": col}, seeds, named(where))
-    if kind is None and value is None and seeds in (None, KINDS[0].seeds) and not request.filled:
+        return draw_probe(Path(run_dir), kind, value, where, folder, file, fmt)
+    request = replace(request, where=named(where))
+    if kind is None and value is None and request.seeds in (None, KINDS[0].seeds) and not request.filled:
         if file is not None:
             raise PlotError(f"--out names one file, and the standard figures are several: name a kind, as {NAMES[0]}.")
         return standard_figures(run_dir, (fmt,), report, where=where, out=folder)
@@ -189,25 +252,29 @@ def _lay_out(figure: Figure) -> None:
     """Place the parts of a figure as saving it would, which draws all of it once more for that, to the same pixels."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        figure.set_dpi(DPI)
+        figure.set_dpi(getattr(figure, "settings", wanting.USUAL).dots)
         engine.execute(figure)
         figure.set_layout_engine(None)
 
 
 def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | None = None) -> Path:
-    """Write a figure whole or not at all. Errors: PlotError if the folder cannot be written."""
+    """Write a figure whole or not at all, and its caption beside it; the path of the figure.
+
+    Errors: PlotError if the folder cannot be written.
+    """
     plain = f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
     path = folder / (file_name or plain)
     staged = path.with_name(f".{path.name}.part")
-    # The time of drawing would make every file of the same figure different.
-    metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[fmt]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with style.themed():
             if fmt == "png":
                 _lay_out(figure)
-            figure.savefig(staged, format=fmt, dpi=DPI, metadata=metadata)
+            figure.savefig(staged, format=fmt)
         os.replace(staged, path)
+        if caption := getattr(figure, "caption", ""):
+            staged.write_text(f"{caption}\n", encoding="utf-8")
+            os.replace(staged, path.with_suffix(".txt"))
     except OSError as error:
         raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:

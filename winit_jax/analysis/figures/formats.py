@@ -78,7 +78,7 @@ def format_map(
             f"most of {count} seeds" if count > 1 else "",
             f"lost: more than {LOST:.0%} of normal numbers of that size",
         )
-        heading = title or "What formats of fewer bits would lose"
+        heading = title or style.heading("What formats of fewer bits would lose", frame, places.shown)
         return panels.page.finish(heading, below, facts, [*patches, *hatched(hatches)], panels.names_below)
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.layers import choose, held, seeds_together
 from winit_jax.analysis.figures.page import Size, open_page
+from winit_jax.analysis.figures.words import plain
 from winit_jax.analysis.tables import of_last_site, tidy
 
 SIZE = Size(width=2.9, height=1.65, narrowest=7.6)
@@ -22,6 +23,7 @@ REACH = 4.0
 # log10 of the bottom of both axes of densities, and of how small a layer's RMS may be to be drawn beside another's.
 LEAST = -4
 HIDDEN = 3
+UNITS = "left: densities × largest RMS, each row with axes of its own"
 NORMAL: dict[str, Any] = {"color": "#777777", "ls": ":", "lw": 1.0}
 
 # Of one layer: edges and density in units of its RMS, and log10 of the RMS, None where there is nothing to draw.
@@ -63,9 +65,14 @@ def gradient_histograms(frame: pd.DataFrame, *, title: str | None = None, below:
         handles = [Line2D([], [], color=color, label=f"{layer}") for layer, color in colors.items()]
         page.lines_legend([*handles, Line2D([], [], label="normal", **NORMAL)], "layer")
         return page.finish(
-            title or f"Gradients of {frame['activation'].iloc[0]} networks, layer by layer",
+            title or style.heading("Gradients layer by layer", frame),
             below,
-            (held(frame), seeds_together(frame), "left: densities × largest RMS", *chosen.left_out),
+            (
+                held(frame),
+                seeds_together(frame),
+                UNITS,
+                *chosen.left_out,
+            ),
         )
 
 
@@ -115,7 +122,7 @@ def _true_ticks(axes: Axes, largest: float) -> None:
     power = int(np.floor(largest))
     unit = 10.0 ** (largest - power)
     ticks = [tick for tick in MaxNLocator(5).tick_values(-REACH * unit, REACH * unit) if abs(tick) <= REACH * unit]
-    axes.set_xticks([tick / unit for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([tick / unit for tick in ticks], [plain(tick) for tick in ticks])
     words = rf"$\times 10^{{{power}}}$"
     axes.text(0.985, 0.03, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
 

@@ -10,28 +10,21 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.ndimage import distance_transform_edt
 
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.critical import Handles, overlay
+from winit_jax.analysis.figures.dots import dots
 from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid, sheet
-from winit_jax.analysis.figures.places import on_a_map
+from winit_jax.analysis.figures.page import Panel
+from winit_jax.analysis.figures.places import Given, Places, on_a_map
+from winit_jax.analysis.figures.words import TITLES, plain
 from winit_jax.analysis.statistics.cells import n_seeds
 from winit_jax.analysis.statistics.seeds import AGGREGATES, aggregate, seeds_rule
-from winit_jax.analysis.tables import Expected, chance, tidy
+from winit_jax.analysis.tables import SCALES, Expected, chance, in_order, tidy
 
-TITLES = {
-    "log10_act_rms": "Vanishing and exploding signals",
-    "saturated": "Saturation",
-    "log10_jacobian": "Vanishing and exploding Jacobians",
-    "log10_preact_grad_growth": "Vanishing and exploding gradients",
-    "test_accuracy": "Trainability: test accuracy after training",
-    "train_accuracy": "Trainability: training accuracy after training",
-    "train_loss": "Trainability: training loss after training",
-    "test_loss": "Trainability: test loss after training",
-    "theory_log10_act_rms": "Vanishing and exploding signals at infinite width",
-    "theory_log10_jacobian": "Vanishing and exploding Jacobians at infinite width",
-    "theory_input_correlation": "Correlation of inputs at infinite width",
-}
+# Numbers nearer than this are the same color, and the same statement.
+SAME = 2e-3
 NEVER = {
     "diverged_at": "No network of this table diverged.",
     "steps_to_accuracy": "No network of this table reached the target accuracy.",
@@ -62,6 +55,7 @@ def heatmap(
     seeds: how seeds are put together (one of AGGREGATES), unless seed is an axis.
     expected: key -> values that were asked for (`Run.expected`); cells of them without rows are hatched.
     below: put under the title, before what is held fixed. log_x, log_y: None decides by the spacing.
+    Where only one key varies beside the seed, each seed is a dot over it instead of a cell (see `dots`).
     A cell is hatched as overflow if any of its networks has activations that are not finite, as exactly zero
     if its log10 is -inf, as not defined if its networks ran and it is no number, else as not run. Columns of what
     was learnt are hatched as diverged where most networks did; elsewhere those that did count as guessing, or as an
@@ -72,7 +66,10 @@ def heatmap(
     """
     _check(frame, value, seeds)
     frame = tidy(frame)
-    places = on_a_map(frame, {"x": x, "y": y, "row": row, "col": col}, expected).checked()
+    asked = {"x": x, "y": y, "row": row, "col": col}
+    places = on_a_map(frame, asked, expected).checked()
+    if (spare := _spare(frame, places, asked, expected)) and seeds in ("median", "mean"):
+        return dots(frame, value, places, spare, seeds, expected, title, below)
     cells = aggregate(frame, value, places.shown, seeds)
     spread = seeds == "std" and "seed" not in places.shown
     norm, colors, ends = style.color_scale(value, cells["value"].to_numpy(), spread=spread)
@@ -80,9 +77,15 @@ def heatmap(
         panels = sheet(frame, places, expected, log_x, log_y)
         hatches: set[str] = set()
         lines: Handles = {}
+        same: list[Panel] = []
         for panel in panels.page.panels:
             numbers, kinds = on_grid(panels, panel.rows(cells), value)
             hatches |= panels.fill(panel.axes, numbers, kinds, norm, colors)
+            panels.write(panel.axes, numbers, kinds, norm, colors)
+            if value in style.FACTORS:
+                _name_phases(panel.axes, numbers, panels)
+            if _is_same_across(numbers, panels):
+                same.append(panel)
             if value in style.GROWTHS and not spread and _float32_limits(panel.axes, panels, numbers, kinds):
                 lines["float32"] = Line2D([], [], **FLOAT32)
             lines |= overlay(panel.axes, panel.rows(frame), panels.across, panels.up, value, mean_field)
@@ -92,14 +95,72 @@ def heatmap(
             _mark_guessing(bar, norm, chance(frame) if value in style.ACCURACIES else -np.log(chance(frame)))
         order = sorted(lines, key=lambda name: (name != "float32", name))
         rule = "" if "seed" in places.shown else seeds_rule(cells, frame, seeds)
-        heading = f"Spread over seeds: {style.label(value)}" if spread else TITLES.get(value, style.label(value))
+        what = f"Spread over seeds: {_short(value)}" if spread else TITLES.get(value, _short(value))
         return panels.page.finish(
-            title or style.sentence(heading),
+            title or style.heading(what, frame, places.shown),
             below,
-            (style.held(frame, places.shown), rule),
+            (style.held(frame, places.shown), rule, _beyond(ends), *_say_same(same, value, places)),
             [*hatched(hatches), *(lines[name] for name in order)],
             panels.names_below,
         )
+
+
+def _spare(frame: pd.DataFrame, places: Places, asked: Given, expected: Expected | None) -> str | None:
+    """The axis of a map that is there for want of a second key that varies, x or y; None where two vary."""
+
+    def count(key: str | None) -> int:
+        return len(in_order(frame, key, expected)) if key else 0
+
+    for spare, other in (("y", "x"), ("x", "y")):
+        key, along = getattr(places, spare), getattr(places, other)
+        if not asked[spare] and (key == "seed" or count(key) < 2) and along != "seed" and count(along) > 1:
+            return spare
+    return None
+
+
+def _name_phases(axes: Axes, numbers: np.ndarray, panels: Sheet) -> None:
+    """Write `ordered` where a small difference shrinks and `chaotic` where it grows, in the middle of each region."""
+    if min(numbers.shape) < 4 or panels.across.named or panels.up.named:
+        return
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": "#222222", "fontstyle": "italic"}
+    for name, there in (("ordered", numbers < 1), ("chaotic", numbers > 1)):
+        depth = distance_transform_edt(np.pad(there, 1))[1:-1, 1:-1]
+        if depth.max() >= 2:
+            up, across = np.unravel_index(depth.argmax(), depth.shape)
+            axes.text(float(panels.across.centers[across]), float(panels.up.centers[up]), name, **look)
+
+
+def _short(value: str) -> str:
+    """A column in the words of a title, without what explains it."""
+    return style.label(value).partition(" (")[0]
+
+
+def _beyond(ends: str) -> str:
+    """Words for colors that do not reach all numbers."""
+    return "" if ends == "neither" else "numbers beyond the pointed ends of the color bar have the color of that end"
+
+
+def _is_same_across(numbers: np.ndarray, panels: Sheet) -> bool:
+    """Whether a scale along x changes nothing: each row of a panel has one number, and rows differ."""
+    if panels.across.key not in SCALES or min(numbers.shape) < 2 or not np.isfinite(numbers).all():
+        return False
+    return bool(np.ptp(numbers, axis=1).max() < SAME and np.ptp(numbers) > SAME)
+
+
+def _say_same(same: list[Panel], value: str, places: Places) -> list[str]:
+    """A word in panels that only show draws, and the sentence for the caption."""
+    for panel in same:
+        look = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1.5}
+        words = f"the same at every {places.x}"
+        panel.axes.text(
+            0.5, 0.5, words, transform=panel.axes.transAxes, ha="center", va="center", fontsize=8, bbox=look
+        )
+    if not same:
+        return []
+    names = ", ".join(panel.name for panel in same if panel.name)
+    of = f"in {names} " if names else ""
+    instead = "; `--value dead` shows units that are lost" if value == "saturated" else ""
+    return [f"{of}bands are draws that all {places.x}s share, for the {places.x} changes nothing there{instead}"]
 
 
 def _check(frame: pd.DataFrame, value: str, seeds: str) -> None:
@@ -163,7 +224,7 @@ def _ticks(bar: Colorbar, norm: Normalize, value: str, spread: bool) -> None:
     else:
         ticks = style.spaced(style.round_ticks(max(low, 1.0), high), max(low, 1.0), high, log=True)
         ticks = [0.0] * (low == 0) + ticks
-    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.set_ticks(ticks, labels=[plain(tick) for tick in ticks])
     bar.ax.minorticks_off()
 
 

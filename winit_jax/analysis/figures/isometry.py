@@ -1,5 +1,6 @@
 """Singular values of the Jacobian against depth: how nearly a network keeps every direction's length."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.lines import Look, draw_dot, explain, lines_of
+from winit_jax.analysis.figures.lines import LINES, Lines, Look, draw_band, draw_dot, explain, lines_of
 from winit_jax.analysis.figures.needs import require
 from winit_jax.analysis.figures.page import Holds, Page, Size, open_page
 from winit_jax.analysis.figures.places import Places, of_isometry
+from winit_jax.analysis.figures.words import left_out
 from winit_jax.analysis.tables import evenly, in_order, is_named, tidy
 
 SINGULAR_VALUES = ("sv_min", "sv_median", "sv_max")
@@ -21,6 +23,7 @@ SIZE = Size(width=2.3, height=1.7, narrowest=5.4)
 MAX_PANELS = 4
 # Least singular values are no smaller than rounding leaves them: beyond this a float32 says nothing of them.
 FLOOR = 1e-7
+NO_LINE = "a median of 0 has no place on a logarithmic axis: there is no line"
 
 
 def isometry(
@@ -56,20 +59,21 @@ def isometry(
             part = panel.rows(frame)
             for look in lines.looks:
                 _band(panel.axes, part[part[hue] == look.value], look)
+            _say_zero(panel.axes, part, hue, lines)
         page.name_panels()
         page.label(style.label("depth"), "singular value")
         _scale(page, drawn)
         explain(page, lines)
         count = drawn["seed"].nunique()
         return page.finish(
-            title or "Singular values of the Jacobian, last layer by first",
+            title or style.heading("Singular values of the Jacobian, last layer by first", drawn, places.shown),
             below,
             (
                 style.held(drawn, (lines.told_apart, places.row, places.col, "depth")),
                 "line: median, band: least to greatest",
                 f"medians of {count} seeds" if count > 1 else "one seed",
                 *_left_out(frame, places, holds),
-                "medians of 0: no line" if (drawn["sv_median"] == 0).any() else "",
+                NO_LINE if (drawn["sv_median"] == 0).any() else "",
             ),
         )
 
@@ -105,7 +109,7 @@ def _left_out(frame: pd.DataFrame, places: Places, holds: list[list[Holds]]) -> 
     for key, count in ((places.row, len(holds)), (places.col, max(map(len, holds)))):
         if key and count < frame[key].nunique():
             nearest = "" if is_named(frame, key) or key == places.row else ", nearest to 1"
-            words.append(f"{count} of {frame[key].nunique()} values of {key}{nearest}")
+            words.append(f"{left_out(count, frame[key].nunique(), key)}{nearest}")
     return words
 
 
@@ -113,13 +117,33 @@ def _band(axes: Axes, part: pd.DataFrame, look: Look) -> None:
     medians = part.groupby("depth")[list(SINGULAR_VALUES)].median()
     least, middle, greatest = (medians[name].to_numpy() for name in SINGULAR_VALUES)
     axes.plot(
-        medians.index, np.where(middle > 0, middle, np.nan), color=look.color, ls=look.dash, lw=1.4, label=look.name
+        medians.index,
+        np.where(middle > 0, middle, np.nan),
+        color=look.color,
+        ls=look.dash,
+        lw=look.width,
+        label=look.name,
+        zorder=LINES,
     )
     # A least singular value of 0 has no place on a log axis: its band reaches the bottom.
     bottom = np.where(least > 0, least, np.finfo(float).tiny)
-    axes.fill_between(medians.index, bottom, greatest, color=look.color, alpha=0.22, lw=0)
+    draw_band(axes, medians.index, bottom, greatest, replace(look, pale=True))
     if len(medians) == 1:
         draw_dot(axes, medians.index, middle, bottom, greatest, look.color)
+
+
+def _say_zero(axes: Axes, part: pd.DataFrame, hue: str, lines: Lines) -> None:
+    """Say of which lines the median is 0, and from which depth on."""
+    words = []
+    for look in lines.looks:
+        medians = part[part[hue] == look.value].groupby("depth")["sv_median"].median()
+        if (zero := medians[medians == 0]).size:
+            words.append((look.name, f"median 0 from depth {zero.index.min()}"))
+    if words:
+        same = len({text for _, text in words}) == 1
+        said = words[0][1] if same else "\n".join(f"{name}: {text}" for name, text in words)
+        box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.0}
+        axes.text(0.03, 0.05, said, transform=axes.transAxes, fontsize=7, color="#a33b20", bbox=box, zorder=4)
 
 
 def _scale(page: Page, frame: pd.DataFrame) -> None:
@@ -135,6 +159,6 @@ def _scale(page: Page, frame: pd.DataFrame) -> None:
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(*((first, last) if first < last else (first - 0.5, first + 0.5)))
-        axes.xaxis.set_major_locator(FixedLocator(style.integer_ticks(first, last, 5)))
+        axes.xaxis.set_major_locator(FixedLocator(style.counted(in_order(frame, "depth"), 5)))
         axes.axhline(1, color="#999999", lw=0.6, zorder=0)
         sns.despine(ax=axes)

@@ -6,20 +6,28 @@ import pandas as pd
 
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.places import of_layers
-from winit_jax.analysis.tables import evenly, number, varying
+from winit_jax.analysis.figures.words import digits, value_words
+from winit_jax.analysis.tables import SHAPES, evenly, varying
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The initializations, (init, scale), and layers that are drawn. scale: std or gain."""
+    """The initializations, (init, scale), and layers that are drawn. scale: std or gain.
+
+    known: what books call some of the initializations.
+    """
 
     scale: str
     inits: list[tuple[str, float]]
     layers: list[int]
     left_out: list[str]
+    known: dict[tuple[str, float], str]
 
     def name(self, init: tuple[str, float]) -> str:
-        return f"{init[0]}\n{self.scale} {number(init[1])}"
+        words = value_words("init", init[0]).replace(" (", "\n(")
+        # An init of the literature says its scale itself.
+        known = f"\n({self.known[init]})" if init in self.known else ""
+        return words if "\n" in words else f"{words}\n{self.scale} {digits(init[1])}{known}"
 
 
 def choose(frame: pd.DataFrame, most_inits: int, most_layers: int, usual: str) -> Chosen:
@@ -40,7 +48,15 @@ def choose(frame: pd.DataFrame, most_inits: int, most_layers: int, usual: str) -
         left_out.append(f"{len(drawn_inits)} of {len(inits)} {noun}")
     if len(drawn_layers) < len(layers):
         left_out.append(f"{len(drawn_layers)} of {len(layers)} layers")
-    return Chosen(scale, drawn_inits, drawn_layers, left_out)
+    gains = frame.groupby(["init", scale], observed=True)["gain"].median()
+    known = {init: words for init in drawn_inits if (words := _known(init[0], float(gains.loc[init])))}
+    return Chosen(scale, drawn_inits, drawn_layers, left_out, known)
+
+
+def _known(init: str, gain: float) -> str:
+    """What the books call weights of a shape with this gain, std x sqrt(fan-in); nothing where they have no name."""
+    names = {1.0: "Xavier, 1/fan_in", 2**0.5: "He, 2/fan_in"}
+    return next((words for of, words in names.items() if init in SHAPES and abs(gain / of - 1) < 5e-3), "")
 
 
 def seeds_together(frame: pd.DataFrame) -> str:

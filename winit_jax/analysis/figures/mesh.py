@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,12 +17,28 @@ from winit_jax.analysis.axes import Axis, make_axis
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.page import LETTER, Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import Places
-from winit_jax.analysis.tables import Expected, in_order, is_named, number
+from winit_jax.analysis.figures.words import minus, value_words
+from winit_jax.analysis.tables import Expected, in_order, is_named
 
 SIZE = Size(width=2.5, height=1.95)
 ALONE = Size(width=2.5, height=2.3)
+# At most so many values of a logarithmic axis are its ticks, and cells of a figure have their numbers in them.
+FEW, FEW_CELLS = 10, 48
 # What it means that a step is infinite.
 INFINITE = {"steps_to_accuracy": "unreached", "diverged_at": "stable"}
+
+
+# Where no cell is hatched, a mark says the same.
+HATCH_MARKS: dict[str, dict[str, Any]] = {
+    "overflow": {"marker": "x", "ms": 5},
+    "zero": {"marker": "v", "ms": 5},
+    "undefined": {"marker": "$?$", "ms": 5},
+    "diverged": {"marker": "x", "ms": 5},
+    "infinite": {"marker": "^", "ms": 5},
+    "unreached": {"marker": "^", "ms": 5},
+    "stable": {"marker": "^", "ms": 5},
+    "missing": {"marker": "$/$", "ms": 6},
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +51,12 @@ class Sheet:
 
     @property
     def names_below(self) -> float:
-        """Inches that names along x want below the panels, where they stand upright."""
-        return LETTER * max(map(len, self.across.values)) if _upright(self.across) else 0.0
+        """Inches that names along x want below the panels: of one line more, or where they stand upright."""
+        if not self.across.named:
+            return 0.0
+        lines = _lines_of_names(self.across)
+        upright = _upright(self.across, self.page.panel_width)
+        return LETTER * _longest(lines) if upright else 0.16 * max(name.count("\n") for name in lines)
 
     def fill(self, axes: Axes, numbers: np.ndarray, kinds: np.ndarray, norm: Normalize, colors: Colormap) -> set[str]:
         """Fill one panel from [up, across] arrays; the kinds of hatched cell that it has."""
@@ -46,6 +67,21 @@ class Sheet:
             outline = _outline(kinds == kind, self.across, self.up)
             axes.add_patch(PathPatch(outline, linewidth=0, zorder=2.5, **style.HATCHES[kind]))
         return used
+
+    def write(self, axes: Axes, numbers: np.ndarray, kinds: np.ndarray, norm: Normalize, colors: Colormap) -> None:
+        """The number of each cell in it, where cells are few and wide enough: colors alone tell few apart."""
+        wide, high = (_least_share(axis) for axis in (self.across, self.up))
+        if numbers.size * len(self.page.panels) > FEW_CELLS or high * self.page.size.height < 0.2:
+            return
+        texts = {at: minus(f"{number:.3g}") for at, number in np.ndenumerate(numbers) if kinds[at] == ""}
+        if not texts or 0.065 * max(map(len, texts.values())) > wide * self.page.panel_width:
+            return
+        for (up, across), text in texts.items():
+            red, green, blue, _ = colors(norm(numbers[up, across]))
+            color = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "#222222"
+            place: dict[str, Any] = {"ha": "center", "va": "center", "clip_on": True}
+            at = (float(self.across.centers[across]), float(self.up.centers[up]))
+            axes.text(*at, text, color=color, fontsize=7, **place)
 
     def at(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """(Row, column) of each cell in arrays [up, across]."""
@@ -69,8 +105,8 @@ def sheet(
     holds = facets(places.row, rows, places.col, columns)
     page = open_page(holds, SIZE if len(holds[0]) > 1 or len(holds) > 1 else ALONE)
     for panel in page.panels:
-        _scale(panel.axes, "x", across, page.panel_width)
-        _scale(panel.axes, "y", up, page.size.height)
+        scale_axis(panel.axes, "x", across, page.panel_width)
+        scale_axis(panel.axes, "y", up, page.size.height)
         panel.axes.set_xlim(across.edges[0], across.edges[-1])
         panel.axes.set_ylim(up.edges[0], up.edges[-1])
     page.name_panels()
@@ -112,6 +148,12 @@ def hatched(used: Iterable[str]) -> list[Patch]:
     ]
 
 
+def _least_share(axis: Axis) -> float:
+    """The share of an axis that its narrowest cell takes."""
+    edges = np.log(axis.edges) if axis.log else axis.edges
+    return float(np.diff(edges).min() / (edges[-1] - edges[0]))
+
+
 def _outline(mask: np.ndarray, across: Axis, up: Axis) -> Path:
     """The cells of a mask as one path, a rectangle for each run of cells along x: thousands draw as one."""
     padded = np.pad(mask.astype(int), ((0, 0), (1, 1)))
@@ -123,40 +165,51 @@ def _outline(mask: np.ndarray, across: Axis, up: Axis) -> Path:
     return Path(corners, codes)
 
 
-def _upright(axis: Axis) -> bool:
+def _lines_of_names(axis: Axis) -> list[str]:
+    """The values of a named axis in words, what is in brackets on a line of its own."""
+    return [value_words(axis.key, value).replace(" (", "\n(") for value in axis.values]
+
+
+def _longest(names: Iterable[str]) -> int:
+    return max(len(line) for name in names for line in name.split("\n"))
+
+
+def _upright(axis: Axis, inches: float) -> bool:
     """Whether names along x stand upright, for lack of room beside each other."""
-    return axis.named and max(map(len, axis.values)) * len(axis.values) > 24
+    return axis.named and LETTER * (_longest(_lines_of_names(axis)) + 1) * len(axis.values) > inches
 
 
-def _scale(axes: Axes, name: str, axis: Axis, inches: float) -> None:
+def scale_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
     """Scale and ticks of one axis of so many inches."""
     shown = getattr(axes, f"{name}axis")
     low, high = axis.edges[0], axis.edges[-1]
     if axis.named:
         shown.set_major_locator(FixedLocator(range(len(axis.values))))
-        shown.set_ticklabels(axis.values)
-        if name == "x" and _upright(axis):
+        shown.set_ticklabels(_lines_of_names(axis))
+        if name == "x" and _upright(axis, inches):
             axes.tick_params(axis="x", labelrotation=90)
     elif axis.log:
         getattr(axes, f"set_{name}scale")("log")
-        if len(axis.values) <= 10 or high / low < 30:
-            ticks = axis.values if len(axis.values) <= 10 else style.round_ticks(low, high)
-            _ticks(shown, _apart(ticks, name, axis, inches))
+        if len(axis.values) <= FEW or high / low < 30:
+            ticks = axis.values if len(axis.values) <= FEW else style.round_ticks(low, high)
+            _few_ticks(shown, ticks, name, axis, inches)
     elif len(axis.values) <= 6:
-        _ticks(shown, _apart(axis.values, name, axis, inches))
+        _few_ticks(shown, axis.values, name, axis, inches)
     elif axis.key in ("depth", "width", "seed"):
         shown.set_major_locator(FixedLocator(style.integer_ticks(axis.values[0], axis.values[-1])))
 
 
-def _apart(ticks: Sequence[float], name: str, axis: Axis, inches: float) -> list[float]:
-    """The ticks whose labels do not touch, which needs more room along x than along y."""
+def _few_ticks(shown: mpl.axis.Axis, ticks: Sequence[float], name: str, axis: Axis, inches: float) -> None:
+    """Every tick where labels do not touch, also on two lines below x; else some of them."""
     low, high = axis.edges[0], axis.edges[-1]
     if name == "y":
-        return style.spaced(ticks, low, high, axis.log)
-    return style.beside(ticks, low, high, axis.log, inches)
+        kept = style.spaced(ticks, low, high, axis.log)
+        _ticks(shown, kept, [value_words(axis.key, tick) for tick in kept])
+        return
+    _ticks(shown, *style.below(ticks, low, high, axis.log, inches))
 
 
-def _ticks(axis: mpl.axis.Axis, ticks: list[float]) -> None:
-    axis.set_major_locator(FixedLocator(ticks))
+def _ticks(axis: mpl.axis.Axis, ticks: Sequence[float], labels: Sequence[str]) -> None:
+    axis.set_major_locator(FixedLocator(list(ticks)))
     axis.set_minor_locator(NullLocator())
-    axis.set_ticklabels([number(tick) for tick in ticks])
+    axis.set_ticklabels(labels)

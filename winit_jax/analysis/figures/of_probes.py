@@ -19,8 +19,9 @@ from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.lines import Lines, Look, band_rule, explain, lines_of, spread
 from winit_jax.analysis.figures.mesh import Sheet, hatched, on_grid
 from winit_jax.analysis.figures.page import LETTER, Size, open_page, wrapped
+from winit_jax.analysis.figures.words import digits, plain, sentence
 from winit_jax.analysis.selection import PlotError, known
-from winit_jax.analysis.tables import in_order, number
+from winit_jax.analysis.tables import in_order
 from winit_jax.columns.formats import FLOAT32
 from winit_jax.columns.probed import DTYPE, SITES
 
@@ -35,7 +36,7 @@ MARKS = {"contraction": "o", "nonlinearity": "^", "softmax": "D", "lookup": "s",
 MOST_NAMES, INCHES = 46, 8.2
 MOST_LINES = 16
 # The only line where no factor varies.
-ALONE = Lines("factor", (Look(1.0, "#31688e", "-"),), Normalize(), 1, named=True)
+ALONE = Lines("factor", (Look(1.0, "#31688e", "-", "1"),), Normalize(), 1, named=True)
 # The column of a sweep whose colors a column of a probe has.
 COLORED_AS = {SIGNAL: "log10_act_rms", GRADIENT: "log10_preact_grad_rms"}
 
@@ -130,7 +131,9 @@ def profile(table: pd.DataFrame, value: str | None = None) -> Figure:
         explain(page, lines if hue == [DTYPE] else replace(lines, key="factor"))
         kinds = [kind for kind in MARKS if (table["kind"].astype(str) == kind).any()]
         notes = [Line2D([], [], color="#555555", marker=MARKS[kind], ls="", ms=4.5, label=kind) for kind in kinds]
-        title = "Site by site: " + ("signal and gradient" if len(values) > 1 else LABELS[values[0]])
+        title = (
+            "Signal and gradient, site by site" if len(values) > 1 else f"{sentence(LABELS[values[0]])}, site by site"
+        )
         factors = f"lines: factors of {hue[0].removeprefix(SCALE)}" if hue and hue != [DTYPE] else ""
         facts = (factors, _held(table, hue), band_rule(table, "range"), lines.left_out)
         return page.finish(title, "", facts, notes, sites.inches_below)
@@ -165,16 +168,16 @@ def heatmap(table: pd.DataFrame, value: str = SIGNAL) -> Figure:
         ticks = style.spaced(values, up.edges[0], up.edges[-1], up.log) if len(values) > 1 and not up.named else values
         axes.yaxis.set_major_locator(FixedLocator(range(len(values)) if up.named else ticks))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_yticklabels([number(tick) for tick in ticks])
+        axes.set_yticklabels([digits(tick) for tick in ticks])
         axes.set_ylabel(wrapped(key, 30))
         _name_sites(axes, sites)
         bar = page.color_bar(ScalarMappable(norm, colors), LABELS[value], ends)
         if isinstance(norm, SymLogNorm):
             ticks = style.growth_ticks(norm.vmax or 1.0, 0.3, 5)
-            bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+            bar.set_ticks(ticks, labels=[plain(tick) for tick in ticks])
             bar.ax.minorticks_off()
         facts = (_held(table, [key]), "" if key == "seed" else _seeds(table))
-        return page.finish(f"Site by site: {LABELS[value]}", "", facts, hatched(used), sites.inches_below)
+        return page.finish(f"{sentence(LABELS[value])}, site by site", "", facts, hatched(used), sites.inches_below)
 
 
 def standard(table: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
@@ -220,20 +223,20 @@ def _name_sites(axes: Axes, sites: Sites) -> None:
     ticks: dict[int, str] = sites.ticks
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels(list(ticks.values()), rotation=90, fontsize=7)
+    axes.set_xticklabels(list(ticks.values()), rotation=90, fontsize=style.points(7))
     axes.tick_params(axis="x", labelbottom=True)
 
 
 def _held(table: pd.DataFrame, shown: Sequence[str]) -> str:
     """What has one value, in words."""
     words = [
-        str(table[key].iloc[0]) if key == DTYPE else f"{key} {number(table[key].iloc[0])}"
+        str(table[key].iloc[0]) if key == DTYPE else f"{key} {digits(table[key].iloc[0])}"
         for key in axes_of(table)
         if key not in shown
     ]
     if "seed" not in shown and table["seed"].nunique() == 1:
         words.append(f"seed {table['seed'].iloc[0]}")
-    return ", ".join(words)
+    return f"held fixed: {', '.join(words)}" if words else ""
 
 
 def _seeds(table: pd.DataFrame) -> str:

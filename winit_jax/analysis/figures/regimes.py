@@ -68,7 +68,7 @@ def regime_map(
         names = [name for code, name in enumerate(REGIMES) if code in {*cells["code"]}]
         patches = [Patch(facecolor=COLOURS[name], edgecolor="#888888", linewidth=0.5, label=name) for name in names]
         return panels.page.finish(
-            title or "Regimes of the last layer",
+            title or style.heading("Regimes of the last layer", frame, places.shown),
             below,
             (style.held(frame, places.shown), *_rules(frame, places.shown, thresholds)),
             [*patches, *hatched(hatches), *lines.values()],

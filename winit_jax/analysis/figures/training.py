@@ -11,19 +11,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from winit_jax.analysis.figures import style
-from winit_jax.analysis.figures.lines import Look, band_rule, check_band, explain, lines_of, spread
+from winit_jax.analysis.figures.lines import (
+    LINES,
+    REFERENCE,
+    Look,
+    band_rule,
+    check_band,
+    draw_band,
+    explain,
+    lines_of,
+    spread,
+    with_scales_of_inits,
+)
 from winit_jax.analysis.figures.page import Page, Size, facets, open_page
 from winit_jax.analysis.figures.places import MAX_LINES, of_training
-from winit_jax.analysis.tables import SCALES, chance, in_order, init_words, is_named, measured, number, tidy
+from winit_jax.analysis.figures.words import digits
+from winit_jax.analysis.statistics.cells import n_seeds
+from winit_jax.analysis.tables import chance, in_order, is_named, measured, tidy
 
 SIZE = Size(width=2.3, height=1.9, beside=1.8, narrowest=6.2)
 # Of pages with many rows of panels.
 LOW = Size(width=2.3, height=1.35, beside=1.8, narrowest=6.2)
 DIVERGED: dict[str, Any] = {"marker": "x", "ls": "", "ms": 5}
-GUESSING: dict[str, Any] = {"color": "#555555", "ls": (0, (1, 1.5)), "lw": 1.0}
+GUESSING = REFERENCE
+# The evaluation at which a network is first seen to be gone may come long after the step at which it diverged.
+DIVERGED_WORDS = {False: "diverged before this step", True: "half of the seeds diverged before this step"}
+ENDS_ALONE = "a line ends at the first evaluation after its network has diverged"
 # Losses over a wider range than this are drawn on a logarithmic axis.
 WIDE = 8.0
 # In units of guessing; a loss above it leaves the axes, so that one network about to diverge does not flatten the rest.
@@ -46,7 +62,7 @@ def curves(
     hue, col, row: the keys of the lines and of the panels; those left out are chosen as `places.of_training` says.
     band: range (least to greatest of seeds) or quantiles (10% to 90%). below: put under the title, before what is held
     fixed. A network that has diverged has the accuracy of guessing, and an infinite loss, which takes its band off the
-    top of the axes: a line ends, with a mark, where half of its seeds have diverged. The dotted line is guessing among
+    top of the axes: a line ends, with a mark, where half of its seeds have diverged. The grey line is guessing among
     the classes.
     Errors: ValueError for a column that is empty or keys that vary without a place.
     """
@@ -56,8 +72,7 @@ def curves(
     frame = tidy(frame)
     places = of_training(frame, {"hue": hue, "col": col, "row": row}).checked()
     hue, row, col = places.hue or "init", places.row, places.col
-    if hue == "init" and not {*SCALES} & {col, row}:
-        frame = frame.assign(init=_inits_in_words(frame))
+    frame = with_scales_of_inits(frame, hue, (col, row))
     lines = lines_of(frame, hue, None if is_named(frame, hue) else MAX_LINES)
     keys = [key for key in (row, col, hue, "step") if key]
     numbers = _over_seeds(frame[frame[hue].isin(lines.values)], value, keys, band)
@@ -75,21 +90,14 @@ def curves(
         guess = _scale(page, frame, numbers, value, limits)
         explain(page, lines)
         held = style.held(frame, (lines.told_apart, row, col))
-        heading = f"{style.sentence(style.label(value).removesuffix(' (nats)'))} by step"
+        what = f"{style.label(value).removesuffix(' (nats)')} by step"
+        ends = "a line ends at the first evaluation after half of its seeds have diverged" if n_seeds(frame) > 1 else ""
         return page.finish(
-            title or heading,
+            title or style.heading(what, frame, (hue, row, col)),
             below,
-            (held, band_rule(frame, band), lines.left_out),
-            _notes(value, numbers, guess, diverged),
+            (held, band_rule(frame, band), lines.left_out, (ends or ENDS_ALONE) if diverged else ""),
+            _notes(value, numbers, guess, diverged, n_seeds(frame)),
         )
-
-
-def _inits_in_words(frame: pd.DataFrame) -> pd.Categorical:
-    """Inits in the words of `init_words`, in the order of the inits and then of their scales."""
-    words = init_words(frame)
-    scale = frame.attrs.get("scale_axis") or "std"
-    order = frame[["init", scale]].assign(words=words).sort_values(["init", scale])["words"]
-    return pd.Categorical(words, categories=list(dict.fromkeys(order)))
 
 
 def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str) -> pd.DataFrame:
@@ -104,10 +112,12 @@ def _over_seeds(frame: pd.DataFrame, value: str, keys: list[str], band: str) -> 
 def _draw(axes: Axes, part: pd.DataFrame, look: Look, limits: tuple[float, float] | None) -> bool:
     """One line with its band, up to where half of its seeds have diverged; whether they have."""
     there = part[~part["gone"]].replace(-np.inf, np.nan)
-    axes.plot(there["step"], there["median"], color=look.color, ls=look.dash, lw=1.4)
+    axes.plot(
+        there["step"], there["median"], color=look.color, ls=look.dash, lw=look.width, zorder=LINES, label=look.name
+    )
     # An infinite end of a band is drawn as one above the axes.
     top = np.inf if limits is None else 10 * limits[1]
-    axes.fill_between(there["step"], there["low"], there["high"].clip(upper=top), color=look.color, alpha=0.22, lw=0)
+    draw_band(axes, there["step"], there["low"], there["high"].clip(upper=top), look)
     if not part["gone"].any():
         return False
     at = part.loc[part["gone"], "step"].min()
@@ -115,13 +125,13 @@ def _draw(axes: Axes, part: pd.DataFrame, look: Look, limits: tuple[float, float
     return True
 
 
-def _notes(value: str, numbers: pd.DataFrame, guess: str, diverged: bool) -> list[Artist]:
+def _notes(value: str, numbers: pd.DataFrame, guess: str, diverged: bool, seeds: int) -> list[Artist]:
     """Handles for a legend of what is drawn beside the lines."""
     notes: list[Artist] = [Line2D([], [], label=guess, **GUESSING)] if guess else []
     if value in style.LOSSES and (np.isposinf(numbers["high"]) & ~numbers["gone"]).any():
         notes.append(Patch(color="#555555", alpha=0.22, lw=0, label="band to the top: some seeds diverged"))
     if diverged:
-        notes.append(Line2D([], [], color="#555555", label="half of the seeds diverged", **DIVERGED))
+        notes.append(Line2D([], [], color="#555555", label=DIVERGED_WORDS[seeds > 1], **DIVERGED))
     return notes
 
 
@@ -160,9 +170,14 @@ def _scale(
         if guess is not None:
             axes.axhline(guess, zorder=0, **GUESSING)
         sns.despine(ax=axes)
-    few = 4 if len(page.axes) > 1 else 6
-    first.xaxis.set_major_locator(MaxNLocator(few, integer=True, steps=[1, 2, 5, 10], prune="upper"))
+    first.xaxis.set_major_locator(FixedLocator(_steps(int(low), int(high), 3 if len(page.axes) > 1 else 6)))
     return words
+
+
+def _steps(low: int, high: int, most: int) -> list[int]:
+    """Round steps, and the last one, less what would touch it."""
+    ticks = style.integer_ticks(low, high, most)
+    return [*(tick for tick in ticks if high - tick > (high - low) / (2 * most)), high] if high > low else ticks
 
 
 def _round_ticks(axes: Axes, low: float, high: float) -> None:
@@ -170,6 +185,6 @@ def _round_ticks(axes: Axes, low: float, high: float) -> None:
     if len(ticks) > 7:
         ticks = [tick for tick in ticks if math.log10(tick).is_integer()] or ticks
     axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.set_yticklabels([number(tick) for tick in ticks])
+    axes.set_yticklabels([digits(tick) for tick in ticks])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -20,6 +20,8 @@ SCALES = {
     "test_loss": "learnt",
 }
 FINE = 400
+# A step of ln chi1 so many times as large as the others is a jump, where no critical gain explains it.
+FAR = 3.0
 # Inits of whose weights mean field says nothing; those by import path are others.
 UNPREDICTED = {"constant", "zeros", "identity"}
 
@@ -83,12 +85,28 @@ def crossings(line: pd.DataFrame, along: str, ratio: float) -> list[float]:
 
 
 def jumped(line: pd.DataFrame, along: str) -> np.ndarray:
-    """Whether the fixed point jumps between each sorted row and the next: bool [rows - 1]."""
+    """Whether the fixed point jumps between each sorted row and the next: bool [rows - 1].
+
+    Along the gain also where chi1 passes 1 by a step far larger than the others, and the table knows no gain between
+    the rows at which it is 1.
+    """
+    gain = line["gain"].to_numpy(float)
+    if along != "bias_std":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(line["chi1"].to_numpy(float))
+            steps = np.abs(np.diff(logs))
+            far = steps > FAR * np.median(steps[np.isfinite(steps)]) if np.isfinite(steps).any() else steps > np.inf
+        critical = line["critical_gain"].dropna().unique().astype(float)
+        crossed = ((gain[:-1, None] <= critical) & (critical <= gain[1:, None])).any(axis=1)
+        known = np.isfinite(logs)
+        unexplained: np.ndarray = ((logs[:-1] > 0) != (logs[1:] > 0)) & known[:-1] & known[1:] & far & ~crossed
+        if "jump_gain" not in line:
+            return unexplained
+        passed: np.ndarray = (line["jump_gain"].to_numpy(float)[:-1] <= gain[1:]) | unexplained
+        return passed
     if "jump_gain" not in line:
         return np.zeros(len(line) - 1, bool)
-    jump, gain = line["jump_gain"].to_numpy(float), line["gain"].to_numpy(float)
-    if along != "bias_std":
-        return jump[:-1] <= gain[1:]
+    jump = line["jump_gain"].to_numpy(float)
     # At one gain the next jump above it moves along with the bias, until it has passed the gain.
     with np.errstate(invalid="ignore", divide="ignore"):
         gone = np.isnan(jump[:-1]) != np.isnan(jump[1:])
@@ -100,22 +118,30 @@ def jumped(line: pd.DataFrame, along: str) -> np.ndarray:
 def jumps(line: pd.DataFrame, along: str, ratio: float) -> list[tuple[float, bool]]:
     """(Where the fixed point jumps along sorted rows, whether chi1 jumps past 1 there).
 
-    Along bias_std, whose jumps the table does not give, half way between the two rows.
+    Where the table does not give it, as along bias_std, half way between the two rows.
     """
     places = []
     at, chi = line[along].to_numpy(float), line["chi1"].to_numpy(float)
+    known = line["jump_gain"].to_numpy(float) * ratio if "jump_gain" in line else np.full(len(line), np.nan)
     for i in np.flatnonzero(jumped(line, along)):
-        place = (at[i] + at[i + 1]) / 2 if along == "bias_std" else float(line["jump_gain"].iloc[i]) * ratio
+        is_told = along != "bias_std" and at[i] <= known[i] <= at[i + 1]
+        place = float(known[i]) if is_told else (at[i] + at[i + 1]) / 2
         places.append((place, bool((chi[i] > 1) != (chi[i + 1] > 1))))
     return places
 
 
 def rates(
-    line: pd.DataFrame, along: str, critical: list[float], past: list[float], scale: str
+    line: pd.DataFrame,
+    along: str,
+    critical: list[float],
+    past: list[float],
+    scale: str,
+    ends: tuple[float, float] | None = None,
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], str]:
     """(Places along sorted rows and 1 / xi there, in pieces between jumps; the scale: chi1, xi_c or both).
 
-    scale: one of the values of SCALES. critical: where chi1 = 1. past: where the fixed point jumps.
+    scale: one of the values of SCALES. critical: where chi1 = 1. past: where the fixed point jumps. ends: where the
+    axis ends; then every piece is continued to the jump or the end that bounds it.
     1 / xi is what is interpolated, for it is 0 where xi is infinite.
     """
     at = line[along].to_numpy(float)
@@ -134,7 +160,30 @@ def rates(
         at, rate = at[order], rate[order]
     pieces = np.searchsorted(past, at)
     members = [pieces == piece for piece in range(len(past) + 1)]
-    return [(at[rows], rate[rows]) for rows in members if rows.sum() > 1], scale
+    cut = [(at[rows], rate[rows]) for rows in members if rows.sum() > 1]
+    if ends is None:
+        return cut, scale
+    bounds = [ends[0], *past, ends[1]]
+    whole = [(bounds[i], bounds[i + 1]) for i, rows in enumerate(members) if rows.sum() > 1]
+    return [_continued(*piece, *reach) for piece, reach in zip(cut, whole, strict=True)], scale
+
+
+def _continued(at: np.ndarray, rate: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """A piece of a rate continued straight to both its bounds, but never through 0, where a scale would be endless."""
+    for bound, near, next_to in ((low, 0, 1), (high, -1, -2)):
+        beyond = bound < at[near] if near == 0 else bound > at[near]
+        if not beyond or (at[0] > 0) != (bound > 0) or at[near] == at[next_to]:
+            continue
+        place = np.log if at[0] > 0 else np.asarray
+        slope = (rate[near] - rate[next_to]) / (place(at[near]) - place(at[next_to]))
+        further = rate[near] + slope * (place(bound) - place(at[near]))
+        further = further if further * rate[near] > 0 else rate[near]
+        at, rate = (
+            (np.append(bound, at), np.append(further, rate))
+            if near == 0
+            else (np.append(at, bound), np.append(rate, further))
+        )
+    return at, rate
 
 
 def depth_scale(at: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,11 @@ def deviations(frame: pd.DataFrame, column: str = "log10_act_rms") -> pd.DataFra
     return deviating
 
 
+def by_chance(n_seeds: pd.Series) -> float:
+    """The |z| that one point in 20 has by chance alone where mean field holds, of the points with the fewest seeds."""
+    return student_quantile(0.975, int(n_seeds[n_seeds > 1].min()) - 1)
+
+
 def standard_score(mean: Any, spread: Any, n_seeds: Any, predicted: Any) -> Any:
     """z = (mean - predicted) / (spread / sqrt(n_seeds)), the error being at least float32's rounding; see `deviations`.
 
@@ -71,5 +76,8 @@ def few_seeds(n_seeds: pd.Series) -> str:
     least = int(n_seeds[n_seeds > 1].min())
     if least >= ENOUGH_SEEDS:
         return ""
-    chance = student_quantile(0.975, least - 1)
-    return f"few seeds: of {least} seeds one |z| in twenty is above {chance:.1f} by chance"
+    freedom = "one degree" if least == 2 else f"{least - 1} degrees"
+    return (
+        f"few seeds: of {least} seeds one |z| in twenty is above {by_chance(n_seeds):.1f} by chance, for the standard "
+        f"error has {freedom} of freedom; {ENOUGH_SEEDS} seeds or more tell noise from a deviation"
+    )
