@@ -235,8 +235,11 @@ def _campaign(
     made_of: data and functions, as `held.made_of`.
     """
     sweep = executor.sweep
-    cutting, kernel = _planner(executor) if folder.lease is None else _shard_planner(executor), None
-    if not folder.cluster:  # whose workers choose for themselves
+    cutting = _planner(executor) if folder.lease is None else _shard_planner(executor)
+    kernel: str | None = executor.measuring.kernel
+    if folder.cluster:  # whose workers choose for themselves, where there is a choice
+        kernel = kernel if kernel == sweep.compute.kernel else None
+    else:
         note = executor.choose_kernel(cutting, held.kernels(folder))
         kernel = executor.measuring.kernel
         if note and not host.watched.attempt:
