@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from support.folders import commit
+from support.runs import run
 from support.tables import bin_rows, layer_rows, network_rows, write_run
 from winit_jax import columns
 from winit_jax.analysis import RunFolderError, load, reading
 from winit_jax.analysis.axes import AxisError, expand
+from winit_jax.analysis.figures import files
 from winit_jax.analysis.tables import KEYS as LEARNER_KEYS
 from winit_jax.analysis.tables import NAMES, NETWORK_KEYS, follows_init, in_order, tidy, varying
 from winit_jax.system import machine
@@ -151,3 +153,20 @@ def test_a_scheme_at_infinite_width_has_a_gain_and_no_std():
     frame = network_rows(inits=("he_normal", "xavier_normal")).assign(std=np.nan).drop(columns=["width", "seed"])
     assert follows_init(tidy(frame))
     assert varying(frame) == ["activation", "init", "gain", "depth"]
+
+
+def test_a_figure_whose_table_does_not_fit_leaves_the_others(tmp_path, monkeypatch):
+    run(tmp_path, "activation=tanh", "gain=1,2", "depth=1,2", "width=4", "inputs.samples=5")
+    whole = reading.Tables._table
+
+    def without_layers(self, name, *rest, **more):
+        if name == "layers":
+            raise reading.NoRoom("layers: too large")
+        return whole(self, name, *rest, **more)
+
+    monkeypatch.setattr(reading.Tables, "_table", without_layers)
+    monkeypatch.setattr(reading.Tables, "points", lambda self, name, *rest, **more: without_layers(self, name))
+    said = []
+    paths = files.draw_standard(reading.read_folder(tmp_path, reading.Tables), report=said.append)
+    assert {"vanishing-exploding", "saturation", "jacobian"} <= {path.stem for path in paths}
+    assert any("layers: too large" in sentence for sentence in said)

@@ -40,6 +40,10 @@ class RunFolderError(WinitError):
     """One sentence about a folder that is not a run, or about a table or column that a run does not have."""
 
 
+class NoRoom(RunFolderError):
+    """A sentence about a table that would need more memory than is free."""
+
+
 @dataclass(frozen=True, repr=False)
 class Tables:
     """A run folder. Tables are read when first asked for and then kept; they are None where the run has none.
@@ -215,10 +219,10 @@ class Tables:
         """The rows of a table, None where there are none.
 
         columns: some of them. only: which rows, left to the reader of the files.
-        Errors: RunFolderError if they cannot be read, or all of them would need more memory than is free.
+        Errors: RunFolderError if they cannot be read; NoRoom if all of them would need more memory than is free.
         """
         if only is None and (sentence := self._too_large(name, columns)):
-            raise RunFolderError(sentence)
+            raise NoRoom(sentence)
 
         def read(paths: list[Path]) -> pd.DataFrame:
             return pd.read_parquet(paths, columns=columns, filters=only)  # type: ignore[call-overload,no-any-return]

@@ -1,6 +1,6 @@
 """From a kind of figure and a run to the figures it makes: by file name, drawn when called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from winit_jax.analysis.figures.catalog import KINDS, NAMES, Kind, Standard, kin
 from winit_jax.analysis.figures.needs import lacking
 from winit_jax.analysis.figures.places import RULES, Given, on_a_map
 from winit_jax.analysis.figures.sources import columns_of, rows_of, shown, table_of, usual
-from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.reading import NoRoom, Tables
 from winit_jax.analysis.scanning import Rows
 from winit_jax.analysis.selection import PlotError, Where, by_kind_of_init, cut, keep, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
@@ -185,14 +185,21 @@ def _has_seeds_along_an_axis(kind: Kind, frame: pd.DataFrame, expected: Expected
     return False
 
 
-def standard(run: Tables) -> list[Drawings]:
-    """The standard figures of a run, kind by kind, for the tables and columns that it has. Errors: RunFolderError."""
-    makes = []
+def standard(run: Tables, report: Callable[[str], None]) -> Iterator[Drawings]:
+    """The standard figures of a run, kind by kind, for the tables and columns that it has.
+
+    The rows of a kind are let go of before the next ones are read. report: told of a table that memory does not hold.
+    Errors: RunFolderError.
+    """
     learnt_only = run.training is not None and not run.is_theory and not _has_axes(tidy(untrained(run.networks)))
     for kind in KINDS:
         if not kind.standard or (learnt_only and not kind.learnt):
             continue
-        frame = _frame_of_standard(run, kind)
+        try:
+            frame = _frame_of_standard(run, kind)
+        except NoRoom as error:
+            report(f"No figures of {kind.name}: {error}")
+            continue
         if frame is None:
             continue
         for each in kind.standard:
@@ -202,8 +209,7 @@ def standard(run: Tables) -> list[Drawings]:
                     run, kind, frame, _asked(run, kind), value, each.seeds or kind.seeds, {}, each.file
                 )
                 if each.at_most is None or len(drawings) <= each.at_most:
-                    makes.append(drawings)
-    return makes
+                    yield drawings
 
 
 def _frame_of_standard(run: Tables, kind: Kind) -> pd.DataFrame | None:

@@ -18,7 +18,7 @@ from winit_jax.analysis.figures import settings as wanting
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.catalog import KINDS, NAMES, kind_of
 from winit_jax.analysis.figures.drawings import Request, drawn, refuse_unused, requested, showing, standard
-from winit_jax.analysis.reading import Tables, read_folder
+from winit_jax.analysis.reading import NoRoom, Tables, read_folder
 from winit_jax.analysis.selection import PlotError, Where, kept, kept_words, known, named
 from winit_jax.analysis.statistics.seeds import AGGREGATES
 from winit_jax.analysis.tables import KEYS
@@ -83,7 +83,7 @@ def draw_standard(
     paths: list[Path] = []
     turns = itertools.count() if turns is None else turns
     numbers, mine = itertools.count(), -1.0
-    for drawings in standard(run):
+    for drawings in standard(run, report if tells else lambda sentence: None):
         names = list(drawings)
         if len(names) > MAX_STANDARD and tells:
             report(
@@ -97,7 +97,7 @@ def draw_standard(
                 continue
             try:
                 figure = drawings[name]()
-            except ValueError as error:
+            except (ValueError, NoRoom) as error:
                 report(f"No figure {name}: {error}")
                 continue
             for fmt in formats:
