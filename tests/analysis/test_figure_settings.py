@@ -77,3 +77,14 @@ def test_maps_of_chi_name_their_phases_and_have_the_same_colors():
     assert [text.get_text() for text in figure.axes[0].texts] == ["ordered", "chaotic"]
     norm = figure.axes[0].collections[0].norm
     assert (norm.vmin, norm.vmax) == (0.1, 10)
+
+
+def test_a_text_of_the_user_beside_a_figure_is_left(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.warns(UserWarning, match=r"notes\.txt is no caption of this figure, and was left"):
+        plot(run.path, "heatmap", out=tmp_path / "notes.png")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    plot(run.path, "heatmap", out=tmp_path / "other.png")
+    first = (tmp_path / "other.txt").read_text()
+    plot(run.path, "heatmap", out=tmp_path / "other.png")
+    assert (tmp_path / "other.txt").read_text() == first

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 
 from winit_jax.analysis.reading import TABLES, RunFolderError, Tables
 from winit_jax.analysis.selection import PlotError, known
+from winit_jax.system import disk
 
 # What a sheet of Excel holds, less the line of names.
 MOST_ROWS = 1_048_575
@@ -28,7 +29,6 @@ def to_csv(run: Tables, tables: Sequence[str] = (), out: str | Path | None = Non
     for table in _chosen(run, tables):
         path = folder / f"{table}.csv"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             _write(ds.dataset([str(part) for part in run._journal.paths(run.path, table)]), path)
         except OSError as error:
             raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -47,18 +47,17 @@ def to_xlsx(run: Tables, tables: Sequence[str] = (), out: str | Path | None = No
     chosen = _chosen(run, tables)
     if large := [f"{table} ({counts[table]:,})" for table in chosen if counts[table] > MOST_ROWS]:
         raise PlotError(f"A sheet of Excel has {MOST_ROWS:,} rows, fewer than {', '.join(large)}: write CSV.")
-    staged = path.with_name(f".{path.name}.part.xlsx")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         options = {"options": {"strings_to_formulas": False, "strings_to_urls": False}}
-        with pd.ExcelWriter(staged, engine="xlsxwriter", engine_kwargs=options) as book:
+        with (
+            disk.taking_the_place_of(path) as staged,
+            staged.open("wb") as file,
+            pd.ExcelWriter(file, engine="xlsxwriter", engine_kwargs=options) as book,
+        ):
             for table in chosen:
                 run.read(table).to_excel(book, sheet_name=table, index=False, inf_rep="inf", freeze_panes=(1, 0))
-        staged.replace(path)
     except OSError as error:
         raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        staged.unlink(missing_ok=True)
     return path
 
 
@@ -81,11 +80,6 @@ def _write(dataset: ds.Dataset, path: Path) -> None:
         for field in dataset.schema
     ]
     schema = pa.schema(words)
-    staged = path.with_name(f".{path.name}.part")
-    try:
-        with pa.csv.CSVWriter(staged, schema) as file:
-            for batch in dataset.to_batches():
-                file.write_table(pa.Table.from_batches([batch]).cast(schema))
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with disk.taking_the_place_of(path) as staged, pa.csv.CSVWriter(staged, schema) as file:
+        for batch in dataset.to_batches():
+            file.write_table(pa.Table.from_batches([batch]).cast(schema))

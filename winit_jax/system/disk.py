@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK = 1 << 20
@@ -53,6 +54,22 @@ def replace_file(path: Path, data: bytes, staging: Path) -> None:
     write_new(staged, data)
     os.replace(staged, path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def taking_the_place_of(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of a file when all went well, and is gone otherwise.
+
+    The folder of the file is made where it is not there. For what can be made again: it is not fsynced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        yield staged
+        os.replace(staged, path)
+    finally:
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -2,11 +2,9 @@
 
 import itertools
 import math
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from winit_jax.analysis.selection import PlotError, Where, kept, kept_words, kno
 from winit_jax.analysis.statistics.seeds import AGGREGATES
 from winit_jax.analysis.tables import KEYS
 from winit_jax.store.probe_folder import is_probe
+from winit_jax.system import disk
 
 FORMATS = ("png", "svg", "pdf")
 COLORED = tuple(kind.name for kind in KINDS if kind.colored)
@@ -264,20 +263,28 @@ def save(figure: Figure, folder: Path, name: str, fmt: str, file_name: str | Non
     """
     plain = f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', name).strip('-')}.{fmt}"
     path = folder / (file_name or plain)
-    staged = path.with_name(f".{path.name}.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with style.themed():
+        with disk.taking_the_place_of(path) as staged, style.themed():
             if fmt == "png":
                 _lay_out(figure)
             figure.savefig(staged, format=fmt)
-        os.replace(staged, path)
         if caption := getattr(figure, "caption", ""):
-            staged.write_text(f"{caption}\n", encoding="utf-8")
-            os.replace(staged, path.with_suffix(".txt"))
+            beside = path.with_suffix(".txt")
+            if file_name and _is_of_another(beside, caption):
+                warn(f"{beside} is no caption of this figure, and was left as it is.")
+            else:
+                with disk.taking_the_place_of(beside) as staged:
+                    staged.write_text(f"{caption}\n", encoding="utf-8")
     except OSError as error:
         raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
     return path
+
+
+def _is_of_another(path: Path, caption: str) -> bool:
+    """Whether a file is there that does not begin as a caption does."""
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0] != caption.partition("\n")[0]
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True

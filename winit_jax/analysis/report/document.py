@@ -8,9 +8,7 @@ import base64
 import hashlib
 import html
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from winit_jax.analysis.report.theory_lines import speaks_of, theory_lines
 from winit_jax.analysis.selection import PlotError
 from winit_jax.analysis.statistics.regimes import REGIMES
 from winit_jax.analysis.tables import tidy
+from winit_jax.system import disk
 
 NAME = "report.html"
 # Bytes of tables that a page may have beside the library that draws them: together with it less than 5 MB.
@@ -55,16 +54,11 @@ def write(run: Tables, out: str | Path | None = None) -> Path:
     path = Path(out) if out is not None else run.path / NAME
     path = path / NAME if path.is_dir() else path
     text = page(run)
-    staged = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(text, "utf-8")
-        os.replace(staged, path)
+        with disk.taking_the_place_of(path) as staged:
+            staged.write_text(text, "utf-8")
     except OSError as error:
         raise PlotError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
     return path
 
 
