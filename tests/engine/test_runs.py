@@ -275,7 +275,9 @@ def test_failures_stand_until_they_are_mended_or_met_again(tmp_path, monkeypatch
     words = ["gain=1", "depth=2", "seed=0", "inputs.samples=9", "width=13,14"]
     run(tmp_path / "run", "activation=fickle:act,tanh", *words, code=1)
     written, write = [], RunFolder.write_info
-    monkeypatch.setattr(RunFolder, "write_info", lambda self, found: (written.append(found), write(self, found)))
+    monkeypatch.setattr(
+        RunFolder, "write_info", lambda self, found, *rest: (written.append(found), write(self, found, *rest))
+    )
     run(tmp_path / "run", "activation=fickle:act,tanh", *words, "width=13,14,15", code=1)
     assert [(info["state"], len(info["failures"])) for info in written] == [("running", 1), ("failed", 1)]
     written.clear()

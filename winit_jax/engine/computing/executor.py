@@ -21,6 +21,7 @@ from winit_jax.engine.planning.planner import Planner
 from winit_jax.engine.planning.points import points_by_draw
 from winit_jax.numerics import meshes, pinned
 from winit_jax.numerics.halving import HOST, Halving
+from winit_jax.numerics.measure.networks import XLA
 from winit_jax.spec.parts import Job, Part
 from winit_jax.spec.sweep import Sweep
 from winit_jax.store import schema
@@ -64,6 +65,8 @@ class Executor:
 
         planner, before: as in `kernels.choose`.
         """
+        if self.sweep.compute.kernel == XLA:
+            return None
         with pinned.settings(), jax.default_device(self.devices[0]), meshes.across(self._mesh):
             self.measuring.kernel, note = kernels.choose(self.measuring, planner, before)
         return note
