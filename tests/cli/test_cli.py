@@ -71,7 +71,8 @@ def test_run_draws_the_standard_figures_and_prints_the_folder(tmp_path):
     assert out == f"{tmp_path / 'run'}\n"
     assert "36 networks in " in said
     drawn = sorted(file.name for file in (tmp_path / "run" / "figures").iterdir())
-    assert drawn == ["jacobian.png", "profiles.png", "saturation.png", "vanishing-exploding.png"]
+    names = ["jacobian", "profiles", "saturation", "vanishing-exploding"]
+    assert drawn == [f"{name}.{ending}" for name in names for ending in ("png", "txt")]
     out, _ = winit(
         "plot", tmp_path / "run", "heatmap", "--value", "dead", "--where", "activation=relu", "--format", "svg"
     )
