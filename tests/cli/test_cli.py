@@ -83,7 +83,7 @@ def test_run_draws_the_standard_figures_and_prints_the_folder(tmp_path):
     assert said == f"--out {tmp_path / 'dead.pdf'} asks for pdf and --format for png: give one of them.\n"
     out, _ = winit("plot", tmp_path / "run", "--where", "activation=relu", "--out", tmp_path / "some")
     assert sorted(file.name for file in (tmp_path / "some").iterdir()) == [
-        f"{name}-activation-relu.png" for name in ("jacobian", "profiles", "saturation", "vanishing-exploding")
+        f"{name}-activation-relu.{ending}" for name in names for ending in ("png", "txt")
     ]
     said = winit("plot", tmp_path / "run", "heatmap", "--value", "ded", code=2)[1]
     assert said.startswith("value: 'ded' is not known. Did you mean 'dead'?")
