@@ -11,6 +11,7 @@ import pytest
 import winit_jax as winit
 from support.runs import run
 from support.runs import winit as command
+from winit_jax.analysis.reading import NoRoom
 from winit_jax.analysis.report import document, sheets
 from winit_jax.analysis.report.packing import pack
 
@@ -84,9 +85,38 @@ def test_the_command_writes_one_file_and_tells_where(folder, tmp_path):
     assert not re.search(r'(src|href)="(?!#)', markup)
 
 
-def test_what_does_not_fit_is_left_out_and_named(folder, monkeypatch):
-    monkeypatch.setattr(document, "ROOM", 3_000)
+def test_one_seed_has_no_ends_of_its_own_in_the_page(tmp_path):
+    run(tmp_path / "one", "activation=tanh", "gain=1,2", "depth=1,2", "width=4", "inputs.samples=5", "seed=0")
+    column = data_of(document.page(winit.load(tmp_path / "one")))["maps"][0]["columns"]["log10_act_rms"]
+    assert (column["low"], column["high"], column["z"]) == (None, None, None)
+    assert column["predicted"] is not None
+
+
+def test_a_table_without_room_in_memory_is_named_and_the_rest_is_shown(folder, monkeypatch):
+    def no_room(run):
+        raise NoRoom("layers takes more memory than is free")
+
+    monkeypatch.setattr(sheets, "profiles", no_room)
     page = document.page(winit.load(folder))
+    assert "<li>layers takes more memory than is free</li>" in page
+    assert data_of(page)["maps"]
+    assert data_of(page)["profiles"] == []
+
+
+def test_predictions_at_infinite_width_have_a_page(tmp_path):
+    run(tmp_path / "theory", "activation=tanh,relu", "gain=0.5,1,2", "depth=1,2,3", "width=inf")
+    page = document.page(winit.load(tmp_path / "theory"))
+    assert "Mean field's critical gain" in page.replace("&#39;", "'")
+    assert "theory_log10_act_rms" in data_of(page)["maps"][0]["columns"]
+
+
+def test_what_does_not_fit_is_left_out_and_named(folder, monkeypatch):
+    (whole,) = data_of(document.page(winit.load(folder)))["maps"]
+    first = next(iter(whole["columns"]))
+    room = len(json.dumps(whole | {"columns": {first: whole["columns"][first]}}))
+    monkeypatch.setattr(document, "ROOM", room)
+    page = document.page(winit.load(folder))
+    assert len(json.dumps(data_of(page)["maps"])) <= 1.01 * room
     assert "Not in this page" in page
     assert re.search(r"<li>[^<]*saturated[^<]* for the size of this file", page)
     assert data_of(page)["maps"][0]["columns"]

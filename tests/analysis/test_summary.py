@@ -1,6 +1,5 @@
 """What is said of a run at its end: shares of regimes, gains at which gradients pass, and the init that won."""
 
-import pandas as pd
 import pytest
 
 import winit_jax as winit
@@ -38,11 +37,18 @@ def test_counts_of_regimes_are_those_of_every_network(folder):
     from winit_jax.analysis import summary
 
     loaded = winit.load(folder)
-    counted = summary.counts(loaded).set_index(["activation", "init"])
-    wanted = pd.crosstab([loaded.regimes()["activation"], loaded.regimes()["init"]], loaded.regimes()["regime"])
-    for regime in wanted:
-        assert counted[regime].tolist() == wanted[regime].tolist()
-    assert counted.to_numpy().sum() == len(loaded.networks)
+    counted = summary.counts(loaded).set_index(["activation", "init", "regime"])["networks"]
+    wanted = loaded.regimes().groupby(["activation", "init", "regime"], observed=True).size()
+    assert counted[counted > 0].to_dict() == wanted.to_dict()
+    assert counted.sum() == len(loaded.networks)
+
+
+def test_of_many_activations_the_rest_is_counted():
+    from winit_jax.analysis.summary import MOST_NAMED, _few
+
+    names = [str(number) for number in range(MOST_NAMED + 3)]
+    assert _few(names) == [*names[:MOST_NAMED], "3 more"]
+    assert _few(names[:MOST_NAMED]) == names[:MOST_NAMED]
 
 
 def test_a_run_ends_with_what_was_found(folder):

@@ -130,9 +130,8 @@ def _surprise(values: pd.Series, difference: Difference) -> float:
 
 
 def _shares(run: Tables) -> pd.Series:
-    counts = summary.counts(run)
-    total = counts[list(REGIMES)].sum() if len(counts) else pd.Series(0, index=list(REGIMES))
-    return total / max(int(total.sum()), 1)
+    counted = summary.counts(run, ())
+    return counted.set_index("regime")["share"] if len(counted) else pd.Series(0.0, index=list(REGIMES))
 
 
 def _unlike(one: dict[str, Any], other: dict[str, Any], place: str = "") -> list[tuple[str, tuple[Any, Any]]]:

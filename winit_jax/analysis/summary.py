@@ -10,9 +10,9 @@ import pandas as pd
 from winit_jax.analysis.columns import OF_REGIMES
 from winit_jax.analysis.findings import power
 from winit_jax.analysis.reading import Tables, keys_of
-from winit_jax.analysis.statistics.cells import all_numbers, cells_of
+from winit_jax.analysis.statistics import regimes
+from winit_jax.analysis.statistics.cells import cells_of
 from winit_jax.analysis.statistics.ranking import best_learning_rate
-from winit_jax.analysis.statistics.regimes import REGIMES, regime_codes
 from winit_jax.analysis.tables import in_order, init_words, number, tidy, untrained
 
 WORDS = {
@@ -23,7 +23,7 @@ WORDS = {
     "collapsed": "collapse (all inputs or all units alike)",
     "healthy": "are healthy",
 }
-# Activations that are named one by one; of more it is said how many there are.
+# So many activations are named one by one; of more it is said how many there are.
 MOST_NAMED = 6
 # Below this many decades over all layers a gradient of some gain goes through.
 THROUGH = 1.0
@@ -53,16 +53,10 @@ def tell(run: Tables, say: Callable[[str], None]) -> None:
         say(f"found: {sentence}")
 
 
-def counts(run: Tables) -> pd.DataFrame:
-    """How many networks of each activation and init are in each regime: one row a pair, columns activation, init and
-    the regimes. Errors: RunFolderError."""
+def counts(run: Tables, by: Sequence[str] = ("activation", "init")) -> pd.DataFrame:
+    """How many networks are in each regime, as `regimes.counts`: each network once. Errors: RunFolderError."""
     frame = None if run.is_theory else _networks(run)
-    if frame is None:
-        return pd.DataFrame(columns=["activation", "init", *REGIMES])
-    cells = cells_of(frame, ["activation", "init"], OF_REGIMES)
-    table = np.zeros((len(cells.keys), len(REGIMES)), int)
-    np.add.at(table, (cells.of.codes, regime_codes(cells.rows)), 1)
-    return cells.keys.assign(**{name: table[:, code] for code, name in enumerate(REGIMES)})
+    return pd.DataFrame() if frame is None else regimes.counts(frame, by)
 
 
 def _networks(run: Tables) -> pd.DataFrame | None:
@@ -82,13 +76,13 @@ def _keys(run: Tables) -> list[str]:
 
 def _of_regimes(frame: pd.DataFrame) -> list[str]:
     """Of 38,400 networks 57% vanish, 31% are healthy and 12% explode."""
-    rows = pd.DataFrame({name: all_numbers(frame, name) for name in OF_REGIMES if name in frame}, copy=False)
-    counted = np.bincount(regime_codes(rows), minlength=len(REGIMES))
-    there = sorted(((n, name) for n, name in zip(counted, REGIMES, strict=True) if n), key=lambda each: -each[0])
-    if len(there) == 1:
-        return [f"All of the {len(rows):,} networks {WORDS[there[0][1]]}."]
-    shares = [f"{_percent(n / len(rows))} {WORDS[name]}" for n, name in there]
-    return [f"Of {len(rows):,} networks {_listed(shares)}."]
+    counted = regimes.counts(frame, ()).sort_values("networks", ascending=False, kind="stable")
+    there = counted[counted["networks"] > 0]
+    total, words = int(there["networks"].sum()), [WORDS[name] for name in there["regime"]]
+    if len(words) == 1:
+        return [f"All of the {total:,} networks {words[0]}."]
+    shares = [f"{_percent(share)} {word}" for share, word in zip(there["share"], words, strict=True)]
+    return [f"Of {total:,} networks {_listed(shares)}."]
 
 
 def _of_gains(frame: pd.DataFrame | None, mean_field: pd.DataFrame | None) -> list[str]:
@@ -100,18 +94,18 @@ def _of_gains(frame: pd.DataFrame | None, mean_field: pd.DataFrame | None) -> li
             return []
         words = [f"{number(gain)} for {name}" for name, gain in predicted.items() if math.isfinite(gain)]
         none = [name for name, gain in predicted.items() if not math.isfinite(gain)]
-        text = f"Mean field's critical gain, at which gradients neither vanish nor explode, is {_listed(words)}"
-        text += f"; {_listed(none)} {'has' if len(none) == 1 else 'have'} none" if none else ""
+        text = f"Mean field's critical gain, at which gradients neither vanish nor explode, is {_listed(_few(words))}"
+        text += f"; {_listed(_few(none))} {'has' if len(none) == 1 else 'have'} none" if none else ""
         return [f"{text}."] if words else []
     depth, best = measured
     words = []
-    for name, (gain, decades) in list(best.items())[:MOST_NAMED]:
+    for name, (gain, decades) in best.items():
         notes = [] if abs(decades) < THROUGH else [f"where it is still {power(decades)}"]
         critical = predicted.get(name, math.nan)
         notes += [f"mean field: {number(critical)}"] if math.isfinite(critical) else []
         words.append(f"{number(gain)} for {name}" + (f" ({'; '.join(notes)})" if notes else ""))
     bias = f" and bias std {number(least)}" if (least := frame["bias_std"].min()) < frame["bias_std"].max() else ""
-    return [f"At depth {depth}{bias} the Jacobian stays nearest to 1 at a gain of {_listed(words)}."]
+    return [f"At depth {depth}{bias} the Jacobian stays nearest to 1 at a gain of {_listed(_few(words))}."]
 
 
 def _best_gains(frame: pd.DataFrame | None) -> tuple[int, dict[str, tuple[float, float]]] | None:
@@ -151,10 +145,7 @@ def _of_training(run: Tables) -> list[str]:
     frame = run._table("networks", [*_keys(run), value, "diverged_at"])
     if frame is None or frame["learning_rate"].isna().all():
         return []
-    try:
-        best = best_learning_rate(tidy(frame), value)
-    except ValueError:
-        return []
+    best = best_learning_rate(tidy(frame), value)
     if len(best) < 2:
         return []
     best = best.assign(name=init_words(best)).sort_values("mean", ascending=False)
@@ -162,7 +153,7 @@ def _of_training(run: Tables) -> list[str]:
     told = [key for key in others if best[key].nunique() > 1]
     first = best.iloc[0]
     words = _called(first, told)
-    interval = f" (95% interval {first['low']:.3f} to {first['high']:.3f})" if first["low"] == first["low"] else ""
+    interval = f" (95% interval {first['low']:.3f} to {first['high']:.3f})" if math.isfinite(first["low"]) else ""
     rivals = int((best["high"].iloc[1:] >= first["mean"]).sum())
     close = f"; {rivals} more {'is' if rivals == 1 else 'are'} not told apart from it" if rivals else ""
     what = "test" if value == "test_accuracy" else "training"
@@ -176,6 +167,11 @@ def _called(row: Any, told: Sequence[str]) -> str:
 
 def _percent(share: float) -> str:
     return "less than 1%" if 0 < share < 0.01 else "more than 99%" if 0.99 < share < 1 else f"{100 * share:.0f}%"
+
+
+def _few(words: list[str]) -> list[str]:
+    """As many as are named one by one, and how many more there are."""
+    return words if len(words) <= MOST_NAMED else [*words[:MOST_NAMED], f"{len(words) - MOST_NAMED} more"]
 
 
 def _listed(words: Sequence[str]) -> str:

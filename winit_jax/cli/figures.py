@@ -123,7 +123,7 @@ def serve(
 
     with sentences(), notes():
         try:
-            serving.serve(directories, port, lambda address: typer.echo(address))
+            serving.serve(directories, port, typer.echo)
         except OSError as error:
             stop(f"port {port} cannot be used: {error.strerror or error}.")
 

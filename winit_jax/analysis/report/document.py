@@ -8,7 +8,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,13 @@ from winit_jax.analysis.columns import GROWTHS, LEARNT
 from winit_jax.analysis.figures import style
 from winit_jax.analysis.figures.mesh import INFINITE
 from winit_jax.analysis.figures.places import of_training
-from winit_jax.analysis.reading import Tables
+from winit_jax.analysis.reading import NoRoom, Tables
 from winit_jax.analysis.report import figures, sheets
 from winit_jax.analysis.report.facts import facts, failures
 from winit_jax.analysis.report.packing import pack
 from winit_jax.analysis.report.sheets import Measured, Sheet
 from winit_jax.analysis.report.theory_lines import speaks_of, theory_lines
 from winit_jax.analysis.selection import PlotError
-from winit_jax.analysis.statistics.regimes import REGIMES
-from winit_jax.analysis.tables import tidy
 from winit_jax.system import disk
 
 NAME = "report.html"
@@ -70,20 +68,19 @@ def page(run: Tables, stamp: str | None = None) -> str:
     maps = sheets.maps(run)
     if not maps:
         raise PlotError(f"{run.path} has no two values of anything to compare; see its tables.")
-    curves = sheets.curves(run)
     chosen = _Chosen(ROOM)
+    curves, bins = (chosen.told(read, run) for read in (sheets.curves, sheets.bins))
     shown = {
-        "maps": [_with_lines(kept, sheet, run) for sheet in maps if (kept := chosen.add(sheet))],
-        "profiles": [kept for sheet in sheets.profiles(run) if (kept := chosen.add(sheet))],
+        "maps": [kept for sheet in maps if (kept := chosen.add(sheet, run.mean_field))],
+        "profiles": [kept for sheet in chosen.told(sheets.profiles, run) or () if (kept := chosen.add(sheet))],
         "curves": chosen.add(curves) if curves else None,
-        "histograms": chosen.add(bins) if (bins := sheets.bins(run)) else None,
+        "histograms": chosen.add(bins) if bins else None,
     }
     drawn = figures.items(shown["profiles"] != [], shown["histograms"] is not None, shown["curves"] is not None)
-    training = run.training
     data = {
         **shown,
         "first": next(name for name in (FIRST, *maps[0].columns) if name in maps[0].columns),
-        "hue": of_training(tidy(training), {}).hue if training is not None else "",
+        "hue": _hue(curves),
         "palettes": {name: _palette(name) for name in COLORS},
         "lineColors": figures.LINES,
         "figures": drawn,
@@ -92,19 +89,17 @@ def page(run: Tables, stamp: str | None = None) -> str:
     scripts = [figures.library(), *((files(__package__) / "page" / name).read_text("utf-8") for name in SCRIPTS)]
     if stamp is not None:
         scripts.append((files(__package__) / "page" / LIVE).read_text("utf-8"))
-    counts, version = summary.counts(run), run.info.get("versions", {}).get("winit-jax", "")
+    counted, version = summary.counts(run), run.info.get("versions", {}).get("winit-jax", "")
     return _rendered(
         title=run.title or run.path.name,
         subtitle=f"{_counted(run)}, winit-jax {version}",
         version=version,
         stamp=stamp,
         found=summary.found(run),
-        has_map=True,
         has_profile=bool(shown["profiles"]),
         has_histogram=shown["histograms"] is not None,
         has_curves=shown["curves"] is not None,
-        regimes=counts.to_dict("records"),
-        regime_names=[name for name in REGIMES if len(counts) and counts[name].any()],
+        **_of_regimes(counted),
         facts=facts(run),
         failures=failures(run),
         sweep=(run.path / "sweep.toml").read_text("utf-8"),
@@ -127,9 +122,18 @@ class _Chosen:
         self.room = room
         self.left_out: list[str] = []
 
-    def add(self, sheet: Sheet) -> dict[str, Any] | None:
-        """A sheet as JSON with as many of its columns as fit; None where not one does."""
-        described, missing = _described(sheet), []
+    def told(self, read: Callable[[Tables], Any], run: Tables) -> Any:
+        """What is read of a run; None where its table has no room in memory, which is named."""
+        try:
+            return read(run)
+        except NoRoom as error:
+            self.left_out.append(str(error))
+            return None
+
+    def add(self, sheet: Sheet, mean_field: pd.DataFrame | None = None) -> dict[str, Any] | None:
+        """A sheet as JSON with as many of its columns as fit; None where not one does. mean_field: of maps."""
+        described, missing = _described(sheet, mean_field), []
+        self.room -= len(json.dumps(described, default=_plain))
         for name, measured in sheet.columns.items():
             column = _column(name, measured)
             size = len(json.dumps(column))
@@ -145,13 +149,27 @@ class _Chosen:
         return described if described["columns"] else None
 
 
-def _with_lines(described: dict[str, Any], sheet: Sheet, run: Tables) -> dict[str, Any]:
-    """A sheet of maps as JSON, with mean field's lines."""
-    assert sheet.frame is not None
-    return described | {"lines": theory_lines(sheet, sheet.frame, run.mean_field)}
+def _hue(curves: Sheet | None) -> str:
+    """The key whose values are lines of training, as figures choose it."""
+    if curves is None:
+        return ""
+    assert curves.frame is not None
+    names = [key.name for key in curves.keys if key.name != "step"]
+    chosen = of_training(curves.frame, {}).hue
+    return chosen if chosen in names else next(iter(names), "")
 
 
-def _described(sheet: Sheet) -> dict[str, Any]:
+def _of_regimes(counted: pd.DataFrame) -> dict[str, Any]:
+    """The table of regimes: a row an activation and init, a column each regime that some network is in."""
+    if not len(counted):
+        return {"regimes": [], "regime_names": []}
+    wide = counted.pivot_table(index=["activation", "init"], columns="regime", values="networks", observed=True)
+    there = [str(name) for name in wide if wide[name].any()]
+    return {"regimes": wide.astype(int).reset_index().to_dict("records"), "regime_names": there}
+
+
+def _described(sheet: Sheet, mean_field: pd.DataFrame | None) -> dict[str, Any]:
+    """A sheet as JSON without its columns, with mean field's lines."""
     return {
         "name": sheet.name,
         "keys": [
@@ -161,6 +179,7 @@ def _described(sheet: Sheet) -> dict[str, Any]:
         "codes": {name: pack(codes).to_json() for name, codes in sheet.codes.items()},
         "overflow": pack(sheet.overflow.astype(np.uint8)).to_json(),
         "columns": {},
+        "lines": theory_lines(sheet, mean_field),
         "seeds": sheet.seeds,
         "x": sheet.x,
         "y": sheet.y,
@@ -183,7 +202,7 @@ def _most_telling(sheet: Sheet) -> dict[str, int]:
 
 
 def _column(name: str, measured: Measured) -> dict[str, Any]:
-    """A column as JSON. What one seed or no theory leaves without meaning is left out."""
+    """A column as JSON. What does not differ from the median, as the ends of one seed, is left out."""
     arrays = {field: getattr(measured, field) for field in ("median", "low", "high", "predicted", "z")}
     return {
         "label": style.label(name),

@@ -13,7 +13,7 @@ from winit_jax.analysis.figures import places, style
 from winit_jax.analysis.figures.catalog import GROWTH, kind_of
 from winit_jax.analysis.figures.sources import columns_of, rows_of, shown
 from winit_jax.analysis.reading import Tables
-from winit_jax.analysis.statistics.cells import Cells, cells_of
+from winit_jax.analysis.statistics.cells import Cells, cells_of, medians
 from winit_jax.analysis.statistics.deviations import standard_score
 from winit_jax.analysis.statistics.seeds import after_training
 from winit_jax.analysis.tables import (
@@ -57,12 +57,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Measured:
-    """A column over seeds: median, least and greatest, [points]. predicted: what mean field says, and z by how many
-    standard errors the mean is beyond it, where there is a prediction."""
+    """A column over seeds: median, least and greatest, [points]; None where these are the median, as of one seed.
+
+    predicted: what mean field says, and z by how many standard errors the mean is beyond it, where there is a
+    prediction, and seeds enough.
+    """
 
     median: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
     predicted: np.ndarray | None = None
     z: np.ndarray | None = None
 
@@ -71,8 +74,8 @@ class Measured:
 class Sheet:
     """Points of a table. codes: key -> [points], places in the key's values. overflow: [points], whether any of the
     networks of a point is not finite; of what was learnt, whether most of them diverged. seeds: the most of a point.
-    x, y: the keys of a map unless told otherwise. left_out: what is not shown, in words. frame: the
-    tidy rows, or points, that it was made of."""
+    x, y: the keys of a map unless told otherwise. left_out: what is not shown, in words. frame: the tidy rows, or
+    points, that it was made of."""
 
     name: str
     keys: tuple[Key, ...]
@@ -85,10 +88,6 @@ class Sheet:
     held: str = ""
     left_out: str = ""
     frame: pd.DataFrame | None = None
-
-    @property
-    def points(self) -> int:
-        return len(self.overflow)
 
 
 def maps(run: Tables) -> list[Sheet]:
@@ -153,7 +152,7 @@ def _sheet(
     cells = cells_of(frame, keys, (*columns, *_theories(columns, _known(frame)), "nonfinite", "diverged_at"))
     known = [_key(frame, key) for key in keys]
     codes = {key.name: _codes(cells.keys[key.name], frame, key.name) for key in known}
-    numbers = {column: _measured(cells, column, frame) for column in columns}
+    numbers = {column: _measured(cells, column) for column in columns}
     gone = "diverged_at" in cells.rows and any(column in LEARNT for column in columns)
     broken = cells.rows["diverged_at"].notna() if gone else cells.rows.get("nonfinite", pd.Series(dtype=float)) > 0
     share = cells.count(broken.to_numpy()) / cells.count() if len(broken) else np.zeros(len(cells.keys))
@@ -162,19 +161,22 @@ def _sheet(
     return Sheet(name, tuple(known), codes, numbers, overflow, seeds, x, y, held, left_out, frame)
 
 
-def _measured(cells: Cells, column: str, frame: pd.DataFrame) -> Measured:
+def _measured(cells: Cells, column: str) -> Measured:
+    """A column of the rows of cells, put together over seeds."""
     rows = cells.rows
     numbers = after_training(rows, column) if column in LEARNT and "diverged_at" in rows else rows[column].astype(float)
     groups = numbers.groupby(cells.of, observed=False)
-    with np.errstate(invalid="ignore"):
-        median, low, high = (groups.agg(how).to_numpy(float) for how in ("median", "min", "max"))
+    median, ends = medians(numbers, cells), [groups.agg(how).to_numpy(float) for how in ("min", "max")]
+    alone = all(np.array_equal(median, end, equal_nan=True) for end in ends)
+    low, high = (None, None) if alone else ends
     theory = PREDICTED + column
     if theory not in rows or not np.isfinite(rows[theory]).any():
         return Measured(median, low, high)
     known = rows[theory].where(np.isfinite(rows[theory])).groupby(cells.of, observed=False).mean().to_numpy()
     finite = numbers.where(np.isfinite(numbers)).groupby(cells.of, observed=False).agg(["mean", "std", "count"])
-    score = standard_score(finite["mean"].to_numpy(), finite["std"].to_numpy(), finite["count"].to_numpy(), known)
-    return Measured(median, low, high, known, score)
+    mean, spread, seeds = (finite[name].to_numpy() for name in ("mean", "std", "count"))
+    score = standard_score(mean, spread, seeds, known)
+    return Measured(median, low, high, known, None if np.isnan(score).all() else score)
 
 
 def _theories(columns: Sequence[str], there: Sequence[str]) -> list[str]:
@@ -286,4 +288,4 @@ def bins(run: Tables) -> Sheet | None:
     known = [*(_key(frame, key) for key in keys), Key("bin", words, tuple(map(float, edges)), False)]
     count = summed["count"].to_numpy(float)
     nothing = np.zeros(len(count), bool)
-    return Sheet("histograms", tuple(known), codes, {"count": Measured(count, count, count)}, nothing, 1)
+    return Sheet("histograms", tuple(known), codes, {"count": Measured(count)}, nothing, 1)

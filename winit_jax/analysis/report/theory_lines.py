@@ -24,14 +24,15 @@ def speaks_of(column: str) -> str:
     return SCALES.get(column, "critical")
 
 
-def theory_lines(sheet: Sheet, frame: pd.DataFrame, mean_field: pd.DataFrame | None) -> list[dict[str, Any]]:
+def theory_lines(sheet: Sheet, mean_field: pd.DataFrame | None) -> list[dict[str, Any]]:
     """The lines of each map of a sheet.
 
-    frame: the tidy rows, or points, of the sheet. mean_field: as of `critical.overlay`, whose rules these are.
+    mean_field: as of `critical.overlay`, whose rules these are; None has no lines.
     Each line: x, y, the keys across and up; at, key -> code of the others; scale, as of `speaks_of`; words for a
     legend; dash, width; xs, ys, places along the axes in units of the keys.
     """
-    if mean_field is None:
+    frame = sheet.frame
+    if mean_field is None or frame is None:
         return []
     names = [key.name for key in sheet.keys]
     columns = {speaks_of(column): column for column in sheet.columns}

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from winit_jax.analysis.axes import is_log_spaced
+from winit_jax.analysis.columns import OF_REGIMES
+from winit_jax.analysis.statistics.cells import all_numbers, cells_of
 from winit_jax.analysis.statistics.intervals import of_median
 from winit_jax.analysis.tables import KEYS, tidy, varying
 
@@ -78,21 +80,23 @@ def counts(
 ) -> pd.DataFrame:
     """How many networks are in each regime: columns by, regime, networks, share (of the networks of that group).
 
+    frame: a networks table, or points of one (`scanning.points_of`), of which the networks behind them are counted.
     Regimes without networks have rows too. Errors: ValueError for a column that the table lacks.
     """
     _known(frame, by)
-    groups = [frame[key] for key in by]
-    regime = regimes(frame, thresholds)
-    if not groups:
-        table = regime.value_counts(sort=False).to_frame("networks").rename_axis("regime")
-        return table.assign(share=table["networks"] / max(len(frame), 1)).reset_index()
-    table = pd.crosstab(groups, regime, dropna=False).reindex(columns=list(REGIMES), fill_value=0)
-    table = table[table.sum(axis=1) > 0]
-    stacked = cast(pd.Series, table.rename_axis(columns="regime").stack())
-    tidied = stacked.rename("networks").reset_index()
-    return tidied.assign(
-        share=tidied["networks"] / tidied.groupby(list(by), observed=True)["networks"].transform("sum")
-    )
+    if by:
+        cells = cells_of(frame, list(by), OF_REGIMES, dropna=False)
+        groups, rows, group = cells.keys, cells.rows, cells.of.codes
+    else:
+        columns = {name: all_numbers(frame, name) for name in OF_REGIMES if name in frame}
+        groups, rows, group = pd.DataFrame(index=range(1)), pd.DataFrame(columns, copy=False), 0
+    table = np.zeros((len(groups), len(REGIMES)), int)
+    np.add.at(table, (group, regime_codes(rows, thresholds)), 1)
+    repeated = groups.loc[groups.index.repeat(len(REGIMES))].reset_index(drop=True)
+    codes = np.tile(np.arange(len(REGIMES), dtype=np.int8), len(groups))
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    names = pd.Categorical.from_codes(codes, categories=pd.Index(REGIMES))
+    return repeated.assign(regime=names, networks=table.ravel(), share=shares.ravel())
 
 
 def boundary(

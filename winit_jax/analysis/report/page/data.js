@@ -33,15 +33,12 @@ async function opened(sheet) {
   return sheet.open;
 }
 
+/** The arrays of a column; its ends are the median where the page has no others. */
 async function columnOf(sheet, name) {
-  const {median, low, high, predicted, z} = sheet.columns[name];
-  return {
-    median: await unpack(median),
-    low: await unpack(low),
-    high: await unpack(high),
-    predicted: await unpack(predicted),
-    z: await unpack(z),
-  };
+  const {low, high, predicted, z, ...column} = sheet.columns[name];
+  const median = await unpack(column.median);
+  return {median, low: (await unpack(low)) ?? median, high: (await unpack(high)) ?? median,
+    predicted: await unpack(predicted), z: await unpack(z)};
 }
 
 const keyOf = (sheet, name) => sheet.keys.find((key) => key.name === name);

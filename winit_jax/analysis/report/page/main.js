@@ -80,7 +80,7 @@ function toAddress() {
 }
 
 const shows = (column, sheet) => ["median", ...(sheet.seeds > 1 ? ["spread"] : []),
-  ...(column.predicted ? ["difference", "z"] : [])];
+  ...(column.predicted ? ["difference"] : []), ...(column.z ? ["z"] : [])];
 
 /** Values of other keys that exist beside the one just chosen: an init of its own scale has no other. */
 function mend(sheet, at, chosen) {

@@ -165,7 +165,7 @@ function reading(state, grid, row) {
     parts.push(`seeds from ${written(numbers.low[row])} to ${written(numbers.high[row])}`);
   if (numbers.predicted && Number.isFinite(numbers.predicted[row])) {
     parts.push(`mean field ${written(numbers.predicted[row])}`);
-    if (Number.isFinite(numbers.z[row])) parts.push(`z ${written(numbers.z[row])}`);
+    if (numbers.z && Number.isFinite(numbers.z[row])) parts.push(`z ${written(numbers.z[row])}`);
   }
   return {place, parts};
 }
