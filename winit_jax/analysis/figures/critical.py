@@ -45,7 +45,7 @@ Handles = dict[str, Line2D]
 def overlay(
     axes: Axes, part: pd.DataFrame, across: Axis, up: Axis, value: str, mean_field: pd.DataFrame | None
 ) -> Handles:
-    """Draw what mean field says of one panel; handles for a legend, by name.
+    """Draw what mean field says of one panel; handles for a legend, by the name that its lines have as their gid.
 
     part: the panel's rows. mean_field: the run's table (activation, gain, bias_std, start, chi1, xi_c, critical_gain,
     jump_gain; a table without start and jump_gain is of one start and without jumps), or None.
@@ -80,6 +80,13 @@ def overlay(
     return _straight(axes, known.sort_values(along), along, ratio, across, up, value)
 
 
+def dashes_of(name: str) -> tuple[float, ...]:
+    """The dashes of a line that `overlay` draws, in units of its width; none of a whole one."""
+    if name.startswith("xi "):
+        return tuple(DEPTHS[int(name.split()[1])][1])
+    return tuple(JUMP["ls"][1]) if name == "jump" else ()
+
+
 def _are_stacks(part: pd.DataFrame) -> bool:
     """Whether these networks are layer on layer, dense or convolved, without skips: q' = gain^2 E[phi^2] + bias^2."""
     for key, plain in (("skip_scale", 0.0), ("branch_scale", 1.0)):
@@ -104,7 +111,7 @@ def _straight(axes: Axes, line: pd.DataFrame, along: str, ratio: float, across: 
             if min(share, 1 - share) < FRAME:
                 handles["frame"] = _at_the_frame(axes, place, upright=across.key == along)
                 continue
-            draw(place, zorder=3, **look)
+            draw(place, zorder=3, gid=name, **look)
             handles[name] = Line2D([], [], label=words, **look)
     if "depth" in (across.key, up.key) and value in SCALES:
         ends = (float(axis.edges[0]), float(axis.edges[-1]))
@@ -141,12 +148,11 @@ def _contours(axes: Axes, at: np.ndarray, xi: np.ndarray, upright: bool, scale: 
             continue
         # Far beyond the axis a line only makes files larger.
         depth = np.where(depth > 5 * high, 5 * high, depth)
-        axes.plot(
-            *((at, depth) if upright else (depth, at)), ls=dashes, zorder=2.8, scalex=False, scaley=False, **CONTOUR
-        )
         words = XI_WORDS[scale] if factor == 1 else f"{factor} ξ"
         # Panels may differ in what their lines mean.
         name = f"xi {factor} {scale}" if factor == 1 else f"xi {factor}"
+        places = (at, depth) if upright else (depth, at)
+        axes.plot(*places, ls=dashes, zorder=2.8, scalex=False, scaley=False, gid=name, **CONTOUR)
         handles[name] = Line2D([], [], ls=dashes, label=words, **CONTOUR)
     return handles
 
@@ -167,7 +173,7 @@ def _curves(axes: Axes, known: pd.DataFrame, across: Axis, up: Axis, ratio: floa
         if gains.notna().sum() > 1:
             line = _whole(gains, other, edges)
             places = (line * ratio, line.index) if up.key == "bias_std" else (line.index, line * ratio)
-            axes.plot(*places, zorder=3, scalex=False, scaley=False, **look)
+            axes.plot(*places, zorder=3, scalex=False, scaley=False, gid=name, **look)
             handles[name] = Line2D([], [], label=words, **look)
     if handles:
         return handles

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from winit_jax.analysis.axes import Axis, make_axis
-from winit_jax.analysis.figures.critical import overlay
+from winit_jax.analysis.figures.critical import dashes_of, overlay
 from winit_jax.analysis.report.sheets import Sheet
 from winit_jax.analysis.statistics.critical import SCALES
 from winit_jax.analysis.tables import evenly, in_order, is_named
@@ -61,14 +60,13 @@ def _drawn(part: pd.DataFrame, across: Axis, up: Axis, column: str, mean_field: 
     handles = overlay(axes, part, across, up, column, mean_field)
     lines: list[dict[str, Any]] = []
     for line in axes.lines:
-        words = next((str(handle.get_label()) for handle in handles.values() if _alike(handle, line)), "")
-        xs, ys = np.broadcast_arrays(*(np.asarray(of, float) for of in line.get_data(orig=False)))
-        if not words or line.get_linestyle() == "None":
+        name = line.get_gid()
+        if name is None:  # a mark at the frame
             continue
+        xs, ys = np.broadcast_arrays(*(np.asarray(of, float) for of in line.get_data(orig=False)))
         if line.get_transform() != axes.transData:  # from end to end of the other axis
             upright = line.get_transform() == axes.get_xaxis_transform(which="grid")
             xs, ys = (xs, up.edges[[0, -1]]) if upright else (across.edges[[0, -1]], ys)
-        _, dash = line._unscaled_dash_pattern  # type: ignore[attr-defined]
         width = float(line.get_linewidth())
         inside = np.flatnonzero(
             (xs >= across.edges[0]) & (xs <= across.edges[-1]) & (ys >= up.edges[0]) & (ys <= up.edges[-1])
@@ -78,17 +76,11 @@ def _drawn(part: pd.DataFrame, across: Axis, up: Axis, column: str, mean_field: 
             continue
         lines.append(
             {
-                "words": words,
-                "dash": [float(length) * width for length in dash or ()],
+                "words": str(handles[name].get_label()),
+                "dash": [length * width for length in dashes_of(name)],
                 "width": max(1.5, width),
                 "xs": [float(f"{value:.6g}") for value in np.asarray(xs)[kept]],
                 "ys": [float(f"{value:.6g}") for value in np.asarray(ys)[kept]],
             }
         )
     return lines
-
-
-def _alike(handle: Line2D, line: Line2D) -> bool:
-    """Whether a line of the legend stands for a line of the panel."""
-    looks = [(of.get_linewidth(), of._unscaled_dash_pattern, of.get_color()) for of in (handle, line)]  # type: ignore[attr-defined]
-    return looks[0] == looks[1]
