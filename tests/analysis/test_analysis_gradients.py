@@ -7,6 +7,7 @@ import pytest
 from support.drawn import named_lines, said
 from support.tables import bin_rows, gradient_rows, network_rows
 from winit_jax.analysis import gradient_growth, gradient_histograms, heatmap, isometry, profiles
+from winit_jax.analysis.tables import tidy
 
 
 def test_growth_is_the_first_layer_over_the_last_of_networks_of_every_depth():
@@ -16,6 +17,13 @@ def test_growth_is_the_first_layer_over_the_last_of_networks_of_every_depth():
     np.testing.assert_allclose(table["log10_preact_grad_growth"], growth, atol=1e-12)
     np.testing.assert_allclose(table["log10_weight_grad_rms"], -5 + growth)
     assert (table.loc[table["depth"] == 1, "log10_preact_grad_growth"] == 0).all()
+
+
+def test_growth_keeps_the_formulas_that_scales_were_written_as():
+    rows = gradient_rows().assign(skip_scale=lambda frame: frame["depth"] ** 0.25, skip_scale_rule="depth**0.25")
+    table = gradient_growth(rows)
+    assert (table["skip_scale_rule"] == "depth**0.25").all()
+    assert tidy(table)["skip_scale"].nunique() == 1
 
 
 def test_gradients_that_are_exactly_zero_have_grown_by_minus_infinity():

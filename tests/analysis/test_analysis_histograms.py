@@ -73,3 +73,10 @@ def test_wrong_options_and_tables_get_a_sentence():
     frame = one_activation()
     with pytest.raises(ValueError, match="has no bins"):
         histograms(frame[~np.isfinite(frame["bin_low"])])
+
+
+def test_drawn_weights_have_the_name_of_the_books_and_equal_ones_have_none():
+    frame = one_activation()
+    for init, name in (("normal", "(Xavier, 1/fan_in)"), ("constant", "")):
+        figure = histograms(frame[frame["gain"] == 1.0].assign(init=init))
+        assert ("(Xavier" in figure.axes[0].get_ylabel()) is bool(name)

@@ -65,6 +65,7 @@ DRAWN = {
     "deviations of many panels": lambda: deviation_map(many()),
     "profiles of one layer": lambda: profiles(layer_rows(one(LONG))),
     "profiles of many panels": lambda: profiles(layer_rows(many())),
+    "histograms of two scales": lambda: histograms(bin_rows(network_rows(("tanh",), gains=(1.0, 3.0)))),
     "histograms of one layer": lambda: histograms(bin_rows(one(LONG))),
     "singular values at one depth": lambda: isometry(one(LONG)),
     "singular values of many": lambda: isometry(many()),

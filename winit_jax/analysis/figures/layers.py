@@ -54,9 +54,10 @@ def choose(frame: pd.DataFrame, most_inits: int, most_layers: int, usual: str) -
 
 
 def _known(init: str, gain: float) -> str:
-    """What the books call weights of a shape with this gain, std x sqrt(fan-in); nothing where they have no name."""
+    """What the books call weights drawn with this gain, std x sqrt(fan-in); nothing where they have no name."""
+    drawn = init in SHAPES and init != "constant"
     names = {1.0: "Xavier, 1/fan_in", 2**0.5: "He, 2/fan_in"}
-    return next((words for of, words in names.items() if init in SHAPES and abs(gain / of - 1) < 5e-3), "")
+    return next((words for of, words in names.items() if drawn and abs(gain / of - 1) < 5e-3), "")
 
 
 def seeds_together(frame: pd.DataFrame) -> str:

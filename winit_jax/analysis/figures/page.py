@@ -134,7 +134,8 @@ class Page:
         if self.is_lent:
             self.axes[0].set_ylabel(y)
         else:
-            self.figure.supylabel(y, fontsize=mpl.rcParams["axes.labelsize"])
+            fits = int(len(self.rows) * self.size.height / LETTER)
+            self.figure.supylabel(wrapped(y, fits), fontsize=mpl.rcParams["axes.labelsize"])
 
     def color_bar(self, mappable: ScalarMappable, label: str, ends: Any = "neither") -> Colorbar:
         """A color bar beside all panels, as wide and as pointed however many rows of them it spans."""
